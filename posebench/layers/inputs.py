@@ -1,0 +1,147 @@
+"""From samples to the batch a network reads: warp, normalise, stack.
+
+Both sides use it: `data` with a drawn augmentation, models with their test-time size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from posebench.layers.affine import (
+    Affine,
+    apply,
+    compose,
+    invert,
+    mirror_affine,
+    resize_affine,
+)
+from posebench.structures import Batch, Geometry, Poses, Resize, Sample, Skeleton
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """One sample warped to network size; pixels stay uint8, so that they travel cheaply."""
+
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    poses: Poses  # in network-input pixels
+    masks: dict[int, NDArray[np.bool_]]  # stride -> (H / stride, W / stride), True: loss counts
+    to_image: Affine
+    flipped: bool
+    image_id: int
+    name: str
+    seed: int
+
+
+def warp_sample(
+    sample: Sample,
+    matrix: Affine,
+    size: tuple[int, int],
+    *,
+    mirror_with: Skeleton | None = None,
+    mask_strides: tuple[int, ...] = (),
+    seed: int = 0,
+) -> NetworkInput:
+    """Warp a sample by `matrix` to the network size (width, height).
+
+    Args:
+        mirror_with: mirror left to right after the warp, exchanging this skeleton's sides.
+        mask_strides: the strides at which a mask is wanted. It leaves out the sample's ignored
+            regions and the border outside the image.
+        seed: what the batch hands on to targets that draw at random.
+    """
+    image = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR)
+    masks = {stride: _warp_mask(sample, matrix / stride, size, stride) for stride in mask_strides}
+    full = matrix
+    if mirror_with is not None:
+        image = np.ascontiguousarray(image[:, ::-1])
+        masks = {stride: np.ascontiguousarray(mask[:, ::-1]) for stride, mask in masks.items()}
+        full = compose(mirror_affine(size[0]), matrix)
+    return NetworkInput(
+        image=image.astype(np.uint8, copy=False),
+        poses=_warp_poses(sample.poses, full, mirror_with),
+        masks=masks,
+        to_image=invert(full),
+        flipped=mirror_with is not None,
+        image_id=sample.image_id,
+        name=sample.name,
+        seed=seed,
+    )
+
+
+def _warp_mask(
+    sample: Sample, matrix: Affine, size: tuple[int, int], stride: int
+) -> NDArray[np.bool_]:
+    valid = np.full(sample.image.shape[:2], 255, np.uint8)
+    if sample.ignore is not None:
+        valid[sample.ignore] = 0
+    width, height = size
+    # The published mask is the bilinear warp of 0 and 255, kept above one half.
+    warped = cv2.warpAffine(valid, matrix, (width // stride, height // stride))
+    return np.asarray(warped > 127, np.bool_)
+
+
+def _warp_poses(poses: Poses, matrix: Affine, mirror_with: Skeleton | None) -> Poses:
+    tensor = torch.from_numpy(matrix)
+    keypoints, visibility = apply(poses.keypoints, tensor), poses.visibility
+    boxes = apply(poses.boxes, tensor)
+    if mirror_with is not None:
+        order = list(mirror_with.flip_index)
+        keypoints, visibility = keypoints[:, order], visibility[:, order]
+        boxes = boxes[:, [1, 0, 3, 2]]  # left corners stay left
+    growth = abs(np.linalg.det(matrix[:, :2]))
+    return replace(
+        poses,
+        keypoints=keypoints,
+        visibility=visibility,
+        area=poses.area * growth,
+        boxes=boxes,
+    )
+
+
+def collate(inputs: Sequence[NetworkInput]) -> Batch:
+    """Stack inputs of one network size into a batch on the CPU."""
+    first = inputs[0]
+    return Batch(
+        images=normalise(torch.from_numpy(np.stack([item.image for item in inputs]))),
+        poses=[item.poses for item in inputs],
+        masks={
+            stride: torch.from_numpy(np.stack([item.masks[stride] for item in inputs]))
+            for stride in first.masks
+        },
+        geometry=Geometry(
+            to_image=torch.from_numpy(np.stack([item.to_image for item in inputs])),
+            flipped=torch.tensor([item.flipped for item in inputs]),
+        ),
+        image_ids=[item.image_id for item in inputs],
+        names=[item.name for item in inputs],
+        seeds=[item.seed for item in inputs],
+    )
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Return (B, 3, H, W) float32 of (B, H, W, 3) uint8 RGB, with ImageNet's mean and deviation."""
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
+    std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
+    return (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
+
+
+def resized_batches(
+    samples: Sequence[Sample], resize: Resize
+) -> Iterator[tuple[list[int], Batch]]:
+    """Resize samples for testing; yield the positions of those of one network size, batched."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    maps = [resize_affine(sample.size, resize) for sample in samples]
+    for position, (_, size) in enumerate(maps):
+        groups.setdefault(size, []).append(position)
+    for size, positions in groups.items():
+        yield positions, collate([warp_sample(samples[i], maps[i][0], size) for i in positions])

@@ -1,0 +1,67 @@
+"""Object keypoint similarity (OKS), COCO's measure of how near two poses are."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from posebench.structures import Skeleton
+
+# What the official tool adds to an area before it divides by it.
+_EPSILON = float(np.spacing(1))
+
+# CrowdPose labels the head and the neck, but a person needs one of the other keypoints to count.
+_NOT_COUNTED = ("head", "neck")
+
+
+def oks(
+    predicted: Tensor, keypoints: Tensor, visibility: Tensor, area: Tensor, sigmas: Tensor
+) -> Tensor:
+    """Return the OKS of every predicted pose with every annotated one.
+
+    Args:
+        predicted: (P, K, 2) pixels.
+        keypoints: (N, K, 2) pixels.
+        visibility: (N, K), above 0 where a keypoint counts.
+        area: (N,) or (P, N) square pixels.
+        sigmas: (K,) of the skeleton.
+
+    Returns:
+        (P, N) in [0, 1]; 0 for a person without a keypoint that counts.
+
+    Source: COCO keypoint evaluation: mean of exp(-d^2 / (2 area (2 sigma)^2)).
+    """
+    squared = ((predicted[:, None] - keypoints[None]) ** 2).sum(-1)
+    similarity = keypoint_similarity(squared, area, sigmas)
+    counted = (visibility > 0).to(similarity.dtype)
+    return (similarity * counted).sum(-1) / counted.sum(-1).clamp(min=1)
+
+
+def keypoint_similarity(squared_distance: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
+    """Return the similarity of single keypoints, of which OKS is the mean.
+
+    Args:
+        squared_distance: (..., K) square pixels.
+        area: (...) of the annotated person, square pixels; leading dimensions broadcast.
+        sigmas: (K,) of the skeleton.
+
+    Returns:
+        (..., K) in [0, 1], 1 where the keypoints coincide.
+    """
+    variance = (2 * sigmas) ** 2
+    return (-squared_distance / variance / (area[..., None] + _EPSILON) / 2).exp()
+
+
+def count_keypoints(visibility: NDArray[np.float64], skeleton: Skeleton) -> NDArray[np.int64]:
+    """Return `num_keypoints` as the official annotation files count it.
+
+    Args:
+        visibility: (N, K), above 0 where a keypoint is labelled.
+        skeleton: whose keypoints these are.
+
+    Returns:
+        (N,); people with 0 need not be found.
+    """
+    counted = [name not in _NOT_COUNTED for name in skeleton.keypoints]
+    return np.asarray((visibility[:, counted] > 0).sum(1), dtype=np.int64)

@@ -1,0 +1,83 @@
+"""What every method is: a network, its targets and losses, and the decoding of its outputs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from posebench.layers.inputs import resized_batches
+from posebench.structures import (
+    Batch,
+    Geometry,
+    PosePredictions,
+    Sample,
+    Skeleton,
+    TestTime,
+)
+
+
+class PoseModel(nn.Module, ABC):
+    """A multi-person pose estimator.
+
+    A method subclasses it once and chooses its own `Features`, `Outputs` and `Targets` types;
+    the engine hands them on unopened.
+    """
+
+    # Published parameter prefix -> ours, for the weights that the authors released.
+    published_names: ClassVar[Mapping[str, str]]
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        super().__init__()
+        self.skeleton = skeleton
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def features(self, images: Tensor) -> Any:
+        """Return what the backbone makes of (B, 3, H, W) normalised images."""
+
+    @abstractmethod
+    def heads(self, features: Any, people: Tensor | None = None) -> Any:
+        """Return the outputs; `people` (M, 3) image, y, x in cells are detected where None."""
+
+    def forward(self, images: Tensor, people: Tensor | None = None) -> Any:
+        """Return the outputs of every learned part: what is counted, exported and timed."""
+        return self.heads(self.features(images), people)
+
+    @abstractmethod
+    def targets(self, batch: Batch) -> Any:
+        """Return what training compares with, on the batch's device."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the named, weighted loss terms in float32; their sum is minimised."""
+
+    @abstractmethod
+    def decode(self, outputs: Any, geometry: Geometry) -> list[PosePredictions]:
+        """Return the people of each image in original image pixels, best first."""
+
+    @abstractmethod
+    def ideal_outputs(self, batch: Batch) -> Any:
+        """Return what a perfect network would output for the batch's people."""
+
+    def test_outputs(self, images: Tensor, test_time: TestTime) -> Any:
+        """Return the outputs that are decoded at test time; methods merge the mirrored image."""
+        if test_time.flip:
+            raise ValueError(f"{type(self).__name__} has no flip test.")
+        return self(images)
+
+    @torch.inference_mode()
+    def predict(self, samples: Sequence[Sample], test_time: TestTime) -> list[PosePredictions]:
+        """Return the people of each sample, in its own pixels, best first."""
+        found: dict[int, PosePredictions] = {}
+        for positions, batch in resized_batches(samples, test_time.resize):
+            batch = batch.to(self.device)
+            outputs = self.test_outputs(batch.images, test_time)
+            found.update(zip(positions, self.decode(outputs, batch.geometry), strict=True))
+        return [found[position] for position in range(len(samples))]

@@ -1,0 +1,683 @@
+"""CID: Contextual Instance Decoupling (Wang & Zhang, CVPR 2022).
+
+A person is a point of the centre heatmap. Its feature vector modulates one shared map into a map
+of its own (GFD), which yields that person's heatmaps alone. Follows the published code where it
+and the paper differ; docs/cid.md lists where.
+
+Shapes: B images, M people of all images, K keypoints, C backbone channels, E embedding channels,
+H x W feature map (a quarter of the input). A cell (y, x) covers 4 x 4 input pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from posebench.layers.hrnet import HRNET_WIDTHS, hrnet
+from posebench.layers.oks import oks
+from posebench.models.base import PoseModel
+from posebench.recipe import Recipe, Reported
+from posebench.structures import (
+    COCO,
+    CROWDPOSE,
+    Augment,
+    Batch,
+    Geometry,
+    PosePredictions,
+    Poses,
+    Resize,
+    Skeleton,
+    TestTime,
+)
+
+STRIDE = 4
+TEMPERATURE = 0.05  # tau of Eq. 8
+MIN_OVERLAP = 0.7  # of two boxes, in the size-adaptive radius
+MAX_PEOPLE_PER_PASS = 200  # in training, over all images of a pass
+MAX_DETECTIONS = 30
+MIN_CENTRE_SCORE = 0.01
+COORDINATE_SCALE = 32  # cells, of the relative coordinates in Eq. 10
+
+
+@dataclass(frozen=True)
+class CIDConfig:
+    backbone: str = "hrnet_w32"
+    embedding: int = 32  # E, Table 2
+    contrastive_weight: float = 1.0  # Table 1; 0 trains without Eq. 8
+    spatial: bool = True  # Table 1, Eq. 9
+    channel: bool = True  # Table 1, Eq. 11
+    instance_weight: float = 4.0  # lambda of Eq. 5
+    min_person_area: float = 32.0**2  # input pixels; smaller people get no centre (COCO's rule)
+    centre_pool: int = 3  # side of the mean filter on centre and instance maps at test time
+    nms_threshold: float = 0.8  # OKS above which the lower-scored of two people is dropped
+
+    def __post_init__(self) -> None:
+        if not (self.spatial or self.channel):
+            raise ValueError("CID needs spatial or channel recalibration, or both; both are off.")
+
+
+@dataclass(frozen=True)
+class CIDOutputs:
+    """All scores are after the sigmoid, clamped to [1e-4, 1 - 1e-4], float32."""
+
+    heatmaps: Tensor  # (B, K + 1, H, W), the last channel is the person centre
+    people: Tensor  # (M, 3) int64: image, y, x of a centre, in cells; sorted by image
+    centre_scores: Tensor  # (M,) of the smoothed centre map
+    person_features: Tensor  # (M, C), Eq. 7
+    instance_heatmaps: Tensor  # (M, K, H, W)
+
+
+@dataclass(frozen=True)
+class CIDTargets:
+    heatmaps: Tensor  # (B, K + 1, H, W)
+    mask: Tensor  # (B, 1, H, W) bool, True where the loss counts
+    people: Tensor  # (M, 3) int64: image, y, x; sorted by image
+    instance_heatmaps: Tensor  # (M, K, H, W)
+    instance_mask: Tensor  # (M, K, 1, 1) bool, False for unlabelled keypoints
+
+
+# ---------------------------------------------------------------------------------------- network
+
+
+class CID(PoseModel):
+    """Instance information abstraction (IIA) and global feature decoupling (GFD) on an HRNet."""
+
+    published_names = {
+        "backbone.": "backbone.",
+        "iia.keypoint_center_conv.": "keypoint_head.",
+        "gfd.conv_down.": "decoupling.reduce.",
+        "gfd.c_attn.atn.": "decoupling.channel.",
+        "gfd.s_attn.atn.": "decoupling.similarity.",
+        "gfd.s_attn.conv.": "decoupling.mask.",
+        "gfd.fuse_attn.": "decoupling.fuse.",
+        "gfd.heatmap_conv.": "decoupling.heatmap.",
+    }
+
+    def __init__(self, config: CIDConfig, skeleton: Skeleton, *, pretrained: bool = False) -> None:
+        super().__init__(skeleton)
+        self.config = config
+        channels = 15 * HRNET_WIDTHS[config.backbone]  # four streams: 1 + 2 + 4 + 8 widths
+        self.backbone = hrnet(config.backbone, pretrained=pretrained)
+        self.keypoint_head = nn.Conv2d(channels, len(skeleton) + 1, 1)
+        self.decoupling = Decoupling(channels, len(skeleton), config)
+        for head in (self.keypoint_head, self.decoupling):
+            head.apply(_initialise)
+        for layer in (self.keypoint_head, self.decoupling.heatmap):
+            # A score of 0.01 everywhere at the start, as in focal loss's own paper.
+            nn.init.constant_(layer.bias, -math.log(99))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return (B, C, H, W): the four streams, enlarged to stride 4 and joined."""
+        first, *rest = self.backbone(images)
+        size = first.shape[-2:]
+        enlarged = [F.interpolate(f, size, mode="bilinear", align_corners=False) for f in rest]
+        return torch.cat([first, *enlarged], 1)
+
+    def heads(self, features: Tensor, people: Tensor | None = None) -> CIDOutputs:
+        heatmaps = clamped_sigmoid(self.keypoint_head(features))
+        people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool, people)
+        person_features, instance_heatmaps = self.decoupling(features, people)
+        return CIDOutputs(heatmaps, people, centre_scores, person_features, instance_heatmaps)
+
+    def test_outputs(self, images: Tensor, test_time: TestTime) -> CIDOutputs:
+        """Merge the mirrored image: centres from the mean map, then the mean of instance maps."""
+        if not test_time.flip:
+            outputs: CIDOutputs = self(images)
+            return outputs
+        features, mirrored = self.features(torch.cat([images, images.flip(-1)])).chunk(2)
+        mirrored = mirrored.flip(-1)  # both now share coordinates; sides are still exchanged
+        keypoint_order = list(self.skeleton.flip_index)
+        heatmaps = (
+            clamped_sigmoid(self.keypoint_head(features))
+            + clamped_sigmoid(self.keypoint_head(mirrored))[:, [*keypoint_order, -1]]
+        ) / 2
+        people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool)
+        person_features, instance_heatmaps = self.decoupling(features, people)
+        _, mirrored_heatmaps = self.decoupling(mirrored, people)
+        merged = (instance_heatmaps + mirrored_heatmaps[:, keypoint_order]) / 2
+        return CIDOutputs(heatmaps, people, centre_scores, person_features, merged)
+
+    def targets(self, batch: Batch) -> CIDTargets:
+        height, width = (side // STRIDE for side in batch.images.shape[-2:])
+        centre_jitter = [_draw_jitter(p, s) for p, s in zip(batch.poses, batch.seeds, strict=True)]
+        targets = build_targets(
+            output_poses(batch, width),
+            (height, width),
+            centre_jitter,
+            batch.masks[STRIDE][:, None],
+            min_area=self.config.min_person_area / STRIDE**2,
+        )
+        return keep_people(targets, MAX_PEOPLE_PER_PASS, batch.seeds[0])
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return self.loss_terms(batch.images, self.targets(batch))
+
+    def loss_terms(self, images: Tensor, targets: CIDTargets) -> dict[str, Tensor]:
+        """Return the three weighted terms of Eqs. 5, 14 and 16."""
+        outputs: CIDOutputs = self(images, targets.people)
+        return {
+            "heatmap": heatmap_focal_loss(outputs.heatmaps, targets.heatmaps, targets.mask),
+            "instance": self.config.instance_weight
+            * heatmap_focal_loss(
+                outputs.instance_heatmaps, targets.instance_heatmaps, targets.instance_mask
+            ),
+            "contrastive": self.config.contrastive_weight
+            * contrastive_loss(outputs.person_features, targets.people[:, 0]),
+        }
+
+    def decode(self, outputs: CIDOutputs, geometry: Geometry) -> list[PosePredictions]:
+        keypoints, keypoint_scores = decode_instances(outputs, self.config.centre_pool)
+        to_image = geometry.to_image.to(keypoints.dtype)[outputs.people[:, 0]]  # (M, 2, 3)
+        keypoints = keypoints @ to_image[:, :, :2].mT + to_image[:, None, :, 2]
+        counts = torch.bincount(outputs.people[:, 0], minlength=len(geometry.to_image)).tolist()
+        sigmas = torch.tensor(self.skeleton.sigmas, device=keypoints.device)
+        predictions = []
+        for xy, scores in zip(keypoints.split(counts), keypoint_scores.split(counts), strict=True):
+            person_scores = scores.mean(1)
+            keep = oks_nms(xy, person_scores, sigmas, self.config.nms_threshold)
+            predictions.append(PosePredictions(xy[keep], scores[keep], person_scores[keep]))
+        return predictions
+
+    def ideal_outputs(self, batch: Batch) -> CIDOutputs:
+        """Return the training targets of the batch's people, without the jitter of centres."""
+        height, width = (side // STRIDE for side in batch.images.shape[-2:])
+        no_jitter = [torch.zeros(len(p), 2, dtype=torch.int64) for p in batch.poses]
+        everywhere = batch.images.new_ones(len(batch), 1, height, width, dtype=torch.bool)
+        targets = build_targets(
+            output_poses(batch, width),
+            (height, width),
+            no_jitter,
+            everywhere,
+            min_area=self.config.min_person_area / STRIDE**2,
+        )
+        heatmaps = _clamp(targets.heatmaps)
+        people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool)
+        # Centres are jittered by a cell in training, so a centre that its neighbour's Gaussian
+        # moved by one still yields its person; one that merged with its neighbour's does not.
+        apart = (people[:, None] - targets.people[None]).abs()  # (detected, annotated, 3)
+        near = (apart[..., 0] == 0) & (apart[..., 1:].amax(-1) <= 1)
+        distance = apart[..., 1:].sum(-1).where(near, height + width)
+        instance_heatmaps = heatmaps.new_zeros(len(people), len(self.skeleton), height, width)
+        if len(targets.people):
+            own = near.any(1)
+            instance_heatmaps[own] = targets.instance_heatmaps[distance.argmin(1)[own]]
+        return CIDOutputs(
+            heatmaps=heatmaps,
+            people=people,
+            centre_scores=centre_scores,
+            person_features=heatmaps.new_zeros(len(people), 0),
+            instance_heatmaps=_clamp(instance_heatmaps),
+        )
+
+
+class Decoupling(nn.Module):
+    """GFD: one map per person out of the shared map, Eqs. 7 and 9 to 12.
+
+    Both recalibrations and their fusion are linear in the shared map S. With a the person's
+    channel weights, m its mask and W_c, W_s the halves of the fusing convolution,
+
+        W_c (S * a) + W_s (S * m) = (W_c diag(a)) S + m * (W_s S),
+
+    so a person costs one E x E matrix and its product with S; W_s S is shared by all people.
+    """
+
+    def __init__(self, channels: int, num_keypoints: int, config: CIDConfig) -> None:
+        super().__init__()
+        width = config.embedding
+        self.reduce = nn.Conv2d(channels, width, 1)
+        if config.channel:
+            self.channel = nn.Linear(channels, width)
+        if config.spatial:
+            self.similarity = nn.Linear(channels, width)
+            self.mask = nn.Conv2d(3, 1, 5, padding=2)
+        self.fuse = nn.Conv2d(width * (config.channel + config.spatial), width, 1)
+        self.heatmap = nn.Conv2d(width, num_keypoints, 1)
+        self.config = config
+
+    def forward(self, features: Tensor, people: Tensor) -> tuple[Tensor, Tensor]:
+        """Return person features (M, C) and heatmap scores (M, K, H, W) of centres (M, 3)."""
+        image, y, x = people.unbind(1)
+        person_features = features[image, :, y, x]  # f, Eq. 7
+        shared = self.reduce(features)
+        width = self.config.embedding
+        fuse = self.fuse.weight[:, :, 0, 0]
+        # Per image, since all its people read the same map.
+        counts = torch.bincount(image, minlength=len(features)).tolist()
+        maps = shared.flatten(2).unbind(0)  # B of (E, HW)
+        fused: Tensor | None = None
+        if self.config.channel:
+            # Without a sigmoid on a: the published code has none either.
+            matrices = fuse[:, :width] * self.channel(person_features)[:, None]  # W_c diag(a)
+            fused = torch.cat(
+                [(m.flatten(0, 1) @ s).view(-1, width, s.shape[-1])
+                 for m, s in zip(matrices.split(counts), maps, strict=True)]
+            )  # fmt: skip
+        if self.config.spatial:
+            masks = self.spatial_masks(shared, person_features, people, counts).flatten(2)
+            shared_fused = (fuse[:, -width:] @ shared.flatten(2)).unbind(0)
+            masked = torch.cat(
+                [m * s for m, s in zip(masks.split(counts), shared_fused, strict=True)]
+            )
+            fused = masked if fused is None else fused + masked
+        assert fused is not None  # the config refuses both branches off
+        fused = F.relu(fused + self.fuse.bias[:, None])
+        fused = fused.view(len(people), width, *shared.shape[-2:])
+        return person_features, clamped_sigmoid(self.heatmap(fused))
+
+    def spatial_masks(
+        self, shared: Tensor, person_features: Tensor, people: Tensor, counts: list[int]
+    ) -> Tensor:
+        """Return the foreground masks (M, 1, H, W) of Eq. 10."""
+        _, y, x = people.unbind(1)
+        height, width = shared.shape[-2:]
+        queries = self.similarity(person_features).split(counts)
+        similarity = torch.cat(
+            [q @ s for q, s in zip(queries, shared.flatten(2).unbind(0), strict=True)]
+        )
+        columns = torch.arange(width, device=shared.device)
+        rows = torch.arange(height, device=shared.device)
+        dx = (x[:, None] - columns) / COORDINATE_SCALE
+        dy = (y[:, None] - rows) / COORDINATE_SCALE
+        size = (len(people), height, width)
+        cues = [similarity.view(size), dx[:, None].expand(size), dy[:, :, None].expand(size)]
+        return self.mask(torch.stack(cues, 1).to(shared.dtype)).sigmoid()
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.normal_(module.weight, std=0.001)
+        nn.init.zeros_(module.bias)
+
+
+def clamped_sigmoid(logits: Tensor) -> Tensor:
+    """Return float32 scores: bfloat16 rounds 0.999 up to 1, and log(1 - p) becomes -inf."""
+    return _clamp(logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid())
+
+
+def _clamp(scores: Tensor) -> Tensor:
+    return scores.clamp(1e-4, 1 - 1e-4)
+
+
+# ---------------------------------------------------------------------------------------- targets
+
+
+def output_poses(batch: Batch, width: int) -> list[Poses]:
+    """Return the batch's poses in output cells, as fractions of a cell.
+
+    The published loader mirrors in the cells of each map (x -> width - 1 - x) and not in the
+    pixels of the input, which lies three quarters of a cell beside it; targets follow the loader.
+    """
+    poses = []
+    for one, flipped in zip(batch.poses, batch.geometry.flipped.tolist(), strict=True):
+        keypoints, boxes = one.keypoints / STRIDE, one.boxes / STRIDE
+        if flipped:
+            shift = keypoints.new_tensor([1 / STRIDE - 1, 0.0])
+            keypoints, boxes = keypoints + shift, boxes + shift
+        poses.append(replace(one, keypoints=keypoints, boxes=boxes))
+    return poses
+
+
+def build_targets(
+    poses: list[Poses],
+    size: tuple[int, int],
+    centre_jitter: list[Tensor],
+    mask: Tensor,
+    *,
+    min_area: float,
+) -> CIDTargets:
+    """Draw the multi-person map and every person's own map.
+
+    Args:
+        poses: in output cells.
+        size: H, W.
+        centre_jitter: per image (N, 2) x, y in {-1, 0, 1}, by which an instance's centre moves.
+        mask: (B, 1, H, W), handed through.
+        min_area: square cells below which a person gets no centre and no instance.
+
+    Source: Eqs. 13 to 16, and the published loader: coordinates truncate to cells, instances come
+    in order of increasing area, and a cell that is taken is not given twice.
+    """
+    height, width = size
+    heatmaps, people, instance_heatmaps, labelled = [], [], [], []
+    for image, (one, jitter) in enumerate(zip(poses, centre_jitter, strict=True)):
+        visible = one.visibility > 0
+        centres, has_centre = _centres(one, min_area)
+        points = torch.cat([one.keypoints, centres[:, None]], 1)
+        drawn = torch.cat([visible, has_centre[:, None]], 1)
+        maps = gaussian_heatmaps(points, drawn, gaussian_radius(one.boxes, size), size)
+        heatmaps.append(maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:]))
+
+        cells = centres.trunc().long()
+        has_centre = has_centre & _inside(cells, size)
+        jittered = cells + jitter.to(cells.device)
+        cells = torch.where(_inside(jittered, size)[:, None], jittered, cells)
+        order = torch.argsort(_box_area(one), stable=True)
+        order = order[has_centre[order]]
+        ids = cells[order, 1] * width + cells[order, 0]
+        taken = (ids[:, None] == ids[None]).tril(-1).any(1)
+        order = order[~taken]
+        people.append(F.pad(cells[order].flip(1), (1, 0), value=image))
+        instance_heatmaps.append(maps[order, :-1])
+        labelled.append(visible[order])
+    return CIDTargets(
+        heatmaps=torch.stack(heatmaps),
+        mask=mask,
+        people=torch.cat(people),
+        instance_heatmaps=torch.cat(instance_heatmaps),
+        instance_mask=torch.cat(labelled)[:, :, None, None],
+    )
+
+
+def keep_people(targets: CIDTargets, limit: int, seed: int) -> CIDTargets:
+    """Return the targets with at most `limit` people, a random subset in the same order."""
+    if len(targets.people) <= limit:
+        return targets
+    chosen = np.random.default_rng([seed, 2]).permutation(len(targets.people))[:limit]
+    keep = torch.from_numpy(np.sort(chosen)).to(targets.people.device)
+    return replace(
+        targets,
+        people=targets.people[keep],
+        instance_heatmaps=targets.instance_heatmaps[keep],
+        instance_mask=targets.instance_mask[keep],
+    )
+
+
+def _draw_jitter(poses: Poses, seed: int) -> Tensor:
+    # A stream of its own beside the augmentation's, which uses the same seed.
+    return torch.from_numpy(np.random.default_rng([seed, 1]).integers(-1, 2, (len(poses), 2)))
+
+
+def _box_area(poses: Poses) -> Tensor:
+    """Return the (N,) areas of boxes that a warp may have turned."""
+    right = poses.boxes[:, 1] - poses.boxes[:, 0]
+    down = poses.boxes[:, 2] - poses.boxes[:, 0]
+    return (right[:, 0] * down[:, 1] - right[:, 1] * down[:, 0]).abs()
+
+
+def _centres(poses: Poses, min_area: float) -> tuple[Tensor, Tensor]:
+    """Return the mean labelled keypoint (N, 2), also of those out of frame, and who has one."""
+    visible = (poses.visibility > 0).to(poses.keypoints.dtype)[..., None]
+    count = visible.sum(1)
+    centres = (poses.keypoints * visible).sum(1) / count.clamp(min=1)
+    return centres, (count[:, 0] > 0) & (_box_area(poses) >= min_area)
+
+
+def _inside(cells: Tensor, size: tuple[int, int]) -> Tensor:
+    x, y = cells.unbind(-1)
+    return (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
+
+
+def gaussian_radius(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the (N,) radius in cells by which a box may move and still overlap itself enough.
+
+    Args:
+        boxes: (N, 4, 2) corners in cells; they are clipped to the map first.
+        size: H, W.
+
+    Source: CornerNet (arXiv:1808.01244), with the roots as its code has them: (b + root) / 2
+    whatever a is. The published CID inherits that, and takes the lengths of the top and the left
+    edge for a box that the warp has turned.
+    """
+    limit = boxes.new_tensor([size[1] - 1, size[0] - 1])
+    corners = boxes.clamp(min=0).minimum(limit)
+    width = (corners[:, 1] - corners[:, 0]).norm(dim=1).ceil()
+    height = (corners[:, 2] - corners[:, 0]).norm(dim=1).ceil()
+    total, area = height + width, height * width
+    both = total + (total**2 - 4 * area * (1 - MIN_OVERLAP) / (1 + MIN_OVERLAP)).sqrt()
+    inner = 2 * total + (4 * total**2 - 16 * (1 - MIN_OVERLAP) * area).sqrt()
+    b = -2 * MIN_OVERLAP * total
+    outer = b + (b**2 - 16 * MIN_OVERLAP * (MIN_OVERLAP - 1) * area).sqrt()
+    return (torch.stack([both, inner, outer]).amin(0) / 2).floor().clamp(min=0)
+
+
+def gaussian_heatmaps(points: Tensor, drawn: Tensor, radius: Tensor, size: tuple[int, int]) -> Tensor:
+    """Draw one size-adaptive Gaussian per point.
+
+    Args:
+        points: (N, P, 2) x, y in cells; they truncate toward zero.
+        drawn: (N, P) bool.
+        radius: (N,) cells; sigma is a sixth of the 2 r + 1 cells of the window.
+        size: H, W.
+
+    Returns:
+        (N, P, H, W) float32, exactly 1 at a drawn point's cell and 0 beyond its radius. A point
+        outside the map leaves its map empty.
+
+    Source: Eq. 13; the window from the published code.
+    """
+    cells = points.trunc()
+    sigma = (2 * radius + 1) / 6
+    drawn = drawn & _inside(cells, size)
+
+    def profile(position: Tensor, length: int) -> Tensor:
+        distance = torch.arange(length, device=points.device) - position[..., None]
+        value = torch.exp(-(distance**2) / (2 * sigma[:, None, None] ** 2))
+        return value.where(distance.abs() <= radius[:, None, None], 0).float()
+
+    # A Gaussian is the product of its profiles, so exp is taken of H + W cells and not of H x W.
+    rows = profile(cells[..., 1], size[0]) * drawn[..., None]
+    return rows[..., None] * profile(cells[..., 0], size[1])[..., None, :]
+
+
+# ----------------------------------------------------------------------------------------- losses
+
+
+def heatmap_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """Focal loss that is lenient near a peak.
+
+    Args:
+        scores: (B, K, H, W), after the sigmoid, clamped to [1e-4, 1 - 1e-4], float32.
+        targets: (B, K, H, W) in [0, 1], exactly 1 at a keypoint.
+        mask: broadcasts to these shapes, False where nothing counts.
+
+    Returns:
+        Scalar: sum over all cells by the number of keypoints that count, at least one.
+
+    Raises:
+        ValueError: the shapes of scores and targets differ.
+
+    Source: Eq. 15, alpha = 2, beta = 4. The published code sums all people of a batch and divides
+    once, where Eq. 16 has a mean over people.
+    """
+    if scores.shape != targets.shape:
+        raise ValueError(f"Scores {tuple(scores.shape)} and targets {tuple(targets.shape)} differ.")
+    peak = targets == 1
+    at_peak = (1 - scores) ** 2 * scores.log()
+    elsewhere = (1 - targets) ** 4 * scores**2 * torch.log1p(-scores)
+    total = torch.where(peak, at_peak, elsewhere).where(mask, 0).sum()
+    return -total / (peak & mask).sum().clamp(min=1)
+
+
+def contrastive_loss(features: Tensor, image: Tensor) -> Tensor:
+    """Push apart the feature vectors of people of the same image.
+
+    Args:
+        features: (M, C).
+        image: (M,) index of each person's image.
+
+    Returns:
+        Scalar: mean over people, 0 without any.
+
+    Source: Eq. 8, tau = 0.05.
+    """
+    unit = F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=1)
+    logits = (unit @ unit.T / TEMPERATURE).masked_fill(image[:, None] != image, -torch.inf)
+    own = torch.arange(len(features), device=features.device)
+    # cross_entropy's mean of nobody is 0 / 0.
+    return F.cross_entropy(logits, own, reduction="sum") / max(len(features), 1)
+
+
+# --------------------------------------------------------------------------------------- decoding
+
+
+def _smooth(maps: Tensor, window: int) -> Tensor:
+    """Average (..., H, W) with its mean filter; the zero border counts in the mean."""
+    flat = maps.flatten(0, -3)[:, None]
+    return ((flat + F.avg_pool2d(flat, window, 1, window // 2)) / 2).view(maps.shape)
+
+
+def find_centres(
+    centre_map: Tensor, pool: int, people: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the centres (M, 3) image, y, x and their scores (M,), best first in each image.
+
+    Args:
+        centre_map: (B, H, W) scores.
+        pool: side of the mean filter.
+        people: (M, 3) given centres, of which only the scores are looked up.
+
+    Source: Sec. 3.2; the published code smooths the map, keeps maxima of a window that grows with
+    the map, and takes the 30 best above 0.01.
+    """
+    smooth = _smooth(centre_map, pool)
+    if people is not None:
+        image, y, x = people.unbind(1)
+        return people, smooth[image, y, x]
+    height, width = smooth.shape[-2:]
+    mean_side = (height + width) / 2
+    window = 3 if mean_side <= 200 else 5 if mean_side <= 300 else 7
+    highest = F.max_pool2d(smooth[:, None], window, 1, window // 2)[:, 0]
+    peaks = smooth.where(smooth == highest, 0).flatten(1)
+    scores, cells = peaks.topk(min(MAX_DETECTIONS, peaks.shape[1]))
+    image, rank = (scores > MIN_CENTRE_SCORE).nonzero().unbind(1)
+    cells = cells[image, rank]
+    return torch.stack([image, cells // width, cells % width], 1), scores[image, rank]
+
+
+def decode_instances(outputs: CIDOutputs, pool: int) -> tuple[Tensor, Tensor]:
+    """Return keypoints (M, K, 2) in network-input pixels and their scores (M, K).
+
+    A keypoint is the maximum of its smoothed map, moved a quarter cell towards the higher
+    neighbour; not on ties, nor at the border. Its score is the maximum times the centre's score.
+    """
+    maps = _smooth(outputs.instance_heatmaps, pool)
+    height, width = maps.shape[-2:]
+    flat = maps.flatten(2)
+    peak, cell = flat.max(2)
+    y, x = cell // width, cell % width
+
+    def step(position: Tensor, length: int, stride: int) -> Tensor:
+        inner = (position > 0) & (position < length - 1)
+        after = flat.gather(2, (cell + stride).where(inner, cell)[..., None])[..., 0]
+        before = flat.gather(2, (cell - stride).where(inner, cell)[..., None])[..., 0]
+        return 0.25 * (after - before).sign()
+
+    keypoints = torch.stack([x + step(x, width, 1), y + step(y, height, width)], -1)
+    return STRIDE * keypoints + STRIDE / 2, peak * outputs.centre_scores[:, None]
+
+
+def oks_nms(keypoints: Tensor, scores: Tensor, sigmas: Tensor, threshold: float) -> Tensor:
+    """Return the indices of the people to keep, best first.
+
+    Args:
+        keypoints: (N, K, 2); every keypoint counts, whatever its score.
+        scores: (N,).
+        sigmas: (K,).
+        threshold: OKS to a better person above which a person goes.
+
+    The area of a person is the extent of its keypoints; a pair takes the mean of both.
+    """
+    extent = keypoints.amax(1) - keypoints.amin(1) if len(keypoints) else keypoints[:, 0]
+    area = extent.prod(1)
+    labelled = torch.ones_like(keypoints[..., 0])
+    similarity = oks(keypoints, keypoints, labelled, (area[:, None] + area) / 2, sigmas)
+    order = torch.argsort(scores, descending=True, stable=True)
+    close = (similarity[order][:, order] > threshold).cpu()
+    keep: list[int] = []
+    for candidate in range(len(order)):
+        if not close[candidate, keep].any():
+            keep.append(candidate)
+    return order[keep]
+
+
+# ---------------------------------------------------------------------------------------- recipes
+
+
+def _recipe(
+    name: str,
+    config: CIDConfig,
+    size: int,
+    epochs: int,
+    lr_drops: tuple[int, int],
+    *,
+    skeleton: Skeleton,
+    default_for: tuple[str, ...] = (),
+    reported: tuple[Reported, ...] = (),
+) -> Recipe:
+    """Return one of the paper's recipes: Sec. 4.2, and the released configurations, which agree."""
+    return Recipe(
+        name=name,
+        build=CID,
+        config=config,
+        skeleton=skeleton,
+        default_for=default_for,
+        test_time=TestTime(Resize(short_side=size)),
+        augment=Augment(size=size),
+        epochs=epochs,
+        batch_size=40,
+        images_per_pass=20,  # two GPUs, batch norm not synchronised
+        lr=1e-3,
+        lr_drops=lr_drops,
+        reported=reported,
+    )
+
+
+_COCO = CIDConfig()
+_CROWDPOSE = CIDConfig(min_person_area=0.0)
+_WIDE = {"backbone": "hrnet_w48", "embedding": 48}
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        _recipe(
+            "cid_hrnet_w32_coco", _COCO, 512, 140, (90, 120),
+            skeleton=COCO, default_for=("coco",),
+            reported=(
+                Reported("coco", "val2017", "AP", 69.8, "released"),
+                Reported("coco", "test-dev2017", "AP", 68.9, "paper:cid:table04"),
+            ),
+        ),
+        # The paper tests W48 at 640 and does not say at which size it was trained.
+        _recipe(
+            "cid_hrnet_w48_coco", replace(_COCO, **_WIDE), 640, 140, (90, 120),
+            skeleton=COCO,
+            reported=(Reported("coco", "test-dev2017", "AP", 70.7, "paper:cid:table04"),),
+        ),
+        _recipe(
+            "cid_hrnet_w32_crowdpose", _CROWDPOSE, 512, 300, (200, 260),
+            skeleton=CROWDPOSE, default_for=("crowdpose",),
+            reported=(
+                Reported("crowdpose", "test", "AP", 71.2, "released"),
+                Reported("crowdpose", "test", "AP", 71.3, "paper:cid:table05"),
+            ),
+        ),
+        _recipe(
+            "cid_hrnet_w48_crowdpose", replace(_CROWDPOSE, **_WIDE), 640, 300, (200, 260),
+            skeleton=CROWDPOSE,
+            reported=(Reported("crowdpose", "test", "AP", 72.3, "paper:cid:table05"),),
+        ),
+        Recipe(
+            name="cid_tiny",
+            build=CID,
+            config=CIDConfig(backbone="hrnet_tiny", embedding=16, min_person_area=0.0),
+            skeleton=None,
+            default_for=("synthetic",),
+            test_time=TestTime(Resize(short_side=256)),
+            augment=Augment(size=256, rotation_deg=15.0, scale=(0.8, 1.25), translation=20.0),
+            epochs=12,
+            batch_size=8,
+            images_per_pass=8,
+            lr=2e-3,
+            schedule="cosine",
+            warmup_steps=100,
+            clip_norm=10.0,
+            evaluate_every=4,
+            pretrained=False,
+        ),
+    )
+}  # fmt: skip

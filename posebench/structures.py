@@ -1,0 +1,261 @@
+"""The values that flow through posebench, from an annotated image to predicted poses.
+
+Shapes: B images, N people, K keypoints, H x W pixels. Coordinates are x, y in pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A keypoint set: what a dataset annotates and a model predicts."""
+
+    name: str
+    keypoints: tuple[str, ...]
+    limbs: tuple[tuple[int, int], ...]  # pairs of keypoint indices, for drawing
+    sigmas: tuple[float, ...]  # OKS fall-off per keypoint, relative to sqrt(area)
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    @property
+    def flip_index(self) -> tuple[int, ...]:
+        """For each keypoint, the index of its mirror image: left and right change places."""
+        return tuple(self.keypoints.index(_mirrored(name)) for name in self.keypoints)
+
+
+def _mirrored(name: str) -> str:
+    side, _, part = name.partition("_")
+    other = {"left": "right", "right": "left"}.get(side)
+    return f"{other}_{part}" if other else name
+
+
+def _limbs(keypoints: tuple[str, ...], pairs: str) -> tuple[tuple[int, int], ...]:
+    """Read `a-b c-d`; a pair of plain part names stands for its left and its right limb."""
+    limbs = []
+    for pair in pairs.split():
+        ends = pair.split("-")
+        sided = [f"left_{end}" in keypoints for end in ends]
+        for side in ("left_", "right_") if any(sided) else ("",):
+            names = [side + end if s else end for end, s in zip(ends, sided, strict=True)]
+            limbs.append((keypoints.index(names[0]), keypoints.index(names[1])))
+    return tuple(limbs)
+
+
+_COCO_KEYPOINTS = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
+    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
+    "left_knee", "right_knee", "left_ankle", "right_ankle",
+)  # fmt: skip
+
+COCO = Skeleton(
+    name="coco",
+    keypoints=_COCO_KEYPOINTS,
+    limbs=(
+        *_limbs(_COCO_KEYPOINTS, "nose-eye eye-ear shoulder-elbow elbow-wrist shoulder-hip"),
+        *_limbs(_COCO_KEYPOINTS, "hip-knee knee-ankle"),
+        (5, 6),
+        (11, 12),
+    ),
+    sigmas=(
+        0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062,
+        0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
+    ),
+)  # fmt: skip
+
+_CROWDPOSE_KEYPOINTS = (
+    "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
+    "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+    "head", "neck",
+)  # fmt: skip
+
+CROWDPOSE = Skeleton(
+    name="crowdpose",
+    keypoints=_CROWDPOSE_KEYPOINTS,
+    limbs=(
+        *_limbs(_CROWDPOSE_KEYPOINTS, "head-neck neck-shoulder shoulder-elbow elbow-wrist"),
+        *_limbs(_CROWDPOSE_KEYPOINTS, "shoulder-hip hip-knee knee-ankle"),
+        (6, 7),
+    ),
+    sigmas=(
+        0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
+        0.079, 0.079,
+    ),
+)  # fmt: skip
+
+_MPII_KEYPOINTS = (
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
+    "pelvis", "thorax", "upper_neck", "head_top",
+    "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
+)  # fmt: skip
+
+MPII = Skeleton(
+    name="mpii",
+    keypoints=_MPII_KEYPOINTS,
+    limbs=(
+        *_limbs(_MPII_KEYPOINTS, "head_top-upper_neck upper_neck-thorax thorax-pelvis"),
+        *_limbs(_MPII_KEYPOINTS, "thorax-shoulder shoulder-elbow elbow-wrist"),
+        *_limbs(_MPII_KEYPOINTS, "pelvis-hip hip-knee knee-ankle"),
+    ),
+    # MPII publishes none, as it is evaluated by PCKh; methods need them to match people in
+    # training. Limbs as in COCO, neck and head as in CrowdPose, the trunk's ends like their joints:
+    # pelvis as the hips, thorax as the shoulders.
+    sigmas=(
+        0.089, 0.087, 0.107, 0.107, 0.087, 0.089, 0.107, 0.079, 0.079, 0.079,
+        0.062, 0.072, 0.079, 0.079, 0.072, 0.062,
+    ),
+)  # fmt: skip
+
+SKELETONS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE, MPII)}
+
+
+@dataclass(frozen=True)
+class Poses:
+    """The annotated people of one image, in that image's pixels.
+
+    Coordinates are float64: targets truncate them to cells, and float32 would put a coordinate
+    that lies on a cell's edge into its neighbour.
+    """
+
+    keypoints: Tensor  # (N, K, 2) x, y
+    visibility: Tensor  # (N, K) 0 unlabelled, 1 occluded, 2 visible
+    area: Tensor  # (N,) square pixels, the area that OKS divides by
+    boxes: Tensor  # (N, 4, 2) corners: top left, top right, bottom left, bottom right
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    def __getitem__(self, index: Tensor | slice) -> Poses:
+        return Poses(
+            self.keypoints[index], self.visibility[index], self.area[index], self.boxes[index]
+        )
+
+    def to(self, device: torch.device) -> Poses:
+        return Poses(
+            self.keypoints.to(device),
+            self.visibility.to(device),
+            self.area.to(device),
+            self.boxes.to(device),
+        )
+
+    @classmethod
+    def empty(cls, num_keypoints: int) -> Poses:
+        """Return the poses of an image without people."""
+        return cls(
+            torch.zeros(0, num_keypoints, 2, dtype=torch.float64),
+            torch.zeros(0, num_keypoints, dtype=torch.int64),
+            torch.zeros(0, dtype=torch.float64),
+            torch.zeros(0, 4, 2, dtype=torch.float64),
+        )
+
+
+def box_corners(boxes_xywh: Tensor) -> Tensor:
+    """Return the (N, 4, 2) corners of (N, 4) boxes x, y, width, height."""
+    x, y, width, height = boxes_xywh.unbind(-1)
+    right, bottom = x + width, y + height
+    corners = [(x, y), (right, y), (x, bottom), (right, bottom)]
+    return torch.stack([torch.stack(corner, -1) for corner in corners], -2)
+
+
+@dataclass(frozen=True)
+class PosePredictions:
+    """The predicted people of one image, in that image's pixels, best first."""
+
+    keypoints: Tensor  # (N, K, 2) x, y
+    keypoint_scores: Tensor  # (N, K)
+    scores: Tensor  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with what is annotated on it."""
+
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    poses: Poses
+    image_id: int
+    name: str  # file name, for messages
+    ignore: NDArray[np.bool_] | None = None  # (H, W) True where no loss is taken; None: nowhere
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How the network inputs of a batch lie over their images."""
+
+    to_image: Tensor  # (B, 2, 3) float64, affine from network-input pixels to image pixels
+    flipped: Tensor  # (B,) bool: mirrored left to right after the warp (augmentation only)
+
+    def to(self, device: torch.device) -> Geometry:
+        return Geometry(self.to_image.to(device), self.flipped.to(device))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one network size with everything a loss needs."""
+
+    images: Tensor  # (B, 3, H, W) float32, normalised with the ImageNet mean and deviation
+    poses: list[Poses]  # in network-input pixels
+    masks: dict[int, Tensor]  # stride -> (B, H / stride, W / stride) bool, True where loss counts
+    geometry: Geometry
+    image_ids: list[int]
+    names: list[str]
+    seeds: list[int]  # one per image, from (seed, epoch, image id): for draws that targets need
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device) -> Batch:
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True),
+            poses=[poses.to(device) for poses in self.poses],
+            masks={stride: mask.to(device) for stride, mask in self.masks.items()},
+            geometry=self.geometry.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Test-time size: short side to `short_side`, both sides up to multiples of `multiple`.
+
+    The image is warped by a centred affine map, so that the border is shared by both sides.
+    """
+
+    short_side: int
+    multiple: int = 64
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Training-time warp of an image onto a square, drawn at random for every image and epoch."""
+
+    size: int  # side of the network input, pixels
+    rotation_deg: float = 30.0  # uniform in +-
+    scale: tuple[float, float] = (0.75, 1.5)  # side of the source square over the short side
+    translation: float = 40.0  # of 200 units of the source square's side, uniform in +-
+    flip: float = 0.5  # probability
+    mask_strides: tuple[int, ...] = (4,)
+
+
+@dataclass(frozen=True)
+class TestTime:
+    """How images are shown to a model at test time."""
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    resize: Resize
+    flip: bool = True  # also predict on the mirrored image and merge, as the method's paper does

@@ -1,0 +1,380 @@
+"""CID against the published implementation, case by case of the fixture folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from posebench.engine.weights import convert_published
+from posebench.layers.affine import invert, resize_affine, square_affine
+from posebench.layers.inputs import collate, warp_sample
+from posebench.models.cid import (
+    CID,
+    CIDConfig,
+    CIDOutputs,
+    CIDTargets,
+    build_targets,
+    clamped_sigmoid,
+    contrastive_loss,
+    decode_instances,
+    find_centres,
+    heatmap_focal_loss,
+    oks_nms,
+    output_poses,
+)
+from posebench.structures import (
+    COCO,
+    CROWDPOSE,
+    Geometry,
+    Poses,
+    Resize,
+    Sample,
+    Skeleton,
+    TestTime,
+    box_corners,
+)
+from tests.parity.fixtures import cases
+from tests.parity.reference import reference_state_dict
+
+BACKBONE_OF_WIDTH = {32: "hrnet_w32", 40: "hrnet_w40", 48: "hrnet_w48"}
+
+
+def tensor(array: Any) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(array))
+
+
+def skeleton_of(num_keypoints: int) -> Skeleton:
+    return {17: COCO, 14: CROWDPOSE}[num_keypoints]
+
+
+def load_model(case: Path, weight_gain: float) -> CID:
+    """Return the model whose key file belongs to the case: `..._w32_coco...` -> `w32_coco`."""
+    candidates = sorted(case.parent.glob("*.keys.json"), key=lambda path: -len(path.name))
+    stem = case.stem.replace("loss_train_", "w32_")
+    keys = next(path for path in candidates if path.name.removesuffix(".keys.json") in stem)
+    published = reference_state_dict(keys, weight_gain)
+    embedding, channels = published["gfd.conv_down.weight"].shape[:2]
+    num_keypoints = len(published["gfd.heatmap_conv.weight"])
+    config = CIDConfig(backbone=BACKBONE_OF_WIDTH[channels // 15], embedding=embedding)
+    model = CID(config, skeleton_of(num_keypoints))
+    model.load_state_dict(convert_published(published, CID.published_names))
+    return model.eval()
+
+
+def assert_close(found: Any, expected: Any, relative: float = 0.0, absolute: float = 0.0) -> None:
+    """Compare with a tolerance relative to the largest expected value, as the README states."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape
+    if found.size:
+        error = np.abs(found.astype(np.float64) - expected).max()
+        assert error <= absolute + relative * np.abs(expected).max()
+
+
+def rows(pattern: str) -> list[Any]:
+    return [
+        pytest.param(row, id=f"{path.stem}-{number}")
+        for path in cases("cid", pattern)
+        for number, row in enumerate(json.loads(path.read_text()))
+    ]
+
+
+def arrays(pattern: str) -> list[Any]:
+    return [pytest.param(path, id=path.stem) for path in cases("cid", pattern)]
+
+
+@pytest.mark.parametrize("row", rows("affine_train*.json"))
+def test_affine_train(row: dict[str, Any]) -> None:
+    crop = (row["center"], 200 * row["scale"], row["rotation_deg"])
+    for kind in ("input", "output"):
+        matrix = square_affine(*crop, row[f"{kind}_size"])
+        assert_close(matrix, row[f"matrix_{kind}"], absolute=1e-4)
+    area_factor = np.linalg.det(square_affine(*crop, row["input_size"])[:, :2])
+    assert area_factor == pytest.approx(row["area_factor"], rel=1e-6)
+
+
+@pytest.mark.parametrize("row", rows("affine_train*.json"))
+def test_affine_train_moves_people(row: dict[str, Any]) -> None:
+    skeleton = skeleton_of(len(row["keypoints_in"]))
+    keypoints = tensor(row["keypoints_in"])[None].double()
+    sample = Sample(
+        np.zeros((row["image_h"], row["image_w"], 3), np.uint8),
+        Poses(
+            keypoints[..., :2],
+            keypoints[..., 2],
+            tensor([row["area_in"]]),
+            tensor(row["bbox_corners_in"])[None].double(),
+        ),
+        image_id=1,
+        name="",
+    )
+    matrix = square_affine(
+        row["center"], 200 * row["scale"], row["rotation_deg"], row["input_size"]
+    )
+    size = (row["input_size"], row["input_size"])
+    moved = warp_sample(sample, matrix, size, mirror_with=skeleton if row["flip"] else None)
+    (cells,) = output_poses(collate([moved]), row["output_size"])
+    assert_close(cells.keypoints[0], np.asarray(row["keypoints_out"])[:, :2], absolute=1e-4)
+    assert_close(cells.boxes[0], row["bbox_corners_out"], absolute=1e-4)
+    assert cells.area[0].item() == pytest.approx(row["area_out"], rel=1e-6)
+
+
+@pytest.mark.parametrize("row", rows("resize_test*.json"))
+def test_resize_test(row: dict[str, Any]) -> None:
+    matrix, size = resize_affine((row["image_w"], row["image_h"]), Resize(row["input_size"]))
+    assert size == (row["resized_w"], row["resized_h"])
+    assert_close(matrix, row["matrix"], absolute=1e-4)
+    assert_close(invert(matrix), row["inverse_matrix"], absolute=1e-4)
+
+
+@pytest.mark.parametrize("path", arrays("targets_*.npz"))
+def test_targets(path: Path) -> None:
+    case = np.load(path)
+    keypoints = tensor(case["ann_keypoints"])
+    skeleton = skeleton_of(keypoints.shape[1])
+    width, height = case["image_size_wh"].tolist()
+    boxes = tensor(case["ann_bbox_xywh"])
+    sample = Sample(
+        np.zeros((height, width, 3), np.uint8),
+        Poses(keypoints[..., :2], keypoints[..., 2], boxes[:, 2:].prod(1), box_corners(boxes)),
+        int(case["image_id"]),
+        path.stem,
+    )
+    size = int(case["input_size"])
+    matrix = square_affine(
+        case["aug_center"], 200 * float(case["aug_scale"]), float(case["aug_rotation_deg"]), size
+    )
+    assert_close(matrix, case["mat_input"], absolute=1e-4)
+    mirror = skeleton if case["aug_flip"] else None
+    # The published matrix itself: it comes from float32 points, and cells are truncated.
+    warped = warp_sample(sample, case["mat_input"], (size, size), mirror_with=mirror)
+    batch = collate([warped])
+    cells = output_poses(batch, int(case["output_size"]))
+    assert_close(cells[0].keypoints, case["keypoints"][..., :2], absolute=1e-6)
+    assert_close(cells[0].boxes, case["bboxes"], absolute=1e-6)
+    assert_close(cells[0].visibility, case["keypoints"][..., 2])
+
+    output = int(case["output_size"])
+    targets = build_targets(
+        cells,
+        (output, output),
+        [tensor(case["center_jitter_xy"])],
+        tensor(case["multi_mask"])[None] > 0,
+        min_area=0.0 if case["is_crowdpose"] else CIDConfig().min_person_area / 16,
+    )
+    assert_close(targets.heatmaps[0], case["multi_heatmap"], absolute=1e-6)
+    assert_close(targets.people[:, 1:], case["instance_coord"])
+    assert_close(targets.instance_heatmaps, case["instance_heatmap"], absolute=1e-6)
+    assert_close(targets.instance_mask, case["instance_mask"])
+
+
+@pytest.mark.parametrize("path", arrays("forward_*.npz"))
+def test_forward(path: Path) -> None:
+    case = np.load(path)
+    model = load_model(path, float(case["weight_gain"]))
+    image = tensor(case["image"])
+    channels = case["feat_channels"]
+    order = list(model.skeleton.flip_index)
+    with torch.inference_mode():
+        upright, mirrored = (model.features(x) for x in (image, image.flip(-1)))
+        mirrored = mirrored.flip(-1)
+        for kind, features in (("noflip", upright), ("flip", mirrored)):
+            assert_close(features[0, channels], case[f"{kind}_feat_slice"], relative=1e-4)
+            assert_close(features[0].mean((1, 2)), case[f"{kind}_feat_mean"], relative=1e-4)
+            if f"{kind}_feat_std" in case:
+                # The README says unbiased; the stored numbers divide by the count all the same.
+                spread = features[0].std((1, 2), correction=0)
+                assert_close(spread, case[f"{kind}_feat_std"], relative=1e-4)
+        for kind, features in (("noflip", upright), ("flip", torch.cat([upright, mirrored]))):
+            if f"{kind}_multi_logits" in case:
+                logits = model.keypoint_head(features)
+                assert_close(logits, case[f"{kind}_multi_logits"], relative=1e-4)
+            if f"{kind}_instance_heatmaps_raw" not in case:
+                continue
+            given = F.pad(tensor(case["given_coords"]), (1, 0))
+            given = torch.cat([given + tensor([i, 0, 0]) for i in range(len(features))])
+            outputs = model.heads(features, given)
+            assert_close(outputs.heatmaps, case[f"{kind}_multi_heatmap"], absolute=1e-4)
+            raw = outputs.instance_heatmaps
+            assert_close(raw, case[f"{kind}_instance_heatmaps_raw"], absolute=1e-4)
+            masks = model.decoupling.spatial_masks(
+                model.decoupling.reduce(features),
+                outputs.person_features,
+                given,
+                [len(case["given_coords"])] * len(features),
+            )
+            assert_close(masks[:, 0], case[f"{kind}_spatial_attention"], absolute=1e-4)
+            if kind == "flip":
+                both = raw.chunk(2)
+                merged = (both[0] + both[1][:, order]) / 2
+                assert_close(merged, case["flip_instance_heatmaps"], absolute=1e-4)
+
+
+@pytest.mark.parametrize("flip", [False, True], ids=["noflip", "flip"])
+@pytest.mark.parametrize("path", arrays("forward_*.npz"))
+def test_inference(path: Path, flip: bool) -> None:
+    case = np.load(path)
+    kind = "flip" if flip else "noflip"
+    if f"{kind}_detected_poses" not in case:
+        pytest.skip("this case stores linear outputs only")
+    model = load_model(path, float(case["weight_gain"]))
+    with torch.inference_mode():
+        outputs = model.test_outputs(tensor(case["image"]), TestTime(Resize(64), flip=flip))
+        keypoints, scores = decode_instances(outputs, model.config.centre_pool)
+    assert_close(outputs.people[:, 1:], case[f"{kind}_detected_coords"])
+    assert_close(outputs.centre_scores, case[f"{kind}_detected_center_scores"], absolute=1e-4)
+    assert_close(keypoints, case[f"{kind}_detected_poses"][..., :2], absolute=1e-3)
+    assert_close(scores, case[f"{kind}_detected_poses"][..., 2], absolute=1e-4)
+    assert_close(scores.mean(1), case[f"{kind}_detected_scores"], absolute=1e-4)
+
+
+@pytest.mark.parametrize("path", arrays("decode_centers*.npz"))
+def test_decode_centres(path: Path) -> None:
+    case = np.load(path)
+    pool = int(case["center_pool_kernel"])
+    for name in (key.removesuffix("_center_logits") for key in case if key.endswith("_logits")):
+        scores = clamped_sigmoid(tensor(case[f"{name}_center_logits"]).float())
+        people, centre_scores = find_centres(scores[None], pool)
+        assert_close(people[:, 1:], case[f"{name}_coords"])
+        assert_close(centre_scores, case[f"{name}_scores"], absolute=1e-5)
+
+
+@pytest.mark.parametrize("path", arrays("decode_edges*.npz"))
+def test_decode_edges(path: Path) -> None:
+    case = np.load(path)
+    centre_map = clamped_sigmoid(tensor(case["center_logits"]))
+    people, centre_scores = find_centres(centre_map, CIDConfig().centre_pool)
+    heatmaps = tensor(case["instance_heatmaps"])
+    outputs = CIDOutputs(centre_map[:, None], people, centre_scores, people, heatmaps)
+    keypoints, scores = decode_instances(outputs, CIDConfig().centre_pool)
+    assert_close(people[:, 1:], case["detected_coords"])
+    assert_close(centre_scores, case["detected_center_scores"], absolute=1e-5)
+    assert_close(keypoints, case["poses_resized"][..., :2], absolute=1e-3)
+    assert_close(scores, case["poses_resized"][..., 2], absolute=1e-5)
+    assert_close(scores.mean(1), case["scores"], absolute=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["noflip", "flip"])
+@pytest.mark.parametrize("path", arrays("decode_c*_*p*.npz"))
+def test_decode(path: Path, kind: str) -> None:
+    case = np.load(path)
+    pool = int(case["center_pool_kernel"])
+    order = torch.from_numpy(case["flip_index"])
+    skeleton = skeleton_of(len(order))
+    assert skeleton.flip_index == tuple(order.tolist())
+    assert_close(skeleton.sigmas, case["oks_sigmas"], absolute=1e-9)
+    maps = clamped_sigmoid(tensor(case["center_logits"]))
+    if kind == "noflip":
+        centre_map, heatmaps = maps[:1], tensor(case["noflip_instance_heatmaps"])
+    else:
+        centre_map = maps.mean(0, keepdim=True)
+        mirrored = tensor(case["flip_instance_heatmaps_of_flipped"])[:, order]
+        heatmaps = (tensor(case["flip_instance_heatmaps_of_image"]) + mirrored) / 2
+    people, centre_scores = find_centres(centre_map, pool)
+    outputs = CIDOutputs(centre_map[:, None], people, centre_scores, people, heatmaps)
+    assert_close(people[:, 1:], case[f"{kind}_detected_coords"])
+    assert_close(centre_scores, case[f"{kind}_detected_center_scores"], absolute=1e-5)
+
+    keypoints, scores = decode_instances(outputs, pool)
+    assert_close(keypoints, case[f"{kind}_poses_resized"][..., :2], absolute=1e-3)
+    assert_close(scores, case[f"{kind}_poses_resized"][..., 2], absolute=1e-5)
+    assert_close(scores.mean(1), case[f"{kind}_scores"], absolute=1e-5)
+
+    width, height = case["image_size_wh"].tolist()
+    matrix, size = resize_affine((width, height), Resize(int(case["input_size"])))
+    assert size == tuple(case["resized_size_wh"].tolist())
+    geometry = Geometry(tensor(invert(matrix))[None], torch.tensor([False]))
+    config = CIDConfig(
+        backbone="hrnet_tiny", centre_pool=pool, nms_threshold=float(case["oks_nms_threshold"])
+    )
+    (predictions,) = CID(config, skeleton).decode(outputs, geometry)
+    keep = case[f"{kind}_keep"]
+    expected = case[f"{kind}_poses_image"][keep]
+    assert_close(predictions.keypoints, expected[..., :2], absolute=1e-3)
+    assert_close(predictions.keypoint_scores, expected[..., 2], absolute=1e-5)
+    assert_close(predictions.scores, case[f"{kind}_scores"][keep], absolute=1e-5)
+    everyone = tensor(case[f"{kind}_poses_image"])[..., :2]
+    kept = oks_nms(
+        everyone, scores.mean(1), torch.tensor(skeleton.sigmas), config.nms_threshold
+    )
+    assert kept.tolist() == keep.tolist()
+
+
+@pytest.mark.parametrize("path", arrays("loss_modules*.npz"))
+def test_loss_modules(path: Path) -> None:
+    case = np.load(path)
+    for name in (key.removesuffix("_pred") for key in case if key.endswith("_pred")):
+        predicted = tensor(case[f"{name}_pred"]).double().requires_grad_()
+        targets, mask = tensor(case[f"{name}_gt"]).double(), tensor(case[f"{name}_mask"]) > 0
+        loss = heatmap_focal_loss(predicted.clamp(1e-4, 1 - 1e-4), targets, mask)
+        (gradient,) = torch.autograd.grad(loss, predicted)
+        assert_close(loss.detach(), case[f"{name}_loss"], relative=1e-5)
+        assert_close(gradient, case[f"{name}_grad"], relative=1e-5)
+    for name in (key.removesuffix("_features") for key in case if key.endswith("_features")):
+        features = tensor(case[f"{name}_features"]).double().requires_grad_()
+        # The fixture has the sum over rows, ours is the mean.
+        one_image = torch.zeros(len(features), dtype=torch.int64)
+        loss = contrastive_loss(features, one_image) * len(features)
+        (gradient,) = torch.autograd.grad(loss, features)
+        scale = np.abs(case[f"{name}_grad"]).max()
+        assert_close(loss.detach(), case[f"{name}_loss"], relative=1e-5, absolute=1e-9)
+        assert_close(gradient, case[f"{name}_grad"], absolute=1e-5 * scale + 1e-9)
+
+
+@pytest.mark.parametrize("path", arrays("loss_train_*.npz"))
+def test_training_step(path: Path) -> None:
+    case = np.load(path)
+    # The README: gradients through batch norm on tiny maps are ill-conditioned in float32.
+    model = load_model(path, float(case["weight_gain"])).double().train()
+    images = range(int(case["batch_size"]))
+
+    def gather(name: str) -> list[torch.Tensor]:
+        return [tensor(case[f"{name}_{i}"]) for i in images]
+
+    people = [F.pad(c, (1, 0), value=i) for i, c in enumerate(gather("instance_coord"))]
+    targets = CIDTargets(
+        heatmaps=torch.stack(gather("multi_heatmap")).double(),
+        mask=torch.stack(gather("multi_mask")) > 0,
+        people=torch.cat(people),
+        instance_heatmaps=torch.cat(gather("instance_heatmap")).double(),
+        instance_mask=torch.cat(gather("instance_mask")) > 0,
+    )
+    terms = model.loss_terms(torch.stack(gather("image")).double(), targets)
+    total = sum(terms.values(), torch.zeros(()).double())
+    for ours, theirs in (
+        ("heatmap", "multi_heatmap"),
+        ("instance", "single_heatmap"),
+        ("contrastive", "contrastive"),
+    ):
+        assert_close(terms[ours].detach(), case[f"loss_{theirs}_loss"], relative=1e-5)
+    assert_close(total.detach(), case["loss_total"], relative=1e-5)
+
+    total.backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    names = convert_published({str(n): str(n) for n in case["grad_norm_names"]}, CID.published_names)
+    ours = {published: name for name, published in names.items()}
+    assert set(names) == set(gradients)
+    norms = [gradients[ours[str(name)]].norm() for name in case["grad_norm_names"]]
+    assert_close(norms, case["grad_norms"], relative=1e-5)
+    for key in case:
+        kind, _, published = key.partition("/")
+        if kind == "grad":
+            assert_close(gradients[ours[published]], case[key], relative=1e-5)
+        elif kind == "bn":
+            found = model.state_dict()[published]
+            assert_close(found, case[key], relative=1e-5)
+
+
+def test_every_case_is_covered() -> None:
+    patterns = (
+        "affine_train*.json", "resize_test*.json", "targets_*.npz", "forward_*.npz",
+        "decode_centers*.npz", "decode_edges*.npz", "decode_c*_*p*.npz", "loss_modules*.npz",
+        "loss_train_*.npz", "*.keys.json",
+    )  # fmt: skip
+    covered = {path for pattern in patterns for path in cases("cid", pattern)}
+    assert covered == {*cases("cid", "*.npz"), *cases("cid", "*.json")}
