@@ -5,11 +5,13 @@ Recipes are plain values. A method's file lists its own; `posebench.models` gath
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from posebench.structures import Augment, Skeleton, TestTime
+from posebench.errors import ModelError, UsageError, unknown_name
+from posebench.structures import SKELETONS, Augment, Skeleton, TestTime
 
 
 @dataclass(frozen=True)
@@ -52,3 +54,102 @@ class Recipe:
     def method(self) -> str:
         """`cid` of `cid_hrnet_w32_coco`."""
         return str(self.build.__module__.rpartition(".")[2])
+
+
+def override(recipe: Recipe, assignment: str) -> Recipe:
+    """Return the recipe with one `field=value` changed, of itself or of its `config`.
+
+    A field of a part is written with a dot: `augment.size=384`, `test_time.flip=false`.
+
+    Raises:
+        UsageError: there is no such field, or the value does not fit it.
+    """
+    path, equals, text = assignment.partition("=")
+    if not equals:
+        raise UsageError(f"--set expects field=value, but found {assignment!r}.")
+    parts = path.split(".")
+    own, configured = ([field.name for field in fields(of)] for of in (recipe, recipe.config))
+    if parts[0] in configured and parts[0] not in own:
+        parts = ["config", *parts]
+    elif parts[0] not in own:
+        raise unknown_name("recipe field", parts[0], [*own, *configured])
+    changed: Recipe = _replaced(recipe, parts, text)
+    return changed
+
+
+def _replaced(value: Any, parts: list[str], text: str) -> Any:
+    name, *rest = parts
+    known = [field.name for field in fields(value)]
+    if name not in known:
+        raise unknown_name("recipe field", name, known)
+    current = getattr(value, name)
+    if rest and not is_dataclass(current):
+        raise UsageError(f"The recipe field {name} has no parts, so {'.'.join(rest)} is not one.")
+    new = _replaced(current, rest, text) if rest else _parsed(name, current, text)
+    try:
+        return replace(value, **{name: new})
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _parsed(name: str, current: Any, text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    if isinstance(current, tuple) and isinstance(value, list):
+        return tuple(value)
+    if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(current):
+        raise UsageError(
+            f"The recipe field {name} is {json.dumps(current, default=repr)}; {text!r} does not "
+            f"fit its type ({type(current).__name__})."
+        )
+    return value
+
+
+def recipe_to_json(recipe: Recipe, skeleton: Skeleton) -> dict[str, Any]:
+    """Return everything a recipe holds as JSON values, with the skeleton it was built for."""
+    values = {
+        field.name: _plain(getattr(recipe, field.name))
+        for field in fields(recipe)
+        if field.name != "build"
+    }
+    return {**values, "skeleton": skeleton.name}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def recipe_from_json(values: dict[str, Any], base: Recipe) -> Recipe:
+    """Return the recipe that `recipe_to_json` wrote; `base` is the recipe of its name.
+
+    Raises:
+        ModelError: the values are not of this version's recipe.
+    """
+    try:
+        skeleton = SKELETONS[values["skeleton"]]
+        kept = {k: v for k, v in values.items() if k not in ("skeleton", "reported")}
+        recipe: Recipe = replace(_restored(base, kept), skeleton=skeleton)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ModelError(
+            f"The recipe {base.name} was saved by another version of posebench and does not fit "
+            f"this one ({error}): use that version, or train again."
+        ) from error
+    return recipe
+
+
+def _restored(base: Any, values: dict[str, Any]) -> Any:
+    new = {}
+    for name, value in values.items():
+        current = getattr(base, name, None)
+        if is_dataclass(current):
+            value = _restored(current, value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        new[name] = value
+    return replace(base, **new)

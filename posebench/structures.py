@@ -177,6 +177,16 @@ class PosePredictions:
 
 
 @dataclass(frozen=True)
+class Heatmaps:
+    """What a model looked at to find the people of one image, for drawing."""
+
+    scene: dict[str, Tensor]  # name -> (H, W) in [0, 1], of the image as a whole
+    people: Tensor  # (N, K, H, W) in [0, 1], of each predicted person
+    stride: int  # network-input pixels per cell
+    to_image: Tensor  # (2, 3) float64, from network-input pixels to image pixels
+
+
+@dataclass(frozen=True)
 class Sample:
     """One image with what is annotated on it."""
 

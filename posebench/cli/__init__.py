@@ -1,0 +1,72 @@
+"""The `posebench` command. Each command imports what it needs when it runs, so help is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from posebench.cli import data, demo, evaluate, models, train, viz, weights
+from posebench.cli.common import messages
+from posebench.errors import PosebenchError
+
+app = typer.Typer(
+    name="posebench",
+    help="Multi-person pose estimators under one protocol: train, evaluate and draw them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("models")(models.models)
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("viz")(viz.viz)
+app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from posebench import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")
+    ] = False,
+) -> None:
+    """Options of every command; `--debug` is taken out of the line by `main`."""
+
+
+def main() -> None:
+    """Run the command line; an error the user can mend is one sentence and an exit code."""
+    debug = "--debug" in sys.argv
+    sys.argv = [word for word in sys.argv if word != "--debug"]
+    try:
+        app()
+    except PosebenchError as error:
+        if debug:
+            raise
+        messages.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        messages.print("Stopped.")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe has gone; Python would complain once more while it flushes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -19,9 +19,7 @@ def image_seed(seed: int, epoch: int, image_id: int) -> int:
     return zlib.crc32(f"{seed} {epoch} {image_id}".encode())
 
 
-def augment_sample(
-    sample: Sample, augment: Augment, skeleton: Skeleton, seed: int
-) -> NetworkInput:
+def augment_sample(sample: Sample, augment: Augment, skeleton: Skeleton, seed: int) -> NetworkInput:
     """Turn, scale, shift and mirror a sample onto a square network input.
 
     Source: the training warp of CID and HigherHRNet. The scale is relative to the short side;

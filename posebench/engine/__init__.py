@@ -1,0 +1,34 @@
+"""Training, evaluation, checkpoints and run folders; names no method."""
+
+from posebench.engine.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
+from posebench.engine.evaluate import (
+    Evaluation,
+    check_recipe,
+    evaluate,
+    evaluate_file,
+    evaluate_ideal,
+    score,
+)
+from posebench.engine.runs import latest_run, new_run, tidy_rows, write_recipe, write_results
+from posebench.engine.train import Interrupted, TrainOptions, read_log, train
+
+__all__ = [
+    "Checkpoint",
+    "Evaluation",
+    "Interrupted",
+    "TrainOptions",
+    "check_recipe",
+    "evaluate",
+    "evaluate_file",
+    "evaluate_ideal",
+    "find_checkpoint",
+    "latest_run",
+    "new_run",
+    "read_checkpoint",
+    "read_log",
+    "score",
+    "tidy_rows",
+    "train",
+    "write_recipe",
+    "write_results",
+]

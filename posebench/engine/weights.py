@@ -1,17 +1,80 @@
-"""Published checkpoints: their parameter names and shapes, mapped onto ours."""
+"""Published checkpoints: their parameter names, mapped onto ours and checked."""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
+from posebench.engine.checkpoint import load_weights, save_weights
+from posebench.errors import ModelError
+from posebench.models import PoseModel
+from posebench.recipe import Recipe
 
-def convert_published(published: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+
+def import_published(path: Path, recipe: Recipe, out: Path) -> int:
+    """Convert a checkpoint of the authors' code and return how many tensors it has.
+
+    Args:
+        path: what the published code saved with `torch.save`: a state dict, or a training state
+            that holds one.
+        recipe: a recipe with a skeleton.
+        out: where to write the `.safetensors` file.
+
+    Raises:
+        ModelError: the file is not a plain checkpoint, or it does not fit the recipe.
+    """
+    assert recipe.skeleton is not None  # the command asks for a full recipe
+    model: PoseModel = recipe.build(recipe.config, recipe.skeleton)
+    weights = convert_published(_read_state_dict(path), model.published_names)
+    load_weights(model, weights, path.name)
+    save_weights(out, model, recipe, recipe.skeleton, {"imported_from": path.name})
+    return len(weights)
+
+
+def convert_published(
+    published: Mapping[str, Tensor], names: Mapping[str, str]
+) -> dict[str, Tensor]:
     """Rename published parameters by prefix; a name without a known prefix stays as it is."""
     converted = {}
     for name, value in published.items():
-        name = name.removeprefix("module.")
+        name = name.removeprefix("module.")  # left by a parallel wrapper
         prefix = next((prefix for prefix in names if name.startswith(prefix)), "")
         converted[names.get(prefix, "") + name.removeprefix(prefix)] = value
     return converted
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ModelError(f"Expected a checkpoint at {path}, but there is no such file.")
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path} holds more than tensors and plain values, and loading it would run code: it "
+            "was refused. Save its state dict alone: torch.save(model.state_dict(), file)."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path} is not a PyTorch checkpoint, or it is cut short.") from error
+    return _find_state_dict(content, path)
+
+
+def _find_state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    """Return the state dict of a file that is one, or holds one under a usual key."""
+    candidates = [content]
+    if isinstance(content, dict):
+        candidates += [content.get("state_dict"), content.get("model")]
+    for candidate in candidates:
+        if (
+            isinstance(candidate, dict)
+            and candidate
+            and all(isinstance(value, Tensor) for value in candidate.values())
+        ):
+            return candidate
+    raise ModelError(
+        f"{path} holds no state dict, neither itself nor under 'state_dict' or 'model'."
+    )

@@ -53,11 +53,11 @@ def hrnet(name: str, *, pretrained: bool = False) -> nn.Module:
         ModelError: ImageNet weights are wanted and cannot be had.
     """
     # Without feature_location="" timm returns the classification head's widened maps.
-    options = {"feature_location": "", "out_indices": (1, 2, 3, 4)}
+    options: dict[str, Any] = {"feature_location": "", "out_indices": (1, 2, 3, 4)}
     if name == "hrnet_tiny":
         if pretrained:
             raise ModelError(f"There are no ImageNet weights for {name}: add --no-pretrained.")
-        return HighResolutionNetFeatures(cfg=_TINY, **options)
+        return HighResolutionNetFeatures(cfg=_TINY, **options)  # type: ignore[no-untyped-call]
     try:
         return timm.create_model(name, features_only=True, pretrained=pretrained, **options)
     except Exception as error:

@@ -135,9 +135,7 @@ def normalise(images: Tensor) -> Tensor:
     return (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
-def resized_batches(
-    samples: Sequence[Sample], resize: Resize
-) -> Iterator[tuple[list[int], Batch]]:
+def resized_batches(samples: Sequence[Sample], resize: Resize) -> Iterator[tuple[list[int], Batch]]:
     """Resize samples for testing; yield the positions of those of one network size, batched."""
     groups: dict[tuple[int, int], list[int]] = {}
     maps = [resize_affine(sample.size, resize) for sample in samples]
@@ -145,3 +143,17 @@ def resized_batches(
         groups.setdefault(size, []).append(position)
     for size, positions in groups.items():
         yield positions, collate([warp_sample(samples[i], maps[i][0], size) for i in positions])
+
+
+def blank_batch(sample: Sample, resize: Resize) -> Batch:
+    """Return what `resized_batches` makes of one sample, without looking at its pixels."""
+    matrix, (width, height) = resize_affine(sample.size, resize)
+    return Batch(
+        images=torch.zeros(()).expand(1, 3, height, width),
+        poses=[_warp_poses(sample.poses, matrix, None)],
+        masks={},
+        geometry=Geometry(torch.from_numpy(invert(matrix))[None], torch.tensor([False])),
+        image_ids=[sample.image_id],
+        names=[sample.name],
+        seeds=[0],
+    )

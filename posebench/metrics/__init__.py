@@ -1,0 +1,15 @@
+"""How well poses match annotations: COCO's and CrowdPose's AP, MPII's PCKh, result files."""
+
+from posebench.metrics.keypoints import PROTOCOLS, Protocol, evaluate_keypoints
+from posebench.metrics.pckh import evaluate_pckh
+from posebench.metrics.results import read_results, to_results, write_results
+
+__all__ = [
+    "PROTOCOLS",
+    "Protocol",
+    "evaluate_keypoints",
+    "evaluate_pckh",
+    "read_results",
+    "to_results",
+    "write_results",
+]

@@ -13,6 +13,7 @@ from posebench.layers.inputs import resized_batches
 from posebench.structures import (
     Batch,
     Geometry,
+    Heatmaps,
     PosePredictions,
     Sample,
     Skeleton,
@@ -37,6 +38,14 @@ class PoseModel(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    @abstractmethod
+    def load_pretrained(self) -> None:
+        """Load the backbone's ImageNet weights.
+
+        Raises:
+            ModelError: they cannot be had.
+        """
 
     @abstractmethod
     def features(self, images: Tensor) -> Any:
@@ -66,6 +75,10 @@ class PoseModel(nn.Module, ABC):
     def ideal_outputs(self, batch: Batch) -> Any:
         """Return what a perfect network would output for the batch's people."""
 
+    @abstractmethod
+    def heatmaps(self, outputs: Any, geometry: Geometry) -> list[tuple[PosePredictions, Heatmaps]]:
+        """Return each image's people as `decode` does, with the maps they were read from."""
+
     def test_outputs(self, images: Tensor, test_time: TestTime) -> Any:
         """Return the outputs that are decoded at test time; methods merge the mirrored image."""
         if test_time.flip:
@@ -81,3 +94,11 @@ class PoseModel(nn.Module, ABC):
             outputs = self.test_outputs(batch.images, test_time)
             found.update(zip(positions, self.decode(outputs, batch.geometry), strict=True))
         return [found[position] for position in range(len(samples))]
+
+    @torch.inference_mode()
+    def explain(self, sample: Sample, test_time: TestTime) -> tuple[PosePredictions, Heatmaps]:
+        """Return what `predict` does for one sample, with the maps behind it."""
+        [(_, batch)] = resized_batches([sample], test_time.resize)
+        batch = batch.to(self.device)
+        [explained] = self.heatmaps(self.test_outputs(batch.images, test_time), batch.geometry)
+        return explained

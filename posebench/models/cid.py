@@ -12,14 +12,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from posebench.layers.heatmaps import (
+    clamp_scores,
+    clamped_sigmoid,
+    gaussian_heatmaps,
+    heatmap_focal_loss,
+    inside,
+)
 from posebench.layers.hrnet import HRNET_WIDTHS, hrnet
-from posebench.layers.oks import oks
+from posebench.layers.nms import oks_nms
 from posebench.models.base import PoseModel
 from posebench.recipe import Recipe, Reported
 from posebench.structures import (
@@ -28,6 +36,7 @@ from posebench.structures import (
     Augment,
     Batch,
     Geometry,
+    Heatmaps,
     PosePredictions,
     Poses,
     Resize,
@@ -87,7 +96,7 @@ class CIDTargets:
 class CID(PoseModel):
     """Instance information abstraction (IIA) and global feature decoupling (GFD) on an HRNet."""
 
-    published_names = {
+    published_names: ClassVar[dict[str, str]] = {
         "backbone.": "backbone.",
         "iia.keypoint_center_conv.": "keypoint_head.",
         "gfd.conv_down.": "decoupling.reduce.",
@@ -98,18 +107,21 @@ class CID(PoseModel):
         "gfd.heatmap_conv.": "decoupling.heatmap.",
     }
 
-    def __init__(self, config: CIDConfig, skeleton: Skeleton, *, pretrained: bool = False) -> None:
+    def __init__(self, config: CIDConfig, skeleton: Skeleton) -> None:
         super().__init__(skeleton)
         self.config = config
         channels = 15 * HRNET_WIDTHS[config.backbone]  # four streams: 1 + 2 + 4 + 8 widths
-        self.backbone = hrnet(config.backbone, pretrained=pretrained)
+        self.backbone = hrnet(config.backbone)
         self.keypoint_head = nn.Conv2d(channels, len(skeleton) + 1, 1)
         self.decoupling = Decoupling(channels, len(skeleton), config)
         for head in (self.keypoint_head, self.decoupling):
             head.apply(_initialise)
+        # A score of 0.01 everywhere at the start, as in focal loss's own paper.
         for layer in (self.keypoint_head, self.decoupling.heatmap):
-            # A score of 0.01 everywhere at the start, as in focal loss's own paper.
-            nn.init.constant_(layer.bias, -math.log(99))
+            _fill_bias(layer, -math.log(99))
+
+    def load_pretrained(self) -> None:
+        self.backbone = hrnet(self.config.backbone, pretrained=True)
 
     def features(self, images: Tensor) -> Tensor:
         """Return (B, C, H, W): the four streams, enlarged to stride 4 and joined."""
@@ -160,6 +172,10 @@ class CID(PoseModel):
     def loss_terms(self, images: Tensor, targets: CIDTargets) -> dict[str, Tensor]:
         """Return the three weighted terms of Eqs. 5, 14 and 16."""
         outputs: CIDOutputs = self(images, targets.people)
+        with torch.autocast(images.device.type, enabled=False):
+            return self._terms(outputs, targets)
+
+    def _terms(self, outputs: CIDOutputs, targets: CIDTargets) -> dict[str, Tensor]:
         return {
             "heatmap": heatmap_focal_loss(outputs.heatmaps, targets.heatmaps, targets.mask),
             "instance": self.config.instance_weight
@@ -171,17 +187,49 @@ class CID(PoseModel):
         }
 
     def decode(self, outputs: CIDOutputs, geometry: Geometry) -> list[PosePredictions]:
+        return [predictions for predictions, _ in self._decode(outputs, geometry)]
+
+    def heatmaps(
+        self, outputs: CIDOutputs, geometry: Geometry
+    ) -> list[tuple[PosePredictions, Heatmaps]]:
+        """Return the centre map (Fig. 3) and the instance maps of everyone kept (Fig. 4)."""
+        return [
+            (
+                predictions,
+                Heatmaps(
+                    scene={"centre": centre_map},
+                    people=outputs.instance_heatmaps[keep],
+                    stride=STRIDE,
+                    to_image=to_image,
+                ),
+            )
+            for (predictions, keep), centre_map, to_image in zip(
+                self._decode(outputs, geometry),
+                outputs.heatmaps[:, -1],
+                geometry.to_image,
+                strict=True,
+            )
+        ]
+
+    def _decode(
+        self, outputs: CIDOutputs, geometry: Geometry
+    ) -> list[tuple[PosePredictions, Tensor]]:
+        """Return each image's people, and which of the outputs' people they are."""
         keypoints, keypoint_scores = decode_instances(outputs, self.config.centre_pool)
         to_image = geometry.to_image.to(keypoints.dtype)[outputs.people[:, 0]]  # (M, 2, 3)
         keypoints = keypoints @ to_image[:, :, :2].mT + to_image[:, None, :, 2]
         counts = torch.bincount(outputs.people[:, 0], minlength=len(geometry.to_image)).tolist()
         sigmas = torch.tensor(self.skeleton.sigmas, device=keypoints.device)
-        predictions = []
-        for xy, scores in zip(keypoints.split(counts), keypoint_scores.split(counts), strict=True):
+        decoded, first = [], 0
+        for xy, scores in zip(
+            _split(keypoints, counts), _split(keypoint_scores, counts), strict=True
+        ):
             person_scores = scores.mean(1)
             keep = oks_nms(xy, person_scores, sigmas, self.config.nms_threshold)
-            predictions.append(PosePredictions(xy[keep], scores[keep], person_scores[keep]))
-        return predictions
+            predictions = PosePredictions(xy[keep], scores[keep], person_scores[keep])
+            decoded.append((predictions, first + keep))
+            first += len(xy)
+        return decoded
 
     def ideal_outputs(self, batch: Batch) -> CIDOutputs:
         """Return the training targets of the batch's people, without the jitter of centres."""
@@ -195,7 +243,7 @@ class CID(PoseModel):
             everywhere,
             min_area=self.config.min_person_area / STRIDE**2,
         )
-        heatmaps = _clamp(targets.heatmaps)
+        heatmaps = clamp_scores(targets.heatmaps)
         people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool)
         # Centres are jittered by a cell in training, so a centre that its neighbour's Gaussian
         # moved by one still yields its person; one that merged with its neighbour's does not.
@@ -211,7 +259,7 @@ class CID(PoseModel):
             people=people,
             centre_scores=centre_scores,
             person_features=heatmaps.new_zeros(len(people), 0),
-            instance_heatmaps=_clamp(instance_heatmaps),
+            instance_heatmaps=clamp_scores(instance_heatmaps),
         )
 
 
@@ -249,23 +297,22 @@ class Decoupling(nn.Module):
         # Per image, since all its people read the same map.
         counts = torch.bincount(image, minlength=len(features)).tolist()
         maps = shared.flatten(2).unbind(0)  # B of (E, HW)
-        fused: Tensor | None = None
+        parts = []
         if self.config.channel:
             # Without a sigmoid on a: the published code has none either.
             matrices = fuse[:, :width] * self.channel(person_features)[:, None]  # W_c diag(a)
-            fused = torch.cat(
-                [(m.flatten(0, 1) @ s).view(-1, width, s.shape[-1])
-                 for m, s in zip(matrices.split(counts), maps, strict=True)]
-            )  # fmt: skip
+            products = [
+                (m.flatten(0, 1) @ s).view(-1, width, s.shape[-1])
+                for m, s in zip(_split(matrices, counts), maps, strict=True)
+            ]
+            parts.append(torch.cat(products))
         if self.config.spatial:
             masks = self.spatial_masks(shared, person_features, people, counts).flatten(2)
             shared_fused = (fuse[:, -width:] @ shared.flatten(2)).unbind(0)
-            masked = torch.cat(
-                [m * s for m, s in zip(masks.split(counts), shared_fused, strict=True)]
-            )
-            fused = masked if fused is None else fused + masked
-        assert fused is not None  # the config refuses both branches off
-        fused = F.relu(fused + self.fuse.bias[:, None])
+            masked = [m * s for m, s in zip(_split(masks, counts), shared_fused, strict=True)]
+            parts.append(torch.cat(masked))
+        assert self.fuse.bias is not None
+        fused = F.relu(sum(parts) + self.fuse.bias[:, None])
         fused = fused.view(len(people), width, *shared.shape[-2:])
         return person_features, clamped_sigmoid(self.heatmap(fused))
 
@@ -275,7 +322,7 @@ class Decoupling(nn.Module):
         """Return the foreground masks (M, 1, H, W) of Eq. 10."""
         _, y, x = people.unbind(1)
         height, width = shared.shape[-2:]
-        queries = self.similarity(person_features).split(counts)
+        queries = _split(self.similarity(person_features), counts)
         similarity = torch.cat(
             [q @ s for q, s in zip(queries, shared.flatten(2).unbind(0), strict=True)]
         )
@@ -285,22 +332,24 @@ class Decoupling(nn.Module):
         dy = (y[:, None] - rows) / COORDINATE_SCALE
         size = (len(people), height, width)
         cues = [similarity.view(size), dx[:, None].expand(size), dy[:, :, None].expand(size)]
-        return self.mask(torch.stack(cues, 1).to(shared.dtype)).sigmoid()
+        masks: Tensor = self.mask(torch.stack(cues, 1).to(shared.dtype)).sigmoid()
+        return masks
+
+
+def _split(values: Tensor, counts: list[int]) -> tuple[Tensor, ...]:
+    """Return the rows of each image."""
+    return torch.split(values, counts)
 
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.normal_(module.weight, std=0.001)
-        nn.init.zeros_(module.bias)
+        _fill_bias(module, 0.0)
 
 
-def clamped_sigmoid(logits: Tensor) -> Tensor:
-    """Return float32 scores: bfloat16 rounds 0.999 up to 1, and log(1 - p) becomes -inf."""
-    return _clamp(logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid())
-
-
-def _clamp(scores: Tensor) -> Tensor:
-    return scores.clamp(1e-4, 1 - 1e-4)
+def _fill_bias(layer: nn.Conv2d | nn.Linear, value: float) -> None:
+    assert layer.bias is not None  # every layer of the heads has one
+    nn.init.constant_(layer.bias, value)
 
 
 # ---------------------------------------------------------------------------------------- targets
@@ -342,20 +391,22 @@ def build_targets(
     Source: Eqs. 13 to 16, and the published loader: coordinates truncate to cells, instances come
     in order of increasing area, and a cell that is taken is not given twice.
     """
-    height, width = size
+    width = size[1]
     heatmaps, people, instance_heatmaps, labelled = [], [], [], []
     for image, (one, jitter) in enumerate(zip(poses, centre_jitter, strict=True)):
         visible = one.visibility > 0
         centres, has_centre = _centres(one, min_area)
         points = torch.cat([one.keypoints, centres[:, None]], 1)
         drawn = torch.cat([visible, has_centre[:, None]], 1)
-        maps = gaussian_heatmaps(points, drawn, gaussian_radius(one.boxes, size), size)
+        radius = gaussian_radius(one.boxes, size)
+        # A window of 2 r + 1 cells is six deviations wide.
+        maps = gaussian_heatmaps(points, drawn, size, radius=radius, sigma=(2 * radius + 1) / 6)
         heatmaps.append(maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:]))
 
         cells = centres.trunc().long()
-        has_centre = has_centre & _inside(cells, size)
+        has_centre = has_centre & inside(cells, size)
         jittered = cells + jitter.to(cells.device)
-        cells = torch.where(_inside(jittered, size)[:, None], jittered, cells)
+        cells = torch.where(inside(jittered, size)[:, None], jittered, cells)
         order = torch.argsort(_box_area(one), stable=True)
         order = order[has_centre[order]]
         ids = cells[order, 1] * width + cells[order, 0]
@@ -407,11 +458,6 @@ def _centres(poses: Poses, min_area: float) -> tuple[Tensor, Tensor]:
     return centres, (count[:, 0] > 0) & (_box_area(poses) >= min_area)
 
 
-def _inside(cells: Tensor, size: tuple[int, int]) -> Tensor:
-    x, y = cells.unbind(-1)
-    return (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
-
-
 def gaussian_radius(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the (N,) radius in cells by which a box may move and still overlap itself enough.
 
@@ -435,62 +481,7 @@ def gaussian_radius(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     return (torch.stack([both, inner, outer]).amin(0) / 2).floor().clamp(min=0)
 
 
-def gaussian_heatmaps(points: Tensor, drawn: Tensor, radius: Tensor, size: tuple[int, int]) -> Tensor:
-    """Draw one size-adaptive Gaussian per point.
-
-    Args:
-        points: (N, P, 2) x, y in cells; they truncate toward zero.
-        drawn: (N, P) bool.
-        radius: (N,) cells; sigma is a sixth of the 2 r + 1 cells of the window.
-        size: H, W.
-
-    Returns:
-        (N, P, H, W) float32, exactly 1 at a drawn point's cell and 0 beyond its radius. A point
-        outside the map leaves its map empty.
-
-    Source: Eq. 13; the window from the published code.
-    """
-    cells = points.trunc()
-    sigma = (2 * radius + 1) / 6
-    drawn = drawn & _inside(cells, size)
-
-    def profile(position: Tensor, length: int) -> Tensor:
-        distance = torch.arange(length, device=points.device) - position[..., None]
-        value = torch.exp(-(distance**2) / (2 * sigma[:, None, None] ** 2))
-        return value.where(distance.abs() <= radius[:, None, None], 0).float()
-
-    # A Gaussian is the product of its profiles, so exp is taken of H + W cells and not of H x W.
-    rows = profile(cells[..., 1], size[0]) * drawn[..., None]
-    return rows[..., None] * profile(cells[..., 0], size[1])[..., None, :]
-
-
 # ----------------------------------------------------------------------------------------- losses
-
-
-def heatmap_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """Focal loss that is lenient near a peak.
-
-    Args:
-        scores: (B, K, H, W), after the sigmoid, clamped to [1e-4, 1 - 1e-4], float32.
-        targets: (B, K, H, W) in [0, 1], exactly 1 at a keypoint.
-        mask: broadcasts to these shapes, False where nothing counts.
-
-    Returns:
-        Scalar: sum over all cells by the number of keypoints that count, at least one.
-
-    Raises:
-        ValueError: the shapes of scores and targets differ.
-
-    Source: Eq. 15, alpha = 2, beta = 4. The published code sums all people of a batch and divides
-    once, where Eq. 16 has a mean over people.
-    """
-    if scores.shape != targets.shape:
-        raise ValueError(f"Scores {tuple(scores.shape)} and targets {tuple(targets.shape)} differ.")
-    peak = targets == 1
-    at_peak = (1 - scores) ** 2 * scores.log()
-    elsewhere = (1 - targets) ** 4 * scores**2 * torch.log1p(-scores)
-    total = torch.where(peak, at_peak, elsewhere).where(mask, 0).sum()
-    return -total / (peak & mask).sum().clamp(min=1)
 
 
 def contrastive_loss(features: Tensor, image: Tensor) -> Tensor:
@@ -571,31 +562,11 @@ def decode_instances(outputs: CIDOutputs, pool: int) -> tuple[Tensor, Tensor]:
     return STRIDE * keypoints + STRIDE / 2, peak * outputs.centre_scores[:, None]
 
 
-def oks_nms(keypoints: Tensor, scores: Tensor, sigmas: Tensor, threshold: float) -> Tensor:
-    """Return the indices of the people to keep, best first.
-
-    Args:
-        keypoints: (N, K, 2); every keypoint counts, whatever its score.
-        scores: (N,).
-        sigmas: (K,).
-        threshold: OKS to a better person above which a person goes.
-
-    The area of a person is the extent of its keypoints; a pair takes the mean of both.
-    """
-    extent = keypoints.amax(1) - keypoints.amin(1) if len(keypoints) else keypoints[:, 0]
-    area = extent.prod(1)
-    labelled = torch.ones_like(keypoints[..., 0])
-    similarity = oks(keypoints, keypoints, labelled, (area[:, None] + area) / 2, sigmas)
-    order = torch.argsort(scores, descending=True, stable=True)
-    close = (similarity[order][:, order] > threshold).cpu()
-    keep: list[int] = []
-    for candidate in range(len(order)):
-        if not close[candidate, keep].any():
-            keep.append(candidate)
-    return order[keep]
-
-
 # ---------------------------------------------------------------------------------------- recipes
+
+
+def _wide(config: CIDConfig) -> CIDConfig:
+    return replace(config, backbone="hrnet_w48", embedding=48)
 
 
 def _recipe(
@@ -629,7 +600,7 @@ def _recipe(
 
 _COCO = CIDConfig()
 _CROWDPOSE = CIDConfig(min_person_area=0.0)
-_WIDE = {"backbone": "hrnet_w48", "embedding": 48}
+
 
 RECIPES = {
     recipe.name: recipe
@@ -644,7 +615,7 @@ RECIPES = {
         ),
         # The paper tests W48 at 640 and does not say at which size it was trained.
         _recipe(
-            "cid_hrnet_w48_coco", replace(_COCO, **_WIDE), 640, 140, (90, 120),
+            "cid_hrnet_w48_coco", _wide(_COCO), 640, 140, (90, 120),
             skeleton=COCO,
             reported=(Reported("coco", "test-dev2017", "AP", 70.7, "paper:cid:table04"),),
         ),
@@ -657,7 +628,7 @@ RECIPES = {
             ),
         ),
         _recipe(
-            "cid_hrnet_w48_crowdpose", replace(_CROWDPOSE, **_WIDE), 640, 300, (200, 260),
+            "cid_hrnet_w48_crowdpose", _wide(_CROWDPOSE), 640, 300, (200, 260),
             skeleton=CROWDPOSE,
             reported=(Reported("crowdpose", "test", "AP", 72.3, "paper:cid:table05"),),
         ),

@@ -1,0 +1,27 @@
+"""Drawing and figures: functions that return uint8 RGB images."""
+
+from posebench.viz.draw import RGB, draw_annotations, draw_poses
+from posebench.viz.figures import (
+    gallery,
+    heatmap_overlay,
+    instance_figure,
+    side_by_side,
+    training_curve,
+    write_image,
+)
+from posebench.viz.samples import draw_curve, draw_gallery, draw_sample
+
+__all__ = [
+    "RGB",
+    "draw_annotations",
+    "draw_curve",
+    "draw_gallery",
+    "draw_poses",
+    "draw_sample",
+    "gallery",
+    "heatmap_overlay",
+    "instance_figure",
+    "side_by_side",
+    "training_curve",
+    "write_image",
+]

@@ -13,19 +13,18 @@ import torch.nn.functional as F
 
 from posebench.engine.weights import convert_published
 from posebench.layers.affine import invert, resize_affine, square_affine
+from posebench.layers.heatmaps import clamped_sigmoid, heatmap_focal_loss
 from posebench.layers.inputs import collate, warp_sample
+from posebench.layers.nms import oks_nms
 from posebench.models.cid import (
     CID,
     CIDConfig,
     CIDOutputs,
     CIDTargets,
     build_targets,
-    clamped_sigmoid,
     contrastive_loss,
     decode_instances,
     find_centres,
-    heatmap_focal_loss,
-    oks_nms,
     output_poses,
 )
 from posebench.structures import (
@@ -299,9 +298,7 @@ def test_decode(path: Path, kind: str) -> None:
     assert_close(predictions.keypoint_scores, expected[..., 2], absolute=1e-5)
     assert_close(predictions.scores, case[f"{kind}_scores"][keep], absolute=1e-5)
     everyone = tensor(case[f"{kind}_poses_image"])[..., :2]
-    kept = oks_nms(
-        everyone, scores.mean(1), torch.tensor(skeleton.sigmas), config.nms_threshold
-    )
+    kept = oks_nms(everyone, scores.mean(1), torch.tensor(skeleton.sigmas), config.nms_threshold)
     assert kept.tolist() == keep.tolist()
 
 
@@ -356,7 +353,9 @@ def test_training_step(path: Path) -> None:
 
     total.backward()
     gradients = {name: p.grad for name, p in model.named_parameters()}
-    names = convert_published({str(n): str(n) for n in case["grad_norm_names"]}, CID.published_names)
+    names = convert_published(
+        {str(n): str(n) for n in case["grad_norm_names"]}, CID.published_names
+    )
     ours = {published: name for name, published in names.items()}
     assert set(names) == set(gradients)
     norms = [gradients[ours[str(name)]].norm() for name in case["grad_norm_names"]]

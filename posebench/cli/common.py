@@ -1,0 +1,138 @@
+"""What the commands share: consoles, options and the words for results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from posebench.engine.evaluate import Evaluation
+
+# Results go to stdout, everything else to stderr. A pipe has no width, so nothing is cut for it.
+out = Console(width=None if Console().is_terminal else 200, highlight=False)
+messages = Console(stderr=True, highlight=False)
+
+DatasetOption = Annotated[str, typer.Option("--dataset", help="Dataset: `posebench data list`.")]
+RootOption = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="Folder that holds the datasets' [$POSEBENCH_DATA, ./data]."),
+]
+SplitOption = Annotated[str | None, typer.Option("--split", help="Split [the dataset's usual].")]
+AnnotationsOption = Annotated[
+    Path | None, typer.Option("--annotations", help="Annotation file instead of the split's own.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="field=value of the recipe, e.g. epochs=20 or augment.size=384."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="Processes that load images.")]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="fp32, or bf16 (losses stay in fp32).")
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder for run folders.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object of tidy rows.")]
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; `auto` is a GPU where there is one.
+
+    Raises:
+        UsageError: there is no such device on this machine.
+    """
+    import torch
+
+    from posebench.errors import UsageError
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise UsageError(
+            f"The device {name!r} cannot be used on this machine: choose auto, cpu or cuda."
+        ) from None
+    return device
+
+
+def pick_precision(name: str) -> Any:
+    """Return the precision of that name.
+
+    Raises:
+        UsageError: it is neither fp32 nor bf16.
+    """
+    from posebench.errors import unknown_name
+
+    if name not in ("fp32", "bf16"):
+        raise unknown_name("precision", name, ("fp32", "bf16"))
+    return name
+
+
+def progress_bar() -> Progress:
+    """Return a bar on stderr, shown on a terminal only."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=messages,
+        disable=not messages.is_terminal,
+        transient=True,
+    )
+
+
+def print_rows(rows: pd.DataFrame) -> None:
+    """Print tidy rows as the one JSON object that every command's `--json` gives."""
+    # Through pandas' own writer, since JSON has no NaN.
+    records = json.loads(rows.to_json(orient="records"))
+    typer.echo(json.dumps({"schema_version": 1, "rows": records}))
+
+
+def print_metrics(title: str, evaluation: Evaluation) -> None:
+    """Print the overall metrics in one table and the keypoints' in a second."""
+    overall = {k: v for k, v in evaluation.metrics.items() if "/" not in k}
+    per_keypoint = {k: v for k, v in evaluation.metrics.items() if "/" in k}
+    out.print(_one_row(title, overall))
+    if per_keypoint:
+        out.print(_one_row("AP of single keypoints", {
+            name.partition("/")[2].replace("_", " "): value for name, value in per_keypoint.items()
+        }))  # fmt: skip
+
+
+def _one_row(title: str, values: dict[str, float]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in values:
+        table.add_column(name, justify="right")
+    table.add_row(*("–" if value < 0 else f"{100 * value:.1f}" for value in values.values()))
+    return table
+
+
+def say_unreadable(evaluation: Evaluation) -> None:
+    """Tell how many images were left out; their names were told as they came."""
+    for image in evaluation.unreadable:
+        messages.print(f"[yellow]left out[/] {image.message}", soft_wrap=True)
+    if evaluation.unreadable:
+        messages.print(
+            f"{len(evaluation.unreadable)} of {evaluation.images} images could not be read; their "
+            "people count as missed. --strict stops at the first."
+        )

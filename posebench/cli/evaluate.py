@@ -1,0 +1,151 @@
+"""`posebench eval`: score a run, a checkpoint, a result file, or a recipe's ideal outputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from posebench.cli.common import (
+    AnnotationsOption,
+    DatasetOption,
+    DeviceOption,
+    JsonOption,
+    PrecisionOption,
+    RootOption,
+    RunsOption,
+    SetOption,
+    SplitOption,
+    StrictOption,
+    WorkersOption,
+    messages,
+    pick_device,
+    pick_precision,
+    print_metrics,
+    print_rows,
+    progress_bar,
+    say_unreadable,
+)
+
+if TYPE_CHECKING:
+    from posebench.data import PoseDataset
+    from posebench.engine import Evaluation
+    from posebench.recipe import Recipe
+
+
+def evaluate(
+    model: Annotated[
+        str | None, typer.Argument(help="Run folder or checkpoint; with --oracle a recipe.")
+    ] = None,
+    dataset: DatasetOption = "coco",
+    data_root: RootOption = None,
+    split: SplitOption = None,
+    annotations: AnnotationsOption = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score this result file in COCO's format instead.")
+    ] = None,
+    oracle: Annotated[
+        bool, typer.Option("--oracle", help="Score what a perfect network would output.")
+    ] = False,
+    flip: Annotated[
+        bool | None, typer.Option(help="Also predict the mirrored image [as the recipe does].")
+    ] = None,
+    settings: SetOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    workers: WorkersOption = 2,
+    strict: StrictOption = False,
+    json: JsonOption = False,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Print the average precision of a run, a checkpoint or a result file."""
+    from posebench import engine
+    from posebench.data import find_layout, open_dataset
+    from posebench.errors import UsageError
+    from posebench.files import write_json
+    from posebench.recipe import override
+
+    if (predictions is None) == (model is None):
+        raise UsageError(
+            "eval expects one thing to score: a run or checkpoint, a recipe with --oracle, or "
+            "--predictions FILE."
+        )
+    layout = find_layout(dataset)
+    checkpoint = engine.read_checkpoint(Path(model)) if model and not oracle else None
+    recipe = _find(model, dataset) if model and oracle else None
+    if checkpoint:
+        recipe = checkpoint.recipe
+    for assignment in settings or []:
+        if recipe is None:
+            raise UsageError("--set changes a recipe, and a result file has none.")
+        recipe = override(recipe, assignment)
+    if recipe and flip is not None:
+        recipe = replace(recipe, test_time=replace(recipe.test_time, flip=flip))
+    data = open_dataset(
+        dataset,
+        split or layout.eval_split,
+        root=data_root,
+        annotations=annotations,
+        skeleton=recipe.skeleton if recipe else None,
+    )
+    chosen_device = pick_device(device) if checkpoint else None
+    with progress_bar() as bar:
+        task = bar.add_task("evaluate", total=len(data), note="")
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if checkpoint and recipe and chosen_device:
+            engine.check_recipe(recipe, data, str(checkpoint.path))
+            network = replace(checkpoint, recipe=recipe).model().to(chosen_device)
+            evaluation = engine.evaluate(
+                network, data, recipe.test_time,
+                workers=workers, precision=pick_precision(precision), strict=strict,
+                progress=progress,
+            )  # fmt: skip
+        elif recipe:
+            engine.check_recipe(recipe, data)
+            evaluation = engine.evaluate_ideal(recipe, data, progress=progress)
+        else:
+            assert predictions is not None  # checked above
+            evaluation = engine.evaluate_file(predictions, data)
+    label = recipe.name if recipe else Path(str(predictions)).stem
+    run = engine.new_run(runs, "eval", label, dataset)
+    if recipe:
+        engine.write_recipe(run, recipe, data.skeleton)
+    write_json(run / "metrics.json", evaluation.metrics)
+    write_json(run / "predictions.json", evaluation.results)
+    flipped = recipe is not None and recipe.test_time.flip
+    rows = engine.tidy_rows(
+        evaluation.metrics,
+        recipe=recipe,
+        dataset=dataset,
+        split=data.split,
+        tta="oracle" if oracle else "flip" if flipped else "none" if recipe else "",
+        device=chosen_device,
+        precision=precision if checkpoint else "",
+    )
+    engine.write_results(run, rows)
+    say_unreadable(evaluation)
+    if json:
+        print_rows(rows)
+        return
+    print_metrics(_title(label, data, oracle, evaluation), evaluation)
+    messages.print(f"Written to {run}")
+
+
+def _find(name: str, dataset: str) -> Recipe:
+    from posebench.models import find_recipe
+
+    return find_recipe(name, dataset)
+
+
+def _title(label: str, data: PoseDataset, oracle: bool, evaluation: Evaluation) -> str:
+    people = len(data.ground_truth()["annotations"])
+    kind = "upper bound of " if oracle else ""
+    return (
+        f"{kind}{label} on {data.name} {data.split}: {evaluation.images} images, "
+        f"{people} annotations, {evaluation.seconds:.0f} s"
+    )

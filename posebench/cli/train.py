@@ -1,0 +1,154 @@
+"""`posebench train`: train a recipe, or continue a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import Progress, TaskID
+
+from posebench.cli.common import (
+    AnnotationsOption,
+    DatasetOption,
+    DeviceOption,
+    PrecisionOption,
+    RootOption,
+    RunsOption,
+    SetOption,
+    SplitOption,
+    StrictOption,
+    WorkersOption,
+    messages,
+    out,
+    pick_device,
+    pick_precision,
+    print_metrics,
+    progress_bar,
+    say_unreadable,
+)
+
+if TYPE_CHECKING:
+    from posebench.data.loader import Unreadable
+    from posebench.engine.evaluate import Evaluation
+    from posebench.engine.train import StepReport
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="Recipe or method: `posebench models`.")],
+    dataset: DatasetOption,
+    data_root: RootOption = None,
+    split: SplitOption = None,
+    annotations: AnnotationsOption = None,
+    eval_split: Annotated[
+        str | None, typer.Option(help="Split to evaluate on [the dataset's usual].")
+    ] = None,
+    eval_annotations: Annotated[
+        Path | None, typer.Option(help="Annotation file to evaluate on instead.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Continue this run folder; other options as at its start.")
+    ] = None,
+    settings: SetOption = None,
+    pretrained: Annotated[
+        bool, typer.Option(help="Start from ImageNet weights where the recipe does.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    workers: WorkersOption = 2,
+    strict: StrictOption = False,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Train a recipe; Ctrl-C leaves a run that --resume continues."""
+    from dataclasses import replace
+
+    from posebench import engine
+    from posebench.data import find_layout, open_dataset
+    from posebench.engine.train import TrainOptions
+    from posebench.models import find_recipe
+    from posebench.recipe import override
+
+    layout = find_layout(dataset)
+    chosen = find_recipe(recipe, dataset)
+    for assignment in settings or []:
+        chosen = override(chosen, assignment)
+    if not pretrained:
+        chosen = replace(chosen, pretrained=False)
+    options = TrainOptions(
+        pick_device(device), seed, workers, pick_precision(precision), strict=strict
+    )
+    train_set = open_dataset(
+        dataset,
+        split or layout.train_split,
+        root=data_root,
+        annotations=annotations,
+        skeleton=chosen.skeleton,
+    )
+    engine.check_recipe(chosen, train_set)
+    eval_set = open_dataset(
+        dataset,
+        eval_split or layout.eval_split,
+        root=data_root,
+        annotations=eval_annotations,
+        skeleton=chosen.skeleton,
+    )
+    run = resume or engine.new_run(runs, "train", chosen.name, dataset)
+    messages.print(f"{run}")
+    with TrainProgress() as reporter:
+        evaluation = engine.train(
+            chosen, train_set, eval_set, run, options, resume=bool(resume), reporter=reporter
+        )
+    engine.write_results(
+        run,
+        engine.tidy_rows(
+            evaluation.metrics,
+            recipe=chosen,
+            dataset=dataset,
+            split=eval_set.split,
+            tta="flip" if chosen.test_time.flip else "none",
+            device=options.device,
+            precision=precision,
+        ),
+    )
+    say_unreadable(evaluation)
+    print_metrics(f"{chosen.name} on {dataset} {eval_set.split}", evaluation)
+    out.print(str(run))
+
+
+class TrainProgress:
+    """Shows a run on stderr: a bar with the loss terms, a line per evaluation."""
+
+    def __init__(self) -> None:
+        self.bar: Progress = progress_bar()
+        self.steps: TaskID | None = None
+        self.images: TaskID | None = None
+
+    def __enter__(self) -> TrainProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
+
+    def stepped(self, report: StepReport) -> None:
+        if self.steps is None:
+            self.steps = self.bar.add_task("train", total=report.steps, note="")
+        terms = "  ".join(f"{name} {value:.3f}" for name, value in report.terms.items())
+        note = f"epoch {report.epoch}  {terms}  {report.images_per_second:.0f} images/s"
+        self.bar.update(self.steps, completed=report.step, note=note)
+
+    def evaluating(self, done: int, total: int) -> None:
+        if self.images is None:
+            self.images = self.bar.add_task("evaluate", total=total, note="")
+        self.bar.update(self.images, completed=done)
+
+    def evaluated(self, epoch: int, evaluation: Evaluation, best: bool) -> None:
+        if self.images is not None:
+            self.bar.remove_task(self.images)
+            self.images = None
+        ap = 100 * evaluation.metrics["AP"]
+        messages.print(f"epoch {epoch}  AP {ap:.1f}{'  best' if best else ''}")
+
+    def unreadable(self, image: Unreadable) -> None:
+        messages.print(f"[yellow]left out[/] {image.message}", soft_wrap=True)

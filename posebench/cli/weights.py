@@ -1,0 +1,43 @@
+"""`posebench weights`: published checkpoints as posebench's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from posebench.cli.common import messages, out
+
+app = typer.Typer(help="Weights that the authors published.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `import` a word of its own: a single command would take its group's place."""
+
+
+@app.command("import")
+def import_weights(
+    file: Annotated[
+        Path, typer.Argument(help="A checkpoint of the authors' code (.pth, .pth.tar).")
+    ],
+    recipe: Annotated[str, typer.Option(help="The recipe it was trained with.")],
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Where to write [weights/RECIPE.safetensors].")
+    ] = None,
+) -> None:
+    """Convert a published checkpoint; every name and shape is checked."""
+    from posebench.engine.weights import import_published
+    from posebench.errors import UsageError, unknown_name
+    from posebench.models import RECIPES
+
+    if recipe not in RECIPES:
+        raise unknown_name("recipe", recipe, RECIPES)
+    chosen = RECIPES[recipe]
+    if chosen.skeleton is None:
+        raise UsageError(f"{recipe} has no published weights: choose a recipe of a dataset.")
+    target = to or Path("weights") / f"{recipe}.safetensors"
+    count = import_published(file, chosen, target)
+    messages.print(f"Converted {count} tensors. Use them: posebench eval {target}")
+    out.print(str(target))

@@ -1,0 +1,109 @@
+"""Annotation files in COCO's layout: COCO, CrowdPose, OCHuman and datasets like them.
+
+Everything that training or evaluation relies on is checked here, once, where the file enters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+from posebench.errors import DataError
+from posebench.files import PERSON, finite_rows, keypoint_rows, read_json
+from posebench.layers.oks import count_keypoints
+from posebench.structures import CROWDPOSE, Skeleton
+
+_REQUIRED = ("id", "image_id", "category_id", "keypoints", "bbox")
+
+
+def read_annotations(path: Path, skeleton: Skeleton) -> dict[str, Any]:
+    """Read and check an annotation file.
+
+    An empty list of annotations is allowed: evaluation on it finds nothing to evaluate.
+
+    Args:
+        path: a JSON file with `images` and `annotations`.
+        skeleton: the keypoint set it should have.
+
+    Returns:
+        The file's content, ready for `evaluate_keypoints`: `num_keypoints` is counted where it is
+        missing (head and neck of CrowdPose do not count), all else is as in the file.
+
+    Raises:
+        DataError: the file is missing, damaged or in another layout; there are no images; an
+            annotation names no known image, lacks a field, has another number of keypoints, or
+            holds NaN or infinity in its keypoints, box or area.
+    """
+    content = read_json(path, "an annotation file")
+    images, annotations = _records(content, "images", path), _records(content, "annotations", path)
+    if not images:
+        raise DataError(f"Expected images in {path}, but its list of images is empty.")
+    names = _image_names(images, path)
+
+    def owner(index: int) -> str:
+        annotation = annotations[index]
+        image = ", ".join(
+            filter(None, [str(annotation["image_id"]), names[annotation["image_id"]]])
+        )
+        return f"annotation {annotation['id']} (image {image}) in {path}"
+
+    # The area of CrowdPose is a share of the box, so that its files have none.
+    required = _REQUIRED if skeleton.name == CROWDPOSE.name else (*_REQUIRED, "area")
+    for field in required:
+        for index, annotation in enumerate(annotations):
+            if field not in annotation:
+                raise DataError(
+                    f"Expected {field!r} in every annotation of {path}, but number {index} "
+                    f"(id {annotation.get('id', 'none')}) has none. "
+                    "COCO's keypoint files are named person_keypoints_*.json."
+                )
+    for index, annotation in enumerate(annotations):
+        image_id = annotation["image_id"]
+        if not isinstance(image_id, Hashable) or image_id not in names:
+            raise DataError(
+                f"Expected the image of annotation {annotation['id']} in {path} among its "
+                f"{len(names)} images, but {image_id!r} is not listed. "
+                "Add the image or remove the annotation."
+            )
+        if annotation["category_id"] != PERSON:
+            raise DataError(
+                f"Expected only people (category_id {PERSON}), but {owner(index)} has "
+                f"category_id {annotation['category_id']}. Remove or renumber it."
+            )
+
+    rows = [annotation["keypoints"] for annotation in annotations]
+    keypoints = keypoint_rows(rows, skeleton.keypoints, owner)
+    finite_rows([annotation["bbox"] for annotation in annotations], 4, "bbox", owner)
+    if "area" in required:
+        finite_rows([[annotation["area"]] for annotation in annotations], 1, "area", owner)
+
+    counts = count_keypoints(keypoints[..., 2], skeleton)
+    for annotation, count in zip(annotations, counts.tolist(), strict=True):
+        annotation.setdefault("num_keypoints", count)
+    return dict(content)
+
+
+def _records(content: Any, key: str, path: Path) -> list[dict[str, Any]]:
+    """Return the list of objects under a key of the file."""
+    if not isinstance(content, dict) or key not in content:
+        found = f"the keys {sorted(content)}" if isinstance(content, dict) else "no keys"
+        raise DataError(
+            f"Expected {key!r} in {path}, but found {found[:200]}. "
+            "It should be an annotation file in COCO's layout, with images and annotations."
+        )
+    records = content[key]
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise DataError(f"Expected {key!r} in {path} to be a list of objects, but it is not.")
+    return records
+
+
+def _image_names(images: list[dict[str, Any]], path: Path) -> dict[int, str]:
+    """Return the file name of every image id, empty where the file gives none."""
+    for index, image in enumerate(images):
+        if not isinstance(image.get("id"), int):
+            raise DataError(
+                f"Expected a whole number as the id of every image of {path}, but number {index} "
+                f"has {image.get('id', 'none')!r}."
+            )
+    return {image["id"]: str(image.get("file_name", "")) for image in images}

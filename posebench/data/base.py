@@ -1,0 +1,134 @@
+"""What every dataset is: images by index, and their ground truth for evaluation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask as rle
+
+from posebench.data.image_files import read_image
+from posebench.errors import DataError
+from posebench.structures import Poses, Sample, Skeleton, box_corners
+
+# A keypoint annotation file in COCO's format, parsed.
+GroundTruth = dict[str, Any]
+
+
+class PoseDataset(ABC):
+    """Annotated images of one split."""
+
+    name: str
+    split: str
+    skeleton: Skeleton
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def load(self, index: int, *, pixels: bool = True) -> Sample:
+        """Return one image with its people; without `pixels` only the image's size is right.
+
+        Raises:
+            DataError: the image is absent or damaged.
+        """
+
+    @abstractmethod
+    def ground_truth(self) -> GroundTruth:
+        """Return the annotations of all images, in COCO's format."""
+
+    @abstractmethod
+    def labelled(self) -> list[int]:
+        """Return the indices of images with at least one labelled keypoint: those to train on."""
+
+
+class FileDataset(PoseDataset):
+    """Images in a folder with annotations in COCO's format."""
+
+    def __init__(
+        self, name: str, split: str, skeleton: Skeleton, folder: Path, annotations: GroundTruth
+    ) -> None:
+        self.name = name
+        self.split = split
+        self.skeleton = skeleton
+        self.folder = folder
+        self._annotations = annotations
+        self._images = annotations["images"]
+        self._by_image: dict[int, list[dict[str, Any]]] = {}
+        for annotation in annotations["annotations"]:
+            self._by_image.setdefault(annotation["image_id"], []).append(annotation)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def load(self, index: int, *, pixels: bool = True) -> Sample:
+        image = self._images[index]
+        annotations = self._by_image.get(image["id"], [])
+        size = (image["height"], image["width"])
+        if pixels:
+            path = self.folder / image["file_name"]
+            rgb = read_image(path)
+            if rgb.shape[:2] != size:
+                raise DataError(
+                    f"The image {path} is {rgb.shape[1]} x {rgb.shape[0]}, but its annotations are "
+                    f"for {size[1]} x {size[0]}: it is another picture or was resized."
+                )
+        else:
+            rgb = np.broadcast_to(np.uint8(0), (*size, 3))  # no memory is taken
+        return Sample(
+            image=rgb,
+            poses=self._poses([a for a in annotations if _is_person(a)]),
+            image_id=image["id"],
+            name=image["file_name"],
+            ignore=_ignored(annotations, size) if pixels else None,
+        )
+
+    def ground_truth(self) -> GroundTruth:
+        return self._annotations
+
+    def labelled(self) -> list[int]:
+        return [
+            index
+            for index, image in enumerate(self._images)
+            if any(_is_person(a) for a in self._by_image.get(image["id"], []))
+        ]
+
+    def area(self, annotation: dict[str, Any]) -> float:
+        """Return the area that OKS divides by, in square pixels."""
+        return float(annotation["area"])
+
+    def _poses(self, people: list[dict[str, Any]]) -> Poses:
+        if not people:
+            return Poses.empty(len(self.skeleton))
+        keypoints = torch.tensor([p["keypoints"] for p in people], dtype=torch.float64)
+        keypoints = keypoints.view(len(people), -1, 3)
+        return Poses(
+            keypoints=keypoints[..., :2],
+            visibility=keypoints[..., 2].long(),
+            area=torch.tensor([self.area(p) for p in people], dtype=torch.float64),
+            boxes=box_corners(torch.tensor([p["bbox"] for p in people], dtype=torch.float64)),
+        )
+
+
+def _is_person(annotation: dict[str, Any]) -> bool:
+    return not annotation.get("iscrowd", 0) and annotation["num_keypoints"] > 0
+
+
+def _ignored(annotations: list[dict[str, Any]], size: tuple[int, int]) -> np.ndarray | None:
+    """Return the (H, W) regions of crowds and of people without keypoints, where outlined."""
+    regions = []
+    for annotation in annotations:
+        outline = annotation.get("segmentation")
+        if _is_person(annotation) or not outline:
+            continue
+        if isinstance(outline, dict) and isinstance(outline["counts"], list):
+            outline = rle.frPyObjects(outline, *size)
+        elif isinstance(outline, list):
+            outline = rle.merge(rle.frPyObjects(outline, *size))
+        regions.append(outline)
+    if not regions:
+        return None
+    return np.asarray(rle.decode(rle.merge(regions)), bool)  # type: ignore[no-untyped-call]

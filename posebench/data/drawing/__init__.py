@@ -1,0 +1,1 @@
+"""Drawing of synthetic crowds: postures, bodies, clothes, figures, backdrops, whole scenes."""

@@ -1,0 +1,233 @@
+"""Bodies in space: joints by forward kinematics from sampled postures.
+
+Shapes: N people, P points. Units: heights of an average adult. Axes of a person: x to its left,
+y up, z to its front; a person of yaw zero faces the camera, so x is right in the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from posebench.data.drawing.postures import ARMS, POSTURES
+from posebench.structures import COCO
+
+Floats = NDArray[np.float64]
+
+# What some keypoint set annotates: every one of them is a point of the body.
+JOINTS = (*COCO.keypoints, "head", "neck")
+
+_SIDED = (
+    *("waist", "hand", "heel", "toe", "sleeve", "hem", "strap"),
+    *("wristband", "sock"),
+    *("lip", "bridge", "brim", "brow", "brow_end"),
+)
+_MIDDLE = ("pelvis", "waist", "head_centre", "chin", "mouth", "bun", "afro", "nape", "brim")
+_CHEST = ("collar", "navel", "badge", "pack")
+POINTS = (
+    *JOINTS,
+    *(f"{side}_{name}" for name in _SIDED for side in ("left", "right")),
+    *_MIDDLE,
+    *_CHEST,
+)
+POINT = {name: index for index, name in enumerate(POINTS)}
+
+_POSTURES = tuple(POSTURES.values())
+_POSTURE_CUMULATIVE = np.cumsum([p.weight for p in _POSTURES]) / sum(p.weight for p in _POSTURES)
+_SEATED = np.array([p.seat for p in _POSTURES])
+_TRUNK_RANGES = np.array([[p.hinge, p.tumble, p.roll, p.air] for p in _POSTURES])  # (S, 4, 2)
+_LEG_RANGES = np.array([[(g.lift, g.splay, g.knee) for g in p.legs] for p in _POSTURES])
+_ARM_RANGES = np.array([(a.lift, a.spread, a.swivel, a.elbow) for a in ARMS.values()])
+_ARM_CHOICES = [
+    [i for i, name in enumerate(ARMS) if not p.arms or name in p.arms] for p in _POSTURES
+]
+
+# twist and side lean of the spine; turn, nod and tilt of the head
+_SPINE_AND_HEAD = np.array([(-25, 25), (-10, 10), (-50, 50), (-18, 26), (-12, 12)])
+
+_SIDES = np.array([1.0, -1.0])  # left, right
+
+
+# In head radii: x to the left, y up, z to the front.
+_HEAD_POINTS = {
+    "nose": (0, -0.2, 1.0),
+    "left_eye": (0.36, 0.02, 0.92),
+    "left_ear": (0.97, -0.12, -0.02),
+    "left_lip": (0.2, -0.5, 0.83),
+    "left_bridge": (0.2, 0.02, 0.97),
+    "left_brow": (0.25, 0.35, 0.92),
+    "left_brow_end": (0.52, 0.27, 0.82),
+    "left_brim": (0.5, 0.42, 0.85),
+    "brim": (0, 0.4, 1.25),
+    "mouth": (0, -0.66, 0.82),
+    "chin": (0, -0.55, 0.2),
+    "head": (0, 1.02, -0.05),
+    "bun": (0, 0.85, -0.75),
+    "afro": (0, 0.22, -0.2),
+    "nape": (0, -1.35, -0.55),
+}
+_HEAD_OFFSETS = {
+    POINT[name.replace("left", side)]: (x * sign, y, z)
+    for name, (x, y, z) in _HEAD_POINTS.items()
+    for side, sign in (("left", 1), ("right", -1))
+}
+_HEAD_INDEX, _HEAD_OFFSET = list(_HEAD_OFFSETS), np.array(list(_HEAD_OFFSETS.values()))
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """People in space, each standing on the ground below its pelvis, which is the origin."""
+
+    points: Floats  # (N, P, 3) in the order of POINTS
+    head_axes: Floats  # (N, 3, 3) columns: left, up, front of the head
+    chest_axes: Floats  # (N, 3, 3)
+    head_radius: Floats  # (N,)
+    girth: Floats  # (N,) width of limbs and trunk relative to the average
+    seated: NDArray[np.bool_]  # (N,)
+
+
+def rotation(axis: int, angle: Floats) -> Floats:
+    """Return (..., 3, 3) right-handed rotations by `angle` (radians) about x, y or z (0, 1, 2)."""
+    matrix = np.zeros((*angle.shape, 3, 3))
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    matrix[..., axis, axis] = 1
+    matrix[..., first, first] = matrix[..., second, second] = np.cos(angle)
+    matrix[..., second, first] = np.sin(angle)
+    matrix[..., first, second] = -matrix[..., second, first]
+    return matrix
+
+
+def sample_bodies(rng: Generator, yaw: Floats) -> Bodies:
+    """Draw a body and a posture for each of the (N,) directions, in radians, that people face."""
+    count = len(yaw)
+    choice = np.searchsorted(_POSTURE_CUMULATIVE, rng.random(count))
+    seated = _SEATED[choice]
+    # Nobody sits with the back to the camera, as the seat would hide the legs.
+    yaw = np.where(seated & (np.cos(yaw) < 0), np.pi - yaw, yaw)
+    trunk = _sample(rng, _TRUNK_RANGES[choice])
+    hinge, tumble, roll = np.radians(trunk[:, :3]).T
+    twist, lean, turn, nod, tilt = np.radians(
+        _sample(rng, np.broadcast_to(_SPINE_AND_HEAD, (count, 5, 2)))
+    ).T
+
+    legs_first_is_right = rng.random(count) < 0.5
+    leg_ranges = _LEG_RANGES[choice]
+    leg_ranges[legs_first_is_right] = leg_ranges[legs_first_is_right, ::-1]
+    lift, splay, knee = np.moveaxis(np.radians(_sample(rng, leg_ranges)), -1, 0)  # (N, 2) each
+    arm_lift, spread, swivel, elbow = np.moveaxis(
+        np.radians(_sample(rng, _ARM_RANGES[_choose_arms(rng, choice)])), -1, 0
+    )
+
+    child = rng.random(count) < 0.12
+    stature = rng.uniform(0.9, 1.08, count) * np.where(child, 0.72, 1)
+    # Proportions: legs, trunk, arms, shoulders, hips, head; the head is a little large, so that
+    # faces can be read in small figures.
+    legs, spine, arms, broad, hips, head_radius = (
+        rng.uniform(0.92, 1.07, (6, count)) * np.array([1, 1, 1, 1, 1, 0.079])[:, None]
+    )
+    head_radius = head_radius * np.where(child, 1.22, 1)
+
+    whole = rotation(1, yaw) @ rotation(0, tumble) @ rotation(2, roll)
+    pelvis_axes = whole @ rotation(0, 0.6 * hinge)
+    chest_axes = pelvis_axes @ rotation(0, 0.4 * hinge) @ rotation(1, twist) @ rotation(2, lean)
+    head_axes = chest_axes @ rotation(1, turn) @ rotation(0, nod) @ rotation(2, tilt)
+
+    points = np.zeros((count, len(POINTS), 3))
+
+    def place(name: str, origin: Floats, axes: Floats, offset: Floats) -> Floats:
+        found: Floats = origin + np.einsum("nij,nj->ni", axes, offset)
+        points[:, POINT[name]] = found
+        return found
+
+    def place_pair(name: str, origin: Floats, axes: Floats, offset: Floats) -> Floats:
+        found: Floats = origin + np.einsum("nsij,nsj->nsi", axes, offset)
+        left = POINT[f"left_{name}"]
+        points[:, left : left + 2] = found  # the right one follows the left one everywhere
+        return found
+
+    pelvis = np.zeros((count, 1, 3))
+    waist = place("waist", pelvis[:, 0], pelvis_axes, _up(0.105 * spine))
+    neck = place("neck", waist, chest_axes, _up(0.2 * spine))
+    both_pelvis, both_chest = pelvis_axes[:, None], chest_axes[:, None]
+    place_pair("waist", waist[:, None], both_chest, _aside(0.052 * broad))
+    shoulder_offset = _aside(0.108 * broad)
+    shoulder_offset[..., 1] = (0.178 * spine)[:, None]
+    shoulders = place_pair("shoulder", waist[:, None], both_chest, shoulder_offset)
+    place_pair("strap", waist[:, None], both_chest, shoulder_offset * [0.62, 1, 1])
+    sockets = place_pair("hip", pelvis, both_pelvis, _aside(0.068 * hips))
+    for name, x, y, z in (
+        ("collar", 0.0, 0.15, 0.05), ("navel", 0.0, 0.0, 0.055), ("badge", 0.055, 0.13, 0.052),
+        ("pack", 0.0, 0.1, -0.085),
+    ):  # fmt: skip
+        place(name, waist, chest_axes, np.broadcast_to([x, y, z], (count, 3)))
+
+    head_offset = _up(0.04 + 1.05 * head_radius)
+    head_offset[:, 2] = 0.012
+    centre = place("head_centre", neck, head_axes, head_offset)
+    offsets = head_radius[:, None, None] * _HEAD_OFFSET
+    points[:, _HEAD_INDEX] = centre[:, None] + offsets @ head_axes.swapaxes(1, 2)
+
+    upper_arm = both_chest @ rotation(0, -arm_lift) @ rotation(2, _SIDES * spread)
+    upper_arm = upper_arm @ rotation(1, _SIDES * swivel)
+    forearm = upper_arm @ rotation(0, -elbow)
+    elbows = place_pair("elbow", shoulders, upper_arm, _down(0.172 * arms))
+    wrists = place_pair("wrist", elbows, forearm, _down(0.148 * arms))
+    place_pair("wristband", elbows, forearm, _down(0.118 * arms))
+    place_pair("hand", wrists, forearm, _down(0.05 * arms))
+    place_pair("sleeve", shoulders, upper_arm, _down(0.1 * arms))
+
+    thigh = whole[:, None] @ rotation(0, -lift) @ rotation(2, _SIDES * splay)
+    shin = thigh @ rotation(0, knee)
+    knees = place_pair("knee", sockets, thigh, _down(0.245 * legs))
+    ankles = place_pair("ankle", knees, shin, _down(0.235 * legs))
+    place_pair("sock", knees, shin, _down(0.185 * legs))
+    place_pair("hem", sockets, thigh, _down(0.17 * legs))
+    place_pair("heel", ankles, shin, np.broadcast_to([0, -0.03, -0.012], (count, 2, 3)))
+    place_pair("toe", ankles, shin, np.broadcast_to([0, -0.036, 0.088], (count, 2, 3)))
+
+    points *= stature[:, None, None]
+    points[..., 1] += (trunk[:, 3] - points[..., 1].min(1) + 0.02)[:, None]
+    return Bodies(
+        points,
+        head_axes,
+        chest_axes,
+        head_radius * stature,
+        girth=stature * rng.uniform(0.86, 1.2, count),
+        seated=seated,
+    )
+
+
+def _sample(rng: Generator, ranges: Floats) -> Floats:
+    """Draw uniformly from (..., 2) ranges."""
+    low, high = ranges[..., 0], ranges[..., 1]
+    return low + (high - low) * rng.random(low.shape)
+
+
+def _choose_arms(rng: Generator, postures: NDArray[np.intp]) -> list[list[int]]:
+    """Return the rows of ARMS of the left and right arm; half the people hold both alike."""
+    chosen = []
+    for posture, left, right, alike in zip(postures, *rng.random((3, len(postures))), strict=True):
+        choices = _ARM_CHOICES[posture]
+        first = choices[int(left * len(choices))]
+        chosen.append([first, first if alike < 0.5 else choices[int(right * len(choices))]])
+    return chosen
+
+
+def _up(length: Floats) -> Floats:
+    offset = np.zeros((len(length), 3))
+    offset[:, 1] = length
+    return offset
+
+
+def _down(length: Floats) -> Floats:
+    """Return the (N, 2, 3) offsets of both sides along limbs of (N,) lengths."""
+    return np.repeat(-_up(length)[:, None], 2, axis=1)
+
+
+def _aside(length: Floats) -> Floats:
+    offset = np.zeros((len(length), 2, 3))
+    offset[..., 0] = length[:, None] * _SIDES
+    return offset

@@ -1,0 +1,60 @@
+"""The camera: bodies in space become points, depths and sizes in the image.
+
+Shapes: N people, P points of a body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from posebench.data.drawing.body import JOINTS, POINT, Bodies, rotation
+from posebench.data.drawing.shapes import Floats
+
+
+@dataclass(frozen=True)
+class View:
+    """Bodies as the camera sees them."""
+
+    xy: Floats  # (N, P, 2)
+    toward: Floats  # (N, P) body heights nearer to the camera than the place on the ground
+    zoom: Floats  # (N, P) pixels of an average body's height there
+    head_axes: Floats  # (N, 3, 3) columns left, up, front; rows right, up, towards the camera
+    chest_axes: Floats  # (N, 3, 3)
+    head_radius: Floats  # (N,) pixels
+    girth: Floats  # (N,)
+
+    @property
+    def joints(self) -> Floats:
+        """(N, J, 2) in the order of JOINTS, which are the first points of a body."""
+        return self.xy[:, : len(JOINTS)]
+
+    def at(self, name: str) -> Floats:
+        return self.xy[:, POINT[name]]
+
+
+def look_at(bodies: Bodies, places: Floats, heights: Floats, pitch: float) -> View:
+    """Project bodies into the image.
+
+    Args:
+        bodies: N people.
+        places: (N, 2) where the ground below them is in the image.
+        heights: (N,) pixels of an average body's height there.
+        pitch: radians by which the camera looks down.
+    """
+    camera = rotation(0, np.asarray(pitch))
+    seen = bodies.points @ camera.T
+    # What comes nearer looks larger: a hand stretched out to the camera by a fifth.
+    zoom = heights[:, None] * (1 + 0.3 * seen[..., 2])
+    xy = places[:, None] + seen[..., :2] * zoom[..., None] * np.array([1, -1])
+    head_zoom = zoom[:, POINT["head_centre"]]
+    return View(
+        xy,
+        seen[..., 2],
+        zoom,
+        camera @ bodies.head_axes,
+        camera @ bodies.chest_axes,
+        bodies.head_radius * head_zoom,
+        bodies.girth,
+    )

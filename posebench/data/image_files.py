@@ -1,0 +1,65 @@
+"""Reading image files as the published loaders do, and saying what is wrong with a bad one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from posebench.errors import DataError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Return the (H, W, 3) RGB pixels of a file; its EXIF orientation is ignored, as published.
+
+    Raises:
+        DataError: the file is absent, cut short or not an image.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"The image {path} is not there.") from None
+    except OSError as error:
+        raise DataError(f"The image {path} cannot be read: {error.strerror}.") from None
+    if not data:
+        raise DataError(f"The image {path} is empty: copy or download it again.")
+    # OpenCV paints the missing part of a truncated picture grey and says nothing.
+    if _is_truncated(data):
+        raise DataError(f"The image {path} is cut short: copy or download it again.")
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if image is None:
+        raise DataError(f"The file {path} is not an image that can be decoded.")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def find_images(place: Path) -> list[Path]:
+    """Return an image file, or the images of a folder in order of name.
+
+    Raises:
+        DataError: there is nothing there, or no image in it.
+    """
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise DataError(f"Expected an image or a folder of images at {place}: nothing is there.")
+    images = sorted(path for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise DataError(
+            f"The folder {place} has no images: they end in {', '.join(IMAGE_SUFFIXES)}."
+        )
+    return images
+
+
+def _is_truncated(data: bytes) -> bool:
+    if data.startswith(b"\xff\xd8"):
+        # In a JPEG's coded data 0xff is never followed by 0xd9, so an end marker behind the last
+        # start of scan is a real one; a thumbnail's lies before it.
+        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-64:]
+    return False

@@ -1,0 +1,54 @@
+"""How a dataset lies on disk, and what to say where it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from posebench.errors import DataError, UsageError
+from posebench.structures import Skeleton
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A dataset's name, splits and place below the data root."""
+
+    name: str
+    skeletons: tuple[Skeleton, ...]  # keypoint sets that it comes in
+    splits: tuple[str, ...]
+    train_split: str
+    eval_split: str
+    tree: str  # what must be there, as shell patterns below the data root
+    source: str  # where to get it
+
+    def folder(self, root: Path, split: str) -> Path:
+        """Return the dataset's folder below the root.
+
+        Raises:
+            UsageError: no such split.
+            DataError: no such folder.
+        """
+        if split not in self.splits:
+            raise UsageError(
+                f"{self.name} has no split {split!r}: choose one of {', '.join(self.splits)}."
+            )
+        folder = root / self.name
+        if not folder.is_dir():
+            raise DataError(
+                f"The folder {folder} is not there: get {self.name} from {self.source}, lay it out "
+                f"as {self.tree}, and name the folder that holds {self.name}/ with --data-root."
+            )
+        return folder
+
+    def file(self, path: Path) -> Path:
+        """Return the path of a file that the layout promises.
+
+        Raises:
+            DataError: it is not there.
+        """
+        if not path.is_file():
+            raise DataError(
+                f"The file {path} is not there: {self.name} is expected as {self.tree}; "
+                "choose another --split, or name a file with --annotations."
+            )
+        return path

@@ -1,0 +1,175 @@
+"""Checkpoints: weights that name their recipe, and the training state that continues a run.
+
+`last.safetensors` is written last and names the state file it belongs to, so that a run killed
+between two files continues from the pair before.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from posebench.errors import ModelError
+from posebench.files import written_beside
+from posebench.models import RECIPES, PoseModel
+from posebench.recipe import Recipe, recipe_from_json, recipe_to_json
+from posebench.structures import Skeleton
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file's weights and what it says of itself."""
+
+    path: Path
+    recipe: Recipe  # with the skeleton that the weights are for
+    weights: dict[str, Tensor]
+    facts: dict[str, Any]  # "epoch", "step", "metrics", "state": as far as the writer knew
+
+    @property
+    def skeleton(self) -> Skeleton:
+        assert self.recipe.skeleton is not None  # a saved recipe always has one
+        return self.recipe.skeleton
+
+    def model(self) -> PoseModel:
+        """Return the model in evaluation mode.
+
+        Raises:
+            ModelError: the weights do not fit the recipe.
+        """
+        model: PoseModel = self.recipe.build(self.recipe.config, self.skeleton)
+        load_weights(model, self.weights, self.path.name)
+        return model.eval()
+
+
+def save_weights(
+    path: Path, model: nn.Module, recipe: Recipe, skeleton: Skeleton, facts: dict[str, Any]
+) -> None:
+    """Write weights with their recipe; see `Checkpoint` for the facts."""
+    metadata = {
+        "recipe": json.dumps(recipe_to_json(recipe, skeleton)),
+        "facts": json.dumps(facts),
+    }
+    weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    with written_beside(path) as beside:
+        save_file(weights, beside, metadata)
+
+
+def find_checkpoint(place: Path) -> Path:
+    """Return the checkpoint that a path means: a file, or a run's best one, else its last.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if place.is_file():
+        return place
+    for name in ("best", "last"):
+        path = place / "checkpoints" / f"{name}.safetensors"
+        if path.is_file():
+            return path
+    found = "a folder without checkpoints/" if place.is_dir() else "nothing"
+    raise ModelError(
+        f"Expected a run folder or a .safetensors checkpoint at {place}, but found {found}."
+    )
+
+
+def read_checkpoint(place: Path) -> Checkpoint:
+    """Read a run's or a file's checkpoint.
+
+    Raises:
+        ModelError: there is none, it is damaged, or it was not written by posebench.
+    """
+    path = find_checkpoint(place)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        hint = (
+            "a checkpoint of the authors' code is converted by `posebench weights import`"
+            if path.suffix in (".pth", ".pt", ".tar")
+            else "it is damaged or cut short"
+        )
+        raise ModelError(f"{path} is not a posebench checkpoint ({error}): {hint}.") from None
+    try:
+        saved = json.loads(metadata["recipe"])
+        name, facts = saved["name"], json.loads(metadata["facts"])
+    except (KeyError, ValueError):
+        raise ModelError(
+            f"{path} does not name its recipe, so posebench did not write it: "
+            "convert published weights with `posebench weights import`."
+        ) from None
+    if name not in RECIPES:
+        raise ModelError(f"{path} is of the recipe {name}, which this version does not have.")
+    return Checkpoint(path, recipe_from_json(saved, RECIPES[name]), weights, facts)
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Load weights, all of them and no others.
+
+    Raises:
+        ModelError: names or shapes differ; the message lists up to eight of them.
+    """
+    expected = model.state_dict()
+    problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]
+    problems += [f"{name} is not in the model" for name in weights.keys() - expected.keys()]
+    problems += [
+        f"{name} is {tuple(weights[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected.keys() & weights.keys()
+        if weights[name].shape != expected[name].shape
+    ]
+    if problems:
+        listed = "; ".join(sorted(problems)[:8]) + ("; ..." if len(problems) > 8 else "")
+        raise ModelError(
+            f"{source} does not fit the model in {len(problems)} of {len(expected)} tensors: "
+            f"{listed}. Choose the recipe it was trained with."
+        )
+    model.load_state_dict(weights)
+
+
+class TrainingState:
+    """The pair of files in a run's `checkpoints/` from which training continues."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.weights = folder / "last.safetensors"
+
+    def save(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        skeleton: Skeleton,
+        facts: dict[str, Any],
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Write the state of a step; `facts` holds at least the step."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = self.folder / f"state-{facts['step']}.pt"
+        with written_beside(state) as beside:
+            torch.save(optimizer.state_dict(), beside)
+        save_weights(self.weights, model, recipe, skeleton, {**facts, "state": state.name})
+        for old in self.folder.glob("state-*.pt"):
+            if old != state:
+                old.unlink()
+
+    def read(self) -> tuple[Checkpoint, dict[str, Any]]:
+        """Return the last checkpoint and the optimizer's state that belongs to it.
+
+        Raises:
+            ModelError: there is none, or its state file is gone or damaged.
+        """
+        checkpoint = read_checkpoint(self.weights)
+        path = self.folder / str(checkpoint.facts.get("state"))
+        try:
+            return checkpoint, torch.load(path, weights_only=True, map_location="cpu")
+        except Exception as error:  # torch.load raises a dozen types for a damaged file
+            raise ModelError(
+                f"The training state {path} cannot be read ({type(error).__name__}): the run can "
+                "be evaluated, but not resumed."
+            ) from error

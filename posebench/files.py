@@ -1,0 +1,175 @@
+"""JSON files as they enter and leave: what is wrong with one is said in a sentence.
+
+Annotation files (`data`) and result files (`metrics`) are read through here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posebench.errors import DataError, PosebenchError
+
+# COCO's category_id of people. Other categories have other keypoints, or none.
+PERSON = 1
+
+
+def read_json(path: Path, kind: str) -> Any:
+    """Return what a JSON file holds.
+
+    Args:
+        path: the file.
+        kind: what it should be, with its article, for messages: "an annotation file".
+
+    Raises:
+        DataError: the file is missing, cannot be read, or is not (or only partly) JSON.
+    """
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing"
+        raise DataError(f"Expected {kind} at {path}, but found {found} there. Check the path.")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"Expected {kind} at {path}, but it cannot be read: {error}.") from error
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"Expected {kind} in JSON at {path}, but byte {error.start} is no text. "
+            "If the file is packed (zip, gz), unpack it first."
+        ) from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"Expected {kind} in JSON at {path}, but {_where(error)}") from error
+
+
+def _where(error: json.JSONDecodeError) -> str:
+    rest = error.doc[error.pos :].strip()
+    # A string that is never closed is reported where it opens, not where the file ends.
+    if not rest or error.msg.startswith("Unterminated string"):
+        return (
+            f"it breaks off: {len(error.doc)} characters, and the part that begins at character "
+            f"{error.pos} is never finished. Copy or download it again."
+        )
+    return (
+        f"at line {error.lineno}, column {error.colno} (character {error.pos} of "
+        f"{len(error.doc)}) stands {rest[:20]!r}: {error.msg}. Mend or replace the file."
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file beside its place and rename it, so that it is never half-written.
+
+    Raises:
+        DataError: `value` holds NaN or infinity, which JSON cannot say.
+    """
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError as error:
+        raise DataError(
+            f"Expected finite numbers for {path}, but found NaN or infinity. "
+            "A model that predicts these has diverged: use an earlier checkpoint."
+        ) from error
+    with written_beside(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Yield a place beside `path` to write to; it is renamed to `path` when all went well.
+
+    Raises:
+        PosebenchError: the folder or the file cannot be written.
+    """
+    # The suffix stays last, since writers choose the format by it.
+    beside = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        beside.replace(path)
+    except OSError as error:
+        raise PosebenchError(
+            f"{path} cannot be written ({error.strerror or error}): choose a folder that can be."
+        ) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def finite_rows(
+    rows: Sequence[Any], width: int, what: str, owner: Callable[[int], str]
+) -> NDArray[np.float64]:
+    """Return lists of numbers as one array, checked as a whole: 262k lists take a second.
+
+    Args:
+        rows: N lists of `width` numbers.
+        width: how many numbers each should have.
+        what: what a list is, for messages: "bbox".
+        owner: names the owner of list i, for messages: "annotation 5 (image 139) in val.json".
+
+    Returns:
+        (N, width)
+
+    Raises:
+        DataError: a list has another length, or holds something else than finite numbers.
+    """
+    for index, row in enumerate(rows):
+        found = len(row) if hasattr(row, "__len__") else None
+        if found != width:
+            raise DataError(
+                f"Expected {width} numbers in {what} of {owner(index)}, "
+                f"but found {repr(row)[:40] if found is None else found}. Correct or remove it."
+            )
+    try:
+        array = np.array(rows).reshape(len(rows), width)
+    except ValueError:  # nested lists
+        array = np.array([None])
+    if rows and array.dtype.kind not in "iuf":  # text, null or lists among the numbers
+        for index, row in enumerate(rows):
+            for value in row:
+                if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+                    raise DataError(
+                        f"Expected numbers in {what} of {owner(index)}, but found {value!r}. "
+                        "Correct or remove it."
+                    )
+    numbers = array.astype(np.float64)
+    finite = np.isfinite(numbers)
+    if not finite.all():
+        index, column = np.argwhere(~finite)[0]
+        raise DataError(
+            f"Expected finite numbers in {what} of {owner(int(index))}, "
+            f"but found {numbers[index, column]} at position {column}. Correct or remove it."
+        )
+    return numbers
+
+
+def keypoint_rows(
+    rows: Sequence[Any], names: Sequence[str], owner: Callable[[int], str]
+) -> NDArray[np.float64]:
+    """Return flat keypoint lists x, y, v, x, y, v, ... as one array.
+
+    Args:
+        rows: N lists of 3 K numbers.
+        names: of the K keypoints.
+        owner: as for `finite_rows`.
+
+    Returns:
+        (N, K, 3)
+
+    Raises:
+        DataError: as for `finite_rows`; the message counts keypoints.
+    """
+    for index, row in enumerate(rows):
+        found = len(row) / 3 if hasattr(row, "__len__") else 0
+        if found != len(names):
+            raise DataError(
+                f"Expected {len(names)} keypoints ({names[0]}, {names[1]}, ...) in {owner(index)}, "
+                f"but found {found:g}. Is the file for another keypoint set?"
+            )
+    return finite_rows(rows, 3 * len(names), "keypoints", owner).reshape(-1, len(names), 3)

@@ -1,0 +1,106 @@
+"""Heatmaps: Gaussians around keypoints, scores, and the focal loss between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def inside(cells: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return which (..., 2) cells x, y lie on a map of H, W."""
+    x, y = cells.unbind(-1)
+    return (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
+
+
+def gaussian_heatmaps(
+    points: Tensor, drawn: Tensor, size: tuple[int, int], *, radius: Tensor, sigma: Tensor
+) -> Tensor:
+    """Draw one Gaussian per point.
+
+    Args:
+        points: (N, P, 2) x, y in cells; they truncate toward zero.
+        drawn: (N, P) bool.
+        size: H, W.
+        radius: (N,) cells, beyond which the map is 0.
+        sigma: (N,) cells.
+
+    Returns:
+        (N, P, H, W) float32, exactly 1 at a drawn point's cell. A point outside the map leaves its
+        map empty.
+
+    Source: CID, Eq. 13; truncation and the square window from the published code.
+    """
+    cells = points.trunc()
+    drawn = drawn & inside(cells, size)
+
+    def profile(position: Tensor, length: int) -> Tensor:
+        distance = torch.arange(length, device=points.device) - position[..., None]
+        value = torch.exp(-(distance**2) / (2 * sigma[:, None, None] ** 2))
+        return value.where(distance.abs() <= radius[:, None, None], 0).float()
+
+    # A Gaussian is the product of its profiles, so exp is taken of H + W cells and not of H x W.
+    rows = profile(cells[..., 1], size[0]) * drawn[..., None]
+    return rows[..., None] * profile(cells[..., 0], size[1])[..., None, :]
+
+
+def clamped_sigmoid(logits: Tensor) -> Tensor:
+    """Return float32 scores: bfloat16 rounds 0.999 up to 1, and log(1 - p) becomes -inf."""
+    return clamp_scores(logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid())
+
+
+def clamp_scores(scores: Tensor) -> Tensor:
+    """Keep scores off 0 and 1, where the focal loss has no logarithm."""
+    return scores.clamp(1e-4, 1 - 1e-4)
+
+
+def heatmap_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """Focal loss that is lenient near a peak.
+
+    Args:
+        scores: (B, K, H, W), after the sigmoid, clamped to [1e-4, 1 - 1e-4], float32.
+        targets: (B, K, H, W) in [0, 1], exactly 1 at a keypoint.
+        mask: broadcasts to these shapes, False where nothing counts.
+
+    Returns:
+        Scalar: sum over all cells by the number of keypoints that count, at least one.
+
+    Raises:
+        ValueError: the shapes of scores and targets differ.
+
+    Source: CID, Eq. 15, alpha = 2, beta = 4. The published code sums over all people of a batch
+    and divides once, where Eq. 16 has a mean over people.
+    """
+    if scores.shape != targets.shape:
+        raise ValueError(f"Scores {tuple(scores.shape)} and targets {tuple(targets.shape)} differ.")
+    peaks = ((targets == 1) & mask).nonzero(as_tuple=True)
+    total: Tensor = _FocalSum.apply(scores, targets, mask, peaks)
+    return total / max(len(peaks[0]), 1)
+
+
+class _FocalSum(torch.autograd.Function):
+    """The sum of CID's Eq. 15 with its gradient by hand: autograd would keep a dozen maps for it.
+
+    (1 - target)^4 is zero at a peak, so the sum over all cells needs no selection, and the few
+    peaks are added by index.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, scores: Tensor, targets: Tensor, mask: Tensor, peaks: tuple[Tensor, ...]
+    ) -> Tensor:
+        weight = (1 - targets).square_().square_().mul_(mask).mul_(scores)  # (1 - t)^4 p
+        log_rest = torch.log1p(-scores)
+        total = -(weight * scores).flatten().dot(log_rest.flatten())
+        gradient = log_rest.mul_(-2).add_(scores / (1 - scores)).mul_(weight)
+        at_peak = scores[peaks]
+        rest, log_peak = 1 - at_peak, at_peak.log()
+        gradient[peaks] += 2 * rest * log_peak - rest**2 / at_peak
+        ctx.save_for_backward(gradient)
+        return total - (rest**2 * log_peak).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * outer[0], None, None, None

@@ -1,0 +1,235 @@
+"""Detections matched to people as COCO does it, by faster-coco-eval's C++ code.
+
+Shapes: N people, D detections, M pairs of both in one image, K keypoints, T OKS thresholds,
+R recall points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from faster_coco_eval import COCO, COCOeval_faster
+from numpy.typing import NDArray
+
+from posebench.files import PERSON
+from posebench.layers.oks import keypoint_similarity
+
+Floats = NDArray[np.float64]
+
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+
+# Square pixels; both limits belong to the range.
+ALL_AREAS = (0.0, 1e10)
+MEDIUM = (32.0**2, 96.0**2)
+LARGE = (96.0**2, 1e10)
+
+_DETECTIONS_PER_IMAGE = 20
+
+
+@dataclass(frozen=True)
+class People:
+    """All annotated people of a dataset."""
+
+    image: NDArray[np.int64]  # (N,) index of the image, in the order of image ids
+    keypoints: Floats  # (N, K, 2) pixels
+    labelled: NDArray[np.bool_]  # (N, K)
+    area: Floats  # (N,) square pixels, the area that OKS divides by
+    boxes: Floats  # (N, 4) x, y, width, height
+    crowd: NDArray[np.bool_]  # (N,) a box around many people
+    required: NDArray[np.bool_]  # (N,) counts as missed when it is not found
+
+    def __getitem__(self, index: NDArray[np.int64]) -> People:
+        return People(
+            self.image[index], self.keypoints[index], self.labelled[index], self.area[index],
+            self.boxes[index], self.crowd[index], self.required[index],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Detections:
+    """All predicted poses of a dataset."""
+
+    image: NDArray[np.int64]  # (D,) index of the image, in the order of image ids
+    keypoints: Floats  # (D, K, 2) pixels
+    scores: Floats  # (D,)
+    area: Floats  # (D,) square pixels; of the pose, for the ranges of size
+
+    def __getitem__(self, index: NDArray[np.int64]) -> Detections:
+        return Detections(
+            self.image[index], self.keypoints[index], self.scores[index], self.area[index]
+        )
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Precision and recall per OKS threshold; -1 where there was nothing to find."""
+
+    precision: Floats  # (T, R) at 101 recall points
+    recall: Floats  # (T,)
+
+    def ap(self, threshold: float | None = None) -> float:
+        """Return the average precision at one threshold, or over all."""
+        return _mean(self.precision, threshold)
+
+    def ar(self, threshold: float | None = None) -> float:
+        """Return the average recall at one threshold, or over all."""
+        return _mean(self.recall, threshold)
+
+
+def _mean(values: Floats, threshold: float | None) -> float:
+    chosen = values if threshold is None else values[np.isclose(THRESHOLDS, threshold)]
+    # Of people there are some or none at all thresholds alike, so that -1 never mixes with others.
+    return float(chosen.mean())
+
+
+class Matcher:
+    """The OKS of every detection with every person of its image, to be evaluated many ways.
+
+    One evaluation of CrowdPose is nineteen: all people, three degrees of crowding and each keypoint
+    by itself. They share the similarities computed here.
+
+    Args:
+        people: as annotated.
+        detections: as predicted, in the order of the result file, which breaks ties of scores.
+        num_images: how many images there are.
+        sigmas: OKS fall-off of each keypoint.
+    """
+
+    def __init__(
+        self, people: People, detections: Detections, num_images: int, sigmas: Sequence[float]
+    ) -> None:
+        people = people[np.argsort(people.image, kind="stable")]
+        detections = _best_first(detections)
+        persons_in = np.bincount(people.image, minlength=num_images)
+        detections_in = np.bincount(detections.image, minlength=num_images)
+
+        # All pairs of a detection with the people of its image, detection by detection.
+        partners = persons_in[detections.image]
+        detection = np.repeat(np.arange(len(partners)), partners)
+        first_person = (np.cumsum(persons_in) - persons_in)[detections.image[detection]]
+        within = np.arange(len(detection)) - np.repeat(np.cumsum(partners) - partners, partners)
+        person = first_person + within
+
+        self._shapes = list(zip(detections_in.tolist(), persons_in.tolist(), strict=True))
+        self._labelled = people.labelled
+        self._pair_labelled = people.labelled[person]  # (M, K)
+        self._similarity = _similarity(people[person], detections[detection], sigmas)  # (M, K)
+        self._required = people.required
+        self._images = np.arange(num_images)
+        self._ground_truth = _index(
+            {"id": index + 1, "image_id": image, "category_id": PERSON, "area": area, "iscrowd": c}
+            for index, (image, area, c) in enumerate(_columns(people, "image", "area", "crowd"))
+        )
+        self._results = _index(
+            {"id": index + 1, "image_id": image, "category_id": PERSON, "area": area, "score": s}
+            for index, (image, area, s) in enumerate(
+                _columns(detections, "image", "area", "scores")
+            )
+        )
+
+    def curves(
+        self,
+        areas: Sequence[tuple[float, float]] = (ALL_AREAS,),
+        images: NDArray[np.bool_] | None = None,
+        keypoint: int | None = None,
+    ) -> list[Curves]:
+        """Match and return precision and recall for each range of areas.
+
+        Args:
+            areas: ranges outside which people and unmatched detections are ignored.
+            images: (num_images,) which to look at; None: all.
+            keypoint: compare by this one alone, ignoring people who lack it; None: by all.
+        """
+        chosen = self._images if images is None else self._images[images]
+        if len(chosen) == 0:
+            nothing = Curves(np.full((len(THRESHOLDS), 101), -1.0), np.full(len(THRESHOLDS), -1.0))
+            return [nothing] * len(areas)
+        required = self._required
+        if keypoint is not None:
+            required = required & self._labelled[:, keypoint]
+        for annotation, count in zip(
+            self._ground_truth.dataset["annotations"], required.tolist(), strict=True
+        ):
+            annotation["num_keypoints"] = int(count)
+
+        evaluator = _Evaluator(self._ground_truth, self._results, iouType="keypoints")
+        evaluator.given_oks = self._oks(keypoint)
+        evaluator.params.imgIds = chosen.tolist()
+        # By itself it would look at the categories that have annotations: perhaps none.
+        evaluator.params.catIds = [PERSON]
+        evaluator.params.areaRng = [list(limits) for limits in areas]
+        evaluator.params.areaRngLbl = [str(limits) for limits in areas]
+        evaluator.evaluate()  # type: ignore[no-untyped-call]
+        precision = np.asarray(evaluator.eval["precision"])[:, :, 0, :, 0]  # (T, R, areas)
+        recall = np.asarray(evaluator.eval["recall"])[:, 0, :, 0]  # (T, areas)
+        return [Curves(precision[..., area], recall[..., area]) for area in range(len(areas))]
+
+    def _oks(self, keypoint: int | None) -> list[Floats]:
+        """Return for each image the OKS (detections, people) by one or all keypoints."""
+        if keypoint is None:
+            # Without any labelled keypoint all are compared, each with the box.
+            some = self._pair_labelled.any(1, keepdims=True)
+            counted = self._pair_labelled | ~some
+            values = (self._similarity * counted).sum(1) / counted.sum(1)
+        else:
+            values = self._similarity[:, keypoint]
+        ends = np.cumsum([rows * columns for rows, columns in self._shapes])
+        blocks = np.split(values, ends[:-1])
+        return [block.reshape(shape) for block, shape in zip(blocks, self._shapes, strict=True)]
+
+
+class _Evaluator(COCOeval_faster):
+    """faster-coco-eval with its OKS replaced: it computes them person by person, every time."""
+
+    given_oks: list[Floats]
+
+    def computeOks(self, imgId: int, catId: int) -> Floats:  # noqa: N802, N803 (the library's names)
+        return self.given_oks[imgId]
+
+
+def _best_first(detections: Detections) -> Detections:
+    """Return the best twenty detections of each image, image by image.
+
+    The order of equal scores stays: official tools take the earlier one in the file first.
+    """
+    order = np.lexsort((-detections.scores, detections.image))
+    detections = detections[order]
+    first = np.searchsorted(detections.image, detections.image)
+    rank = np.arange(len(detections.image)) - first
+    return detections[np.flatnonzero(rank < _DETECTIONS_PER_IMAGE)]
+
+
+def _similarity(people: People, detections: Detections, sigmas: Sequence[float]) -> Floats:
+    """Return the (M, K) similarity of M pairs, keypoint by keypoint.
+
+    A keypoint that is not labelled is compared with the person's box, grown by its own size on each
+    side: a detection inside may show that person, so that it is not a false one.
+    """
+    displacement = detections.keypoints - people.keypoints
+    low = (people.boxes[:, :2] - people.boxes[:, 2:])[:, None]
+    high = (people.boxes[:, :2] + 2 * people.boxes[:, 2:])[:, None]
+    outside = np.maximum(0, low - detections.keypoints) + np.maximum(0, detections.keypoints - high)
+    squared = (np.where(people.labelled[..., None], displacement, outside) ** 2).sum(-1)
+    similarity = keypoint_similarity(
+        torch.from_numpy(squared),
+        torch.from_numpy(people.area),
+        torch.tensor(sigmas, dtype=torch.float64),
+    )
+    return np.asarray(similarity.numpy(), dtype=np.float64)
+
+
+def _columns(table: People | Detections, *names: str) -> Any:
+    """Iterate over rows of plain Python numbers, which is what the C++ code takes."""
+    return zip(*(getattr(table, name).tolist() for name in names), strict=True)
+
+
+def _index(annotations: Any) -> COCO:
+    """Return the library's index of annotations numbered from 1: it reads 0 as `not matched`."""
+    coco = COCO()
+    coco.dataset = {"images": [], "annotations": list(annotations), "categories": [{"id": PERSON}]}
+    coco.createIndex()  # type: ignore[no-untyped-call]
+    return coco

@@ -1,0 +1,160 @@
+"""PCKh: the share of MPII's keypoints found within a part of the head's size.
+
+Shapes: N people, K = 16 keypoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posebench.errors import DataError
+from posebench.files import finite_rows, keypoint_rows
+from posebench.metrics.matching import Floats
+from posebench.metrics.results import image_index, parse_results
+from posebench.structures import MPII
+
+# The official figures leave the trunk out, which hardly any method misses.
+_NOT_COUNTED = ("pelvis", "thorax")
+
+_GROUPS = {
+    "head": ("head_top",),
+    **{
+        part: (f"left_{part}", f"right_{part}")
+        for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    },
+}
+
+# The head box's diagonal is longer than the head.
+_HEAD_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class PCKh:
+    """How often each keypoint of MPII was found."""
+
+    correct: NDArray[np.int64]  # (K,)
+    counted: NDArray[np.int64]  # (K,) labelled
+
+    def metrics(self) -> dict[str, float]:
+        """Return percentages by name: `mean`, seven groups, 16 keypoints; -1: nothing labelled.
+
+        The mean is over labelled keypoints, so that a rare one weighs less; a group's is the plain
+        mean of left and right.
+        """
+        percent = {
+            name: 100 * correct / counted if counted else -1.0
+            for name, correct, counted in zip(
+                MPII.keypoints, self.correct.tolist(), self.counted.tolist(), strict=True
+            )
+        }
+        limbs = [name not in _NOT_COUNTED for name in MPII.keypoints]
+        counted = int(self.counted[limbs].sum())
+        mean = 100 * int(self.correct[limbs].sum()) / counted if counted else -1.0
+        groups = {group: _mean_of_found(percent, names) for group, names in _GROUPS.items()}
+        return {"mean": mean, **groups, **percent}
+
+
+def _mean_of_found(percent: dict[str, float], names: tuple[str, ...]) -> float:
+    found = [percent[name] for name in names if percent[name] >= 0]
+    return sum(found) / len(found) if found else -1.0
+
+
+def pckh(
+    predicted: Floats,
+    keypoints: Floats,
+    visibility: Floats,
+    head_sizes: Floats,
+    threshold: float = 0.5,
+) -> PCKh:
+    """Count the keypoints that lie near the annotated ones.
+
+    Args:
+        predicted: (N, K, 2) pixels, in the order of the annotations; infinite where a person was
+            not found.
+        keypoints: (N, K, 2) pixels.
+        visibility: (N, K), above 0 where a keypoint is labelled.
+        head_sizes: (N,) pixels.
+        threshold: allowed distance in head sizes; a keypoint just at it is correct.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if predicted.shape != keypoints.shape:
+        raise ValueError(
+            f"Expected one pose for each of the annotated {keypoints.shape}, "
+            f"but found {predicted.shape}."
+        )
+    distance = np.linalg.norm(predicted - keypoints, axis=-1)
+    labelled = visibility > 0
+    correct = labelled & (distance <= threshold * head_sizes[:, None])
+    return PCKh(correct.sum(0), labelled.sum(0))
+
+
+def evaluate_pckh(
+    ground_truth: dict[str, Any], results: list[dict[str, Any]], threshold: float = 0.5
+) -> dict[str, float]:
+    """Return the PCKh of images that show one annotated person each.
+
+    Of several poses on an image the one with the highest score counts, the first in the file among
+    equals; without a pose all of that person's keypoints are wrong.
+
+    Args:
+        ground_truth: COCO's layout with MPII's keypoints and `headbox_xyxy` in each annotation.
+        results: COCO-format results.
+        threshold: allowed distance in head sizes.
+
+    Returns:
+        As `PCKh.metrics`, with names like `PCKh@0.5` for the mean and `PCKh@0.5/ankle`.
+
+    Raises:
+        DataError: an image has several people, or a head box is missing, or as `parse_results`.
+
+    Source: MPII's official evaluation.
+    """
+    people, head_sizes = mpii_people(ground_truth)
+    image_of = [annotation["image_id"] for annotation in ground_truth["annotations"]]
+    if len(set(image_of)) < len(image_of):
+        twice = next(image for image in image_of if image_of.count(image) > 1)
+        raise DataError(
+            f"Expected one annotated person per image, but image {twice} has several. "
+            "PCKh takes one pose for each annotated person: crop the images around them first."
+        )
+    detections = parse_results(results, ground_truth, MPII)
+    order = np.lexsort((-detections.scores, detections.image))
+    images, first = np.unique(detections.image[order], return_index=True)
+    best = np.full((len(image_index(ground_truth)), len(MPII), 2), np.inf)
+    best[images] = detections.keypoints[order[first]]
+
+    index_of = image_index(ground_truth)
+    predicted = best[[index_of[image] for image in image_of]]
+    counts = pckh(predicted, people[..., :2], people[..., 2], head_sizes, threshold)
+    metrics = counts.metrics()
+    name = f"PCKh@{threshold:g}"
+    return {name: metrics.pop("mean"), **{f"{name}/{part}": v for part, v in metrics.items()}}
+
+
+def mpii_people(ground_truth: dict[str, Any]) -> tuple[Floats, Floats]:
+    """Return the annotated keypoints (N, K, 3) x, y, v and the head sizes (N,) in pixels.
+
+    Raises:
+        DataError: an annotation has other keypoints or no head box.
+    """
+    annotations = ground_truth["annotations"]
+
+    def owner(index: int) -> str:
+        return f"annotation {annotations[index]['id']} (image {annotations[index]['image_id']})"
+
+    keypoints = keypoint_rows([a["keypoints"] for a in annotations], MPII.keypoints, owner)
+    for index, annotation in enumerate(annotations):
+        if "headbox_xyxy" not in annotation:
+            raise DataError(
+                f"Expected headbox_xyxy in {owner(index)}, but it has none. PCKh measures by the "
+                "head; MPII's original annotations have the boxes, the usual JSON files do not."
+            )
+    boxes = finite_rows([a["headbox_xyxy"] for a in annotations], 4, "headbox_xyxy", owner)
+    diagonal = np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=-1)
+    return keypoints, _HEAD_SHARE * diagonal

@@ -1,0 +1,281 @@
+"""Figures made of images: heatmaps over them, grids of them, and the curves of a training.
+
+Shapes: N people, K keypoints, h x w heatmap cells, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from posebench.errors import DataError, PosebenchError
+from posebench.files import written_beside
+from posebench.structures import PosePredictions, Skeleton
+from posebench.viz.draw import RGB, draw_poses, draw_text, text_width
+
+_MOST_PEOPLE = 6  # of an instance figure: three columns, two rows
+_LONG_SIDE = 640  # of an instance figure's tiles, pixels
+
+Curve: TypeAlias = Sequence[tuple[float, float]]  # (time, value)
+
+
+def heatmap_overlay(image: RGB, heatmap: Tensor, to_image: Tensor, stride: int) -> RGB:
+    """Lay a heatmap over the dimmed image, from dark purple (low) to yellow (1).
+
+    Cell (row i, column j) is centred on network-input pixel
+    (stride * j + stride / 2, stride * i + stride / 2); `to_image` brings it to the image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, not modified.
+        heatmap: (h, w) in [0, 1].
+        to_image: (2, 3) affine from network-input pixels to image pixels.
+        stride: network-input pixels per cell.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: the heatmap or the affine map has another shape.
+
+    Source: CID (Wang & Zhang, CVPR 2022), Figs. 3 and 4.
+    """
+    if heatmap.ndim != 2 or to_image.shape != (2, 3):
+        raise ValueError(
+            "Expected one heatmap (h, w) and one affine map (2, 3), but found "
+            f"{tuple(heatmap.shape)} and {tuple(to_image.shape)}. Choose one image and channel."
+        )
+    heat = _warp(heatmap, to_image, stride, image.shape)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    dimmed = 0.55 * (0.5 * image + 0.5 * grey)
+    colours = 255 * matplotlib.colormaps["inferno"](heat)[..., :3]
+    # The square root makes flanks show that a linear mixture hides; nothing stays transparent.
+    opacity = 0.85 * np.sqrt(heat)[..., None]
+    return np.rint(dimmed + opacity * (colours - dimmed)).astype(np.uint8)
+
+
+def _warp(
+    heatmap: Tensor, to_image: Tensor, stride: int, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Return the (H, W) heat at every image pixel, zero outside the network input."""
+    cell_to_input = np.array([[stride, 0, stride / 2], [0, stride, stride / 2], [0, 0, 1]])
+    affine = to_image.detach().cpu().double().numpy() @ cell_to_input
+    cells = np.nan_to_num(heatmap.detach().cpu().float().numpy())
+    # Cubic, since linear interpolation shows the cells; it overshoots, hence the clipping.
+    warped = cv2.warpAffine(cells, affine, (shape[1], shape[0]), flags=cv2.INTER_CUBIC)
+    return np.clip(np.asarray(warped, np.float32), 0, 1)
+
+
+def instance_figure(
+    image: RGB,
+    heatmaps: Tensor,
+    predictions: PosePredictions,
+    skeleton: Skeleton,
+    to_image: Tensor,
+    stride: int,
+) -> RGB:
+    """Show what the network sees of each person: one tile per person, at most the first six.
+
+    A tile has the strongest of the person's heatmaps at every pixel and the skeleton read from
+    them, in the person's colour in `draw_poses`.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, not modified.
+        heatmaps: (N, K, h, w) in [0, 1], of the people of `predictions`.
+        predictions: N people in pixels of the image.
+        skeleton: names the K keypoints.
+        to_image: (2, 3) affine from network-input pixels to image pixels.
+        stride: network-input pixels per cell.
+
+    Returns:
+        uint8 RGB; one tile that says so where there are no people.
+
+    Raises:
+        ValueError: heatmaps and predictions have different numbers of people.
+
+    Source: CID (Wang & Zhang, CVPR 2022), Fig. 4.
+    """
+    if len(heatmaps) != len(predictions):
+        raise ValueError(
+            f"Expected heatmaps of {len(predictions)} people, but found {len(heatmaps)}. "
+            "Choose the heatmaps of the people that were kept."
+        )
+    # Tiles are drawn at their final size, so that lines are as wide as they should be.
+    scale = _LONG_SIDE / max(image.shape[:2])
+    tile = _resized(image, scale)
+    to_tile = scale * to_image.detach().cpu().double()
+    to_tile[:, 2] += (scale - 1) / 2  # pixel centres, as in the resized image
+    tiles, captions = [], []
+    for i in range(min(len(predictions), _MOST_PEOPLE)):
+        person = PosePredictions(
+            scale * predictions.keypoints[i : i + 1] + (scale - 1) / 2,
+            predictions.keypoint_scores[i : i + 1],
+            predictions.scores[i : i + 1],
+        )
+        heat = heatmap_overlay(tile, heatmaps[i].amax(0), to_tile, stride)
+        tiles.append(draw_poses(heat, person, skeleton, colours=[i]))
+        captions.append(f"person {i + 1}, score {float(predictions.scores[i]):.2f}")
+    if not tiles:
+        tiles, captions = [tile], ["no people found"]
+    size = (tile.shape[1], tile.shape[0])
+    return gallery(tiles, captions, columns=min(3, len(tiles)), tile=size)
+
+
+def side_by_side(left: RGB, right: RGB, titles: tuple[str, str]) -> RGB:
+    """Put two images next to each other, each with its title below, in tiles of equal size.
+
+    Args:
+        left: (H, W, 3) uint8 RGB.
+        right: the same, of any size.
+        titles: of the left and of the right image.
+    """
+    width, height = (max(left.shape[axis], right.shape[axis]) for axis in (1, 0))
+    return gallery([left, right], titles, columns=2, tile=(width, height))
+
+
+def gallery(
+    images: Sequence[RGB], captions: Sequence[str], columns: int, tile: tuple[int, int]
+) -> RGB:
+    """Lay images out in rows on white, each made to fit its tile, with its caption below.
+
+    Args:
+        images: (H, W, 3) uint8 RGB, of any sizes; at least one.
+        captions: one for each image; too long ones are shortened. If all are empty, no room is
+            left for them.
+        columns: at most so many tiles in a row.
+        tile: width and height of an image's place, pixels.
+
+    Returns:
+        uint8 RGB. With margin m = max(4, width / 40) and a caption of height c it measures
+        columns * (width + m) + m by rows * (height + c + m) + m.
+
+    Raises:
+        ValueError: there are no images, or another number of captions.
+    """
+    if not images or len(images) != len(captions):
+        raise ValueError(
+            f"Expected at least one image and a caption for each, but found {len(images)} and "
+            f"{len(captions)}."
+        )
+    width, height = tile
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    margin = max(4, width // 40)
+    size = max(11, width // 34)  # of the font
+    caption_height = 2 * size if any(captions) else 0
+    pitch_x, pitch_y = width + margin, height + caption_height + margin
+    page = np.full((rows * pitch_y + margin, columns * pitch_x + margin, 3), 255, np.uint8)
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        row, column = divmod(index, columns)
+        left, top = margin + column * pitch_x, margin + row * pitch_y
+        _place(page[top : top + height, left : left + width], image)
+        centre = (left + (width - 1) / 2, top + height + 0.55 * caption_height)
+        draw_text(page, _shortened(caption, width, size), centre, size)
+    return page
+
+
+def _place(tile: RGB, image: RGB) -> None:
+    """Put an image into the middle of a tile, as large as fits, in place."""
+    scale = min(tile.shape[0] / image.shape[0], tile.shape[1] / image.shape[1])
+    fitted = _resized(image, scale)[: tile.shape[0], : tile.shape[1]]
+    tile[:] = (242, 242, 244)  # a light grey shows where the tile ends
+    top, left = ((tile.shape[axis] - fitted.shape[axis]) // 2 for axis in (0, 1))
+    tile[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
+
+
+def _resized(image: RGB, scale: float) -> RGB:
+    height, width = (max(1, round(scale * side)) for side in image.shape[:2])
+    if (height, width) == image.shape[:2]:
+        return image
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
+
+
+def _shortened(text: str, width: int, size: int) -> str:
+    if text_width(text, size) <= width:
+        return text
+    while text and text_width(text + "…", size) > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def training_curve(
+    losses: Mapping[str, Curve], metrics: Mapping[str, Curve], time: str = "epoch"
+) -> RGB:
+    """Plot loss terms and, below them, metrics such as AP over the same time.
+
+    Args:
+        losses: name -> (time, value) pairs; what is not finite leaves a gap.
+        metrics: the same; with none, there is only the upper panel.
+        time: what the pairs' first number counts, for the axis.
+
+    Returns:
+        uint8 RGB, 1200 pixels wide.
+    """
+    panels = [("loss", losses), *([("metric", metrics)] if metrics else [])]
+    # A figure of its own instead of pyplot's shared state, which leaks figures and wants a screen.
+    figure = Figure(figsize=(8, 0.6 + 2.9 * len(panels)), dpi=150, layout="constrained")
+    canvas: Any = FigureCanvasAgg(figure)
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (label, series) in zip(axes, panels, strict=True):
+        _plot(axis, label, series)
+    # Terms of a loss may differ by powers of ten; a smaller span reads better on a linear axis.
+    values = [value for curve in losses.values() for _, value in curve if math.isfinite(value)]
+    if values and 0 < 10 * min(values) < max(values):
+        axes[0].set_yscale("log")
+    axes[-1].set_xlabel(time)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _plot(axis: Any, label: str, series: Mapping[str, Curve]) -> None:
+    colours = matplotlib.color_sequences["tab10"]
+    for index, (name, curve) in enumerate(series.items()):
+        times, values = np.array(curve, np.float64).reshape(-1, 2).T
+        # A marker for every point of a short curve: a single point has no line.
+        marker = "o" if len(times) <= 30 else None
+        colour = colours[index % len(colours)]
+        axis.plot(times, values, color=colour, label=name, linewidth=1.6, marker=marker, ms=3.5)
+    axis.set_ylabel(label)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(color="0.9", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    if series:
+        axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
+
+
+def write_image(path: Path, image: RGB) -> None:
+    """Write a PNG or JPEG file, by its suffix, beside its place and rename it.
+
+    Args:
+        path: its folder is made if it is not there.
+        image: (H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: the suffix is another one, or the folder or the file cannot be written.
+    """
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise DataError(
+            f"Expected an image file that ends in .png, .jpg or .jpeg, but found {path.name!r}: "
+            "choose another name."
+        )
+    # JPEG at 95: at its default, thin lines get a fringe.
+    options = [] if path.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 95]
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(path.suffix.lower(), bgr, options)
+    try:
+        with written_beside(path) as beside:
+            beside.write_bytes(encoded.tobytes())
+    except PosebenchError as error:
+        raise DataError(str(error)) from error

@@ -1,0 +1,95 @@
+"""Pictures of what a model makes of an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from posebench.models import PoseModel
+from posebench.structures import PosePredictions, Poses, Sample, TestTime
+from posebench.viz.draw import RGB, draw_annotations, draw_poses
+from posebench.viz.figures import (
+    gallery,
+    heatmap_overlay,
+    instance_figure,
+    training_curve,
+)
+
+_NOT_TERMS = ("step", "epoch", "lr", "loss", "images_per_second")
+_SMOOTHED = 20  # steps
+
+
+def draw_sample(
+    model: PoseModel,
+    sample: Sample,
+    test_time: TestTime,
+    *,
+    truth: Poses | None = None,
+    heatmaps: bool = False,
+    min_score: float = 0.0,
+) -> RGB:
+    """Draw the people that a model finds on an image.
+
+    Args:
+        truth: annotated people, drawn beside where there are any.
+        heatmaps: also show the maps of the scene and, below, of each person.
+        min_score: people below it are left out.
+
+    Source: CID (Wang & Zhang, CVPR 2022), Figs. 3, 4 and 6.
+    """
+    predictions, maps = model.explain(sample, test_time)
+    keep = predictions.scores >= min_score
+    predictions = PosePredictions(
+        predictions.keypoints[keep], predictions.keypoint_scores[keep], predictions.scores[keep]
+    )
+    tiles = [("predicted", draw_poses(sample.image, predictions, model.skeleton))]
+    if truth is not None:
+        tiles.append(("annotated", draw_annotations(sample.image, truth, model.skeleton)))
+    if heatmaps:
+        tiles += [
+            (name, heatmap_overlay(sample.image, scene, maps.to_image, maps.stride))
+            for name, scene in maps.scene.items()
+        ]
+    if len(tiles) == 1:
+        return tiles[0][1]
+    width, height = sample.size
+    row = gallery(
+        [image for _, image in tiles], [title for title, _ in tiles], len(tiles), (width, height)
+    )
+    if not heatmaps:
+        return row
+    people = instance_figure(
+        sample.image, maps.people[keep], predictions, model.skeleton, maps.to_image, maps.stride
+    )
+    return gallery([row, people], ["", ""], 1, (row.shape[1], row.shape[0]))
+
+
+def draw_gallery(model: PoseModel, samples: list[Sample], test_time: TestTime) -> RGB:
+    """Draw annotated samples, each as predicted beside as annotated."""
+    tiles, captions = [], []
+    for sample in samples:
+        (predictions,) = model.predict([sample], test_time)
+        tiles += [
+            draw_poses(sample.image, predictions, model.skeleton, min_score=0.1),
+            draw_annotations(sample.image, sample.poses, model.skeleton),
+        ]
+        captions += ["predicted", "annotated"]
+    return gallery(tiles, captions, 6, samples[0].size)
+
+
+def draw_curve(log: list[dict[str, Any]]) -> RGB:
+    """Draw a run's loss terms (mean of twenty steps) and AP over its steps."""
+    steps = [entry for entry in log if "loss" in entry]
+    names = [name for name in steps[0] if name not in _NOT_TERMS]
+    losses = {
+        name: [
+            (chunk[-1]["step"], sum(entry[name] for entry in chunk) / len(chunk))
+            for chunk in (steps[i : i + _SMOOTHED] for i in range(0, len(steps), _SMOOTHED))
+        ]
+        for name in names
+    }
+    evaluated = [entry for entry in log if "metrics" in entry]
+    metrics = {
+        name: [(entry["step"], 100 * entry["metrics"][name]) for entry in evaluated]
+        for name in ("AP", "AP50", "AP75")
+    }
+    return training_curve(losses, metrics, time="step")

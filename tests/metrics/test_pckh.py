@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from posebench.errors import DataError
+from posebench.metrics import evaluate_pckh
+from posebench.metrics.pckh import mpii_people, pckh
+from posebench.structures import MPII
+
+
+def person(image_id: int, **fields: Any) -> dict[str, Any]:
+    """Return a person whose head box has a diagonal of 50 px: the head size is 30 px."""
+    keypoints = [number for index in range(16) for number in (100.0 + 10 * index, 200.0, 2)]
+    return {
+        "id": image_id, "image_id": image_id, "category_id": 1, "keypoints": keypoints,
+        "headbox_xyxy": [180, 100, 210, 140], **fields,
+    }  # fmt: skip
+
+
+def found(image_id: int, shift: float, score: float = 0.5) -> dict[str, Any]:
+    keypoints = list(person(image_id)["keypoints"])
+    keypoints[0::3] = [x + shift for x in keypoints[0::3]]
+    return {"image_id": image_id, "category_id": 1, "keypoints": keypoints, "score": score}
+
+
+def truth(*people: dict[str, Any]) -> dict[str, Any]:
+    return {"images": [{"id": p["image_id"]} for p in people], "annotations": list(people)}
+
+
+def test_the_limit_is_correct() -> None:
+    assert evaluate_pckh(truth(person(1)), [found(1, 15.0)])["PCKh@0.5"] == 100.0
+    assert evaluate_pckh(truth(person(1)), [found(1, 15.001)])["PCKh@0.5"] == 0.0
+    assert evaluate_pckh(truth(person(1)), [found(1, 15.0)], threshold=0.1)["PCKh@0.1"] == 0.0
+
+
+def test_the_best_pose_counts_and_the_first_among_equals() -> None:
+    ground_truth = truth(person(1), person(2))
+    results = [found(1, 99.0), found(1, 0.0, score=0.7), found(2, 99.0), found(2, 0.0)]
+    assert evaluate_pckh(ground_truth, results)["PCKh@0.5"] == 50.0
+
+
+def test_a_person_without_a_pose_has_all_keypoints_wrong() -> None:
+    metrics = evaluate_pckh(truth(person(4), person(2)), [found(2, 0.0)])
+    assert metrics["PCKh@0.5"] == metrics["PCKh@0.5/head"] == metrics["PCKh@0.5/pelvis"] == 50.0
+
+
+def test_the_mean_leaves_the_trunk_out_and_weighs_keypoints() -> None:
+    keypoints = np.zeros((1, 16, 2))
+    predicted = keypoints.copy()
+    visibility = np.ones((1, 16))
+    names = MPII.keypoints
+    predicted[0, [names.index("pelvis"), names.index("thorax"), names.index("left_knee")]] = 99
+    visibility[0, names.index("right_ankle")] = 0
+    metrics = pckh(predicted, keypoints, visibility, np.array([30.0])).metrics()
+    assert metrics["mean"] == pytest.approx(100 * 12 / 13)
+    assert metrics["knee"] == 50.0
+    assert metrics["right_ankle"] == -1.0
+    assert metrics["ankle"] == 100.0
+
+
+def test_wrong_ground_truth_is_refused_by_name() -> None:
+    with pytest.raises(DataError, match="image 3 has several"):
+        evaluate_pckh(truth(person(3), person(3)), [])
+    without = person(6)
+    del without["headbox_xyxy"]
+    with pytest.raises(DataError, match=r"headbox_xyxy in annotation 6 \(image 6\)"):
+        mpii_people(truth(without))
+    with pytest.raises(DataError, match="found 2"):
+        mpii_people(truth(person(6, keypoints=[1.0] * 6)))
+
+
+def test_poses_are_not_broadcast() -> None:
+    with pytest.raises(ValueError, match=r"\(1, 16, 2\)"):
+        pckh(np.zeros((1, 16, 2)), np.zeros((3, 16, 2)), np.ones((3, 16)), np.ones(3))

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from posebench.structures import COCO, CROWDPOSE, SKELETONS, PosePredictions, Poses
+from posebench.viz import draw_annotations, draw_poses
+
+# A standing person in a 100 x 200 box, CrowdPose's keypoints; the person's left is our right.
+_BODY = torch.tensor(
+    [[70, 40], [30, 40], [85, 75], [15, 75], [90, 110], [10, 110], [62, 110], [38, 110],
+     [64, 155], [36, 155], [66, 198], [34, 198], [50, 5], [50, 30]], dtype=torch.float64,
+)  # fmt: skip
+_LEFT_KNEE, _RIGHT_KNEE, _HEAD = 8, 9, 12
+
+
+def grey(height: int = 300, width: int = 400) -> np.ndarray:
+    return np.full((height, width, 3), 128, np.uint8)
+
+
+def people(*offsets: tuple[float, float], score: float = 0.9) -> PosePredictions:
+    keypoints = torch.stack([_BODY + torch.tensor(offset) for offset in offsets])
+    shape = keypoints.shape[:2]
+    return PosePredictions(keypoints, torch.full(shape, 0.95), torch.full(shape[:1], score))
+
+
+def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    return (before != after).any(-1)
+
+
+def pixel(image: np.ndarray, point: torch.Tensor) -> np.ndarray:
+    x, y = point.round().int().tolist()
+    return image[y, x].astype(int)
+
+
+def test_every_keypoint_is_drawn_and_nothing_far_away():
+    image, poses = grey(), people((40, 60))
+    drawn = changed(image, draw_poses(image, poses, CROWDPOSE))
+    for x, y in poses.keypoints[0].int().tolist():
+        assert drawn[y, x]
+    assert not drawn[:, 160:].any()
+    assert not drawn[280:].any()
+    assert not drawn[:20].any()
+
+
+def test_the_image_itself_is_not_modified():
+    image = grey()
+    draw_poses(image, people((40, 60)), CROWDPOSE)
+    assert (image == 128).all()
+
+
+def test_left_limbs_are_lighter_than_right_limbs_of_the_same_person():
+    poses = people((40, 60))
+    drawn = draw_poses(grey(), poses, CROWDPOSE)
+    left, right = (pixel(drawn, poses.keypoints[0, k]) for k in (_LEFT_KNEE, _RIGHT_KNEE))
+    assert left.sum() > right.sum() + 90
+
+
+def test_two_people_have_different_colours_unless_given_the_same():
+    poses = people((40, 60), (200, 60))
+
+    def knees(colours: list[int] | None) -> list[list[int]]:
+        drawn = draw_poses(grey(), poses, CROWDPOSE, colours=colours)
+        return [pixel(drawn, person[_LEFT_KNEE]).tolist() for person in poses.keypoints]
+
+    own = knees(None)
+    assert own[0] != own[1]
+    assert knees([1, 1]) == [own[1], own[1]]
+
+
+def test_people_below_min_score_are_not_drawn():
+    image, poses = grey(), people((40, 60), (200, 60))
+    poses = replace(poses, scores=torch.tensor([0.8, 0.2]))
+    drawn = changed(image, draw_poses(image, poses, CROWDPOSE, min_score=0.5))
+    assert drawn[:, :170].any()
+    assert not drawn[:, 200:].any()
+
+
+def test_an_unsure_keypoint_is_fainter():
+    image, poses = grey(), people((40, 60))
+    unsure = poses.keypoint_scores.clone()
+    unsure[0, _LEFT_KNEE] = 0.1
+    knee = poses.keypoints[0, _LEFT_KNEE]
+    sure, faint = (
+        np.abs(pixel(draw_poses(image, p, CROWDPOSE), knee) - 128).sum()
+        for p in (poses, replace(poses, keypoint_scores=unsure))
+    )
+    assert 0 < faint < 0.6 * sure
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1e6, 1e6])
+def test_strange_keypoints_do_not_crash_and_leave_the_others(bad):
+    image, poses = grey(), people((40, 60))
+    keypoints = poses.keypoints.clone()
+    keypoints[0, _HEAD] = bad
+    drawn = draw_poses(image, replace(poses, keypoints=keypoints), CROWDPOSE)
+    assert (pixel(drawn, keypoints[0, _LEFT_KNEE]) != 128).any()
+
+
+def test_nothing_finite_draws_nothing():
+    poses = people((40, 60))
+    nowhere = replace(poses, keypoints=torch.full_like(poses.keypoints, float("nan")))
+    assert (draw_poses(grey(), nowhere, CROWDPOSE) == 128).all()
+
+
+def test_people_outside_the_image_draw_nothing():
+    image = grey()
+    drawn = draw_poses(image, people((1000, 0), (-500, -500)), CROWDPOSE)
+    assert (drawn == image).all()
+
+
+def test_no_predictions_return_an_equal_copy():
+    image = grey()
+    nobody = PosePredictions(torch.zeros(0, 14, 2), torch.zeros(0, 14), torch.zeros(0))
+    drawn = draw_poses(image, nobody, CROWDPOSE)
+    assert (drawn == image).all()
+    assert drawn is not image
+
+
+def test_the_score_is_written_above_the_head_and_within_the_image():
+    image = grey()
+    for offset in ((150, 80), (150, 0)):  # the second one has no room above
+        poses = people(offset)
+        alone = draw_poses(image, replace(poses, scores=torch.tensor([0.9])), CROWDPOSE)
+        other = draw_poses(image, replace(poses, scores=torch.tensor([0.1])), CROWDPOSE)
+        rows, columns = np.nonzero(changed(alone, other))
+        assert len(rows) and rows.max() < offset[1] + 30
+        assert abs(columns.mean() - (offset[0] + 50)) < 15
+
+
+def test_lines_are_wider_in_larger_images():
+    def width_of_thigh(scale: int) -> int:
+        poses = people((40, 60))
+        poses = replace(poses, keypoints=scale * poses.keypoints)
+        image = grey(300 * scale, 400 * scale)
+        row = scale * (60 + 132)  # between hip and knee
+        drawn = changed(image, draw_poses(image, poses, CROWDPOSE))
+        return int(drawn[row, scale * 90 : scale * 120].sum())
+
+    assert 2 <= width_of_thigh(1) <= 8
+    assert 7 * width_of_thigh(1) < 2 * width_of_thigh(8) < 24 * width_of_thigh(1)
+
+
+@pytest.mark.parametrize("name", SKELETONS)
+def test_every_skeleton_can_be_drawn(name):
+    skeleton = SKELETONS[name]
+    generator = torch.Generator().manual_seed(0)
+    keypoints = 64 * torch.rand(30, len(skeleton), 2, generator=generator)
+    poses = PosePredictions(keypoints, torch.rand(30, len(skeleton)), torch.rand(30))
+    assert draw_poses(grey(64, 64), poses, skeleton).shape == (64, 64, 3)
+
+
+def test_the_wrong_skeleton_is_named():
+    with pytest.raises(ValueError, match="coco has 17 keypoints, but the poses have 14"):
+        draw_poses(grey(), people((0, 0)), COCO)
+
+
+def annotated(visibility: int) -> Poses:
+    keypoints = 4 * _BODY[None] + 50
+    visibilities = torch.full((1, 14), visibility)
+    return Poses(keypoints, visibilities, torch.ones(1), torch.zeros(1, 4, 2))
+
+
+def test_visible_keypoints_are_filled_and_occluded_ones_hollow():
+    image = grey(900, 500)
+    visible, occluded = annotated(2), annotated(2)
+    occluded.visibility[0, 4] = 1  # the left wrist, where one limb ends
+    wrist = visible.keypoints[0, 4]
+    beyond = wrist + torch.tensor([0.0, 5.0])  # still within the disc
+    filled = draw_annotations(image, visible, CROWDPOSE)
+    hollow = draw_annotations(image, occluded, CROWDPOSE)
+    assert (pixel(filled, wrist) != 128).any()
+    assert (pixel(hollow, wrist) == 128).all()
+    assert (pixel(hollow, beyond) != 128).any()
+
+
+def test_unlabelled_keypoints_are_not_drawn():
+    image = grey(900, 500)
+    assert (draw_annotations(image, annotated(0), CROWDPOSE) == image).all()
+    nobody = Poses.empty(14)
+    assert (draw_annotations(image, nobody, CROWDPOSE) == image).all()

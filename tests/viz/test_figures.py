@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from posebench.errors import DataError
+from posebench.structures import CROWDPOSE, PosePredictions
+from posebench.viz import (
+    gallery,
+    heatmap_overlay,
+    instance_figure,
+    side_by_side,
+    training_curve,
+    write_image,
+)
+
+# Turned, enlarged and moved: no axis or sign may be mixed up.
+_TO_IMAGE = torch.tensor([[1.1, 0.3, 12.0], [-0.2, 1.4, 40.0]], dtype=torch.float64)
+
+
+def grey(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), 128, np.uint8)
+
+
+def gaussian(row: int, column: int, shape: tuple[int, int] = (40, 50)) -> torch.Tensor:
+    y, x = torch.meshgrid(torch.arange(shape[0]), torch.arange(shape[1]), indexing="ij")
+    return torch.exp(-((x - column) ** 2 + (y - row) ** 2) / 8.0)
+
+
+def brightest(image: np.ndarray) -> np.ndarray:
+    """Return x, y of the middle of what is as bright as the brightest pixel, nearly."""
+    brightness = image.astype(float).sum(-1)
+    rows, columns = np.nonzero(brightness > brightness.max() - 2)
+    return np.array([columns.mean(), rows.mean()])
+
+
+@pytest.mark.parametrize("stride", [4, 8])
+def test_the_peak_of_a_heatmap_lands_where_the_affine_map_says(stride):
+    row, column = 17, 31
+    drawn = heatmap_overlay(grey(600, 600), gaussian(row, column), _TO_IMAGE, stride)
+    centre = torch.tensor([stride * column + stride / 2, stride * row + stride / 2, 1.0]).double()
+    assert np.abs(brightest(drawn) - (_TO_IMAGE @ centre).numpy()).max() < 1
+
+
+def test_outside_the_network_input_there_is_no_heat():
+    drawn = heatmap_overlay(grey(300, 300), torch.ones(10, 10), torch.eye(3)[:2], 4)
+    cold = drawn[299, 299]
+    assert (drawn[60:] == cold).all() and (drawn[:, 60:] == cold).all()
+    assert (drawn[10, 10] != cold).any()
+    assert cold.max() < 128  # dimmed
+
+
+def test_heat_of_any_kind_gives_an_image():
+    image = grey(50, 60)
+    for value in (float("nan"), -1.0, 2.0):
+        drawn = heatmap_overlay(image, torch.full((8, 8), value), torch.eye(3)[:2], 4)
+        assert drawn.shape == image.shape and drawn.dtype == np.uint8
+    assert (image == 128).all()
+
+
+def test_a_stack_of_heatmaps_is_refused():
+    with pytest.raises(ValueError, match="one heatmap"):
+        heatmap_overlay(grey(50, 60), torch.zeros(14, 8, 8), torch.eye(3)[:2], 4)
+
+
+def predictions(count: int) -> PosePredictions:
+    keypoints = torch.full((count, 14, 2), 40.0)
+    return PosePredictions(keypoints, torch.full((count, 14), 0.9), torch.full((count,), 0.5))
+
+
+@pytest.mark.parametrize(("count", "columns", "rows"), [(0, 1, 1), (2, 2, 1), (4, 3, 2), (9, 3, 2)])
+def test_an_instance_figure_has_a_tile_for_each_of_at_most_six_people(count, columns, rows):
+    image, heatmaps = grey(160, 320), gaussian(10, 10).expand(count, 14, 40, 50)
+    figure = instance_figure(
+        image, heatmaps, predictions(count), CROWDPOSE, torch.eye(3)[:2], stride=4
+    )
+    assert figure.shape[1] == columns * (640 + 16) + 16
+    assert figure.shape[0] == rows * (320 + 36 + 16) + 16
+
+
+def test_heat_and_skeleton_meet_in_an_instance_figure():
+    # All keypoints in one place, where the heat is; the tile is twice the image.
+    image, heatmaps = grey(160, 320), gaussian(20, 30).expand(1, 14, 40, 50)
+    poses = PosePredictions(
+        torch.tensor([122.0, 82.0]).expand(1, 14, 2), torch.ones(1, 14), torch.ones(1)
+    )
+    hot = instance_figure(image, heatmaps, poses, CROWDPOSE, torch.eye(3)[:2], stride=4)
+    cold = instance_figure(image, 0 * heatmaps, poses, CROWDPOSE, torch.eye(3)[:2], stride=4)
+    margin = 16
+    for figure in (hot, cold):
+        column, row = 2 * 122 + margin, 2 * 82 + margin
+        assert (figure[row, column] == hot[row, column]).all()  # the disc, not the heat
+    rows, columns = np.nonzero((hot != cold).any(-1))
+    assert abs(columns.mean() - (2 * 122.5 - 0.5 + margin)) < 1
+    assert abs(rows.mean() - (2 * 82.5 - 0.5 + margin)) < 1
+
+
+def test_heatmaps_of_other_people_are_refused():
+    with pytest.raises(ValueError, match="heatmaps of 3 people, but found 2"):
+        instance_figure(
+            grey(80, 80), torch.zeros(2, 14, 8, 8), predictions(3), CROWDPOSE, torch.eye(3)[:2], 4
+        )
+
+
+def test_a_gallery_has_equal_tiles_on_white():
+    images = [grey(50, 80), grey(200, 100), grey(10, 10), grey(90, 160)]
+    page = gallery(images, ["one", "two", "three", ""], columns=3, tile=(160, 90))
+    assert page.shape == (2 * (90 + 22 + 4) + 4, 3 * (160 + 4) + 4, 3)
+    assert (page[0] == 255).all() and (page[:, 0] == 255).all()
+    assert (page[90 // 2 + 4, 160 // 2 + 4] == 128).all()
+    assert (page[126:, 170:] == 255).all()  # the last row has one tile
+    assert (page[94:116, 4:164] < 100).any()  # the caption
+
+
+def test_a_gallery_without_captions_leaves_no_room_for_them():
+    assert gallery([grey(90, 160)], [""], columns=4, tile=(160, 90)).shape == (98, 168, 3)
+
+
+def test_an_image_of_another_shape_is_letterboxed_whole():
+    image = grey(100, 20)
+    image[:, :2] = image[:, -2:] = 0
+    page = gallery([image], [""], columns=1, tile=(160, 100))
+    tile = page[4:104, 4:164]
+    assert ((tile == 0).all(-1)[50].nonzero()[0] == [70, 71, 88, 89]).all()
+
+
+def test_long_captions_stay_within_their_tile():
+    page = gallery([grey(90, 160)] * 2, ["a caption without end " * 9, ""], 2, (160, 90))
+    assert (page[94:116, 165:] == 255).all()
+
+
+def test_a_gallery_needs_a_caption_for_each_image():
+    with pytest.raises(ValueError, match="found 1 and 2"):
+        gallery([grey(9, 9)], ["a", "b"], columns=1, tile=(90, 90))
+    with pytest.raises(ValueError, match="at least one image"):
+        gallery([], [], columns=1, tile=(90, 90))
+
+
+def test_side_by_side_holds_both_at_their_size():
+    left, right = grey(100, 200), grey(50, 200) // 2
+    page = side_by_side(left, right, ("left", "right"))
+    assert page.shape == (100 + 22 + 2 * 5, 2 * 200 + 3 * 5, 3)
+    assert (page[5:105, 5:205] == 128).all()
+    assert (page[30:80, 210:410] == 64).all()
+
+
+def test_a_training_curve_has_a_panel_for_metrics_if_there_are_any():
+    losses = {"heatmap": [(1.0, 5.0), (2.0, float("nan")), (3.0, 0.1)], "tag": [(1.0, 0.0)]}
+    alone = training_curve(losses, {})
+    both = training_curve(losses, {"AP": [(2.0, 0.4), (3.0, 0.6)]})
+    assert alone.dtype == np.uint8 and alone.shape[1:] == both.shape[1:] == (1200, 3)
+    assert both.shape[0] > alone.shape[0]
+    assert (alone < 255).any()
+
+
+def test_a_training_that_logged_nothing_yet_has_an_empty_plot():
+    assert training_curve({}, {}).ndim == 3
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPEG"])
+def test_images_are_written_as_rgb_into_new_folders(tmp_path, suffix):
+    image = grey(20, 30)
+    image[..., 0] = 200
+    path = tmp_path / "new" / f"figure{suffix}"
+    write_image(path, image)
+    read = cv2.imread(str(path))[..., ::-1]
+    assert np.abs(read.astype(int) - image).max() <= 3
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["figure.tiff", "figure", ".png"])
+def test_an_unknown_suffix_is_named(tmp_path, name):
+    with pytest.raises(DataError, match=r"ends in \.png, \.jpg or \.jpeg, but found"):
+        write_image(tmp_path / name, grey(4, 4))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(DataError, match=r"file/figure\.png cannot be written"):
+        write_image(tmp_path / "file" / "figure.png", grey(4, 4))
