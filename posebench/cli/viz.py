@@ -45,13 +45,13 @@ def viz(
     from posebench.structures import Poses, Sample
     from posebench.viz import draw_sample, write_image
 
-    images = find_images(source)
     place = model or engine.latest_run(runs, "train")
     if place is None:
         raise ModelError(
             f"There is no trained run under {runs / 'train'} yet: run `posebench demo` (ten "
             "minutes), or name a run folder or checkpoint with --model."
         )
+    images = find_images(source)
     checkpoint = engine.read_checkpoint(place)
     network = checkpoint.model().to(pick_device(device))
     truth = _truth(annotations, checkpoint) if annotations else {}

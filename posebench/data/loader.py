@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
@@ -133,7 +132,5 @@ def _collate_pass(items: list[NetworkInput | Unreadable]) -> Pass:
 
 
 def _quiet_worker(worker: int) -> None:
-    # Every worker would otherwise start a thread per core and they would fight over them.
-    cv2.setNumThreads(1)
     # Ctrl-C reaches the whole process group; the main process decides when workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

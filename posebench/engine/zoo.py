@@ -19,7 +19,7 @@ def describe(recipe: Recipe) -> dict[str, Any]:
     with torch.device("meta"):
         model: PoseModel = recipe.build(recipe.config, skeleton).eval()
         images = torch.zeros(1, 3, size, size)
-    # On the CPU: how many people there are decides shapes, which "meta" does not know.
+    # A real tensor: how many people each image has decides shapes.
     person = torch.zeros(1, 3, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(images, person)

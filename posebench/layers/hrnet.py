@@ -1,12 +1,22 @@
-"""HRNet trunks: timm's, which carry the published parameter names and give the same maps."""
+"""HRNet trunks: timm's, which carry the published parameter names and give the same maps.
+
+A trunk yields four streams. CID reads them joined: enlarged to the first one's size and stacked.
+That map has 15 times the trunk's width at a quarter of the image's size, and making it costs more
+than what is done with it. A 1 x 1 convolution and the enlargement are both linear and act on other
+axes, so they commute: `joined_conv` convolves each stream at its own size and enlarges the few
+channels that come out, and `joined_at` reads single cells. docs/cid.md has the gain.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import timm
+import torch
+import torch.nn.functional as F
 from timm.models.hrnet import HighResolutionNetFeatures
-from torch import nn
+from torch import Tensor, nn
 
 from posebench.errors import ModelError
 
@@ -68,3 +78,48 @@ def hrnet(name: str, *, pretrained: bool = False) -> nn.Module:
             f"The ImageNet weights of {name} could not be downloaded ({type(error).__name__}). "
             "Connect to the network, or add --no-pretrained to start from random weights."
         ) from error
+
+
+def joined(streams: Sequence[Tensor]) -> Tensor:
+    """Return the streams enlarged to the first one's size and stacked, (B, 15 width, H, W)."""
+    size = streams[0].shape[-2:]
+    return torch.cat([streams[0], *(_enlarged(stream, size) for stream in streams[1:])], 1)
+
+
+def joined_conv(streams: Sequence[Tensor], layers: Sequence[nn.Conv2d]) -> tuple[Tensor, ...]:
+    """Return what 1 x 1 convolutions make of the joined streams, without joining them."""
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers if layer.bias is not None])
+    parts = weight.split([stream.shape[1] for stream in streams], 1)  # type: ignore[no-untyped-call]
+    total = F.conv2d(streams[0], parts[0], bias)
+    for stream, part in zip(streams[1:], parts[1:], strict=True):
+        total = total + _enlarged(F.conv2d(stream, part), total.shape[-2:])
+    return torch.split(total, [layer.out_channels for layer in layers], 1)
+
+
+def joined_at(streams: Sequence[Tensor], cells: Tensor) -> Tensor:
+    """Return the (M, C) columns of the joined streams at (M, 3) cells image, y, x."""
+    image, y, x = cells.unbind(1)
+    columns = [streams[0][image, :, y, x]]
+    height, width = streams[0].shape[-2:]
+    for stream in streams[1:]:
+        top, bottom, down = _neighbours(y, height, stream.shape[-2])
+        left, right, along = _neighbours(x, width, stream.shape[-1])
+        down, along = down.to(stream)[:, None], along.to(stream)[:, None]
+        upper, lower = (
+            torch.lerp(stream[image, :, row, left], stream[image, :, row, right], along)
+            for row in (top, bottom)
+        )
+        columns.append(torch.lerp(upper, lower, down))
+    return torch.cat(columns, 1)
+
+
+def _enlarged(stream: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(stream, list(size), mode="bilinear", align_corners=False)
+
+
+def _neighbours(cell: Tensor, size: int, source: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the two source cells around a cell's centre, and how far it lies to the second."""
+    position = ((cell + 0.5) * (source / size) - 0.5).clamp(min=0)
+    first = position.floor().long()
+    return first, (first + 1).clamp(max=source - 1), position - first

@@ -24,6 +24,10 @@ from posebench.layers.affine import (
 )
 from posebench.structures import Batch, Geometry, Poses, Resize, Sample, Skeleton
 
+# A worker that is forked while OpenCV's own threads exist waits for them for ever; and several
+# workers with a thread per core each would fight over the cores.
+cv2.setNumThreads(0)
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

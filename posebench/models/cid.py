@@ -26,7 +26,7 @@ from posebench.layers.heatmaps import (
     heatmap_focal_loss,
     inside,
 )
-from posebench.layers.hrnet import HRNET_WIDTHS, hrnet
+from posebench.layers.hrnet import HRNET_WIDTHS, hrnet, joined_at, joined_conv
 from posebench.layers.nms import oks_nms
 from posebench.models.base import PoseModel
 from posebench.recipe import Recipe, Reported
@@ -51,6 +51,9 @@ MAX_PEOPLE_PER_PASS = 200  # in training, over all images of a pass
 MAX_DETECTIONS = 30
 MIN_CENTRE_SCORE = 0.01
 COORDINATE_SCALE = 32  # cells, of the relative coordinates in Eq. 10
+
+
+Streams = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class CID(PoseModel):
     published_names: ClassVar[dict[str, str]] = {
         "backbone.": "backbone.",
         "iia.keypoint_center_conv.": "keypoint_head.",
-        "gfd.conv_down.": "decoupling.reduce.",
+        "gfd.conv_down.": "reduce.",
         "gfd.c_attn.atn.": "decoupling.channel.",
         "gfd.s_attn.atn.": "decoupling.similarity.",
         "gfd.s_attn.conv.": "decoupling.mask.",
@@ -113,8 +116,9 @@ class CID(PoseModel):
         channels = 15 * HRNET_WIDTHS[config.backbone]  # four streams: 1 + 2 + 4 + 8 widths
         self.backbone = hrnet(config.backbone)
         self.keypoint_head = nn.Conv2d(channels, len(skeleton) + 1, 1)
+        self.reduce = nn.Conv2d(channels, config.embedding, 1)  # the transformed map of Eq. 9
         self.decoupling = Decoupling(channels, len(skeleton), config)
-        for head in (self.keypoint_head, self.decoupling):
+        for head in (self.keypoint_head, self.reduce, self.decoupling):
             head.apply(_initialise)
         # A score of 0.01 everywhere at the start, as in focal loss's own paper.
         for layer in (self.keypoint_head, self.decoupling.heatmap):
@@ -123,17 +127,16 @@ class CID(PoseModel):
     def load_pretrained(self) -> None:
         self.backbone = hrnet(self.config.backbone, pretrained=True)
 
-    def features(self, images: Tensor) -> Tensor:
-        """Return (B, C, H, W): the four streams, enlarged to stride 4 and joined."""
-        first, *rest = self.backbone(images)
-        size = first.shape[-2:]
-        enlarged = [F.interpolate(f, size, mode="bilinear", align_corners=False) for f in rest]
-        return torch.cat([first, *enlarged], 1)
+    def features(self, images: Tensor) -> Streams:
+        """Return the trunk's four streams; the paper's F is their joined map (B, C, H, W)."""
+        return tuple(self.backbone(images))
 
-    def heads(self, features: Tensor, people: Tensor | None = None) -> CIDOutputs:
-        heatmaps = clamped_sigmoid(self.keypoint_head(features))
+    def heads(self, features: Streams, people: Tensor | None = None) -> CIDOutputs:
+        logits, shared = joined_conv(features, (self.keypoint_head, self.reduce))
+        heatmaps = clamped_sigmoid(logits)
         people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool, people)
-        person_features, instance_heatmaps = self.decoupling(features, people)
+        person_features = joined_at(features, people)
+        instance_heatmaps = self.decoupling(shared, person_features, people)
         return CIDOutputs(heatmaps, people, centre_scores, person_features, instance_heatmaps)
 
     def test_outputs(self, images: Tensor, test_time: TestTime) -> CIDOutputs:
@@ -141,17 +144,21 @@ class CID(PoseModel):
         if not test_time.flip:
             outputs: CIDOutputs = self(images)
             return outputs
-        features, mirrored = self.features(torch.cat([images, images.flip(-1)])).chunk(2)
-        mirrored = mirrored.flip(-1)  # both now share coordinates; sides are still exchanged
+        streams = self.features(torch.cat([images, images.flip(-1)]))
+        upright = tuple(stream.chunk(2)[0] for stream in streams)
+        # Mirrored back, so that both share coordinates; left and right are still exchanged.
+        mirrored = tuple(stream.chunk(2)[1].flip(-1) for stream in streams)
+        layers = (self.keypoint_head, self.reduce)
+        logits, shared = joined_conv(upright, layers)
+        mirrored_logits, mirrored_shared = joined_conv(mirrored, layers)
         keypoint_order = list(self.skeleton.flip_index)
-        heatmaps = (
-            clamped_sigmoid(self.keypoint_head(features))
-            + clamped_sigmoid(self.keypoint_head(mirrored))[:, [*keypoint_order, -1]]
-        ) / 2
+        mirrored_heatmaps = clamped_sigmoid(mirrored_logits)[:, [*keypoint_order, -1]]
+        heatmaps = (clamped_sigmoid(logits) + mirrored_heatmaps) / 2
         people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool)
-        person_features, instance_heatmaps = self.decoupling(features, people)
-        _, mirrored_heatmaps = self.decoupling(mirrored, people)
-        merged = (instance_heatmaps + mirrored_heatmaps[:, keypoint_order]) / 2
+        person_features = joined_at(upright, people)
+        own = self.decoupling(shared, person_features, people)
+        other = self.decoupling(mirrored_shared, joined_at(mirrored, people), people)
+        merged = (own + other[:, keypoint_order]) / 2
         return CIDOutputs(heatmaps, people, centre_scores, person_features, merged)
 
     def targets(self, batch: Batch) -> CIDTargets:
@@ -277,7 +284,6 @@ class Decoupling(nn.Module):
     def __init__(self, channels: int, num_keypoints: int, config: CIDConfig) -> None:
         super().__init__()
         width = config.embedding
-        self.reduce = nn.Conv2d(channels, width, 1)
         if config.channel:
             self.channel = nn.Linear(channels, width)
         if config.spatial:
@@ -287,15 +293,18 @@ class Decoupling(nn.Module):
         self.heatmap = nn.Conv2d(width, num_keypoints, 1)
         self.config = config
 
-    def forward(self, features: Tensor, people: Tensor) -> tuple[Tensor, Tensor]:
-        """Return person features (M, C) and heatmap scores (M, K, H, W) of centres (M, 3)."""
-        image, y, x = people.unbind(1)
-        person_features = features[image, :, y, x]  # f, Eq. 7
-        shared = self.reduce(features)
+    def forward(self, shared: Tensor, person_features: Tensor, people: Tensor) -> Tensor:
+        """Return the heatmap scores (M, K, H, W) of people.
+
+        Args:
+            shared: S, (B, E, H, W).
+            person_features: f of Eq. 7, (M, C).
+            people: their centres (M, 3) image, y, x, sorted by image.
+        """
         width = self.config.embedding
         fuse = self.fuse.weight[:, :, 0, 0]
         # Per image, since all its people read the same map.
-        counts = torch.bincount(image, minlength=len(features)).tolist()
+        counts = torch.bincount(people[:, 0], minlength=len(shared)).tolist()
         maps = shared.flatten(2).unbind(0)  # B of (E, HW)
         parts = []
         if self.config.channel:
@@ -314,7 +323,7 @@ class Decoupling(nn.Module):
         assert self.fuse.bias is not None
         fused = F.relu(sum(parts) + self.fuse.bias[:, None])
         fused = fused.view(len(people), width, *shared.shape[-2:])
-        return person_features, clamped_sigmoid(self.heatmap(fused))
+        return clamped_sigmoid(self.heatmap(fused))
 
     def spatial_masks(
         self, shared: Tensor, person_features: Tensor, people: Tensor, counts: list[int]
@@ -326,13 +335,15 @@ class Decoupling(nn.Module):
         similarity = torch.cat(
             [q @ s for q, s in zip(queries, shared.flatten(2).unbind(0), strict=True)]
         )
-        columns = torch.arange(width, device=shared.device)
-        rows = torch.arange(height, device=shared.device)
+        columns = torch.arange(width, device=people.device)
+        rows = torch.arange(height, device=people.device)
         dx = (x[:, None] - columns) / COORDINATE_SCALE
         dy = (y[:, None] - rows) / COORDINATE_SCALE
         size = (len(people), height, width)
-        cues = [similarity.view(size), dx[:, None].expand(size), dy[:, :, None].expand(size)]
-        masks: Tensor = self.mask(torch.stack(cues, 1).to(shared.dtype)).sigmoid()
+        similarity = similarity.view(size)
+        offsets = [dx[:, None].expand(size), dy[:, :, None].expand(size)]
+        cues = [similarity, *(offset.to(similarity) for offset in offsets)]
+        masks: Tensor = self.mask(torch.stack(cues, 1)).sigmoid()
         return masks
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from posebench.engine.weights import convert_published
 from posebench.layers.affine import invert, resize_affine, square_affine
 from posebench.layers.heatmaps import clamped_sigmoid, heatmap_focal_loss
+from posebench.layers.hrnet import joined, joined_conv
 from posebench.layers.inputs import collate, warp_sample
 from posebench.layers.nms import oks_nms
 from posebench.models.cid import (
@@ -181,36 +182,38 @@ def test_forward(path: Path) -> None:
     order = list(model.skeleton.flip_index)
     with torch.inference_mode():
         upright, mirrored = (model.features(x) for x in (image, image.flip(-1)))
-        mirrored = mirrored.flip(-1)
-        for kind, features in (("noflip", upright), ("flip", mirrored)):
+        mirrored = tuple(stream.flip(-1) for stream in mirrored)
+        for kind, streams in (("noflip", upright), ("flip", mirrored)):
+            features = joined(streams)
             assert_close(features[0, channels], case[f"{kind}_feat_slice"], relative=1e-4)
             assert_close(features[0].mean((1, 2)), case[f"{kind}_feat_mean"], relative=1e-4)
             if f"{kind}_feat_std" in case:
                 # The README says unbiased; the stored numbers divide by the count all the same.
                 spread = features[0].std((1, 2), correction=0)
                 assert_close(spread, case[f"{kind}_feat_std"], relative=1e-4)
-        for kind, features in (("noflip", upright), ("flip", torch.cat([upright, mirrored]))):
+        both = tuple(torch.cat(pair) for pair in zip(upright, mirrored, strict=True))
+        for kind, streams in (("noflip", upright), ("flip", both)):
+            logits, shared = joined_conv(streams, (model.keypoint_head, model.reduce))
             if f"{kind}_multi_logits" in case:
-                logits = model.keypoint_head(features)
                 assert_close(logits, case[f"{kind}_multi_logits"], relative=1e-4)
             if f"{kind}_instance_heatmaps_raw" not in case:
                 continue
             given = F.pad(tensor(case["given_coords"]), (1, 0))
-            given = torch.cat([given + tensor([i, 0, 0]) for i in range(len(features))])
-            outputs = model.heads(features, given)
+            given = torch.cat([given + tensor([i, 0, 0]) for i in range(len(shared))])
+            outputs = model.heads(streams, given)
             assert_close(outputs.heatmaps, case[f"{kind}_multi_heatmap"], absolute=1e-4)
             raw = outputs.instance_heatmaps
             assert_close(raw, case[f"{kind}_instance_heatmaps_raw"], absolute=1e-4)
             masks = model.decoupling.spatial_masks(
-                model.decoupling.reduce(features),
+                shared,
                 outputs.person_features,
                 given,
-                [len(case["given_coords"])] * len(features),
+                [len(case["given_coords"])] * len(shared),
             )
             assert_close(masks[:, 0], case[f"{kind}_spatial_attention"], absolute=1e-4)
             if kind == "flip":
-                both = raw.chunk(2)
-                merged = (both[0] + both[1][:, order]) / 2
+                halves = raw.chunk(2)
+                merged = (halves[0] + halves[1][:, order]) / 2
                 assert_close(merged, case["flip_instance_heatmaps"], absolute=1e-4)
 
 

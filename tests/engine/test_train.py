@@ -1,0 +1,215 @@
+"""The training loop on a few small synthetic images."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from posebench.data.base import PoseDataset
+from posebench.data.loader import Unreadable
+from posebench.data.synthetic import SyntheticCrowds
+from posebench.engine import Evaluation, Interrupted, TrainOptions, read_checkpoint, read_log, train
+from posebench.engine.train import Schedule, Silent, StepReport
+from posebench.data.loader import Plan
+from posebench.errors import DataError, ModelError, PosebenchError
+from posebench.models import RECIPES
+from posebench.recipe import Recipe, override
+from posebench.structures import COCO, Sample
+
+CPU = TrainOptions(torch.device("cpu"))
+
+
+def small_recipe(**changes: Any) -> Recipe:
+    recipe = replace(
+        RECIPES["cid_tiny"], epochs=2, batch_size=4, images_per_pass=2, warmup_steps=2,
+        evaluate_every=2, **changes,
+    )  # fmt: skip
+    return override(override(recipe, "augment.size=64"), "test_time.resize.short_side=64")
+
+
+def crowds(split: str = "train", length: int = 6) -> SyntheticCrowds:
+    return SyntheticCrowds(COCO, split, length, size=64, crowd=0.2)
+
+
+class StopAfter(Silent):
+    """Asks the run to stop in the middle, as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def stepped(self, report: StepReport) -> None:
+        if report.step == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+class Recording(Silent):
+    def __init__(self) -> None:
+        self.images: list[Unreadable] = []
+        self.best: list[bool] = []
+
+    def evaluated(self, epoch: int, evaluation: Evaluation, best: bool) -> None:
+        self.best.append(best)
+
+    def unreadable(self, image: Unreadable) -> None:
+        self.images.append(image)
+
+
+def losses(run: Path) -> list[dict[str, Any]]:
+    steps = [entry for entry in read_log(run) if "loss" in entry]
+    return [{k: v for k, v in step.items() if k != "images_per_second"} for step in steps]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("run")
+    train(small_recipe(), crowds(), crowds("val", 2), run, CPU)
+    return run
+
+
+def test_a_run_leaves_everything_that_says_what_it_was(finished: Path) -> None:
+    recipe = json.loads((finished / "recipe.json").read_text())
+    assert recipe["name"] == "cid_tiny"
+    assert recipe["augment"]["size"] == 64
+    assert recipe["skeleton"] == "coco"
+    assert len(losses(finished)) == 4  # 2 epochs of 6 images in steps of 4
+    assert "AP" in json.loads((finished / "metrics.json").read_text())
+    assert isinstance(json.loads((finished / "predictions.json").read_text()), list)
+    checkpoint = read_checkpoint(finished)
+    assert checkpoint.path.name == "best.safetensors"
+    assert checkpoint.recipe == replace(small_recipe(), skeleton=COCO)
+    assert not [path for path in finished.rglob(".*")]  # nothing half-written is left
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stopped_run_continues_bit_for_bit(
+    finished: Path, tmp_path: Path, stop: int, workers: int
+) -> None:
+    options = replace(CPU, workers=workers)
+    sets = (crowds(), crowds("val", 2))
+    with pytest.raises(Interrupted, match="--resume"):
+        train(small_recipe(), *sets, tmp_path, options, reporter=StopAfter(stop))
+    assert len(losses(tmp_path)) == stop
+    train(small_recipe(), *sets, tmp_path, options, resume=True)
+    assert losses(tmp_path) == losses(finished)
+    weights, expected = (
+        read_checkpoint(run / "checkpoints" / "last.safetensors").weights
+        for run in (tmp_path, finished)
+    )
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def test_a_killed_run_continues_from_its_last_checkpoint(finished: Path, tmp_path: Path) -> None:
+    sets = (crowds(), crowds("val", 2))
+    with pytest.raises(Interrupted):
+        train(small_recipe(), *sets, tmp_path, CPU, reporter=StopAfter(2))
+    with (tmp_path / "log.jsonl").open("a") as log:  # what it did before the plug was pulled
+        log.write('{"step": 3, "loss": 1.0}\n{"step": 4, "lo')
+    train(small_recipe(), *sets, tmp_path, CPU, resume=True)
+    assert losses(tmp_path) == losses(finished)
+
+
+def test_another_recipe_or_seed_is_not_resumed(finished: Path) -> None:
+    sets = (crowds(), crowds("val", 2))
+    with pytest.raises(ModelError, match="different: lr"):
+        train(small_recipe(lr=0.5), *sets, finished, CPU, resume=True)
+    with pytest.raises(ModelError, match="--seed 0"):
+        train(small_recipe(), *sets, finished, replace(CPU, seed=1), resume=True)
+
+
+def test_a_folder_without_a_checkpoint_is_not_resumed(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="Expected a run folder"):
+        train(small_recipe(), crowds(), crowds("val", 2), tmp_path, CPU, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_images_and_terms(tmp_path: Path) -> None:
+    recipe = small_recipe(lr=1e30, clip_norm=0.0, warmup_steps=0)
+    with pytest.raises(PosebenchError, match=r"step \d.*heatmap.*train/.*--set lr"):
+        train(recipe, crowds(), crowds("val", 2), tmp_path, CPU)
+
+
+class Damaged(SyntheticCrowds):
+    """Synthetic crowds of which some images cannot be read."""
+
+    bad: tuple[int, ...] = (1,)
+
+    def load(self, index: int, *, pixels: bool = True) -> Sample:
+        if index in self.bad:
+            raise DataError(f"The image {index}.png is cut short.")
+        return super().load(index, pixels=pixels)
+
+
+class AllDamaged(Damaged):
+    bad = tuple(range(6))
+
+
+def test_an_unreadable_image_is_named_once_and_left_out(tmp_path: Path) -> None:
+    reporter = Recording()
+    dataset = Damaged(COCO, "train", 6, size=64, crowd=0.2)
+    train(small_recipe(), dataset, crowds("val", 2), tmp_path, CPU, reporter=reporter)
+    assert [image.message for image in reporter.images] == ["The image 1.png is cut short."]
+    assert {"unreadable": "The image 1.png is cut short."} in read_log(tmp_path)
+
+
+def test_strict_stops_at_an_unreadable_image(tmp_path: Path) -> None:
+    dataset = Damaged(COCO, "train", 6, size=64, crowd=0.2)
+    with pytest.raises(DataError, match="1.png"):
+        train(small_recipe(), dataset, crowds("val", 2), tmp_path, replace(CPU, strict=True))
+
+
+def test_a_dataset_of_unreadable_images_is_an_error(tmp_path: Path) -> None:
+    dataset = AllDamaged(COCO, "train", 6, size=64, crowd=0.2)
+    with pytest.raises(DataError, match="None of the 6 images"):
+        train(small_recipe(), dataset, crowds("val", 2), tmp_path, CPU)
+
+
+class Unlabelled(SyntheticCrowds):
+    def labelled(self) -> list[int]:
+        return []
+
+
+def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
+    dataset: PoseDataset = Unlabelled(COCO, "train", 6, size=64)
+    with pytest.raises(DataError, match="nothing to train on"):
+        train(small_recipe(), dataset, crowds("val", 2), tmp_path, CPU)
+
+
+def test_bf16_trains_with_float32_losses(tmp_path: Path) -> None:
+    train(small_recipe(), crowds(), crowds("val", 2), tmp_path, replace(CPU, precision="bf16"))
+    assert all(isinstance(step["loss"], float) for step in losses(tmp_path))
+
+
+def test_schedule_steps_at_its_epochs_and_cosine_ends_near_zero() -> None:
+    plan = Plan(range(10), images_per_pass=2, seed=0, epochs=4)
+    step = replace(small_recipe(), epochs=4, schedule="step", lr=1.0, lr_drops=(1, 3),
+                   warmup_steps=0)  # fmt: skip
+    schedule = Schedule(step, plan)
+    assert schedule.steps_per_epoch == 3  # five passes, two to a step
+    rates = [schedule.lr(s) for s in range(schedule.steps)]
+    assert rates == pytest.approx([1] * 3 + [0.1] * 6 + [0.01] * 3)
+    assert [schedule.first_pass(s) for s in range(5)] == [0, 2, 4, 5, 7]
+    cosine = Schedule(replace(step, schedule="cosine", warmup_steps=2), plan)
+    assert cosine.lr(0) == 0.5
+    assert cosine.lr(2) == 1.0
+    assert cosine.lr(schedule.steps - 1) < 0.05
+
+
+def test_accumulated_passes_equal_one_large_pass(tmp_path: Path) -> None:
+    # With batch norm out of the way and one person an image, halves average to the whole but for
+    # the loss's own normaliser, so the first step's terms are compared.
+    one = small_recipe()
+    two = replace(one, images_per_pass=4)
+    first = []
+    for name, recipe in (("one", one), ("two", two)):
+        run = tmp_path / name
+        with pytest.raises(Interrupted):
+            train(recipe, crowds(length=4), crowds("val", 2), run, CPU, reporter=StopAfter(1))
+        first.append(losses(run)[0])
+    assert first[0]["loss"] == pytest.approx(first[1]["loss"], rel=0.2)

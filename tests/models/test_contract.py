@@ -1,0 +1,104 @@
+"""What every recipe of every method must do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from posebench.layers.inputs import blank_batch
+from posebench.models import RECIPES, PoseModel, find_recipe
+from posebench.structures import COCO, Resize, Skeleton, TestTime
+from tests.builders import make_batch, make_sample
+
+# The widest trunks differ from the narrower ones in numbers only.
+NAMES = [name for name in RECIPES if "w48" not in name]
+
+
+def skeleton_of(name: str) -> Skeleton:
+    return RECIPES[name].skeleton or COCO
+
+
+def build(name: str) -> PoseModel:
+    model: PoseModel = RECIPES[name].build(RECIPES[name].config, skeleton_of(name))
+    return model
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_is_found_by_its_name_and_builds(name: str) -> None:
+    recipe = find_recipe(name, "coco")
+    assert recipe.name == name
+    with torch.device("meta"):
+        model = recipe.build(recipe.config, skeleton_of(name))
+    assert isinstance(model, PoseModel)
+    assert all(prefix and ours for prefix, ours in model.published_names.items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("people", [(0,), (0, 2), (3, 1)])
+def test_loss_is_finite_and_reaches_every_parameter(name: str, people: tuple[int, ...]) -> None:
+    model = build(name).train()
+    terms = model.loss(make_batch(people, skeleton_of(name), size=128))
+    assert all(term.dtype == torch.float32 and term.isfinite() for term in terms.values())
+    torch.stack(list(terms.values())).sum().backward()
+    without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_is_predicted_like_its_images(name: str, flip: bool) -> None:
+    model = build(name).eval()
+    samples = [make_sample(2, skeleton_of(name), seed=seed) for seed in range(3)]
+    test_time = TestTime(Resize(128), flip=flip)
+    together = model.predict(samples, test_time)
+    for sample, joint in zip(samples, together, strict=True):
+        (alone,) = model.predict([sample], test_time)
+        torch.testing.assert_close(joint.scores, alone.scores, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(joint.keypoints, alone.keypoints, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_predictions_keep_the_order_of_samples_of_many_sizes(name: str) -> None:
+    model = build(name).eval()
+    sizes = (128, 70, 128, 100)
+    samples = [make_sample(1, skeleton_of(name), size=size, seed=size) for size in sizes]
+    test_time = TestTime(Resize(64), flip=False)
+    together = model.predict(samples, test_time)
+    alone = [model.predict([sample], test_time)[0] for sample in samples]
+    for joint, single in zip(together, alone, strict=True):
+        torch.testing.assert_close(joint.scores, single.scores, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("people", [0, 1, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_ideal_outputs_decode_to_their_people(name: str, people: int) -> None:
+    recipe = RECIPES[name]
+    with torch.device("meta"):
+        model: PoseModel = recipe.build(recipe.config, skeleton_of(name))
+    sample = make_sample(people, skeleton_of(name), size=300)
+    batch = blank_batch(sample, replace(recipe.test_time.resize, short_side=512))
+    (predictions,) = model.decode(model.ideal_outputs(batch), batch.geometry)
+    assert len(predictions) == people
+    if not people:
+        return
+    truth = sample.poses.keypoints.float()
+    order = torch.cdist(predictions.keypoints.mean(1), truth.mean(1)).argmin(1)
+    assert sorted(order.tolist()) == list(range(people))
+    # Half a cell of four network pixels, in image pixels, and the quarter-cell step on top.
+    error = (predictions.keypoints - truth[order]).abs()
+    assert (error <= 3.0 * 300 / 512 + 1e-3).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_explain_returns_what_predict_does(name: str) -> None:
+    model = build(name).eval()
+    sample = make_sample(2, skeleton_of(name))
+    test_time = TestTime(Resize(128))
+    (predicted,) = model.predict([sample], test_time)
+    explained, maps = model.explain(sample, test_time)
+    torch.testing.assert_close(explained.keypoints, predicted.keypoints)
+    assert maps.people.shape[:2] == explained.keypoints.shape[:2]
+    for heatmap in maps.scene.values():
+        assert heatmap.shape == maps.people.shape[2:]
