@@ -8,10 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
 from posebench.structures import SKELETONS, Augment, Skeleton, TestTime
+
+Schedule = Literal["step", "cosine"]
+Optimizer = Literal["adam", "adamw"]
+SCHEDULES: tuple[str, ...] = get_args(Schedule)
+OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
+
+# They say which recipe a checkpoint is of, and what its authors found: --set cannot change them.
+_IDENTITY = ("name", "build", "skeleton", "default_for", "reported")
 
 
 @dataclass(frozen=True)
@@ -40,15 +48,28 @@ class Recipe:
     batch_size: int  # images per optimizer step, over all processes and accumulated passes
     images_per_pass: int  # at most this many in one forward: what batch norm sees
     lr: float
-    schedule: Literal["step", "cosine"] = "step"
+    schedule: Schedule = "step"
     lr_drops: tuple[int, ...] = ()  # epochs at whose start "step" divides the rate by ten
     warmup_steps: int = 0
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Optimizer = "adam"
     weight_decay: float = 0.0
     clip_norm: float = 0.0  # 0: gradients are not clipped
     evaluate_every: int = 10  # epochs
     pretrained: bool = True  # start the backbone from ImageNet weights
     reported: tuple[Reported, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, choices in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"The recipe field {name} is one of {', '.join(choices)}, "
+                    f"not {getattr(self, name)!r}."
+                )
+        for name in ("epochs", "batch_size", "images_per_pass", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"The recipe field {name} is at least 1, not {getattr(self, name)}."
+                )
 
     @property
     def method(self) -> str:
@@ -68,7 +89,8 @@ def override(recipe: Recipe, assignment: str) -> Recipe:
     if not equals:
         raise UsageError(f"--set expects field=value, but found {assignment!r}.")
     parts = path.split(".")
-    own, configured = ([field.name for field in fields(of)] for of in (recipe, recipe.config))
+    own = [field.name for field in fields(recipe) if field.name not in _IDENTITY]
+    configured = [field.name for field in fields(recipe.config)]
     if parts[0] in configured and parts[0] not in own:
         parts = ["config", *parts]
     elif parts[0] not in own:
@@ -135,7 +157,7 @@ def recipe_from_json(values: dict[str, Any], base: Recipe) -> Recipe:
         skeleton = SKELETONS[values["skeleton"]]
         kept = {k: v for k, v in values.items() if k not in ("skeleton", "reported")}
         recipe: Recipe = replace(_restored(base, kept), skeleton=skeleton)
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise ModelError(
             f"The recipe {base.name} was saved by another version of posebench and does not fit "
             f"this one ({error}): use that version, or train again."

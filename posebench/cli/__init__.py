@@ -7,6 +7,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from posebench.cli import data, demo, evaluate, models, train, viz, weights
 from posebench.cli.common import messages
@@ -57,7 +58,7 @@ def main() -> None:
     except PosebenchError as error:
         if debug:
             raise
-        messages.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
+        messages.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         messages.print("Stopped.")
@@ -66,7 +67,12 @@ def main() -> None:
         # The reader of a pipe has gone; Python would complain once more while it flushes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+    except Exception as error:
+        if debug:
+            raise
+        messages.print(
+            f"[bold red]error:[/] posebench did not expect {type(error).__name__}: "
+            f"{escape(str(error))}. The same line with --debug shows where; please report it.",
+            soft_wrap=True,
+        )
+        sys.exit(1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -109,30 +110,43 @@ def print_rows(rows: pd.DataFrame) -> None:
 
 
 def print_metrics(title: str, evaluation: Evaluation) -> None:
-    """Print the overall metrics in one table and the keypoints' in a second."""
+    """Print the overall metrics in one table and those of keypoints, side by side, in another."""
     overall = {k: v for k, v in evaluation.metrics.items() if "/" not in k}
-    per_keypoint = {k: v for k, v in evaluation.metrics.items() if "/" in k}
-    out.print(_one_row(title, overall))
-    if per_keypoint:
-        out.print(_one_row("AP of single keypoints", {
-            name.partition("/")[2].replace("_", " "): value for name, value in per_keypoint.items()
-        }))  # fmt: skip
-
-
-def _one_row(title: str, values: dict[str, float]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for name in values:
+    out.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
+    table = Table()
+    for name in overall:
         table.add_column(name, justify="right")
-    table.add_row(*("–" if value < 0 else f"{100 * value:.1f}" for value in values.values()))
-    return table
+    table.add_row(*(percent(value) for value in overall.values()))
+    out.print(table)
+
+    parts: dict[str, dict[str, float]] = {}
+    for name, value in evaluation.metrics.items():
+        _, slash, keypoint = name.partition("/")
+        if slash:
+            side, _, part = keypoint.rpartition("_")
+            parts.setdefault(part, {})[side] = value
+    table = Table("AP of", "left", "right", "")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for part, sides in parts.items():
+        table.add_row(part, *(percent(sides.get(side)) for side in ("left", "right", "")))
+    out.print(table)
+
+
+def percent(value: float | None) -> str:
+    """Return a fraction as tables show it; -1 is the official tools' "nothing to find"."""
+    if value is None:
+        return ""
+    return "–" if value < 0 else f"{100 * value:.1f}"
 
 
 def say_unreadable(evaluation: Evaluation) -> None:
     """Tell how many images were left out; their names were told as they came."""
     for image in evaluation.unreadable:
-        messages.print(f"[yellow]left out[/] {image.message}", soft_wrap=True)
+        messages.print(f"[yellow]left out[/] {escape(image.message)}", soft_wrap=True)
     if evaluation.unreadable:
         messages.print(
             f"{len(evaluation.unreadable)} of {evaluation.images} images could not be read; their "
-            "people count as missed. --strict stops at the first."
+            "people count as missed. --strict stops at the first.",
+            soft_wrap=True,
         )

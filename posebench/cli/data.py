@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from posebench.cli.common import JsonOption, RootOption, messages, out, print_rows
 
@@ -60,4 +61,8 @@ def synth(
     summary = write_synthetic(
         out_folder, images, layout, size=size, crowd=crowd, lookalike=lookalike, seed=seed
     )
-    messages.print(f"Wrote {summary}. Use it with --dataset {layout} --data-root {out_folder}")
+    messages.print(
+        f"Wrote {escape(str(summary))}. "
+        f"Use it with --dataset {layout} --data-root {escape(str(out_folder))}",
+        soft_wrap=True,
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from posebench.cli.common import (
     AnnotationsOption,
@@ -72,6 +73,8 @@ def evaluate(
             "eval expects one thing to score: a run or checkpoint, a recipe with --oracle, or "
             "--predictions FILE."
         )
+    if oracle and model is None:
+        raise UsageError("--oracle scores a recipe's ideal outputs, and a result file has none.")
     layout = find_layout(dataset)
     checkpoint = engine.read_checkpoint(Path(model)) if model and not oracle else None
     recipe = _find(model, dataset) if model and oracle else None
@@ -90,7 +93,13 @@ def evaluate(
         annotations=annotations,
         skeleton=recipe.skeleton if recipe else None,
     )
+    if recipe:
+        engine.check_recipe(recipe, data, str(checkpoint.path) if checkpoint else "")
     chosen_device = pick_device(device) if checkpoint else None
+    chosen_precision = pick_precision(precision)
+    label = recipe.name if recipe else Path(str(predictions)).stem
+    # Made first: a folder that cannot be written should not cost an evaluation.
+    run = engine.new_run(runs, "eval", label, dataset)
     with progress_bar() as bar:
         task = bar.add_task("evaluate", total=len(data), note="")
 
@@ -98,21 +107,17 @@ def evaluate(
             bar.update(task, completed=done, total=total)
 
         if checkpoint and recipe and chosen_device:
-            engine.check_recipe(recipe, data, str(checkpoint.path))
             network = replace(checkpoint, recipe=recipe).model().to(chosen_device)
             evaluation = engine.evaluate(
                 network, data, recipe.test_time,
-                workers=workers, precision=pick_precision(precision), strict=strict,
+                workers=workers, precision=chosen_precision, strict=strict,
                 progress=progress,
             )  # fmt: skip
         elif recipe:
-            engine.check_recipe(recipe, data)
             evaluation = engine.evaluate_ideal(recipe, data, progress=progress)
         else:
             assert predictions is not None  # checked above
             evaluation = engine.evaluate_file(predictions, data)
-    label = recipe.name if recipe else Path(str(predictions)).stem
-    run = engine.new_run(runs, "eval", label, dataset)
     if recipe:
         engine.write_recipe(run, recipe, data.skeleton)
     write_json(run / "metrics.json", evaluation.metrics)
@@ -133,7 +138,7 @@ def evaluate(
         print_rows(rows)
         return
     print_metrics(_title(label, data, oracle, evaluation), evaluation)
-    messages.print(f"Written to {run}")
+    messages.print(f"Written to {escape(str(run))}", soft_wrap=True)
 
 
 def _find(name: str, dataset: str) -> Recipe:

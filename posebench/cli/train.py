@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from posebench.cli.common import (
@@ -21,6 +22,7 @@ from posebench.cli.common import (
     WorkersOption,
     messages,
     out,
+    percent,
     pick_device,
     pick_precision,
     print_metrics,
@@ -94,7 +96,7 @@ def train(
         skeleton=chosen.skeleton,
     )
     run = resume or engine.new_run(runs, "train", chosen.name, dataset)
-    messages.print(f"{run}")
+    messages.print(escape(str(run)), soft_wrap=True)
     with TrainProgress() as reporter:
         evaluation = engine.train(
             chosen, train_set, eval_set, run, options, resume=bool(resume), reporter=reporter
@@ -113,7 +115,7 @@ def train(
     )
     say_unreadable(evaluation)
     print_metrics(f"{chosen.name} on {dataset} {eval_set.split}", evaluation)
-    out.print(str(run))
+    out.print(escape(str(run)), soft_wrap=True)
 
 
 class TrainProgress:
@@ -147,8 +149,8 @@ class TrainProgress:
         if self.images is not None:
             self.bar.remove_task(self.images)
             self.images = None
-        ap = 100 * evaluation.metrics["AP"]
-        messages.print(f"epoch {epoch}  AP {ap:.1f}{'  best' if best else ''}")
+        ap = percent(evaluation.metrics["AP"])
+        messages.print(f"epoch {epoch}  AP {ap}{'  best' if best else ''}")
 
     def unreadable(self, image: Unreadable) -> None:
-        messages.print(f"[yellow]left out[/] {image.message}", soft_wrap=True)
+        messages.print(f"[yellow]left out[/] {escape(image.message)}", soft_wrap=True)

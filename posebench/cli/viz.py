@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from posebench.cli.common import (
     DeviceOption,
@@ -41,7 +42,7 @@ def viz(
     """Draw the people a model finds on an image or on all images of a folder."""
     from posebench import engine
     from posebench.data.image_files import find_images, read_image
-    from posebench.errors import DataError, ModelError
+    from posebench.errors import DataError, ModelError, UsageError
     from posebench.structures import Poses, Sample
     from posebench.viz import draw_sample, write_image
 
@@ -52,6 +53,8 @@ def viz(
             "minutes), or name a run folder or checkpoint with --model."
         )
     images = find_images(source)
+    if to and to.resolve() == images[0].parent.resolve():
+        raise UsageError(f"The pictures would replace the images in {to}: choose another --out.")
     checkpoint = engine.read_checkpoint(place)
     network = checkpoint.model().to(pick_device(device))
     truth = _truth(annotations, checkpoint) if annotations else {}
@@ -63,7 +66,7 @@ def viz(
                 image = read_image(path)
             except DataError as error:
                 failed += 1
-                messages.print(f"[yellow]left out[/] {error}", soft_wrap=True)
+                messages.print(f"[yellow]left out[/] {escape(str(error))}", soft_wrap=True)
                 continue
             sample = Sample(image, Poses.empty(len(network.skeleton)), 0, path.name)
             picture = draw_sample(
@@ -75,7 +78,8 @@ def viz(
         raise DataError(f"None of the {failed} images of {source} can be read.")
     if failed:
         messages.print(f"{failed} of {len(images)} images could not be read.")
-    out.print(str(folder / f"{images[0].stem}.png" if len(images) == 1 else folder))
+    written = folder / f"{images[0].stem}.png" if len(images) == 1 else folder
+    out.print(escape(str(written)), soft_wrap=True)
 
 
 def _truth(annotations: Path, checkpoint: object) -> dict[str, Poses]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from posebench.cli.common import messages, out
 
@@ -39,5 +40,8 @@ def import_weights(
         raise UsageError(f"{recipe} has no published weights: choose a recipe of a dataset.")
     target = to or Path("weights") / f"{recipe}.safetensors"
     count = import_published(file, chosen, target)
-    messages.print(f"Converted {count} tensors. Use them: posebench eval {target}")
-    out.print(str(target))
+    messages.print(
+        f"Converted {count} tensors. Use them: posebench eval {escape(str(target))}",
+        soft_wrap=True,
+    )
+    out.print(escape(str(target)), soft_wrap=True)

@@ -66,6 +66,12 @@ class FileDataset(PoseDataset):
 
     def load(self, index: int, *, pixels: bool = True) -> Sample:
         image = self._images[index]
+        for field in ("file_name", "width", "height"):
+            if field not in image:
+                raise DataError(
+                    f"Expected {field!r} of image {image['id']} in the annotations of {self.name} "
+                    f"{self.split}, but it has none. Add it."
+                )
         annotations = self._by_image.get(image["id"], [])
         size = (image["height"], image["width"])
         if pixels:
@@ -83,7 +89,7 @@ class FileDataset(PoseDataset):
             poses=self._poses([a for a in annotations if _is_person(a)]),
             image_id=image["id"],
             name=image["file_name"],
-            ignore=_ignored(annotations, size) if pixels else None,
+            ignore=_ignored(annotations, size, image["file_name"]) if pixels else None,
         )
 
     def ground_truth(self) -> GroundTruth:
@@ -117,18 +123,36 @@ def _is_person(annotation: dict[str, Any]) -> bool:
     return not annotation.get("iscrowd", 0) and annotation["num_keypoints"] > 0
 
 
-def _ignored(annotations: list[dict[str, Any]], size: tuple[int, int]) -> np.ndarray | None:
-    """Return the (H, W) regions of crowds and of people without keypoints, where outlined."""
+def _ignored(
+    annotations: list[dict[str, Any]], size: tuple[int, int], name: str
+) -> np.ndarray | None:
+    """Return the (H, W) regions of crowds and of people without keypoints, where outlined.
+
+    Raises:
+        DataError: an outline is neither polygons nor run lengths of the image's size.
+    """
     regions = []
     for annotation in annotations:
         outline = annotation.get("segmentation")
         if _is_person(annotation) or not outline:
             continue
-        if isinstance(outline, dict) and isinstance(outline["counts"], list):
-            outline = rle.frPyObjects(outline, *size)
-        elif isinstance(outline, list):
-            outline = rle.merge(rle.frPyObjects(outline, *size))
-        regions.append(outline)
-    if not regions:
-        return None
-    return np.asarray(rle.decode(rle.merge(regions)), bool)  # type: ignore[no-untyped-call]
+        try:
+            regions.append(_region(outline, size))
+        except Exception as error:  # pycocotools raises a bare Exception for a short polygon
+            raise DataError(
+                f"Expected polygons or run lengths of {size[1]} x {size[0]} pixels as the "
+                f"segmentation of annotation {annotation['id']} ({name}), but found "
+                f"{str(outline)[:60]}. Correct or remove it."
+            ) from error
+    return np.any(regions, axis=0) if regions else None
+
+
+def _region(outline: Any, size: tuple[int, int]) -> np.ndarray:
+    if isinstance(outline, list):
+        outline = rle.merge(rle.frPyObjects(outline, *size))
+    elif isinstance(outline["counts"], list):
+        outline = rle.frPyObjects(outline, *size)
+    region = np.asarray(rle.decode(outline), np.bool_)  # type: ignore[no-untyped-call]
+    if region.shape != size:
+        raise ValueError(f"the outline is of {region.shape}")
+    return region

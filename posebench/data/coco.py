@@ -22,7 +22,8 @@ LAYOUT = Layout(
 
 def open_coco(root: Path, split: str, annotations: Path | None) -> FileDataset:
     """Open `coco/` below the data root; `annotations` replaces the split's own file."""
-    folder = LAYOUT.folder(root, split)
+    # With annotations from elsewhere, result files and ideal outputs are scored without images.
+    folder = LAYOUT.folder(root, split, needed=annotations is None)
     if annotations is None:
         annotations = LAYOUT.file(folder / "annotations" / f"person_keypoints_{split}2017.json")
     parsed = read_annotations(annotations, COCO)

@@ -32,7 +32,8 @@ class CrowdPose(FileDataset):
 
 def open_crowdpose(root: Path, split: str, annotations: Path | None) -> FileDataset:
     """Open `crowdpose/` below the data root; `annotations` replaces the split's own file."""
-    folder = LAYOUT.folder(root, split)
+    # With annotations from elsewhere, result files and ideal outputs are scored without images.
+    folder = LAYOUT.folder(root, split, needed=annotations is None)
     if annotations is not None:
         parsed = read_annotations(annotations, CROWDPOSE)
     else:

@@ -31,7 +31,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if _is_truncated(data):
         raise DataError(f"The image {path} is cut short: copy or download it again.")
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # its header claims more pixels than OpenCV accepts
+        image = None
     if image is None:
         raise DataError(f"The file {path} is not an image that can be decoded.")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

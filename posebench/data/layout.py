@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from posebench.errors import DataError, UsageError
+from posebench.errors import DataError, unknown_name
 from posebench.structures import Skeleton
 
 
@@ -21,19 +21,17 @@ class Layout:
     tree: str  # what must be there, as shell patterns below the data root
     source: str  # where to get it
 
-    def folder(self, root: Path, split: str) -> Path:
+    def folder(self, root: Path, split: str, *, needed: bool) -> Path:
         """Return the dataset's folder below the root.
 
         Raises:
             UsageError: no such split.
-            DataError: no such folder.
+            DataError: no such folder, and it is `needed`.
         """
         if split not in self.splits:
-            raise UsageError(
-                f"{self.name} has no split {split!r}: choose one of {', '.join(self.splits)}."
-            )
+            raise unknown_name(f"split of {self.name}", split, self.splits)
         folder = root / self.name
-        if not folder.is_dir():
+        if needed and not folder.is_dir():
             raise DataError(
                 f"The folder {folder} is not there: get {self.name} from {self.source}, lay it out "
                 f"as {self.tree}, and name the folder that holds {self.name}/ with --data-root."

@@ -132,5 +132,6 @@ def _collate_pass(items: list[NetworkInput | Unreadable]) -> Pass:
 
 
 def _quiet_worker(worker: int) -> None:
-    # Ctrl-C reaches the whole process group; the main process decides when workers end.
+    # Ctrl-C reaches the whole process group; the main process decides when workers end. A
+    # termination signal must still end them, or they would outlive a main process that has failed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -100,7 +100,7 @@ def read_checkpoint(place: Path) -> Checkpoint:
     try:
         saved = json.loads(metadata["recipe"])
         name, facts = saved["name"], json.loads(metadata["facts"])
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         raise ModelError(
             f"{path} does not name its recipe, so posebench did not write it: "
             "convert published weights with `posebench weights import`."

@@ -103,7 +103,7 @@ def evaluate(
         progress: told (images done, images in all).
 
     Raises:
-        DataError: an image cannot be read and `strict` is set.
+        DataError: an image cannot be read and `strict` is set, or none can be read.
     """
     start = time.perf_counter()
     results: list[dict[str, Any]] = []
@@ -125,6 +125,11 @@ def evaluate(
             sample, predictions = item
             results += to_results(sample.image_id, predictions)
         progress(done, len(dataset))
+    if unreadable and len(unreadable) == len(dataset):
+        raise DataError(
+            f"None of the {len(dataset)} images of {dataset.name} {dataset.split} can be read; the "
+            f"first: {unreadable[0].message}"
+        )
     seconds = time.perf_counter() - start
     return Evaluation(score(results, dataset), results, len(dataset), seconds, unreadable)
 

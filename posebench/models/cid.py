@@ -65,6 +65,7 @@ class CIDConfig:
     channel: bool = True  # Table 1, Eq. 11
     instance_weight: float = 4.0  # lambda of Eq. 5
     min_person_area: float = 32.0**2  # input pixels; smaller people get no centre (COCO's rule)
+    head_std: float = 0.001  # of the heads' initial weights
     centre_pool: int = 3  # side of the mean filter on centre and instance maps at test time
     nms_threshold: float = 0.8  # OKS above which the lower-scored of two people is dropped
 
@@ -119,7 +120,10 @@ class CID(PoseModel):
         self.reduce = nn.Conv2d(channels, config.embedding, 1)  # the transformed map of Eq. 9
         self.decoupling = Decoupling(channels, len(skeleton), config)
         for head in (self.keypoint_head, self.reduce, self.decoupling):
-            head.apply(_initialise)
+            for layer in head.modules():
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    nn.init.normal_(layer.weight, std=config.head_std)
+                    _fill_bias(layer, 0.0)
         # A score of 0.01 everywhere at the start, as in focal loss's own paper.
         for layer in (self.keypoint_head, self.decoupling.heatmap):
             _fill_bias(layer, -math.log(99))
@@ -350,12 +354,6 @@ class Decoupling(nn.Module):
 def _split(values: Tensor, counts: list[int]) -> tuple[Tensor, ...]:
     """Return the rows of each image."""
     return torch.split(values, counts)
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.normal_(module.weight, std=0.001)
-        _fill_bias(module, 0.0)
 
 
 def _fill_bias(layer: nn.Conv2d | nn.Linear, value: float) -> None:
@@ -646,7 +644,9 @@ RECIPES = {
         Recipe(
             name="cid_tiny",
             build=CID,
-            config=CIDConfig(backbone="hrnet_tiny", embedding=16, min_person_area=0.0),
+            config=CIDConfig(
+                backbone="hrnet_tiny", embedding=16, min_person_area=0.0, head_std=0.05
+            ),
             skeleton=None,
             default_for=("synthetic",),
             test_time=TestTime(Resize(short_side=256)),

@@ -13,11 +13,10 @@ import pytest
 import torch
 
 from posebench.data.base import PoseDataset
-from posebench.data.loader import Unreadable
+from posebench.data.loader import Plan, Unreadable
 from posebench.data.synthetic import SyntheticCrowds
 from posebench.engine import Evaluation, Interrupted, TrainOptions, read_checkpoint, read_log, train
 from posebench.engine.train import Schedule, Silent, StepReport
-from posebench.data.loader import Plan
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
@@ -84,7 +83,7 @@ def test_a_run_leaves_everything_that_says_what_it_was(finished: Path) -> None:
     checkpoint = read_checkpoint(finished)
     assert checkpoint.path.name == "best.safetensors"
     assert checkpoint.recipe == replace(small_recipe(), skeleton=COCO)
-    assert not [path for path in finished.rglob(".*")]  # nothing half-written is left
+    assert not list(finished.rglob(".*"))  # nothing half-written is left
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
@@ -160,7 +159,7 @@ def test_an_unreadable_image_is_named_once_and_left_out(tmp_path: Path) -> None:
 
 def test_strict_stops_at_an_unreadable_image(tmp_path: Path) -> None:
     dataset = Damaged(COCO, "train", 6, size=64, crowd=0.2)
-    with pytest.raises(DataError, match="1.png"):
+    with pytest.raises(DataError, match=r"1\.png"):
         train(small_recipe(), dataset, crowds("val", 2), tmp_path, replace(CPU, strict=True))
 
 

@@ -9,8 +9,14 @@ _TESTS = Path(__file__).resolve().parent
 
 
 def parity_folder(method: str) -> Path | None:
-    """Return the method's fixture folder, or None where there is none."""
+    """Return the method's fixture folder, or None where there is none.
+
+    Raises:
+        NotADirectoryError: `POSEBENCH_PARITY` names no folder; skipping would look like success.
+    """
     named = os.environ.get("POSEBENCH_PARITY")
+    if named and not Path(named).is_dir():
+        raise NotADirectoryError(f"POSEBENCH_PARITY is {named!r}, which is not a folder.")
     shared = _TESTS.parents[2] / "shared" / "parity"
     root = Path(named) if named else shared if shared.is_dir() else _TESTS / "data"
     folder = root / method

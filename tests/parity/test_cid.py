@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +54,26 @@ def skeleton_of(num_keypoints: int) -> Skeleton:
     return {17: COCO, 14: CROWDPOSE}[num_keypoints]
 
 
-def load_model(case: Path, weight_gain: float) -> CID:
-    """Return the model whose key file belongs to the case: `..._w32_coco...` -> `w32_coco`."""
-    candidates = sorted(case.parent.glob("*.keys.json"), key=lambda path: -len(path.name))
-    stem = case.stem.replace("loss_train_", "w32_")
-    keys = next(path for path in candidates if path.name.removesuffix(".keys.json") in stem)
-    published = reference_state_dict(keys, weight_gain)
+def new_model(published: dict[str, torch.Tensor]) -> CID:
+    """Return the model that has the published parameters' shapes."""
     embedding, channels = published["gfd.conv_down.weight"].shape[:2]
     num_keypoints = len(published["gfd.heatmap_conv.weight"])
     config = CIDConfig(backbone=BACKBONE_OF_WIDTH[channels // 15], embedding=embedding)
-    model = CID(config, skeleton_of(num_keypoints))
+    return CID(config, skeleton_of(num_keypoints))
+
+
+def load_model(case: Path, weight_gain: float) -> CID:
+    """Return the model whose key file belongs to the case.
+
+    `forward_w48_coco_gain1` names `w48_coco`; `loss_train_coco` names no width, which is then 32.
+    """
+    names = {path.name.removesuffix(".keys.json"): path for path in case.parent.glob("*.keys.json")}
+    stem = (
+        case.stem if re.search(r"_w\d+_", case.stem) else case.stem.replace("train_", "train_w32_")
+    )
+    keys = names[max((name for name in names if name in stem), key=len)]
+    published = reference_state_dict(keys, weight_gain)
+    model = new_model(published)
     model.load_state_dict(convert_published(published, CID.published_names))
     return model.eval()
 
@@ -171,6 +182,17 @@ def test_targets(path: Path) -> None:
     assert_close(targets.people[:, 1:], case["instance_coord"])
     assert_close(targets.instance_heatmaps, case["instance_heatmap"], absolute=1e-6)
     assert_close(targets.instance_mask, case["instance_mask"])
+
+
+@pytest.mark.parametrize("path", arrays("*.keys.json"))
+def test_published_names_and_shapes(path: Path) -> None:
+    shapes = {name: tuple(shape) for name, shape in json.loads(path.read_text()).items()}
+    with torch.device("meta"):
+        published = {name: torch.empty(shape) for name, shape in shapes.items()}
+        model = new_model(published)
+    converted = convert_published(published, CID.published_names)
+    ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    assert {name: tuple(value.shape) for name, value in converted.items()} == ours
 
 
 @pytest.mark.parametrize("path", arrays("forward_*.npz"))

@@ -1,0 +1,154 @@
+"""Image files: read as the published loaders do, and told apart from what is none."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from posebench.data.image_files import find_images, read_image
+from posebench.errors import DataError
+
+
+def picture(height: int = 40, width: int = 60) -> np.ndarray:
+    """Return noise, which no format packs into a few bytes, with a red first row."""
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image[0] = (255, 0, 0)
+    return image
+
+
+def write(path: Path, image: np.ndarray) -> Path:
+    assert cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return path
+
+
+def test_a_png_is_read_as_rgb(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(read_image(write(tmp_path / "x.png", picture())), picture())
+
+
+def test_grey_and_transparent_pictures_become_rgb(tmp_path: Path) -> None:
+    grey = picture()[..., 0]
+    cv2.imwrite(str(tmp_path / "grey.png"), grey)
+    found = read_image(tmp_path / "grey.png")
+    np.testing.assert_array_equal(found, np.repeat(grey[..., None], 3, axis=2))
+    bgra = np.dstack([picture()[..., ::-1], grey])
+    cv2.imwrite(str(tmp_path / "transparent.png"), bgra)
+    np.testing.assert_array_equal(read_image(tmp_path / "transparent.png"), picture())
+
+
+def test_the_content_counts_and_not_the_suffix(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.png", picture()).rename(tmp_path / "x.jpg")
+    np.testing.assert_array_equal(read_image(path), picture())
+
+
+def test_a_turned_jpeg_is_read_as_it_is_stored(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    image = pillow.fromarray(picture())
+    plain, turned = tmp_path / "plain.jpg", tmp_path / "turned.jpg"
+    exif = image.getexif()
+    exif[0x0112] = 6  # orientation: to be turned by 90 degrees when shown
+    image.save(plain, quality=95)
+    image.save(turned, quality=95, exif=exif)
+    assert cv2.imread(str(turned)).shape == (60, 40, 3)  # OpenCV turns it by default
+    np.testing.assert_array_equal(read_image(turned), read_image(plain))
+    assert read_image(turned).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("part", [0.5, 0.9, 0.999])
+def test_a_truncated_picture_is_told(tmp_path: Path, suffix: str, part: float) -> None:
+    path = write(tmp_path / f"x.{suffix}", picture())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(DataError, match=rf"x\.{suffix} is cut short"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("size", [3, 20, 60])
+def test_a_picture_cut_in_its_header_is_told(tmp_path: Path, suffix: str, size: int) -> None:
+    path = write(tmp_path / f"x.{suffix}", picture())
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(DataError, match=rf"x\.{suffix}"):
+        read_image(path)
+
+
+def test_a_thumbnails_end_is_not_taken_for_the_pictures(tmp_path: Path) -> None:
+    thumbnail = write(tmp_path / "small.jpg", picture(8, 8)).read_bytes()
+    path = write(tmp_path / "x.jpg", picture())
+    plain = path.read_bytes()
+    # An application segment behind the start of image: marker, length, content.
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    whole = plain[:2] + segment + plain[2:]
+    path.write_bytes(whole)
+    assert read_image(path).shape == (40, 60, 3)
+    path.write_bytes(whole[:-100])
+    with pytest.raises(DataError, match="cut short"):
+        read_image(path)
+
+
+def test_a_progressive_jpeg_is_read_whole_and_told_when_cut(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    cv2.imwrite(str(path), picture(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    assert read_image(path).shape == (40, 60, 3)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(DataError, match="cut short"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("content", [b"no image", b"\xff\xd8\xff", b"<html></html>", b"\0" * 99])
+def test_a_file_that_is_no_image_is_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.jpg is not an image that can be decoded"):
+        read_image(path)
+
+
+def test_an_empty_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").touch()
+    with pytest.raises(DataError, match=r"x\.jpg is empty"):
+        read_image(tmp_path / "x.jpg")
+
+
+def test_a_header_that_claims_too_many_pixels_is_told(tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    path = tmp_path / "x.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+        + chunk(b"IEND", b"")
+    )
+    with pytest.raises(DataError, match=r"x\.png is not an image that can be decoded"):
+        read_image(path)
+
+
+def test_an_absent_file_and_a_folder_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not there"):
+        read_image(tmp_path / "x.jpg")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_image(tmp_path)
+
+
+def test_images_of_a_folder_come_in_order_of_name(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png", "notes.txt", "c.jpeg"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_images(tmp_path)] == ["a.png", "b.JPG", "c.jpeg"]
+    assert find_images(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
+
+
+def test_a_place_without_images_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no images"):
+        find_images(tmp_path)
+    with pytest.raises(DataError, match="nothing is there"):
+        find_images(tmp_path / "absent")

@@ -1,0 +1,116 @@
+"""Training augmentation: what is drawn, and that it depends on nothing but its seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from posebench.data.transforms import augment_sample, image_seed
+from posebench.layers.affine import invert
+from posebench.layers.inputs import NetworkInput
+from posebench.structures import COCO, Augment, Sample
+from tests.builders import make_sample
+
+AUGMENT = Augment(size=64)
+STILL = Augment(size=64, rotation_deg=0, scale=(1, 1), translation=0, flip=0)
+
+
+def sample_of(width: int = 120, height: int = 80) -> Sample:
+    sample = make_sample(2)
+    return replace(sample, image=sample.image[:height, :width])
+
+
+def draws(augment: Augment, count: int = 60) -> list[NetworkInput]:
+    return [augment_sample(sample_of(), augment, COCO, seed) for seed in range(count)]
+
+
+def linear(item: NetworkInput) -> np.ndarray:
+    """Return the linear part of the map from image to network input."""
+    return np.asarray(invert(item.to_image)[:, :2])
+
+
+def test_a_seed_stands_for_seed_epoch_and_image() -> None:
+    seeds = {
+        image_seed(seed, epoch, image)
+        for seed in range(3)
+        for epoch in range(12)
+        for image in range(1, 30)
+    }
+    assert len(seeds) == 3 * 12 * 29
+    assert image_seed(1, 23, 4) != image_seed(12, 3, 4)
+
+
+def test_a_seed_is_the_same_in_every_process_and_version() -> None:
+    assert image_seed(0, 3, 139) == 4208423149
+
+
+def test_the_same_seed_draws_the_same_whatever_was_drawn_before() -> None:
+    first = augment_sample(sample_of(), AUGMENT, COCO, 7)
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    draws(AUGMENT, 3)
+    again = augment_sample(sample_of(), AUGMENT, COCO, 7)
+    np.testing.assert_array_equal(first.image, again.image)
+    np.testing.assert_array_equal(first.to_image, again.to_image)
+    assert first.poses.keypoints.equal(again.poses.keypoints)
+    assert first.seed == again.seed == 7
+    other = augment_sample(sample_of(), AUGMENT, COCO, 8)
+    assert not np.array_equal(first.to_image, other.to_image)
+
+
+def test_nothing_drawn_fits_the_short_side_around_the_centre() -> None:
+    found = augment_sample(sample_of(120, 80), STILL, COCO, 0)
+    assert found.image.shape == (64, 64, 3)
+    assert not found.flipped
+    corners = invert(found.to_image) @ np.array([[20, 0, 1], [100, 80, 1]]).T
+    np.testing.assert_allclose(corners.T, [[0, 0], [64, 64]], atol=1e-9)
+
+
+def test_scales_fill_their_range_and_leave_it_not() -> None:
+    augment = replace(STILL, scale=(0.75, 1.5))
+    sides = np.array([64 / (linear(item)[0, 0] * 80) for item in draws(augment)])
+    assert sides.min() >= 0.75
+    assert sides.max() <= 1.5
+    assert np.ptp(sides) > 0.5
+
+
+def test_angles_fill_their_range_and_leave_it_not() -> None:
+    items = draws(replace(STILL, rotation_deg=30))
+    angles = np.array([np.degrees(np.arctan2(*linear(item)[0, ::-1])) for item in items])
+    assert np.abs(angles).max() <= 30
+    assert angles.min() < -15
+    assert angles.max() > 15
+
+
+def test_shifts_are_whole_pixels_within_their_reach() -> None:
+    centres = np.array(
+        [item.to_image @ [32, 32, 1] for item in draws(replace(STILL, translation=40))]
+    )
+    shifts = centres - [60, 40]
+    np.testing.assert_allclose(shifts, shifts.round(), atol=1e-9)
+    reach = 40 * 80 // 200
+    assert shifts.min() >= -reach
+    assert shifts.max() < reach
+    assert (np.ptp(shifts, axis=0) > reach).all()
+
+
+@pytest.mark.parametrize(("flip", "low", "high"), [(0.0, 0, 0), (0.5, 15, 45), (1.0, 60, 60)])
+def test_so_many_images_are_mirrored(flip: float, low: int, high: int) -> None:
+    assert low <= sum(item.flipped for item in draws(replace(STILL, flip=flip))) <= high
+
+
+def test_a_mirrored_person_has_its_sides_exchanged() -> None:
+    plain = augment_sample(sample_of(), STILL, COCO, 0)
+    mirrored = augment_sample(sample_of(), replace(STILL, flip=1), COCO, 0)
+    np.testing.assert_array_equal(mirrored.image, plain.image[:, ::-1])
+    left, right = (COCO.keypoints.index(f"{side}_ankle") for side in ("left", "right"))
+    expected = 63 - plain.poses.keypoints[:, left, 0]
+    torch.testing.assert_close(mirrored.poses.keypoints[:, right, 0], expected)
+
+
+def test_masks_come_at_the_strides_asked_for() -> None:
+    masks = augment_sample(sample_of(), replace(STILL, mask_strides=(4, 8)), COCO, 0).masks
+    assert {stride: mask.shape for stride, mask in masks.items()} == {4: (16, 16), 8: (8, 8)}

@@ -1,0 +1,178 @@
+"""Published checkpoints: names mapped, everything checked, no code run."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from posebench.engine import read_checkpoint
+from posebench.engine.weights import convert_published, import_published
+from posebench.errors import ModelError
+from posebench.models import RECIPES, PoseModel
+from posebench.recipe import Recipe
+from posebench.structures import CROWDPOSE
+
+RECIPE = RECIPES["cid_hrnet_w32_crowdpose"]
+
+
+def build(recipe: Recipe) -> PoseModel:
+    model: PoseModel = recipe.build(recipe.config, recipe.skeleton)
+    return model
+
+
+def as_published(weights: dict[str, Tensor], names: Any, prefix: str = "") -> dict[str, Tensor]:
+    """Return our weights under the authors' names: the mapping read backwards."""
+    published = {}
+    for name, value in weights.items():
+        (theirs,) = (t + name.removeprefix(o) for t, o in names.items() if name.startswith(o))
+        published[prefix + theirs] = value
+    return published
+
+
+@pytest.fixture(scope="module")
+def ours() -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return build(RECIPE).state_dict()
+
+
+@pytest.fixture(scope="module")
+def published(ours: dict[str, Tensor]) -> dict[str, Tensor]:
+    return as_published(ours, RECIPE.build.published_names)
+
+
+@pytest.mark.parametrize("wrapped", ["bare", "state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_published_checkpoint_is_imported(
+    tmp_path: Path, ours: dict[str, Tensor], wrapped: str, prefix: str
+) -> None:
+    published = as_published(ours, RECIPE.build.published_names, prefix)
+    assert f"{prefix}gfd.conv_down.weight" in published
+    path, out = tmp_path / "published.pth.tar", tmp_path / "weights" / "ours.safetensors"
+    state = {"epoch": 139, "optimizer": {"state": {}, "param_groups": [{"lr": 1e-3}]}}
+    torch.save(published if wrapped == "bare" else {**state, wrapped: published}, path)
+    assert import_published(path, RECIPE, out) == len(ours)
+    checkpoint = read_checkpoint(out)
+    assert checkpoint.recipe == RECIPE
+    assert checkpoint.skeleton == CROWDPOSE
+    assert checkpoint.facts == {"imported_from": "published.pth.tar"}
+    assert all(torch.equal(checkpoint.weights[name], ours[name]) for name in ours)
+
+
+def test_the_file_format_of_old_torch_is_imported(
+    tmp_path: Path, published: dict[str, Tensor]
+) -> None:
+    path = tmp_path / "old.pth"
+    torch.save(published, path, _use_new_zipfile_serialization=False)
+    assert import_published(path, RECIPE, tmp_path / "x.safetensors") == len(published)
+
+
+def test_names_are_converted_by_prefix() -> None:
+    one, two, three = (torch.full((1,), float(number)) for number in range(3))
+    converted = convert_published(
+        {"module.iia.head.weight": one, "module.bias": two, "iia": three},
+        {"iia.head.": "keypoint_head."},
+    )
+    assert converted == {"keypoint_head.weight": one, "bias": two, "iia": three}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_parameter_has_one_published_name(name: str) -> None:
+    recipe = RECIPES[name]
+    with torch.device("meta"):
+        model = recipe.build(recipe.config, recipe.skeleton or CROWDPOSE)
+    weights = dict(model.state_dict())
+    published = as_published(weights, model.published_names)
+    assert len(published) == len(weights)
+    assert convert_published(published, model.published_names) == weights
+
+
+def refused(path: Path, match: str, recipe: Recipe = RECIPE) -> str:
+    """Check that a file is refused and nothing is written, and return the message."""
+    out = path.parent / "weights" / "x.safetensors"
+    with pytest.raises(ModelError, match=match) as caught:
+        import_published(path, recipe, out)
+    assert not out.parent.exists()
+    return str(caught.value)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_with_what_differs(
+    tmp_path: Path, published: dict[str, Tensor]
+) -> None:
+    path = tmp_path / "x.pth"
+    changed = {k: v for k, v in published.items() if k != "gfd.conv_down.bias"}
+    torch.save({**changed, "gfd.extra": torch.zeros(1)}, path)
+    message = refused(path, r"x\.pth does not fit the model in 2 of")
+    assert "reduce.bias is missing" in message
+    assert "gfd.extra is not in the model" in message
+
+
+def test_a_checkpoint_of_another_keypoint_set_is_refused_with_its_shapes(
+    tmp_path: Path, published: dict[str, Tensor]
+) -> None:
+    path = tmp_path / "x.pth"
+    torch.save(published, path)
+    message = refused(path, "does not fit", RECIPES["cid_hrnet_w32_coco"])
+    assert "keypoint_head.bias is (15,) instead of (18,)" in message
+
+
+class RunsCode:
+    """A pickle of this creates a file when it is loaded."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("protocol", ["torch", "pickle"])
+def test_a_checkpoint_that_runs_code_is_refused_unrun(tmp_path: Path, protocol: str) -> None:
+    path, trace = tmp_path / "x.pth", tmp_path / "was_here"
+    if protocol == "torch":
+        torch.save({"state_dict": RunsCode(trace)}, path)
+    else:
+        path.write_bytes(pickle.dumps(RunsCode(trace), protocol=2))
+    refused(path, "would run code: it was refused")
+    assert not trace.exists()
+
+
+def test_a_whole_pickled_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    torch.save(torch.nn.Linear(2, 3), path)
+    refused(path, r"Save its state dict alone: torch\.save")
+
+
+@pytest.mark.parametrize("content", ["empty", "text", "html", "cut", "cut old", "head of old"])
+def test_a_file_that_is_no_checkpoint_is_told(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({"a": torch.zeros(100)}, path)
+    new = path.read_bytes()
+    torch.save({"a": torch.zeros(100)}, path, _use_new_zipfile_serialization=False)
+    old = path.read_bytes()
+    contents = {
+        "empty": b"",
+        "text": b"not found\n",
+        "html": b"<!DOCTYPE html>\n<html>",  # what a download behind a login leaves
+        "cut": new[: len(new) // 2],
+        "cut old": old[: len(old) // 2],
+        "head of old": old[:30],
+    }
+    path.write_bytes(contents[content])
+    refused(path, "is not a PyTorch checkpoint, or it is cut short")
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    refused(tmp_path / "x.pth", "there is no such file")
+    refused(tmp_path, "there is no such file")
+
+
+@pytest.mark.parametrize("content", [{}, {"state_dict": {}}, {"epoch": 3}, torch.zeros(3), [1]])
+def test_a_checkpoint_without_a_state_dict_is_told(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "x.pth"
+    torch.save(content, path)
+    refused(path, "holds no state dict")

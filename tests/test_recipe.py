@@ -1,0 +1,188 @@
+"""Recipes: changed by --set, saved beside weights and read back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from posebench.errors import ModelError, UsageError
+from posebench.models import RECIPES
+from posebench.recipe import Recipe, override, recipe_from_json, recipe_to_json
+from posebench.structures import COCO, CROWDPOSE
+
+TINY = RECIPES["cid_tiny"]
+COCO_RECIPE = RECIPES["cid_hrnet_w32_coco"]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("epochs=3", replace(TINY, epochs=3)),
+        ("lr=0.5", replace(TINY, lr=0.5)),
+        ("lr=1", replace(TINY, lr=1.0)),
+        ("lr=1e-4", replace(TINY, lr=1e-4)),
+        ("schedule=step", replace(TINY, schedule="step")),
+        ('schedule="step"', replace(TINY, schedule="step")),
+        ("pretrained=true", replace(TINY, pretrained=True)),
+        ("lr_drops=[90, 120]", replace(TINY, lr_drops=(90, 120))),
+        ("lr_drops=[]", replace(TINY, lr_drops=())),
+        ("embedding=8", replace(TINY, config=replace(TINY.config, embedding=8))),
+        ("config.embedding=8", replace(TINY, config=replace(TINY.config, embedding=8))),
+        ("spatial=false", replace(TINY, config=replace(TINY.config, spatial=False))),
+        ("augment.size=64", replace(TINY, augment=replace(TINY.augment, size=64))),
+        ("augment.scale=[1, 2]", replace(TINY, augment=replace(TINY.augment, scale=(1, 2)))),
+        ("test_time.flip=false", replace(TINY, test_time=replace(TINY.test_time, flip=False))),
+    ],
+)
+def test_a_field_is_set(assignment: str, expected: Recipe) -> None:
+    changed = override(TINY, assignment)
+    assert changed == expected
+    assert type(changed.lr) is float
+
+
+def test_a_part_of_a_part_is_set_and_nothing_else_changes() -> None:
+    changed = override(TINY, "test_time.resize.short_side=128")
+    assert changed.test_time.resize.short_side == 128
+    assert changed.test_time.resize.multiple == TINY.test_time.resize.multiple
+    assert override(changed, "test_time.resize.short_side=256") == TINY
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "epochs=1.5",
+        "epochs=true",
+        "epochs=many",
+        "epochs=",
+        "lr=fast",
+        "lr=true",
+        "pretrained=1",
+        "pretrained=yes",
+        "lr_drops=90",
+        "schedule=3",
+        "config=3",
+        "augment=64",
+        "embedding=[8]",
+    ],
+)
+def test_a_value_of_another_type_is_refused(assignment: str) -> None:
+    with pytest.raises(UsageError, match="does not fit its type"):
+        override(TINY, assignment)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "meant"),
+    [
+        ("epoch=3", "epochs"),
+        ("embeding=8", "embedding"),
+        ("config.embeding=8", "embedding"),
+        ("augment.sise=64", "size"),
+        ("test_time.resize.short=64", "short_side"),
+    ],
+)
+def test_an_unknown_field_is_answered_with_the_nearest(assignment: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=rf"Did you mean {meant}\?"):
+        override(TINY, assignment)
+
+
+def test_a_field_without_parts_has_none_to_set() -> None:
+    with pytest.raises(UsageError, match="epochs has no parts"):
+        override(TINY, "epochs.first=3")
+
+
+@pytest.mark.parametrize("assignment", ["epochs", "", "epochs 3"])
+def test_an_assignment_needs_an_equals_sign(assignment: str) -> None:
+    with pytest.raises(UsageError, match="field=value"):
+        override(TINY, assignment)
+
+
+@pytest.mark.parametrize("field", ["name", "build", "skeleton", "default_for", "reported"])
+def test_what_identifies_a_recipe_cannot_be_set(field: str) -> None:
+    with pytest.raises(UsageError, match=f"no recipe field named '{field}'"):
+        override(COCO_RECIPE, f"{field}=other")
+
+
+def test_a_value_that_the_config_refuses_is_a_usage_error() -> None:
+    spatial_only = override(TINY, "channel=false")
+    with pytest.raises(UsageError, match="both are off"):
+        override(spatial_only, "spatial=false")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "named"),
+    [
+        ("schedule=sine", "step, cosine"),
+        ("optimizer=sgd", "adam, adamw"),
+        ("epochs=0", "epochs is at least 1"),
+        ("batch_size=0", "batch_size is at least 1"),
+        ("images_per_pass=-1", "images_per_pass is at least 1"),
+        ("evaluate_every=0", "evaluate_every is at least 1"),
+    ],
+)
+def test_a_value_that_no_run_can_use_is_refused(assignment: str, named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        override(TINY, assignment)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_being_saved(name: str) -> None:
+    recipe = RECIPES[name]
+    skeleton = recipe.skeleton or COCO
+    saved = json.loads(json.dumps(recipe_to_json(recipe, skeleton), allow_nan=False))
+    assert recipe_from_json(saved, recipe) == replace(recipe, skeleton=skeleton)
+
+
+def test_what_was_set_survives_being_saved() -> None:
+    changed = TINY
+    for assignment in ("lr_drops=[1, 2]", "augment.scale=[1, 2]", "spatial=false", "epochs=3"):
+        changed = override(changed, assignment)
+    saved = json.loads(json.dumps(recipe_to_json(changed, CROWDPOSE)))
+    assert saved["skeleton"] == "crowdpose"
+    assert recipe_from_json(saved, TINY) == replace(changed, skeleton=CROWDPOSE)
+
+
+def renamed(values: dict[str, Any]) -> None:
+    values["learning_rate"] = values.pop("lr")
+
+
+def renamed_in_a_part(values: dict[str, Any]) -> None:
+    values["config"]["width"] = values["config"].pop("embedding")
+
+
+def without_skeleton(values: dict[str, Any]) -> None:
+    del values["skeleton"]
+
+
+def of_a_new_skeleton(values: dict[str, Any]) -> None:
+    values["skeleton"] = "wholebody"
+
+
+def with_a_plain_part(values: dict[str, Any]) -> None:
+    values["augment"] = 512
+
+
+def with_a_new_schedule(values: dict[str, Any]) -> None:
+    values["schedule"] = "polynomial"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        renamed, renamed_in_a_part, without_skeleton, of_a_new_skeleton, with_a_plain_part,
+        with_a_new_schedule,
+    ],
+)  # fmt: skip
+def test_a_recipe_of_another_version_is_a_model_error(edit: Any) -> None:
+    saved = recipe_to_json(TINY, COCO)
+    edit(saved)
+    with pytest.raises(ModelError, match="cid_tiny was saved by another version"):
+        recipe_from_json(saved, TINY)
+
+
+def test_a_recipe_names_its_method() -> None:
+    assert {recipe.method for recipe in RECIPES.values()} == {
+        name.partition("_")[0] for name in RECIPES
+    }
