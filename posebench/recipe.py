@@ -65,6 +65,8 @@ class Recipe:
                     f"The recipe field {name} is one of {', '.join(choices)}, "
                     f"not {getattr(self, name)!r}."
                 )
+        if self.lr <= 0:
+            raise ValueError(f"The learning rate lr is above 0, not {self.lr:g}.")
         for name in ("epochs", "batch_size", "images_per_pass", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(

@@ -260,6 +260,12 @@ class Augment:
     flip: float = 0.5  # probability
     mask_strides: tuple[int, ...] = (4,)
 
+    def __post_init__(self) -> None:
+        if self.size < 32 or self.size % 32:
+            raise ValueError(
+                f"Networks take sizes that are a multiple of 32, but size is {self.size}."
+            )
+
 
 @dataclass(frozen=True)
 class TestTime:

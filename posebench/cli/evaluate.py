@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from posebench.cli.common import (
     AnnotationsOption,
-    DatasetOption,
     DeviceOption,
     JsonOption,
     PrecisionOption,
@@ -40,7 +39,9 @@ def evaluate(
     model: Annotated[
         str | None, typer.Argument(help="Run folder or checkpoint; with --oracle a recipe.")
     ] = None,
-    dataset: DatasetOption = "coco",
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Dataset [the one it was trained on].")
+    ] = None,
     data_root: RootOption = None,
     split: SplitOption = None,
     annotations: AnnotationsOption = None,
@@ -75,11 +76,17 @@ def evaluate(
         )
     if oracle and model is None:
         raise UsageError("--oracle scores a recipe's ideal outputs, and a result file has none.")
-    layout = find_layout(dataset)
+    if model is None and dataset is None:
+        raise UsageError("A result file does not say what it is for: name its --dataset.")
     checkpoint = engine.read_checkpoint(Path(model)) if model and not oracle else None
-    recipe = _find(model, dataset) if model and oracle else None
+    recipe = checkpoint.recipe if checkpoint else None
+    if model and oracle:
+        recipe = _find(model, dataset or "coco")
     if checkpoint:
-        recipe = checkpoint.recipe
+        # Imported weights know their keypoint set only, which is named like its dataset.
+        dataset = dataset or checkpoint.facts.get("dataset", checkpoint.skeleton.name)
+    layout = find_layout(dataset or "coco")
+    dataset = layout.name
     for assignment in settings or []:
         if recipe is None:
             raise UsageError("--set changes a recipe, and a result file has none.")

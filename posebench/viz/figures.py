@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.errors import DataError, PosebenchError
+from posebench.errors import UsageError
 from posebench.files import written_beside
 from posebench.structures import PosePredictions, Skeleton
 from posebench.viz.draw import RGB, draw_poses, draw_text, text_width
@@ -263,10 +263,11 @@ def write_image(path: Path, image: RGB) -> None:
         image: (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: the suffix is another one, or the folder or the file cannot be written.
+        UsageError: the suffix is another one.
+        PosebenchError: the folder or the file cannot be written.
     """
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise DataError(
+        raise UsageError(
             f"Expected an image file that ends in .png, .jpg or .jpeg, but found {path.name!r}: "
             "choose another name."
         )
@@ -274,8 +275,5 @@ def write_image(path: Path, image: RGB) -> None:
     options = [] if path.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 95]
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(path.suffix.lower(), bgr, options)
-    try:
-        with written_beside(path) as beside:
-            beside.write_bytes(encoded.tobytes())
-    except PosebenchError as error:
-        raise DataError(str(error)) from error
+    with written_beside(path) as beside:
+        beside.write_bytes(encoded.tobytes())

@@ -14,7 +14,7 @@ from posebench.data.drawing.clothes import sample_outfit
 from posebench.data.drawing.scene import draw_scene
 from posebench.data.synthetic import SyntheticCrowds, crowd_index
 from posebench.data.synthetic_files import write_synthetic
-from posebench.errors import DataError, UsageError
+from posebench.errors import PosebenchError, UsageError
 from posebench.structures import COCO, CROWDPOSE, Poses, box_corners
 
 HASH = """
@@ -223,7 +223,7 @@ def test_every_split_gets_an_image(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "coco").write_text("a file in the way")
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(PosebenchError, match="cannot be written"):
         write_synthetic(tmp_path, 3, "coco")
 
 

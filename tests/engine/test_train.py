@@ -26,10 +26,8 @@ CPU = TrainOptions(torch.device("cpu"))
 
 
 def small_recipe(**changes: Any) -> Recipe:
-    recipe = replace(
-        RECIPES["cid_tiny"], epochs=2, batch_size=4, images_per_pass=2, warmup_steps=2,
-        evaluate_every=2, **changes,
-    )  # fmt: skip
+    small = {"epochs": 2, "batch_size": 4, "images_per_pass": 2, "warmup_steps": 2}
+    recipe = replace(RECIPES["cid_tiny"], **{**small, "evaluate_every": 2, **changes})
     return override(override(recipe, "augment.size=64"), "test_time.resize.short_side=64")
 
 

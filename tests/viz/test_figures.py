@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from posebench.errors import DataError
+from posebench.errors import PosebenchError, UsageError
 from posebench.structures import CROWDPOSE, PosePredictions
 from posebench.viz import (
     gallery,
@@ -172,12 +172,12 @@ def test_images_are_written_as_rgb_into_new_folders(tmp_path, suffix):
 
 @pytest.mark.parametrize("name", ["figure.tiff", "figure", ".png"])
 def test_an_unknown_suffix_is_named(tmp_path, name):
-    with pytest.raises(DataError, match=r"ends in \.png, \.jpg or \.jpeg, but found"):
+    with pytest.raises(UsageError, match=r"ends in \.png, \.jpg or \.jpeg, but found"):
         write_image(tmp_path / name, grey(4, 4))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(DataError, match=r"file/figure\.png cannot be written"):
+    with pytest.raises(PosebenchError, match=r"file/figure\.png cannot be written"):
         write_image(tmp_path / "file" / "figure.png", grey(4, 4))
