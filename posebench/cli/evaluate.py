@@ -23,6 +23,7 @@ from posebench.cli.common import (
     messages,
     pick_device,
     pick_precision,
+    pick_workers,
     print_metrics,
     print_rows,
     progress_bar,
@@ -57,7 +58,7 @@ def evaluate(
     settings: SetOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
-    workers: WorkersOption = 2,
+    workers: WorkersOption = None,
     strict: StrictOption = False,
     json: JsonOption = False,
     runs: RunsOption = Path("runs"),
@@ -116,10 +117,14 @@ def evaluate(
         if checkpoint and recipe and chosen_device:
             network = replace(checkpoint, recipe=recipe).model().to(chosen_device)
             evaluation = engine.evaluate(
-                network, data, recipe.test_time,
-                workers=workers, precision=chosen_precision, strict=strict,
+                network,
+                data,
+                recipe.test_time,
+                workers=pick_workers(workers, chosen_device),
+                precision=chosen_precision,
+                strict=strict,
                 progress=progress,
-            )  # fmt: skip
+            )
         elif recipe:
             evaluation = engine.evaluate_ideal(recipe, data, progress=progress)
         else:

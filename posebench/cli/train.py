@@ -25,6 +25,7 @@ from posebench.cli.common import (
     percent,
     pick_device,
     pick_precision,
+    pick_workers,
     print_metrics,
     progress_bar,
     say_unreadable,
@@ -58,7 +59,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
-    workers: WorkersOption = 2,
+    workers: WorkersOption = None,
     strict: StrictOption = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
@@ -77,8 +78,9 @@ def train(
         chosen = override(chosen, assignment)
     if not pretrained:
         chosen = replace(chosen, pretrained=False)
+    place = pick_device(device)
     options = TrainOptions(
-        pick_device(device), seed, workers, pick_precision(precision), strict=strict
+        place, seed, pick_workers(workers, place), pick_precision(precision), strict=strict
     )
     train_set = open_dataset(
         dataset,

@@ -42,7 +42,13 @@ _TRUNK_RANGES = np.array([[p.hinge, p.tumble, p.roll, p.air] for p in _POSTURES]
 _LEG_RANGES = np.array([[(g.lift, g.splay, g.knee) for g in p.legs] for p in _POSTURES])
 _ARM_RANGES = np.array([(a.lift, a.spread, a.swivel, a.elbow) for a in ARMS.values()])
 _ARM_CHOICES = [
-    [i for i, name in enumerate(ARMS) if not p.arms or name in p.arms] for p in _POSTURES
+    [
+        i
+        for i, (name, arm) in enumerate(ARMS.items())
+        for _ in range(arm.weight)
+        if not p.arms or name in p.arms
+    ]
+    for p in _POSTURES
 ]
 
 # twist and side lean of the spine; turn, nod and tilt of the head

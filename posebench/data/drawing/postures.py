@@ -23,6 +23,7 @@ class Arm:
     spread: Range  # upper arm swung outwards
     swivel: Range  # about the upper arm; positive turns a forearm that points ahead outwards
     elbow: Range
+    weight: int = 1  # how often, relative to the others
 
 
 @dataclass(frozen=True)
@@ -42,35 +43,36 @@ _SEATED = Leg((74, 96), (65, 105), (3, 18))
 _LYING = Leg((-5, 45), (0, 70), (2, 14))
 _ACROBATIC = Leg((-25, 45), (0, 60), (4, 35))
 
+# Upright people are most people, as in photographs; the rest is rare, but there.
 POSTURES = {
-    "stand": Posture(5, (_STRAIGHT, _STRAIGHT)),
-    "contrapposto": Posture(2, (_STRAIGHT, Leg((5, 22), (10, 40), (4, 18))), roll=(-6, 6)),
-    "straddle": Posture(2, (Leg((-8, 10), (0, 12), (16, 32)),) * 2),
-    "walk": Posture(5, (Leg((16, 36), (0, 15)), Leg((-30, -8), (8, 45))), hinge=(0, 10)),
+    "stand": Posture(12, (_STRAIGHT, _STRAIGHT)),
+    "contrapposto": Posture(5, (_STRAIGHT, Leg((5, 22), (10, 40), (4, 18))), roll=(-6, 6)),
+    "straddle": Posture(4, (Leg((-8, 10), (0, 12), (16, 32)),) * 2),
+    "walk": Posture(12, (Leg((16, 36), (0, 15)), Leg((-30, -8), (8, 45))), hinge=(0, 10)),
     "run": Posture(
-        2, (Leg((40, 78), (50, 105)), Leg((-38, -10), (20, 75))), hinge=(4, 22), air=(0, 0.07)
+        4, (Leg((40, 78), (50, 105)), Leg((-38, -10), (20, 75))), hinge=(4, 22), air=(0, 0.07)
     ),
-    "lunge": Posture(1.5, (Leg((45, 72), (45, 80)), Leg((-48, -25), (0, 25))), hinge=(-5, 25)),
-    "one_leg": Posture(1, (_STRAIGHT, Leg((30, 100), (20, 110), (2, 40)))),
-    "bend": Posture(2, (Leg((-5, 15), (0, 25)),) * 2, hinge=(40, 105)),
-    "crouch": Posture(2, (Leg((88, 122), (112, 142), (6, 28)),) * 2, hinge=(10, 45)),
-    "kneel": Posture(1.5, (Leg((78, 96), (82, 104)), Leg((-8, 12), (80, 108))), hinge=(-5, 25)),
+    "lunge": Posture(2, (Leg((45, 72), (45, 80)), Leg((-48, -25), (0, 25))), hinge=(-5, 25)),
+    "one_leg": Posture(1.5, (_STRAIGHT, Leg((30, 100), (20, 110), (2, 40)))),
+    "bend": Posture(1.5, (Leg((-5, 15), (0, 25)),) * 2, hinge=(40, 105)),
+    "crouch": Posture(1.5, (Leg((88, 122), (112, 142), (6, 28)),) * 2, hinge=(10, 45)),
+    "kneel": Posture(1, (Leg((78, 96), (82, 104)), Leg((-8, 12), (80, 108))), hinge=(-5, 25)),
     "sit": Posture(4, (_SEATED, _SEATED), hinge=(-10, 28), seat=True),
     "cross_legs": Posture(
         1, (_SEATED, Leg((92, 112), (40, 90), (-12, 2))), hinge=(-8, 18), seat=True
     ),
     "jump": Posture(1.5, (Leg((0, 60), (10, 95), (2, 30)),) * 2, roll=(-14, 14), air=(0.06, 0.22)),
-    "topple": Posture(1.5, (_ACROBATIC, _STRAIGHT), roll=(-38, 38)),
-    "lie_on_back": Posture(0.8, (_LYING, _LYING), tumble=(-96, -80)),
-    "lie_on_belly": Posture(0.5, (_LYING, _LYING), tumble=(82, 96), hinge=(-25, 5)),
-    "lie_on_side": Posture(0.7, (_LYING, _LYING), roll=(78, 98), hinge=(0, 30)),
-    "handstand": Posture(0.5, (_ACROBATIC,) * 2, tumble=(165, 195), arms=("raised",)),
-    "cartwheel": Posture(0.7, (_ACROBATIC,) * 2, roll=(95, 185), arms=("raised", "aside")),
+    "topple": Posture(0.7, (_ACROBATIC, _STRAIGHT), roll=(-38, 38)),
+    "lie_on_back": Posture(0.3, (_LYING, _LYING), tumble=(-96, -80)),
+    "lie_on_belly": Posture(0.2, (_LYING, _LYING), tumble=(82, 96), hinge=(-25, 5)),
+    "lie_on_side": Posture(0.3, (_LYING, _LYING), roll=(78, 98), hinge=(0, 30)),
+    "handstand": Posture(0.15, (_ACROBATIC,) * 2, tumble=(165, 195), arms=("raised",)),
+    "cartwheel": Posture(0.2, (_ACROBATIC,) * 2, roll=(95, 185), arms=("raised", "aside")),
 }
 
 ARMS = {
-    "hang": Arm((-15, 15), (5, 18), (-25, 25), (4, 38)),
-    "swing": Arm((-45, 50), (4, 16), (-20, 20), (10, 80)),
+    "hang": Arm((-15, 15), (5, 18), (-25, 25), (4, 38), weight=4),
+    "swing": Arm((-45, 50), (4, 16), (-20, 20), (10, 80), weight=4),
     "on_hip": Arm((-25, 0), (38, 55), (-95, -70), (85, 112)),
     "folded": Arm((25, 50), (2, 12), (-75, -50), (95, 120)),
     "phone": Arm((25, 55), (4, 20), (-35, -5), (105, 140)),

@@ -136,11 +136,11 @@ def _set_stage(rng: Generator, size: int, crowd: float) -> _Stage:
     order = depth.argsort()
     depth, x = depth[order], x[order] * size
     places = np.stack([x, horizon + slope * tallest * depth], 1)
-    if rng.random() < 0.35:  # all face one way
+    if rng.random() < 0.2:  # all face one way
         yaw = rng.uniform(-np.pi, np.pi) + rng.normal(0, 0.4, count)
-    else:
+    else:  # people turn to a camera, mostly
         front = rng.normal(0, 0.6, count)
-        yaw = np.where(rng.random(count) < 0.45, front, rng.uniform(-np.pi, np.pi, count))
+        yaw = np.where(rng.random(count) < 0.7, front, rng.uniform(-np.pi, np.pi, count))
     return _Stage(horizon, 0.08 + 0.14 * slope, places, tallest * depth, yaw)
 
 
