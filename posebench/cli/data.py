@@ -51,7 +51,7 @@ def synth(
     images: Annotated[int, typer.Option(min=3, help="Images over all splits.")] = 100,
     layout: Annotated[str, typer.Option(help="coco or crowdpose.")] = "coco",
     size: Annotated[int, typer.Option(min=64, help="Side of an image in pixels.")] = 256,
-    crowd: Annotated[float, typer.Option(min=0, max=1, help="How dense the crowds are.")] = 0.12,
+    crowd: Annotated[float, typer.Option(min=0, max=1, help="How dense the crowds are.")] = 0.1,
     lookalike: Annotated[bool, typer.Option(help="Dress everyone of an image alike.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed draws other people.")] = 0,
 ) -> None:

@@ -46,7 +46,7 @@ class SyntheticCrowds(PoseDataset):
     split: str = "train"  # "train" or "val": other pictures
     length: int = 0  # 0: 4000 for training, 200 for validation
     size: int = 256  # side of the images, pixels
-    crowd: float = 0.12  # 0: one person; 1: up to fifteen who overlap heavily
+    crowd: float = 0.1  # 0: one person; 1: up to fifteen who overlap heavily
     lookalike: bool = False  # all people of an image wear the same clothes
     seed: int = 0
 

@@ -117,7 +117,7 @@ def _set_stage(rng: Generator, size: int, crowd: float) -> _Stage:
     """Draw places on the ground: the lower in the image, the nearer and the larger."""
     count = min(1 + round(14 * crowd * rng.uniform(0.45, 1)), _MOST_PEOPLE)
     horizon = rng.uniform(0.22, 0.42) * size
-    tallest = rng.uniform(0.62 - 0.2 * crowd, 1 - 0.3 * crowd) * size
+    tallest = rng.uniform(0.72 - 0.3 * crowd, 1 - 0.3 * crowd) * size
     # The nearest feet; now and then below the image, so that people are cut off.
     nearest = rng.uniform(0.88, 1.02) if rng.random() < 0.75 else rng.uniform(1.02, 1.3)
     slope = (nearest * size - horizon) / tallest  # rows of ground per pixel of height
@@ -125,7 +125,7 @@ def _set_stage(rng: Generator, size: int, crowd: float) -> _Stage:
     x = 0.5 + rng.uniform(-0.44, 0.44, count)  # in image sides
     x[0] = 0.5 + 0.6 * (x[0] - 0.5)
     for i in range(1, count):
-        depth[i] = rng.uniform(0.45, 1)
+        depth[i] = rng.uniform(0.55 - 0.1 * crowd, 1)
         if rng.random() < 0.1 + 0.4 * crowd:  # close to somebody
             other = int(rng.random() * i)
             depth[i] = np.clip(depth[other] * rng.uniform(0.85, 1.08), 0.4, 1.05)
