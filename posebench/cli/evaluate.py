@@ -79,6 +79,8 @@ def evaluate(
         raise UsageError("--oracle scores a recipe's ideal outputs, and a result file has none.")
     if model is None and dataset is None:
         raise UsageError("A result file does not say what it is for: name its --dataset.")
+    if dataset:
+        find_layout(dataset)  # a misspelt dataset is the first thing to say
     checkpoint = engine.read_checkpoint(Path(model)) if model and not oracle else None
     recipe = checkpoint.recipe if checkpoint else None
     if model and oracle:

@@ -382,8 +382,13 @@ def test_eval_wants_one_thing_to_score(words: tuple[str, ...]) -> None:
 
 def test_a_result_file_has_no_settings() -> None:
     Path("results.json").write_text("[]")
-    result = run("eval", "--predictions", "results.json", "--set", "lr=1")
+    result = run("eval", "--predictions", "results.json", "--dataset", "coco", "--set", "lr=1")
     fails(result, USAGE, "--set changes a recipe")
+
+
+def test_a_result_file_needs_its_dataset_named() -> None:
+    Path("results.json").write_text("[]")
+    fails(run("eval", "--predictions", "results.json"), USAGE, "--dataset")
 
 
 def test_a_device_that_is_not_there_is_told(root: Path) -> None:

@@ -265,7 +265,9 @@ def test_a_result_file_scores_like_the_evaluation_that_wrote_it(root: Path) -> N
     values = [{r["metric"]: r["value"] for r in rows_of(text.out)} for text in (first, again)]
     assert values[0] == values[1]
     assert read(only(Path("again"), "eval/*/metrics.json")) == read(oracle / "metrics.json")
-    fewer = run("eval", "--predictions", "mine.json", "--data-root", root, "--json")
+    fewer = run(
+        "eval", "--predictions", "mine.json", "--dataset", "coco", "--data-root", root, "--json"
+    )
     assert {r["metric"]: r["value"] for r in rows_of(fewer.out)}["AP"] < values[0]["AP"]
 
 

@@ -38,8 +38,10 @@ def test_trunk_yields_four_streams(name: str) -> None:
 
 
 def test_weights_that_cannot_be_had_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", "/nonexistent")
+    def no_network(*_: object, **__: object) -> nn.Module:
+        raise OSError("no network")
+
+    monkeypatch.setattr("timm.create_model", no_network)
     with pytest.raises(ModelError, match="--no-pretrained"):
         hrnet("hrnet_w32", pretrained=True)
     with pytest.raises(ModelError, match="--no-pretrained"):
