@@ -5,6 +5,7 @@ Annotation files (`data`) and result files (`metrics`) are read through here.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,11 @@ def read_json(path: Path, kind: str) -> Any:
         ) from error
     except json.JSONDecodeError as error:
         raise DataError(f"Expected {kind} in JSON at {path}, but {_where(error)}") from error
+    except RecursionError as error:
+        raise DataError(
+            f"Expected {kind} in JSON at {path}, but it is nested deeper than any such file is. "
+            "Check the path."
+        ) from error
 
 
 def _where(error: json.JSONDecodeError) -> str:
@@ -94,8 +100,10 @@ def written_beside(path: Path) -> Iterator[Path]:
         yield beside
         beside.replace(path)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise PosebenchError(
-            f"{path} cannot be written ({error.strerror or error}): choose a folder that can be."
+            f"{path} cannot be written ({error.strerror or error}): "
+            + ("make room on its disk." if full else "choose a folder that can be.")
         ) from error
     finally:
         with suppress(OSError):

@@ -6,8 +6,8 @@ Recipes are plain values. A method's file lists its own; `posebench.models` gath
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
@@ -19,7 +19,7 @@ SCHEDULES: tuple[str, ...] = get_args(Schedule)
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
 
 # They say which recipe a checkpoint is of, and what its authors found: --set cannot change them.
-_IDENTITY = ("name", "build", "skeleton", "default_for", "reported")
+_IDENTITY = ("name", "build", "skeleton", "default_for", "elsewhere", "reported")
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,24 @@ class Recipe:
     build: Callable[..., Any]  # the PoseModel class; called with (config, skeleton)
     config: Any  # that class's frozen configuration
     skeleton: Skeleton | None  # None: the training dataset's
-    default_for: tuple[str, ...]  # datasets on which the bare method name means this recipe
     test_time: TestTime
     augment: Augment
     epochs: int
     batch_size: int  # images per optimizer step, over all processes and accumulated passes
     images_per_pass: int  # at most this many in one forward: what batch norm sees
     lr: float
+    default_for: tuple[str, ...] = ()  # datasets on which the bare method name means this recipe
     schedule: Schedule = "step"
     lr_drops: tuple[int, ...] = ()  # epochs at whose start "step" divides the rate by ten
     warmup_steps: int = 0
     optimizer: Optimizer = "adam"
     weight_decay: float = 0.0
     clip_norm: float = 0.0  # 0: gradients are not clipped
+    ema_decay: float = 0.0  # of a moving average of the weights, which is evaluated; 0: none
     evaluate_every: int = 10  # epochs
     pretrained: bool = True  # start the backbone from ImageNet weights
+    # Dataset -> the field=value by which the authors test this model on it, trained on another.
+    elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reported: tuple[Reported, ...] = ()
 
     def __post_init__(self) -> None:
@@ -67,6 +70,8 @@ class Recipe:
                 )
         if self.lr <= 0:
             raise ValueError(f"The learning rate lr is above 0, not {self.lr:g}.")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is at least 0 and below 1, not {self.ema_decay:g}.")
         for name in ("epochs", "batch_size", "images_per_pass", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(
@@ -77,6 +82,13 @@ class Recipe:
     def method(self) -> str:
         """`cid` of `cid_hrnet_w32_coco`."""
         return str(self.build.__module__.rpartition(".")[2])
+
+    def on(self, dataset: str) -> Recipe:
+        """Return the recipe as its authors test it on a dataset."""
+        recipe = self
+        for assignment in self.elsewhere.get(dataset, ()):
+            recipe = override(recipe, assignment)
+        return recipe
 
 
 def override(recipe: Recipe, assignment: str) -> Recipe:
@@ -157,7 +169,7 @@ def recipe_from_json(values: dict[str, Any], base: Recipe) -> Recipe:
     """
     try:
         skeleton = SKELETONS[values["skeleton"]]
-        kept = {k: v for k, v in values.items() if k not in ("skeleton", "reported")}
+        kept = {k: v for k, v in values.items() if k not in ("skeleton", "elsewhere", "reported")}
         recipe: Recipe = replace(_restored(base, kept), skeleton=skeleton)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise ModelError(

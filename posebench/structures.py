@@ -248,6 +248,10 @@ class Resize:
     short_side: int
     multiple: int = 64
 
+    def scaled(self, scale: float) -> Resize:
+        """Return the size for a larger or smaller look at the same image."""
+        return replace(self, short_side=max(round(self.short_side * scale), 1))
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -275,3 +279,16 @@ class TestTime:
 
     resize: Resize
     flip: bool = True  # also predict on the mirrored image and merge, as the method's paper does
+    scales: tuple[float, ...] = (1.0,)  # of the short side, merged in the same way
+
+    def __post_init__(self) -> None:
+        if len(self.scales) == 0 or min(self.scales) <= 0:
+            raise ValueError(f"Scales are above 0, and at least one, not {self.scales}.")
+
+    @property
+    def label(self) -> str:
+        """What result tables call it."""
+        views = ["flip"] if self.flip else []
+        if self.scales != (1.0,):
+            views.append("scales " + ",".join(f"{scale:g}" for scale in self.scales))
+        return " + ".join(views) or "none"

@@ -22,7 +22,10 @@ def trained(runs: Path) -> Path:
 
 
 def test_cid_tiny_learns_synthetic_crowds(tmp_path: Path) -> None:
-    result = run("train", "cid_tiny", "--dataset", "synthetic", "--runs", str(tmp_path))
+    result = run(
+        "train", "cid_tiny", "--dataset", "synthetic", "--precision", "bf16",
+        "--runs", str(tmp_path),
+    )  # fmt: skip
     assert result.code == 0, result.err
     assert ap(trained(tmp_path)) >= 0.5
 

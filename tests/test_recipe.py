@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from posebench.errors import ModelError, UsageError
-from posebench.models import RECIPES
+from posebench.models import RECIPES, find_recipe
 from posebench.recipe import Recipe, override, recipe_from_json, recipe_to_json
 from posebench.structures import COCO, CROWDPOSE
 
@@ -100,7 +100,9 @@ def test_an_assignment_needs_an_equals_sign(assignment: str) -> None:
         override(TINY, assignment)
 
 
-@pytest.mark.parametrize("field", ["name", "build", "skeleton", "default_for", "reported"])
+@pytest.mark.parametrize(
+    "field", ["name", "build", "skeleton", "default_for", "elsewhere", "reported"]
+)
 def test_what_identifies_a_recipe_cannot_be_set(field: str) -> None:
     with pytest.raises(UsageError, match=f"no recipe field named '{field}'"):
         override(COCO_RECIPE, f"{field}=other")
@@ -187,3 +189,17 @@ def test_a_recipe_names_its_method() -> None:
     assert {recipe.method for recipe in RECIPES.values()} == {
         name.partition("_")[0] for name in RECIPES
     }
+
+
+def test_a_recipe_says_how_it_is_tested_elsewhere() -> None:
+    on_ochuman = COCO_RECIPE.on("ochuman")
+    assert (on_ochuman.config.nms_threshold, on_ochuman.config.centre_pool) == (0.7, 11)
+    assert COCO_RECIPE.on("coco") is COCO_RECIPE
+    assert find_recipe("cid", "ochuman").name == "cid_hrnet_w32_ochuman"
+    assert find_recipe("cid", "ochuman").batch_size == 20
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0])
+def test_a_moving_average_needs_a_decay_below_one(decay: float) -> None:
+    with pytest.raises(UsageError, match="ema_decay"):
+        override(TINY, f"ema_decay={decay}")

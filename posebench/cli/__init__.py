@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from posebench.cli import data, demo, evaluate, models, train, viz, weights
-from posebench.cli.common import messages
+from posebench.cli.common import PROCESS, messages
 from posebench.errors import PosebenchError
 
 app = typer.Typer(
@@ -54,11 +56,12 @@ def main() -> None:
     debug = "--debug" in sys.argv
     sys.argv = [word for word in sys.argv if word != "--debug"]
     try:
-        app()
+        with _processes():
+            app()
     except PosebenchError as error:
         if debug:
             raise
-        messages.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        _say(escape(str(error)))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         messages.print("Stopped.")
@@ -70,9 +73,24 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        messages.print(
-            f"[bold red]error:[/] posebench did not expect {type(error).__name__}: "
-            f"{escape(str(error))}. The same line with --debug shows where; please report it.",
-            soft_wrap=True,
+        _say(
+            f"posebench did not expect {type(error).__name__}: {escape(str(error))}. "
+            "The same line with --debug shows where; please report it."
         )
         sys.exit(1)
+
+
+def _processes() -> AbstractContextManager[None]:
+    """Return what joins the processes of `torchrun`, if there are several."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return nullcontext()
+    from posebench.layers.processes import joined_processes
+
+    return joined_processes()
+
+
+def _say(error: str) -> None:
+    # Not through `messages`, which is quiet in all processes but the first.
+    where = f"process {PROCESS}: " if os.environ.get("WORLD_SIZE", "1") != "1" else ""
+    console = Console(stderr=True, highlight=False)
+    console.print(f"[bold red]{where}error:[/] {error}", soft_wrap=True)

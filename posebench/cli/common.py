@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
     from posebench.engine.evaluate import Evaluation
 
+# Of several processes (`torchrun`) the first one speaks.
+PROCESS = int(os.environ.get("RANK", "0"))
 # Results go to stdout, everything else to stderr. A pipe has no width, so nothing is cut for it.
-out = Console(width=None if Console().is_terminal else 200, highlight=False)
-messages = Console(stderr=True, highlight=False)
+out = Console(width=None if Console().is_terminal else 200, highlight=False, quiet=PROCESS > 0)
+messages = Console(stderr=True, highlight=False, quiet=PROCESS > 0)
 
 DatasetOption = Annotated[str, typer.Option("--dataset", help="Dataset: `posebench data list`.")]
 RootOption = Annotated[
@@ -71,6 +73,8 @@ def pick_device(name: str) -> torch.device:
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{torch.cuda.current_device()}"  # each process has its own
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

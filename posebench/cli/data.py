@@ -1,16 +1,21 @@
-"""`posebench data`: which datasets there are, and synthetic ones as files."""
+"""`posebench data`: which datasets there are, what is wrong with one, synthetic ones as files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from posebench.cli.common import JsonOption, RootOption, messages, out, print_rows
+from posebench.cli.common import JsonOption, RootOption, messages, out, print_rows, progress_bar
 
-app = typer.Typer(help="Datasets: list them, write synthetic ones.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from posebench.data.layout import Layout
+
+app = typer.Typer(
+    help="Datasets: list them, check their files, write synthetic ones.", no_args_is_help=True
+)
 
 
 @app.command("list")
@@ -45,11 +50,87 @@ def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> Non
     out.print(table)
 
 
+@app.command("doctor")
+def doctor(
+    folder: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A dataset's folder, such as data/coco.")
+    ],
+    dataset: Annotated[
+        str | None, typer.Option(help="Whose layout it has [the folder's name].")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Folder of a dataset whose training images must not occur.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check a dataset's annotations and images; exit code 3 says that something is wrong."""
+    from dataclasses import asdict
+
+    import pandas as pd
+    from rich.table import Table
+
+    from posebench.data.doctor import examine
+    from posebench.errors import DataError
+
+    layout = _layout(folder, dataset)
+    other = (against, _layout(against, None)) if against else None
+    with progress_bar() as bar:
+        task = bar.add_task("look", total=None, note="")
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        findings = examine(folder, layout, against=other, progress=progress)
+    wrong = sum(finding.count for finding in findings if finding.severity == "wrong")
+    if json:
+        rows = pd.DataFrame(asdict(finding) for finding in findings)
+        rows.insert(0, "dataset", layout.name)
+        print_rows(rows)
+    else:
+        table = Table("split", "check", "", "", "examples", title=f"{layout.name} in {folder}")
+        colours = {"wrong": "[bold red]wrong[/]", "note": "[yellow]note[/]", "count": ""}
+        for finding in findings:
+            table.add_row(
+                finding.split, finding.check, str(finding.count), colours[finding.severity],
+                escape(", ".join(finding.examples)),
+            )  # fmt: skip
+        out.print(table)
+    if wrong:
+        raise DataError(
+            f"{folder} has {wrong} faults that training or evaluation would stumble over: mend "
+            "the annotations, or get the files again."
+        )
+
+
+def _layout(folder: Path, dataset: str | None) -> Layout:
+    from posebench.data import LAYOUTS, find_layout
+    from posebench.errors import DataError, UsageError
+
+    if not folder.is_dir():
+        raise DataError(f"Expected a dataset's folder at {folder}, but there is none.")
+    name = dataset or folder.resolve().name
+    if dataset is None and name not in LAYOUTS:
+        raise UsageError(
+            f"The folder {folder} is not called like a dataset ({', '.join(_of_files())}): name "
+            "whose layout it has with --dataset."
+        )
+    layout = find_layout(name)
+    if not layout.annotations:
+        raise UsageError(f"{name} has no files to check.")
+    return layout
+
+
+def _of_files() -> list[str]:
+    from posebench.data import LAYOUTS
+
+    return [layout.name for layout in LAYOUTS.values() if layout.annotations]
+
+
 @app.command("synth")
 def synth(
     out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="Becomes a data root.")],
     images: Annotated[int, typer.Option(min=3, help="Images over all splits.")] = 100,
-    layout: Annotated[str, typer.Option(help="coco or crowdpose.")] = "coco",
+    layout: Annotated[str, typer.Option(help="coco, crowdpose or ochuman.")] = "coco",
     size: Annotated[int, typer.Option(min=64, help="Side of an image in pixels.")] = 256,
     crowd: Annotated[float, typer.Option(min=0, max=1, help="How dense the crowds are.")] = 0.1,
     lookalike: Annotated[bool, typer.Option(help="Dress everyone of an image alike.")] = False,

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from posebench.cli.common import (
+    PROCESS,
     AnnotationsOption,
     DeviceOption,
     JsonOption,
@@ -33,7 +34,6 @@ from posebench.cli.common import (
 if TYPE_CHECKING:
     from posebench.data import PoseDataset
     from posebench.engine import Evaluation
-    from posebench.recipe import Recipe
 
 
 def evaluate(
@@ -55,6 +55,9 @@ def evaluate(
     flip: Annotated[
         bool | None, typer.Option(help="Also predict the mirrored image [as the recipe does].")
     ] = None,
+    scales: Annotated[
+        str | None, typer.Option(help="Merge several sizes, e.g. 0.5,1,2 [as the recipe does].")
+    ] = None,
     settings: SetOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
@@ -68,6 +71,7 @@ def evaluate(
     from posebench.data import find_layout, open_dataset
     from posebench.errors import UsageError
     from posebench.files import write_json
+    from posebench.models import find_recipe
     from posebench.recipe import override
 
     if (predictions is None) == (model is None):
@@ -84,18 +88,22 @@ def evaluate(
     checkpoint = engine.read_checkpoint(Path(model)) if model and not oracle else None
     recipe = checkpoint.recipe if checkpoint else None
     if model and oracle:
-        recipe = _find(model, dataset or "coco")
+        recipe = find_recipe(model, dataset or "coco")
     if checkpoint:
         # Imported weights know their keypoint set only, which is named like its dataset.
         dataset = dataset or checkpoint.facts.get("dataset", checkpoint.skeleton.name)
     layout = find_layout(dataset or "coco")
     dataset = layout.name
-    for assignment in settings or []:
-        if recipe is None:
-            raise UsageError("--set changes a recipe, and a result file has none.")
-        recipe = override(recipe, assignment)
+    if settings and recipe is None:
+        raise UsageError("--set changes a recipe, and a result file has none.")
+    if recipe:
+        recipe = recipe.on(dataset)
+        for assignment in settings or []:
+            recipe = override(recipe, assignment)
     if recipe and flip is not None:
         recipe = replace(recipe, test_time=replace(recipe.test_time, flip=flip))
+    if recipe and scales is not None:
+        recipe = override(recipe, f"test_time.scales=[{scales}]")
     data = open_dataset(
         dataset,
         split or layout.eval_split,
@@ -132,17 +140,18 @@ def evaluate(
         else:
             assert predictions is not None  # checked above
             evaluation = engine.evaluate_file(predictions, data)
+    if PROCESS > 0:
+        return
     if recipe:
         engine.write_recipe(run, recipe, data.skeleton)
     write_json(run / "metrics.json", evaluation.metrics)
     write_json(run / "predictions.json", evaluation.results)
-    flipped = recipe is not None and recipe.test_time.flip
     rows = engine.tidy_rows(
         evaluation.metrics,
         recipe=recipe,
         dataset=dataset,
         split=data.split,
-        tta="oracle" if oracle else "flip" if flipped else "none" if recipe else "",
+        tta="oracle" if oracle else recipe.test_time.label if recipe else "",
         device=chosen_device,
         precision=precision if checkpoint else "",
     )
@@ -153,12 +162,6 @@ def evaluate(
         return
     print_metrics(_title(label, data, oracle, evaluation), evaluation)
     messages.print(f"Written to {escape(str(run))}", soft_wrap=True)
-
-
-def _find(name: str, dataset: str) -> Recipe:
-    from posebench.models import find_recipe
-
-    return find_recipe(name, dataset)
 
 
 def _title(label: str, data: PoseDataset, oracle: bool, evaluation: Evaluation) -> str:

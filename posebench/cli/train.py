@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from posebench.cli.common import (
+    PROCESS,
     AnnotationsOption,
     DatasetOption,
     DeviceOption,
@@ -61,6 +62,9 @@ def train(
     precision: PrecisionOption = "fp32",
     workers: WorkersOption = None,
     strict: StrictOption = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write curves for TensorBoard.")
+    ] = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Train a recipe; Ctrl-C leaves a run that --resume continues."""
@@ -99,10 +103,14 @@ def train(
     )
     run = resume or engine.new_run(runs, "train", chosen.name, dataset)
     messages.print(escape(str(run)), soft_wrap=True)
-    with TrainProgress() as reporter:
+    with TrainProgress() as progress:
+        curves = tensorboard and PROCESS == 0
+        reporter = engine.TensorBoard(run, progress) if curves else progress
         evaluation = engine.train(
             chosen, train_set, eval_set, run, options, resume=bool(resume), reporter=reporter
         )
+    if PROCESS > 0:
+        return
     engine.write_results(
         run,
         engine.tidy_rows(
@@ -110,7 +118,7 @@ def train(
             recipe=chosen,
             dataset=dataset,
             split=eval_set.split,
-            tta="flip" if chosen.test_time.flip else "none",
+            tta=chosen.test_time.label,
             device=options.device,
             precision=precision,
         ),

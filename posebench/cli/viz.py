@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,11 +19,15 @@ from posebench.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from posebench.structures import Poses
+    from posebench.data.video import Video
+    from posebench.models import PoseModel
+    from posebench.structures import Poses, Skeleton, TestTime
 
 
 def viz(
-    source: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    source: Annotated[
+        str, typer.Argument(help="An image, a folder of images, a video, or a camera's number.")
+    ],
     model: Annotated[
         Path | None, typer.Option(help="Run folder or checkpoint [the newest trained run].")
     ] = None,
@@ -39,12 +44,11 @@ def viz(
     device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Draw the people a model finds on an image or on all images of a folder."""
+    """Draw the people a model finds on images, on a video, or before a camera until Ctrl-C."""
     from posebench import engine
-    from posebench.data.image_files import find_images, read_image
-    from posebench.errors import DataError, ModelError, UsageError
-    from posebench.structures import Poses, Sample
-    from posebench.viz import draw_sample, write_image
+    from posebench.data.image_files import find_images
+    from posebench.data.video import is_video, open_video
+    from posebench.errors import ModelError, UsageError
 
     place = model or engine.latest_run(runs, "train")
     if place is None:
@@ -52,13 +56,47 @@ def viz(
             f"There is no trained run under {runs / 'train'} yet: run `posebench demo` (ten "
             "minutes), or name a run folder or checkpoint with --model."
         )
-    images = find_images(source)
-    if to and to.resolve() == images[0].parent.resolve():
+    moving = is_video(source)
+    if moving and (heatmaps or annotations):
+        raise UsageError("--heatmaps and --annotations are for images: leave them out for a video.")
+    video = open_video(source) if moving else None
+    images = [] if video else find_images(Path(source))
+    if to and images and to.resolve() == images[0].parent.resolve():
         raise UsageError(f"The pictures would replace the images in {to}: choose another --out.")
     checkpoint = engine.read_checkpoint(place)
-    network = checkpoint.model().to(pick_device(device))
-    truth = _truth(annotations, checkpoint) if annotations else {}
-    folder = to or engine.new_run(runs, "viz", checkpoint.recipe.name, source.stem)
+    network = engine.inference_model(checkpoint.model().to(pick_device(device)))
+    name = video.name if video else Path(source).stem
+    folder = to or engine.new_run(runs, "viz", checkpoint.recipe.name, name)
+    if video:
+        target = folder / f"{name}.mp4"
+        if to and target.resolve() == Path(source).resolve():
+            raise UsageError(f"The video would replace {source}: choose another --out.")
+        _draw_video(network, video, target, checkpoint.recipe.test_time, min_score)
+        return
+    truth = _truth(annotations, checkpoint.skeleton) if annotations else {}
+    _draw_images(
+        network, images, folder, checkpoint.recipe.test_time,
+        truth=truth, heatmaps=heatmaps, min_score=min_score,
+    )  # fmt: skip
+    written = folder / f"{images[0].stem}.png" if len(images) == 1 else folder
+    out.print(escape(str(written)), soft_wrap=True)
+
+
+def _draw_images(
+    network: PoseModel,
+    images: list[Path],
+    folder: Path,
+    test_time: TestTime,
+    *,
+    truth: dict[str, Poses],
+    heatmaps: bool,
+    min_score: float,
+) -> None:
+    from posebench.data.image_files import read_image
+    from posebench.errors import DataError
+    from posebench.structures import Poses, Sample
+    from posebench.viz import draw_sample, write_image
+
     failed = 0
     with progress_bar() as bar:
         for path in bar.track(images, description="draw"):
@@ -70,26 +108,50 @@ def viz(
                 continue
             sample = Sample(image, Poses.empty(len(network.skeleton)), 0, path.name)
             picture = draw_sample(
-                network, sample, checkpoint.recipe.test_time,
+                network, sample, test_time,
                 truth=truth.get(path.name), heatmaps=heatmaps, min_score=min_score,
             )  # fmt: skip
             write_image(folder / f"{path.stem}.png", picture)
     if failed == len(images):
-        raise DataError(f"None of the {failed} images of {source} can be read.")
+        raise DataError(f"None of the {failed} images can be read; the first is {images[0]}.")
     if failed:
         messages.print(f"{failed} of {len(images)} images could not be read.")
-    written = folder / f"{images[0].stem}.png" if len(images) == 1 else folder
-    out.print(escape(str(written)), soft_wrap=True)
 
 
-def _truth(annotations: Path, checkpoint: object) -> dict[str, Poses]:
+def _draw_video(
+    network: PoseModel, video: Video, target: Path, test_time: TestTime, min_score: float
+) -> None:
+    """Draw every frame; Ctrl-C ends the video with the frames that are done."""
+    from posebench.engine import interruptible
+    from posebench.structures import Poses, Sample
+    from posebench.viz import draw_sample, write_video
+
+    nobody = Poses.empty(len(network.skeleton))
+    start = time.perf_counter()
+    with interruptible() as stop, progress_bar() as bar, write_video(target, video.fps) as file:
+        task = bar.add_task("draw", total=video.length, note="")
+        for frame in video:
+            sample = Sample(frame, nobody, 0, video.name)
+            file.write(draw_sample(network, sample, test_time, min_score=min_score))
+            rate = file.frames / (time.perf_counter() - start)
+            bar.update(task, completed=file.frames, note=f"{rate:.1f} frames a second")
+            if stop.is_set():
+                break
+    seconds = time.perf_counter() - start
+    messages.print(
+        f"{file.frames} frames in {seconds:.1f} s: {file.frames / seconds:.1f} a second."
+    )
+    if video.length and file.frames < video.length:
+        why = "stopped" if stop.is_set() else "the file is cut short or damaged"
+        messages.print(f"{video.length - file.frames} of {video.length} frames are missing: {why}.")
+    out.print(escape(str(target)), soft_wrap=True)
+
+
+def _truth(annotations: Path, skeleton: Skeleton) -> dict[str, Poses]:
     """Return the annotated people by file name."""
     from posebench.data.annotations import read_annotations
     from posebench.data.base import FileDataset
-    from posebench.engine import Checkpoint
 
-    assert isinstance(checkpoint, Checkpoint)
-    skeleton = checkpoint.skeleton
     parsed = read_annotations(annotations, skeleton)
     dataset = FileDataset("", "", skeleton, annotations.parent, parsed)
     samples = (dataset.load(index, pixels=False) for index in range(len(dataset)))

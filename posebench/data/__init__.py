@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from posebench.data import coco, crowdpose, synthetic
+from posebench.data import coco, crowdpose, ochuman, synthetic
 from posebench.data.base import GroundTruth, PoseDataset
 from posebench.data.layout import Layout
 from posebench.errors import UsageError, unknown_name
 from posebench.structures import Skeleton
 
 LAYOUTS: dict[str, Layout] = {
-    dataset.LAYOUT.name: dataset.LAYOUT for dataset in (coco, crowdpose, synthetic)
+    dataset.LAYOUT.name: dataset.LAYOUT for dataset in (coco, crowdpose, ochuman, synthetic)
 }
 
 __all__ = ["LAYOUTS", "GroundTruth", "PoseDataset", "data_root", "find_layout", "open_dataset"]
@@ -60,5 +60,9 @@ def open_dataset(
         if annotations is not None:
             raise UsageError(f"{name} makes its own annotations: leave out --annotations.")
         return synthetic.open_synthetic(split, skeleton or layout.skeletons[0])
-    openers = {"coco": coco.open_coco, "crowdpose": crowdpose.open_crowdpose}
+    openers = {
+        "coco": coco.open_coco,
+        "crowdpose": crowdpose.open_crowdpose,
+        "ochuman": ochuman.open_ochuman,
+    }
     return openers[name](data_root(root), split, annotations)

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from pycocotools import mask as rle
 
+from posebench.data.annotations import read_annotations
 from posebench.data.image_files import read_image
+from posebench.data.layout import Layout
 from posebench.errors import DataError
 from posebench.structures import Poses, Sample, Skeleton, box_corners
 
@@ -66,11 +68,12 @@ class FileDataset(PoseDataset):
 
     def load(self, index: int, *, pixels: bool = True) -> Sample:
         image = self._images[index]
-        for field in ("file_name", "width", "height"):
-            if field not in image:
+        for field, kind in (("file_name", str), ("width", int), ("height", int)):
+            value = image.get(field)
+            if not isinstance(value, kind) or (isinstance(value, int) and not 0 < value < 10**6):
                 raise DataError(
                     f"Expected {field!r} of image {image['id']} in the annotations of {self.name} "
-                    f"{self.split}, but it has none. Add it."
+                    f"{self.split}, but found {str(value)[:40]}. Mend it."
                 )
         annotations = self._by_image.get(image["id"], [])
         size = (image["height"], image["width"])
@@ -117,6 +120,27 @@ class FileDataset(PoseDataset):
             area=torch.tensor([self.area(p) for p in people], dtype=torch.float64),
             boxes=box_corners(torch.tensor([p["bbox"] for p in people], dtype=torch.float64)),
         )
+
+
+def open_files(
+    layout: Layout,
+    root: Path,
+    split: str,
+    annotations: Path | None,
+    kind: type[FileDataset] = FileDataset,
+) -> FileDataset:
+    """Open a split of a dataset of files; `annotations` replaces the split's own file.
+
+    Raises:
+        UsageError: no such split.
+        DataError: its files are not there or wrong.
+    """
+    # With annotations from elsewhere, result files and ideal outputs are scored without images.
+    folder = layout.folder(root, split, needed=annotations is None)
+    path = annotations or layout.file(folder / layout.annotations.format(split=split))
+    [skeleton] = layout.skeletons
+    images = folder / layout.images.format(split=split)
+    return kind(layout.name, split, skeleton, images, read_annotations(path, skeleton))
 
 
 def _is_person(annotation: dict[str, Any]) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from posebench.data.annotations import read_annotations
-from posebench.data.base import FileDataset, GroundTruth
+from posebench.data.base import FileDataset, GroundTruth, open_files
 from posebench.data.layout import Layout
 from posebench.structures import CROWDPOSE
 
@@ -18,6 +17,8 @@ LAYOUT = Layout(
     eval_split="test",
     tree="crowdpose/images/*.jpg  crowdpose/annotations/crowdpose_{train,val,test}.json",
     source="https://github.com/jeffffffli/CrowdPose",
+    annotations="annotations/crowdpose_{split}.json",
+    images="images",
 )
 
 # The official evaluation reads no `area`: a person's is this share of its box.
@@ -32,24 +33,16 @@ class CrowdPose(FileDataset):
 
 def open_crowdpose(root: Path, split: str, annotations: Path | None) -> FileDataset:
     """Open `crowdpose/` below the data root; `annotations` replaces the split's own file."""
-    # With annotations from elsewhere, result files and ideal outputs are scored without images.
-    folder = LAYOUT.folder(root, split, needed=annotations is None)
-    if annotations is not None:
-        parsed = read_annotations(annotations, CROWDPOSE)
-    else:
-        parsed = _read_split(folder / "annotations", split)
-    return CrowdPose("crowdpose", split, CROWDPOSE, folder / "images", parsed)
-
-
-def _read_split(folder: Path, split: str) -> GroundTruth:
-    path = folder / f"crowdpose_{split}.json"
-    if split != "trainval" or path.exists():
-        return read_annotations(LAYOUT.file(path), CROWDPOSE)
+    folder = root / LAYOUT.name
+    joint = folder / LAYOUT.annotations.format(split="trainval")
+    if split != "trainval" or annotations is not None or joint.exists():
+        return open_files(LAYOUT, root, split, annotations, CrowdPose)
     # Not every mirror has the joint file, but it is no more than its two parts.
-    parts = [
-        read_annotations(LAYOUT.file(folder / f"crowdpose_{part}.json"), CROWDPOSE)
-        for part in ("train", "val")
-    ]
+    parts = [open_files(LAYOUT, root, part, None).ground_truth() for part in ("train", "val")]
+    return CrowdPose(LAYOUT.name, split, CROWDPOSE, folder / LAYOUT.images, _together(parts))
+
+
+def _together(parts: list[GroundTruth]) -> GroundTruth:
     annotations = [a for part in parts for a in part["annotations"]]
     return {
         **parts[0],

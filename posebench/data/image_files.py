@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from posebench.errors import DataError
+
+# Pillow warns of large images below the limit at which it refuses them.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+# A network scales the short side to its own size, so that what is longer and thinner than this
+# would not fit the memory; it is no photograph.
+MAX_ASPECT = 20
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -17,7 +27,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Return the (H, W, 3) RGB pixels of a file; its EXIF orientation is ignored, as published.
 
     Raises:
-        DataError: the file is absent, cut short or not an image.
+        DataError: the file is absent, cut short, not an image, too large or too thin.
     """
     try:
         data = path.read_bytes()
@@ -30,6 +40,11 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     # OpenCV paints the missing part of a truncated picture grey and says nothing.
     if _is_truncated(data):
         raise DataError(f"The image {path} is cut short: copy or download it again.")
+    if _is_bomb(data):
+        raise DataError(
+            f"The image {path} claims more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} "
+            "million pixels, which would fill the memory: make it smaller."
+        )
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -37,6 +52,12 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         image = None
     if image is None:
         raise DataError(f"The file {path} is not an image that can be decoded.")
+    height, width = image.shape[:2]
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise DataError(
+            f"The image {path} is {width} x {height}, longer than {MAX_ASPECT} times its other "
+            "side: cut it to where the people are."
+        )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -56,6 +77,18 @@ def find_images(place: Path) -> list[Path]:
             f"The folder {place} has no images: they end in {', '.join(IMAGE_SUFFIXES)}."
         )
     return images
+
+
+def _is_bomb(data: bytes) -> bool:
+    """Return whether a header claims more pixels than anyone means to decode."""
+    try:
+        # OpenCV has a limit too, but of three gigabytes. Pillow reads no more than the header here.
+        Image.open(io.BytesIO(data)).close()
+    except Image.DecompressionBombError:
+        return True
+    except (OSError, ValueError, SyntaxError):
+        return False  # OpenCV has the last word on what is an image
+    return False
 
 
 def _is_truncated(data: bytes) -> bool:

@@ -20,6 +20,8 @@ class Layout:
     eval_split: str
     tree: str  # what must be there, as shell patterns below the data root
     source: str  # where to get it
+    annotations: str = ""  # the file of a {split}, below the dataset's folder
+    images: str = ""  # the folder of a {split}'s images, below the dataset's folder
 
     def folder(self, root: Path, split: str, *, needed: bool) -> Path:
         """Return the dataset's folder below the root.

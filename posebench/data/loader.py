@@ -19,6 +19,10 @@ from posebench.errors import DataError
 from posebench.layers.inputs import NetworkInput, collate
 from posebench.structures import Augment, Batch, Sample
 
+# Training sets that fit are decoded or drawn once: for small images that costs as much as half of
+# the network's work on them.
+KEPT_BYTES = 2**30  # over all processes
+
 
 @dataclass(frozen=True)
 class Unreadable:
@@ -38,24 +42,30 @@ class Pass:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which images are drawn when, over a whole run."""
+    """Which images one of the processes of a run draws when, over the whole run."""
 
     indices: Sequence[int]
-    images_per_pass: int
+    images_per_pass: int  # of one process
     seed: int
     epochs: int
+    rank: int = 0
+    world: int = 1
 
     @property
     def passes_per_epoch(self) -> int:
-        return -(-len(self.indices) // self.images_per_pass)
+        return -(-len(self.indices) // (self.images_per_pass * self.world))
 
     def passes(self, start: int = 0) -> Iterator[list[tuple[int, int]]]:
         """Yield (epoch, index) of the images of every pass from number `start` on."""
+        joint = self.images_per_pass * self.world
         for epoch in range(start // self.passes_per_epoch, self.epochs):
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self.indices))
             first = max(start - epoch * self.passes_per_epoch, 0)
             for number in range(first, self.passes_per_epoch):
-                chosen = order[number * self.images_per_pass :][: self.images_per_pass]
+                chosen = order[number * joint :][:joint]
+                # In the last pass of an epoch a process may be left without; it takes another's.
+                own = chosen[self.rank :: self.world]
+                chosen = own if len(own) else chosen[:1]
                 yield [(epoch, self.indices[i]) for i in chosen.tolist()]
 
 
@@ -64,7 +74,7 @@ def training_passes(
 ) -> Iterator[Pass]:
     """Yield the passes of a run from number `start` on, loaded by `workers` processes."""
     loader: DataLoader[Any] = DataLoader(
-        _Training(dataset, augment, plan.seed),
+        _Training(dataset, augment, plan, KEPT_BYTES // max(workers, 1)),
         batch_sampler=_Passes(plan, start),
         num_workers=workers,
         collate_fn=_collate_pass,
@@ -73,10 +83,13 @@ def training_passes(
     return iter(loader)
 
 
-def test_samples(dataset: PoseDataset, *, workers: int = 0) -> Iterator[Sample | Unreadable]:
-    """Yield every sample of a dataset in order, loaded by `workers` processes."""
+def test_samples(
+    dataset: PoseDataset, indices: Sequence[int], *, workers: int = 0
+) -> Iterator[Sample | Unreadable]:
+    """Yield these samples of a dataset in order, loaded by `workers` processes."""
     loader: DataLoader[Sample | Unreadable] = DataLoader(
         _Testing(dataset),
+        sampler=indices,
         batch_size=None,
         num_workers=workers,
         worker_init_fn=_quiet_worker if workers else None,
@@ -98,17 +111,28 @@ class _Passes:
 
 
 class _Training(Dataset[NetworkInput | Unreadable]):
-    def __init__(self, dataset: PoseDataset, augment: Augment, seed: int) -> None:
-        self.dataset, self.augment, self.seed = dataset, augment, seed
+    def __init__(self, dataset: PoseDataset, augment: Augment, plan: Plan, kept_bytes: int) -> None:
+        self.dataset, self.augment, self.plan, self.kept_bytes = dataset, augment, plan, kept_bytes
+        self._kept: dict[int, Sample] = {}
 
     def __getitem__(self, key: tuple[int, int]) -> NetworkInput | Unreadable:
         epoch, index = key
         try:
-            sample = self.dataset.load(index)
+            sample = self._load(index)
         except DataError as error:
             return Unreadable(index, str(error))
-        seed = image_seed(self.seed, epoch, sample.image_id)
+        seed = image_seed(self.plan.seed, epoch, sample.image_id)
         return augment_sample(sample, self.augment, self.dataset.skeleton, seed)
+
+    def _load(self, index: int) -> Sample:
+        if index in self._kept:
+            return self._kept[index]
+        sample = self.dataset.load(index)
+        # A set of which only a part would fit is not kept at all: its gain would not be worth
+        # the memory.
+        if self.plan.epochs > 1 and sample.image.nbytes * len(self.plan.indices) < self.kept_bytes:
+            self._kept[index] = sample
+        return sample
 
 
 class _Testing(Dataset[Sample | Unreadable]):

@@ -1,4 +1,4 @@
-"""Synthetic crowds as files, in the official layouts of COCO and CrowdPose."""
+"""Synthetic crowds as files, in the official layouts of COCO, CrowdPose and OCHuman."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 
 import cv2
 
+from posebench.data import coco, crowdpose, ochuman
 from posebench.data.base import GroundTruth
+from posebench.data.layout import Layout
 from posebench.data.synthetic import SyntheticCrowds, ground_truth_of
 from posebench.errors import unknown_name
 from posebench.files import write_json, written_beside
-from posebench.structures import COCO, CROWDPOSE, Sample, Skeleton
+from posebench.structures import CROWDPOSE, Sample
 
 _JPEG_QUALITY = 92
 
@@ -22,45 +24,39 @@ class _Split:
     name: str
     share: int  # of the images, relative to the other splits
     source: str  # the split of SyntheticCrowds that the scenes come from
-    images: str  # folder below the dataset's
-    annotations: str  # file below the dataset's
 
 
 @dataclass(frozen=True)
 class _Format:
-    skeleton: Skeleton
+    layout: Layout
     splits: tuple[_Split, ...]
     file_name: str  # of an image, by its id
     first_id: int
 
 
-# Name, share and source. Validation and test people are strangers to the training's.
-_CROWDPOSE_SPLITS = (("train", 5, "train"), ("val", 1, "val"), ("test", 4, "val"))
+# Validation and test people are strangers to the training's.
 _FORMATS = {
-    "coco": _Format(
-        COCO,
-        tuple(
-            _Split(
-                name, share, name, f"{name}2017", f"annotations/person_keypoints_{name}2017.json"
-            )
-            for name, share in (("train", 4), ("val", 1))
+    form.layout.name: form
+    for form in (
+        _Format(
+            coco.LAYOUT,
+            (_Split("train", 4, "train"), _Split("val", 1, "val")),
+            file_name="{:012d}.jpg",
+            first_id=1,
         ),
-        file_name="{:012d}.jpg",
-        first_id=1,
-    ),
-    "crowdpose": _Format(
-        CROWDPOSE,
-        tuple(
-            _Split(name, share, source, "images", f"annotations/crowdpose_{name}.json")
-            for name, share, source in (
-                ("train", 5, "train"),
-                ("val", 1, "val"),
-                ("test", 4, "val"),
-            )
+        _Format(
+            crowdpose.LAYOUT,
+            (_Split("train", 5, "train"), _Split("val", 1, "val"), _Split("test", 4, "val")),
+            file_name="{}.jpg",
+            first_id=100001,
         ),
-        file_name="{}.jpg",
-        first_id=100001,
-    ),
+        _Format(
+            ochuman.LAYOUT,
+            (_Split("val", 1, "train"), _Split("test", 1, "val")),
+            file_name="{:06d}.jpg",
+            first_id=1,
+        ),
+    )
 }
 
 
@@ -93,9 +89,9 @@ def write_synthetic(
     """Write scenes as JPEG files with annotations, so that `out` serves as a data root.
 
     Args:
-        out: the folder; `out/coco` or `out/crowdpose` is written into.
+        out: the folder; `out/coco` (or as the layout is called) is written into.
         images: how many over all splits; every split gets at least one.
-        layout: "coco" or "crowdpose".
+        layout: "coco", "crowdpose" or "ochuman".
         size: side of the images in pixels.
         crowd, lookalike, seed: see SyntheticCrowds.
 
@@ -107,6 +103,7 @@ def write_synthetic(
         raise unknown_name("layout", layout, _FORMATS)
     form = _FORMATS[layout]
     folder = out / layout
+    [skeleton] = form.layout.skeletons
     image_counts: dict[str, int] = {}
     people_counts: dict[str, int] = {}
     used = {"train": 0, "val": 0}  # scenes of each source, so that no two splits share one
@@ -116,15 +113,17 @@ def write_synthetic(
         first = used[split.source]
         used[split.source] += count
         dataset = SyntheticCrowds(
-            form.skeleton, split.source, used[split.source], size, crowd, lookalike, seed
+            skeleton, split.source, used[split.source], size, crowd, lookalike, seed
         )
         numbered = (
             replace(dataset.load(index), image_id=number, name=form.file_name.format(number))
             for number, index in enumerate(range(first, first + count), start=next_id)
         )
         next_id += count
-        content = ground_truth_of(_saved(numbered, folder / split.images), form.skeleton)
-        write_json(folder / split.annotations, _as_official(content, layout))
+        place = folder / form.layout.images.format(split=split.name)
+        content = ground_truth_of(_saved(numbered, place), skeleton)
+        annotations = folder / form.layout.annotations.format(split=split.name)
+        write_json(annotations, _as_official(content, layout))
         image_counts[split.name] = count
         people_counts[split.name] = len(content["annotations"])
     return WrittenDataset(folder, image_counts, people_counts)

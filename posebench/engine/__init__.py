@@ -7,21 +7,34 @@ from posebench.engine.evaluate import (
     evaluate,
     evaluate_file,
     evaluate_ideal,
+    inference_model,
     score,
 )
-from posebench.engine.runs import latest_run, new_run, tidy_rows, write_recipe, write_results
-from posebench.engine.train import Interrupted, TrainOptions, read_log, train
+from posebench.engine.runs import (
+    has_bf16,
+    latest_run,
+    new_run,
+    tidy_rows,
+    write_recipe,
+    write_results,
+)
+from posebench.engine.tensorboard import TensorBoard
+from posebench.engine.train import Interrupted, TrainOptions, interruptible, read_log, train
 
 __all__ = [
     "Checkpoint",
     "Evaluation",
     "Interrupted",
+    "TensorBoard",
     "TrainOptions",
     "check_recipe",
     "evaluate",
     "evaluate_file",
     "evaluate_ideal",
     "find_checkpoint",
+    "has_bf16",
+    "inference_model",
+    "interruptible",
     "latest_run",
     "new_run",
     "read_checkpoint",

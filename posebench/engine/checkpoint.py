@@ -6,14 +6,16 @@ between two files continues from the pair before.
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from posebench.errors import ModelError
@@ -57,8 +59,15 @@ def save_weights(
         "facts": json.dumps(facts),
     }
     weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
-    with written_beside(path) as beside:
-        save_file(weights, beside, metadata)
+    _write(path, save(weights, metadata))
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    # Through Python's own files, since the libraries' writers say less about a full disk.
+    with written_beside(path) as beside, beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())  # a machine that loses power must not rename what is not there
 
 
 def find_checkpoint(place: Path) -> Path:
@@ -146,20 +155,22 @@ class TrainingState:
         recipe: Recipe,
         skeleton: Skeleton,
         facts: dict[str, Any],
-        optimizer: torch.optim.Optimizer,
+        state: dict[str, Any],
     ) -> None:
-        """Write the state of a step; `facts` holds at least the step."""
+        """Write a step's weights, `facts` (at least the step) and `state` (the optimizer's)."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        state = self.folder / f"state-{facts['step']}.pt"
-        with written_beside(state) as beside:
-            torch.save(optimizer.state_dict(), beside)
-        save_weights(self.weights, model, recipe, skeleton, {**facts, "state": state.name})
-        for old in self.folder.glob("state-*.pt"):
-            if old != state:
+        path = self.folder / f"state-{facts['step']}.pt"
+        content = io.BytesIO()
+        torch.save(state, content)
+        _write(path, content.getbuffer())
+        save_weights(self.weights, model, recipe, skeleton, {**facts, "state": path.name})
+        # What is left of earlier steps, and of writes that a kill or a full disk cut short.
+        for old in (*self.folder.glob("state-*.pt"), *self.folder.glob(".*")):
+            if old != path:
                 old.unlink()
 
     def read(self) -> tuple[Checkpoint, dict[str, Any]]:
-        """Return the last checkpoint and the optimizer's state that belongs to it.
+        """Return the last checkpoint and the state that belongs to it.
 
         Raises:
             ModelError: there is none, or its state file is gone or damaged.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,9 @@ import torch
 from posebench.data.base import PoseDataset
 from posebench.data.loader import Unreadable, test_samples
 from posebench.errors import DataError, ModelError
+from posebench.layers.folding import folded
 from posebench.layers.inputs import blank_batch
+from posebench.layers.processes import from_first, gathered, rank, world
 from posebench.metrics import PROTOCOLS, evaluate_keypoints, read_results, to_results
 from posebench.models import PoseModel
 from posebench.recipe import Recipe
@@ -39,6 +41,14 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
+def inference_model(model: PoseModel, precision: Precision = "fp32") -> PoseModel:
+    """Return a copy that predicts the same, sooner: folded, and laid out for the hardware."""
+    copy = folded(model).to(memory_format=torch.channels_last)
+    # Autocast would convert every weight anew for every batch.
+    fast: PoseModel = copy.to(torch.bfloat16) if precision == "bf16" else copy
+    return fast
+
+
 def check_recipe(recipe: Recipe, dataset: PoseDataset, source: str = "") -> None:
     """Refuse a model of another keypoint set; `source` names its file, if it has one.
 
@@ -57,14 +67,15 @@ def check_recipe(recipe: Recipe, dataset: PoseDataset, source: str = "") -> None
 def predict_dataset(
     model: PoseModel,
     dataset: PoseDataset,
+    indices: Sequence[int],
     test_time: TestTime,
     *,
     images_per_pass: int,
     workers: int = 0,
     precision: Precision = "fp32",
 ) -> Iterator[tuple[Sample, PosePredictions] | Unreadable]:
-    """Yield every image of a dataset with the people predicted on it, or why there are none."""
-    model.eval()
+    """Yield these images of a dataset with the people predicted on them, or why there are none."""
+    model = inference_model(model, precision)
     waiting: list[Sample] = []
 
     def flush() -> Iterator[tuple[Sample, PosePredictions]]:
@@ -73,7 +84,7 @@ def predict_dataset(
         yield from zip(waiting, predictions, strict=True)
         waiting.clear()
 
-    for item in test_samples(dataset, workers=workers):
+    for item in test_samples(dataset, indices, workers=workers):
         if isinstance(item, Unreadable):
             yield item
             continue
@@ -95,7 +106,7 @@ def evaluate(
     strict: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Predict and score a dataset.
+    """Predict and score a dataset; several processes share its images, and all return the whole.
 
     Args:
         strict: stop at the first image that cannot be read; otherwise its people count as missed
@@ -107,10 +118,13 @@ def evaluate(
     """
     start = time.perf_counter()
     results: list[dict[str, Any]] = []
-    unreadable = []
+    unreadable: list[Unreadable] = []
+    # Whole passes, so that the same images meet in one whatever the number of processes.
+    indices = [i for i in range(len(dataset)) if i // images_per_pass % world() == rank()]
     stream = predict_dataset(
         model,
         dataset,
+        indices,
         test_time,
         images_per_pass=images_per_pass,
         workers=workers,
@@ -124,14 +138,20 @@ def evaluate(
         else:
             sample, predictions = item
             results += to_results(sample.image_id, predictions)
-        progress(done, len(dataset))
+        progress(done, len(indices))
+    if world() > 1:
+        position = {image["id"]: i for i, image in enumerate(dataset.ground_truth()["images"])}
+        results = [result for part in gathered(results) for result in part]
+        results.sort(key=lambda result: position[result["image_id"]])
+        unreadable = [image for part in gathered(unreadable) for image in part]
     if unreadable and len(unreadable) == len(dataset):
         raise DataError(
             f"None of the {len(dataset)} images of {dataset.name} {dataset.split} can be read; the "
             f"first: {unreadable[0].message}"
         )
+    metrics = from_first(score(results, dataset) if rank() == 0 else {})
     seconds = time.perf_counter() - start
-    return Evaluation(score(results, dataset), results, len(dataset), seconds, unreadable)
+    return Evaluation(metrics, results, len(dataset), seconds, unreadable)
 
 
 def evaluate_ideal(

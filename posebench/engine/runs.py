@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +18,9 @@ from typing import Any
 import pandas as pd
 import torch
 
+from posebench.errors import PosebenchError
 from posebench.files import write_json, written_beside
+from posebench.layers.processes import from_first, rank
 from posebench.recipe import Recipe, recipe_to_json
 from posebench.structures import Skeleton
 
@@ -22,19 +28,72 @@ _PACKAGES = ("posebench", "torch", "torchvision", "timm", "numpy", "opencv-pytho
 
 
 def new_run(root: Path, command: str, label: str, dataset: str) -> Path:
-    """Make and return `root/command/label_dataset_time/`.
+    """Make and return `root/command/label_dataset_time/`; of several processes, the first does.
 
     Raises:
         PosebenchError: the folder cannot be made.
     """
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = root / command / f"{label}_{dataset}_{stamp}"
-    number = 2
-    while folder.exists():  # two runs within a second
-        folder = folder.with_name(f"{label}_{dataset}_{stamp}-{number}")
-        number += 1
-    write_json(folder / "environment.json", environment())
-    return folder
+    folder = root
+    if rank() == 0:
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = _make(root / command, f"{label}_{dataset}_{stamp}")
+        write_json(folder / "environment.json", environment())
+    return from_first(folder)
+
+
+def _make(parent: Path, name: str) -> Path:
+    """Make a folder that nobody else has made; of one name, the later ones get a number."""
+    folder, number = parent / name, 1
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+                folder = parent / f"{name}-{number}"
+            else:
+                return folder
+    except OSError as error:
+        raise PosebenchError(
+            f"{folder} cannot be written ({error.strerror}): choose a folder that can be."
+        ) from error
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Keep other processes from training in the same folder; of several, the first one does it.
+
+    Raises:
+        PosebenchError: another process trains in it, or it cannot be written.
+    """
+    if rank() > 0:
+        yield
+        return
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        # The folder itself, so that nothing is left in it; the system lets go of it when the
+        # process ends, however it ends.
+        handle = os.open(run, os.O_RDONLY)
+    except OSError as error:
+        raise PosebenchError(
+            f"{run} cannot be written ({error.strerror}): choose a folder that can be."
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise PosebenchError(
+            f"Another process trains in {run}: wait for it or stop it, or start a new run."
+        ) from None
+    except OSError as error:
+        if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        # Some network file systems lock no folders; there the user has to take care.
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_recipe(run: Path, recipe: Recipe, skeleton: Skeleton) -> None:
@@ -86,13 +145,27 @@ def hardware(device: torch.device) -> str:
     return f"{_cpu_name()}, {torch.get_num_threads()} threads"
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Return whether a device computes in bfloat16 itself; elsewhere it is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    flags = (_cpu_info("flags") or _cpu_info("Features")).split()
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+
+
 def _cpu_name() -> str:
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_info(field: str) -> str:
+    """Return what Linux says of the first core; empty where it does not."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+            name, _, value = line.partition(":")
+            if name.strip() == field:
+                return value.strip()
+    return ""
 
 
 def tidy_rows(

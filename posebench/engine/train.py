@@ -2,6 +2,9 @@
 
 A run is a sequence of passes that depends on the seed alone (`data.loader.Plan`); its state is
 saved between optimizer steps, so a resumed run continues bit for bit on the same machine.
+
+Several processes (`torchrun`) share every step: each draws its part of the joint batch, gradients
+are averaged, and the first one writes the run folder.
 """
 
 from __future__ import annotations
@@ -12,23 +15,27 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from posebench.data.base import PoseDataset
 from posebench.data.loader import Pass, Plan, Unreadable, training_passes
 from posebench.engine.checkpoint import TrainingState, load_weights, save_weights
 from posebench.engine.evaluate import Evaluation, Precision, autocast, evaluate
-from posebench.engine.runs import write_recipe
+from posebench.engine.runs import held, write_recipe
 from posebench.errors import DataError, ModelError, PosebenchError
-from posebench.files import write_json
+from posebench.files import write_json, written_beside
+from posebench.layers.processes import any_process, rank, spread, summed, world
 from posebench.models import PoseModel
 from posebench.recipe import Recipe, recipe_to_json
 from posebench.structures import Batch
@@ -102,7 +109,7 @@ class Schedule:
 
     @property
     def passes_per_step(self) -> int:
-        return max(self.recipe.batch_size // self.plan.images_per_pass, 1)
+        return max(self.recipe.batch_size // (self.plan.images_per_pass * self.plan.world), 1)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -156,19 +163,37 @@ def train(
     """
     trainer = _Trainer(recipe, dataset, eval_dataset, run, options, reporter or Silent())
     try:
-        return trainer.run(resume)
+        with held(run):
+            return trainer.run(resume)
     except torch.OutOfMemoryError as error:
         raise PosebenchError(
             f"The device has too little memory for {trainer.plan.images_per_pass} images at once: "
             f"start again with --set images_per_pass={max(trainer.plan.images_per_pass // 2, 1)}."
         ) from error
     except RuntimeError as error:
+        if _is_about_processes(error):
+            raise PosebenchError(
+                f"Process {rank()} of {world()} lost the others: one of them was stopped or has "
+                f"failed; its own message says why. Continue with --resume {run}"
+            ) from error
         if "DataLoader worker" not in str(error):
             raise
         raise PosebenchError(
             "A process that loads images was killed, most often for lack of memory: continue with "
             f"--resume {run}, and fewer --workers."
         ) from error
+
+
+def _is_about_processes(error: RuntimeError) -> bool:
+    # gloo raises plain RuntimeErrors that name its own source file.
+    return world() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
+
+
+def _no_exchange(train_step: nn.Module) -> AbstractContextManager[None]:
+    """Return the context in which gradients stay with their process."""
+    if isinstance(train_step, DistributedDataParallel):
+        return train_step.no_sync()
+    return nullcontext()
 
 
 class _Trainer:
@@ -189,15 +214,23 @@ class _Trainer:
             )
         self.recipe, self.dataset, self.eval_dataset = recipe, dataset, eval_dataset
         self.folder, self.options, self.reporter = folder, options, reporter
+        share = max(recipe.batch_size // world(), 1)  # of a process, of one step's images
         self.plan = Plan(
-            indices, min(recipe.images_per_pass, recipe.batch_size), options.seed, recipe.epochs
+            indices,
+            min(recipe.images_per_pass, share),
+            options.seed,
+            recipe.epochs,
+            rank(),
+            world(),
         )
         self.schedule = Schedule(recipe, self.plan)
         self.state = TrainingState(folder / "checkpoints")
         self.log = Log(folder / "log.jsonl")
         torch.manual_seed(options.seed)  # the initial weights
         self.model: PoseModel = recipe.build(recipe.config, dataset.skeleton)
+        self.averaged: AveragedModel | None = None
         self.unreadable: dict[int, Unreadable] = {}
+        self.evaluated = 0  # the step of the last evaluation
         self.best = -1.0  # below every AP; -1 itself says that there was nothing to find
 
     def run(self, resume: bool) -> Evaluation:
@@ -206,12 +239,19 @@ class _Trainer:
         if not saved:
             if self.recipe.pretrained:
                 self.model.load_pretrained()
-            write_recipe(self.folder, self.recipe, self.dataset.skeleton)
+            if rank() == 0:
+                write_recipe(self.folder, self.recipe, self.dataset.skeleton)
         # Convolutions on a CPU and on tensor cores are faster with the channels innermost.
         self.model.to(self.options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        train_step = self._train_step()
         optimizer = self._optimizer()
+        if self.recipe.ema_decay:
+            average = _Average(self.recipe.ema_decay)
+            self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         if saved:
             optimizer.load_state_dict(saved["optimizer"])
+            if self.averaged:
+                self.averaged.load_state_dict(saved["averaged"])
         passes = training_passes(
             self.dataset,
             self.recipe.augment,
@@ -220,38 +260,38 @@ class _Trainer:
             workers=self.options.workers,
         )
         evaluation: Evaluation | None = None
+        stopping = False
         with interruptible() as stop:
             last_save = time.monotonic()
-            while step < self.schedule.steps:
-                self._step(step, optimizer, passes)
-                step += 1
-                epoch_done = step % self.schedule.steps_per_epoch == 0
-                epoch = step // self.schedule.steps_per_epoch
-                if stop.is_set() or time.monotonic() - last_save > SAVE_EVERY_SECONDS:
-                    self._save(step, optimizer)
-                    last_save = time.monotonic()
-                if stop.is_set():
+            while True:
+                if self._evaluation_due(step):
+                    evaluation = self._evaluate(step)
+                    self._save(step, optimizer)  # it may have found a new best
+                if step == self.schedule.steps:
+                    break
+                if stopping:
                     raise Interrupted(
                         f"Stopped after step {step} of {self.schedule.steps}. "
                         f"Continue with --resume {self.folder}"
                     )
-                if epoch_done:
-                    due = epoch % self.recipe.evaluate_every == 0 or epoch == self.recipe.epochs
-                    # Before the evaluation, which may take long and fail, and after it, since it
-                    # may have found a new best.
+                self._step(step, train_step, optimizer, passes)
+                step += 1
+                [stopping] = any_process([stop.is_set()], self.options.device)
+                # An evaluation may take long and fail, so what it needs is saved before.
+                epoch_done = step % self.schedule.steps_per_epoch == 0
+                overdue = time.monotonic() - last_save > SAVE_EVERY_SECONDS
+                if epoch_done or overdue or stopping:
                     self._save(step, optimizer)
-                    if due:
-                        evaluation = self._evaluate(step, epoch)
-                        self._save(step, optimizer)
                     last_save = time.monotonic()
         # A run that was complete when it was resumed has only its evaluation left to give.
-        evaluation = evaluation or self._evaluate(step, self.recipe.epochs)
-        write_json(self.folder / "metrics.json", evaluation.metrics)
-        write_json(self.folder / "predictions.json", evaluation.results)
+        evaluation = evaluation or self._evaluate(step)
+        if rank() == 0:
+            write_json(self.folder / "metrics.json", evaluation.metrics)
+            write_json(self.folder / "predictions.json", evaluation.results)
         return evaluation
 
     def _restore(self) -> dict[str, Any]:
-        checkpoint, optimizer = self.state.read()
+        checkpoint, state = self.state.read()
         skeleton = self.dataset.skeleton
         saved = recipe_to_json(checkpoint.recipe, checkpoint.skeleton)
         wanted = recipe_to_json(self.recipe, skeleton)
@@ -267,11 +307,25 @@ class _Trainer:
                 f"{self.folder} was trained with --seed {checkpoint.facts['seed']}, "
                 f"not {self.options.seed}: resume it with the same seed."
             )
+        if checkpoint.facts["processes"] != world():
+            raise ModelError(
+                f"{self.folder} was trained by {checkpoint.facts['processes']} processes, not "
+                f"{world()}: resume it with as many, since they share the batch."
+            )
         load_weights(self.model, checkpoint.weights, str(self.folder))
         self.best = checkpoint.facts["best"]
+        self.evaluated = checkpoint.facts["evaluated"]
         # A killed run has logged steps that its checkpoint does not know; they come again.
-        self.log.cut(checkpoint.facts["step"])
-        return {"step": checkpoint.facts["step"], "optimizer": optimizer}
+        if rank() == 0:
+            self.log.cut(checkpoint.facts["step"], self.evaluated)
+        return {"step": checkpoint.facts["step"], **state}
+
+    def _train_step(self) -> nn.Module:
+        step = TrainStep(self.model)
+        if world() == 1:
+            return step
+        device = self.options.device
+        return DistributedDataParallel(step, [device] if device.type == "cuda" else None)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -285,7 +339,13 @@ class _Trainer:
         )
         return optimizer
 
-    def _step(self, step: int, optimizer: torch.optim.Optimizer, passes: Iterator[Pass]) -> None:
+    def _step(
+        self,
+        step: int,
+        train_step: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        passes: Iterator[Pass],
+    ) -> None:
         start = time.perf_counter()
         first = self.schedule.first_pass(step)
         count = self.schedule.first_pass(step + 1) - first
@@ -296,17 +356,20 @@ class _Trainer:
         optimizer.zero_grad()
         terms: dict[str, float] = {}
         images = 0
-        for loaded in islice(passes, count):
-            self._note(loaded.unreadable)
-            if loaded.batch is None:
-                continue
-            images += len(loaded.batch)
-            for name, value in self._backward(loaded.batch, step, count).items():
+        for batch, last in self._batches(passes, count):
+            images += len(batch)
+            # Gradients travel between processes once a step.
+            with nullcontext() if last else _no_exchange(train_step):
+                found = self._backward(batch, train_step, step, count)
+            for name, value in found.items():
                 terms[name] = terms.get(name, 0.0) + value / count
         if images:
             if self.recipe.clip_norm:
                 nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
             optimizer.step()
+            if self.averaged:
+                self.averaged.update_parameters(self.model)
+        terms, images = self._joint(terms, images)
         report = StepReport(
             step=step + 1,
             steps=self.schedule.steps,
@@ -316,22 +379,45 @@ class _Trainer:
             terms=terms,
             images_per_second=images / (time.perf_counter() - start),
         )
-        self.log.write(
-            {
-                "step": report.step,
-                "epoch": report.epoch,
-                "lr": lr,
-                "loss": report.loss,
-                **terms,
-                "images_per_second": round(report.images_per_second, 2),
-            }
-        )
+        if rank() == 0:
+            self.log.write(
+                {
+                    "step": report.step,
+                    "epoch": report.epoch,
+                    "lr": lr,
+                    "loss": report.loss,
+                    **terms,
+                    "images_per_second": round(report.images_per_second, 2),
+                }
+            )
         self.reporter.stepped(report)
 
-    def _backward(self, batch: Batch, step: int, passes: int) -> dict[str, float]:
+    def _batches(self, passes: Iterator[Pass], count: int) -> Iterator[tuple[Batch, bool]]:
+        """Yield the batches of a step's next passes, and whether one is the last."""
+        loaded = list(islice(passes, count))
+        for one in loaded:
+            self._note(one.unreadable)
+        # A pass of which a process can read nothing is left out by all: the others would wait.
+        missing = any_process([one.batch is None for one in loaded], self.options.device)
+        batches = [one.batch for one, skip in zip(loaded, missing, strict=True) if not skip]
+        for number, batch in enumerate(batches, start=1):
+            assert batch is not None
+            yield batch, number == len(batches)
+
+    def _joint(self, terms: dict[str, float], images: int) -> tuple[dict[str, float], int]:
+        """Return the mean terms and the sum of images over the processes."""
+        if world() == 1 or not terms:
+            return terms, images
+        values = torch.tensor([*terms.values(), images], dtype=torch.float64)
+        *means, total = (summed(values.to(self.options.device)) / world()).tolist()
+        return dict(zip(terms, means, strict=True)), round(total * world())
+
+    def _backward(
+        self, batch: Batch, train_step: nn.Module, step: int, passes: int
+    ) -> dict[str, float]:
         batch = batch.to(self.options.device)
         with autocast(self.options.device, self.options.precision):
-            terms = TrainStep(self.model)(batch)
+            terms: dict[str, Tensor] = train_step(batch)
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(total):
             found = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
@@ -358,17 +444,31 @@ class _Trainer:
             )
 
     def _save(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        if rank() > 0:
+            return
         facts = {
             "step": step,
             "seed": self.options.seed,
+            "processes": world(),
             "best": self.best,
+            "evaluated": self.evaluated,
             "dataset": self.dataset.name,
         }
-        self.state.save(self.model, self.recipe, self.dataset.skeleton, facts, optimizer)
+        state = {"optimizer": optimizer.state_dict()}
+        if self.averaged:
+            state["averaged"] = self.averaged.state_dict()
+        self.state.save(self.model, self.recipe, self.dataset.skeleton, facts, state)
 
-    def _evaluate(self, step: int, epoch: int) -> Evaluation:
+    def _evaluation_due(self, step: int) -> bool:
+        epoch, within = divmod(step, self.schedule.steps_per_epoch)
+        at_end = epoch == self.recipe.epochs or epoch % self.recipe.evaluate_every == 0
+        return within == 0 and at_end and step > self.evaluated
+
+    def _evaluate(self, step: int) -> Evaluation:
+        model = cast(PoseModel, self.averaged.module) if self.averaged else self.model
+        spread(model.buffers())  # batch norm's: each process has seen other images
         evaluation = evaluate(
-            self.model,
+            model,
             self.eval_dataset,
             self.recipe.test_time,
             workers=self.options.workers,
@@ -376,10 +476,14 @@ class _Trainer:
             strict=self.options.strict,
             progress=self.reporter.evaluating,
         )
+        self.evaluated = step
+        epoch = step // self.schedule.steps_per_epoch
         ap = evaluation.metrics["AP"]
         best = ap > self.best
+        self.best = max(self.best, ap)
+        if rank() > 0:
+            return evaluation
         if best:
-            self.best = ap
             facts = {
                 "step": step,
                 "epoch": epoch,
@@ -387,10 +491,25 @@ class _Trainer:
                 "dataset": self.dataset.name,
             }
             path = self.folder / "checkpoints" / "best.safetensors"
-            save_weights(path, self.model, self.recipe, self.dataset.skeleton, facts)
+            save_weights(path, model, self.recipe, self.dataset.skeleton, facts)
         self.log.write({"step": step, "epoch": epoch, "metrics": evaluation.metrics})
         self.reporter.evaluated(epoch, evaluation, best)
         return evaluation
+
+
+@dataclass(frozen=True)
+class _Average:
+    """An exponential moving average that follows closely while there is little to average."""
+
+    decay: float
+
+    def __call__(self, averaged: Any, current: Any, count: Any) -> None:
+        decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
+        for mean, value in zip(averaged, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value.detach(), 1 - decay)
+            else:
+                mean.copy_(value)  # batch norm's counters
 
 
 class Log:
@@ -400,8 +519,19 @@ class Log:
         self.path = path
 
     def write(self, entry: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Append an entry.
+
+        Raises:
+            PosebenchError: the file cannot be written.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise PosebenchError(
+                f"{self.path} cannot be written ({error.strerror}): mend that, and continue with "
+                f"--resume {self.path.parent}"
+            ) from error
 
     def read(self) -> list[dict[str, Any]]:
         """Return the entries; a line that a crash cut short is left out."""
@@ -413,10 +543,15 @@ class Log:
                 continue
         return entries
 
-    def cut(self, step: int) -> None:
-        """Drop what was logged after a step."""
-        kept = [entry for entry in self.read() if entry.get("step", 0) <= step]
-        self.path.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
+    def cut(self, step: int, evaluated: int) -> None:
+        """Drop the steps after `step` and the evaluations after that of step `evaluated`."""
+        kept = [
+            entry
+            for entry in self.read()
+            if entry.get("step", 0) <= (evaluated if "metrics" in entry else step)
+        ]
+        with written_beside(self.path) as beside:
+            beside.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
@@ -426,11 +561,12 @@ def read_log(run: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C or a termination signal sets; a second one stops at once."""
+    """Yield an event that Ctrl-C or a termination signal sets; a second Ctrl-C stops at once."""
     stop = threading.Event()
 
     def request(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        # `torchrun` hands on as a termination signal the Ctrl-C that its processes have had.
+        if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.set()
 

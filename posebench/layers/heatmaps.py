@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from posebench.layers.processes import mean_count
+
 
 def inside(cells: Tensor, size: tuple[int, int]) -> Tensor:
     """Return which (..., 2) cells x, y lie on a map of H, W."""
@@ -64,7 +66,8 @@ def heatmap_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
         mask: broadcasts to these shapes, False where nothing counts.
 
     Returns:
-        Scalar: sum over all cells by the number of keypoints that count, at least one.
+        Scalar: sum over all cells by the number of keypoints that count, at least one; several
+        processes share the number.
 
     Raises:
         ValueError: the shapes of scores and targets differ.
@@ -76,7 +79,7 @@ def heatmap_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
         raise ValueError(f"Scores {tuple(scores.shape)} and targets {tuple(targets.shape)} differ.")
     peaks = ((targets == 1) & mask).nonzero(as_tuple=True)
     total: Tensor = _FocalSum.apply(scores, targets, mask, peaks)
-    return total / max(len(peaks[0]), 1)
+    return total / mean_count(len(peaks[0]), scores.device)
 
 
 class _FocalSum(torch.autograd.Function):

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from posebench.errors import ModelError
 
-# A trunk that learns in minutes on two CPU cores: HRNet's four-stream shape at an eighth of the
-# width, one block per stream and one module per stage.
-_TINY_WIDTH = 16
+# A trunk that learns in minutes on two CPU cores: HRNet's four-stream shape with one block per
+# stream and one module per stage. On a CPU its small maps cost time by their number, hardly by
+# their channels: 24 learn more in a quarter of an hour than 16 do, which are 1.2 times as fast.
+_TINY_WIDTH = 24
 
 
 def _tiny_stage(streams: int) -> dict[str, Any]:

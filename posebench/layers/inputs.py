@@ -22,7 +22,7 @@ from posebench.layers.affine import (
     mirror_affine,
     resize_affine,
 )
-from posebench.structures import Batch, Geometry, Poses, Resize, Sample, Skeleton
+from posebench.structures import Batch, Geometry, Poses, Resize, Sample, Skeleton, TestTime
 
 # A worker that is forked while OpenCV's own threads exist waits for them for ever; and several
 # workers with a thread per core each would fight over the cores.
@@ -139,18 +139,32 @@ def normalise(images: Tensor) -> Tensor:
     return (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
-def resized_batches(samples: Sequence[Sample], resize: Resize) -> Iterator[tuple[list[int], Batch]]:
-    """Resize samples for testing; yield the positions of those of one network size, batched."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    maps = [resize_affine(sample.size, resize) for sample in samples]
-    for position, (_, size) in enumerate(maps):
-        groups.setdefault(size, []).append(position)
-    for size, positions in groups.items():
-        yield positions, collate([warp_sample(samples[i], maps[i][0], size) for i in positions])
+def scaled_batches(
+    samples: Sequence[Sample], test_time: TestTime
+) -> Iterator[tuple[list[int], list[Batch]]]:
+    """Resize samples for testing.
+
+    Yields:
+        The positions of samples that share a network size, and a batch of them for each scale, the
+        one nearest to 1 first. With several scales each sample comes alone, since sizes that are
+        equal at one scale may differ at another.
+    """
+    first, *others = sorted(test_time.scales, key=lambda scale: abs(scale - 1))
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for position, sample in enumerate(samples):
+        _, size = resize_affine(sample.size, test_time.resize.scaled(first))
+        groups.setdefault((*size, position) if others else size, []).append(position)
+    for positions in groups.values():
+        chosen = [samples[position] for position in positions]
+        yield positions, [_resized(chosen, test_time.resize.scaled(s)) for s in (first, *others)]
+
+
+def _resized(samples: Sequence[Sample], resize: Resize) -> Batch:
+    return collate([warp_sample(s, *resize_affine(s.size, resize)) for s in samples])
 
 
 def blank_batch(sample: Sample, resize: Resize) -> Batch:
-    """Return what `resized_batches` makes of one sample, without looking at its pixels."""
+    """Return what `scaled_batches` makes of one sample, without looking at its pixels."""
     matrix, (width, height) = resize_affine(sample.size, resize)
     return Batch(
         images=torch.zeros(()).expand(1, 3, height, width),

@@ -2,7 +2,7 @@
 
 from posebench.metrics.keypoints import PROTOCOLS, Protocol, evaluate_keypoints
 from posebench.metrics.pckh import evaluate_pckh
-from posebench.metrics.results import read_results, to_results, write_results
+from posebench.metrics.results import read_results, to_results
 
 __all__ = [
     "PROTOCOLS",
@@ -11,5 +11,4 @@ __all__ = [
     "evaluate_pckh",
     "read_results",
     "to_results",
-    "write_results",
 ]

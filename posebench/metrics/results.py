@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from posebench.errors import DataError
-from posebench.files import PERSON, finite_rows, keypoint_rows, read_json, write_json
+from posebench.files import PERSON, finite_rows, keypoint_rows, read_json
 from posebench.metrics.matching import Detections, Floats
 from posebench.structures import PosePredictions, Skeleton
 
@@ -30,15 +30,6 @@ def to_results(image_id: int, predictions: PosePredictions) -> list[dict[str, An
             poses.flatten(1).tolist(), predictions.scores.tolist(), strict=True
         )
     ]
-
-
-def write_results(path: Path, results: list[dict[str, Any]]) -> None:
-    """Write a result file, whole or not at all.
-
-    Raises:
-        DataError: a value is NaN or infinite.
-    """
-    write_json(path, results)
 
 
 def read_results(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from posebench.layers.inputs import resized_batches
+from posebench.layers.inputs import scaled_batches
 from posebench.structures import (
     Batch,
     Geometry,
@@ -79,26 +79,30 @@ class PoseModel(nn.Module, ABC):
     def heatmaps(self, outputs: Any, geometry: Geometry) -> list[tuple[PosePredictions, Heatmaps]]:
         """Return each image's people as `decode` does, with the maps they were read from."""
 
-    def test_outputs(self, images: Tensor, test_time: TestTime) -> Any:
-        """Return the outputs that are decoded at test time; methods merge the mirrored image."""
-        if test_time.flip:
-            raise ValueError(f"{type(self).__name__} has no flip test.")
-        return self(images)
+    @abstractmethod
+    def test_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> Any:
+        """Return the outputs that are decoded at test time, in the cells of the first batch.
+
+        Args:
+            batches: the same images at the scales of `test_time`.
+            test_time: whether to merge what the mirrored images give.
+        """
 
     @torch.inference_mode()
     def predict(self, samples: Sequence[Sample], test_time: TestTime) -> list[PosePredictions]:
         """Return the people of each sample, in its own pixels, best first."""
         found: dict[int, PosePredictions] = {}
-        for positions, batch in resized_batches(samples, test_time.resize):
-            batch = batch.to(self.device)
-            outputs = self.test_outputs(batch.images, test_time)
-            found.update(zip(positions, self.decode(outputs, batch.geometry), strict=True))
+        for positions, scaled in scaled_batches(samples, test_time):
+            batches = [batch.to(self.device) for batch in scaled]
+            outputs = self.test_outputs(batches, test_time)
+            found.update(zip(positions, self.decode(outputs, batches[0].geometry), strict=True))
         return [found[position] for position in range(len(samples))]
 
     @torch.inference_mode()
     def explain(self, sample: Sample, test_time: TestTime) -> tuple[PosePredictions, Heatmaps]:
         """Return what `predict` does for one sample, with the maps behind it."""
-        [(_, batch)] = resized_batches([sample], test_time.resize)
-        batch = batch.to(self.device)
-        [explained] = self.heatmaps(self.test_outputs(batch.images, test_time), batch.geometry)
+        [(_, scaled)] = scaled_batches([sample], test_time)
+        batches = [batch.to(self.device) for batch in scaled]
+        outputs = self.test_outputs(batches, test_time)
+        [explained] = self.heatmaps(outputs, batches[0].geometry)
         return explained

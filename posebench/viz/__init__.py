@@ -5,11 +5,11 @@ from posebench.viz.figures import (
     gallery,
     heatmap_overlay,
     instance_figure,
-    side_by_side,
     training_curve,
     write_image,
 )
 from posebench.viz.samples import draw_curve, draw_gallery, draw_sample
+from posebench.viz.video import write_video
 
 __all__ = [
     "RGB",
@@ -21,7 +21,7 @@ __all__ = [
     "gallery",
     "heatmap_overlay",
     "instance_figure",
-    "side_by_side",
     "training_curve",
     "write_image",
+    "write_video",
 ]

@@ -32,7 +32,7 @@ _HUES = (65, 255, 150, 350, 105, 305, 30, 210)
 # printout can tell.
 _SIDES = {"left": (0.90, 0.09), "centre": (0.76, 0.14), "right": (0.58, 0.17)}
 
-# A keypoint that is less sure than this makes its limbs dashed.
+# A keypoint that is less sure than this share of its person's surest makes its limbs dashed.
 _UNSURE = 0.3
 _OUTLINE_OPACITY = 0.55
 
@@ -48,7 +48,8 @@ def draw_poses(
     """Draw predicted people with their scores; the best lies on top.
 
     Left limbs are light, right limbs dark, limbs that join the sides between. A keypoint's disc
-    is the smaller and fainter the less sure it is; a limb is as faint as its less sure end.
+    is the smaller and fainter the less sure it is beside the person's surest; a limb is as faint as
+    its less sure end.
 
     Args:
         image: (H, W, 3) uint8 RGB, not modified.
@@ -65,17 +66,20 @@ def draw_poses(
     """
     _check_keypoints(predictions.keypoints.shape[1], skeleton)
     keypoints = predictions.keypoints.detach().cpu().double().numpy()
-    certainty = predictions.keypoint_scores.detach().cpu().double().numpy()
+    certainty = np.nan_to_num(predictions.keypoint_scores.detach().cpu().double().numpy())
+    # Methods score keypoints on scales of their own (CID's is a product with the centre's score),
+    # so one is as sure as it is beside the person's surest.
+    certainty /= np.maximum(certainty.max(-1, keepdims=True, initial=0), 1e-9)
     scores = predictions.scores.detach().cpu().double().numpy()
     drawn = image.copy()
     shown = [i for i in range(len(scores)) if scores[i] >= min_score]
     people = {}
     for i in shown:
-        unsure = ~(certainty[i] >= _UNSURE)
+        unsure = certainty[i] < _UNSURE
         people[i] = _Person(
             points=keypoints[i],
             drawn=np.isfinite(keypoints[i]).all(-1),
-            opacity=np.clip(0.15 + 1.2 * np.nan_to_num(certainty[i]), 0.15, 1.0),
+            opacity=np.clip(0.15 + 1.2 * certainty[i], 0.15, 1.0),
             hollow=np.zeros_like(unsure),
             dashed=unsure,
             shades=_shades(i if colours is None else colours[i]),

@@ -131,18 +131,6 @@ def instance_figure(
     return gallery(tiles, captions, columns=min(3, len(tiles)), tile=size)
 
 
-def side_by_side(left: RGB, right: RGB, titles: tuple[str, str]) -> RGB:
-    """Put two images next to each other, each with its title below, in tiles of equal size.
-
-    Args:
-        left: (H, W, 3) uint8 RGB.
-        right: the same, of any size.
-        titles: of the left and of the right image.
-    """
-    width, height = (max(left.shape[axis], right.shape[axis]) for axis in (1, 0))
-    return gallery([left, right], titles, columns=2, tile=(width, height))
-
-
 def gallery(
     images: Sequence[RGB], captions: Sequence[str], columns: int, tile: tuple[int, int]
 ) -> RGB:

@@ -15,10 +15,12 @@ import cv2
 import pytest
 
 from posebench import __version__
+from posebench.data.video import open_video
 from posebench.engine import read_checkpoint, read_log
 from posebench.structures import COCO
 from tests.builders import write_coco
 from tests.cli.command import TINY, only, run
+from tests.viz.test_video import Camera
 
 COMMANDS = ("models", "demo", "train", "eval", "viz", "data", "weights")
 
@@ -125,7 +127,8 @@ def test_models_are_listed_with_what_the_authors_report() -> None:
 def test_data_list_tells_which_datasets_are_here(root: Path) -> None:
     result = run("data", "list", "--data-root", root, "--json")
     here = {row["dataset"]: row["here"] for row in rows_of(result.out)}
-    assert here == {"coco": "true", "crowdpose": "false", "synthetic": "built in"}
+    files = {"coco": "true", "crowdpose": "false", "ochuman": "false"}
+    assert here == {**files, "synthetic": "built in"}
     table = run("data", "list", "--data-root", root)
     assert table.code == 0
     assert "person_keypoints_{train,val}2017.json" in table.out
@@ -138,7 +141,7 @@ def test_data_root_is_found_in_the_environment(root: Path, monkeypatch: pytest.M
     assert run("eval", "cid", "--oracle", "--json").code == 0
 
 
-@pytest.mark.parametrize("dataset", ["coco", "crowdpose"])
+@pytest.mark.parametrize("dataset", ["coco", "crowdpose", "ochuman"])
 def test_synthetic_data_is_trained_on_and_evaluated(dataset: str, tmp_path: Path) -> None:
     made = run("data", "synth", "OUT", "--images", "6", "--layout", dataset, "--size", "64")
     assert made.code == 0
@@ -302,3 +305,75 @@ def test_pictures_of_a_folder_stand_beside_the_annotations(trained: Path, root: 
 def test_the_newest_run_is_drawn_with_by_default(trained: Path, root: Path) -> None:
     result = run("viz", root / "coco" / "val2017", "--runs", trained.parents[1])
     assert result.code == 0, result.err
+
+
+def test_a_video_is_drawn_frame_by_frame(trained: Path, shared_data: Path) -> None:
+    source = shared_data / "video" / "demo.mp4"
+    result = run("viz", source, "--model", trained, "--out", "drawn", "--device", "cpu")
+    assert result.code == 0, result.err
+    assert "5 frames in" in result.err
+    video = open_video("drawn/demo.mp4")
+    assert [frame.shape for frame in video] == [(540, 960, 3)] * 5
+
+
+def test_a_camera_is_drawn_until_it_ends(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("posebench.data.video.cv2.VideoCapture", lambda number: Camera())
+        result = run("viz", "0", "--model", trained, "--out", "drawn", "--device", "cpu")
+    assert result.code == 0, result.err
+    assert len(list(open_video("drawn/camera0.mp4"))) == 3
+
+
+def test_a_video_has_no_heatmaps(trained: Path) -> None:
+    assert run("viz", "x.mp4", "--model", trained, "--heatmaps").code == 2
+
+
+def test_several_scales_are_merged(trained: Path, root: Path) -> None:
+    words = ("eval", trained, "--data-root", root, "--device", "cpu", "--json")
+    result = run(*words, "--scales", "1,0.5")
+    assert result.code == 0, result.err
+    assert {row["tta"] for row in rows_of(result.out)} == {"flip + scales 1,0.5"}
+    assert run(*words, "--scales", "0").code == 2
+    assert run(*words, "--scales", "big").code == 2
+
+
+def test_a_moving_average_of_the_weights_is_evaluated(root: Path) -> None:
+    data = ("--dataset", "coco", "--data-root", root)
+    result = run("train", "cid_tiny", *data, *TINY, "--set", "ema_decay=0.5")
+    assert result.code == 0, result.err
+    folder = only(Path("runs"), "train/*") / "checkpoints"
+    average, last = (read_checkpoint(folder / f"{n}.safetensors") for n in ("best", "last"))
+    different = [n for n, w in average.weights.items() if not w.equal(last.weights[n])]
+    # After one step the average is the weights: its first update copies them.
+    assert different == []
+    again = run("train", "cid_tiny", *data, *TINY, "--set", "ema_decay=1")
+    assert again.code == 2
+
+
+def test_curves_are_written_for_tensorboard(root: Path) -> None:
+    pytest.importorskip("tensorboard")
+    data = ("--dataset", "coco", "--data-root", root)
+    result = run("train", "cid_tiny", *data, *TINY, "--tensorboard")
+    assert result.code == 0, result.err
+    assert list(only(Path("runs"), "train/*/tensorboard").iterdir())
+
+
+def test_tensorboard_that_is_not_installed_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    data = ("--dataset", "coco", "--data-root", root)
+    result = run("train", "cid_tiny", *data, *TINY, "--tensorboard")
+    assert result.code == 2
+    assert "posebench[tensorboard]" in result.err
+
+
+def test_a_coco_model_is_tested_on_ochuman_as_its_authors_do(shared_data: Path) -> None:
+    sample = shared_data / "ochuman" / "annotations" / "ochuman_sample.json"
+    words = ("eval", "cid_hrnet_w32_coco", "--oracle", "--dataset", "ochuman")
+    result = run(*words, "--annotations", sample, "--data-root", shared_data, "--json")
+    assert result.code == 0, result.err
+    saved = read(only(Path("runs"), "eval/*") / "recipe.json")
+    assert (saved["config"]["nms_threshold"], saved["config"]["centre_pool"]) == (0.7, 11)
+    metrics = {row["metric"]: row["value"] for row in rows_of(result.out)}
+    assert metrics["AP"] > 90

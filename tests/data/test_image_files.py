@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from posebench.data.image_files import find_images, read_image
 from posebench.errors import DataError
@@ -46,8 +47,7 @@ def test_the_content_counts_and_not_the_suffix(tmp_path: Path) -> None:
 
 
 def test_a_turned_jpeg_is_read_as_it_is_stored(tmp_path: Path) -> None:
-    pillow = pytest.importorskip("PIL.Image")
-    image = pillow.fromarray(picture())
+    image = Image.fromarray(picture())
     plain, turned = tmp_path / "plain.jpg", tmp_path / "turned.jpg"
     exif = image.getexif()
     exif[0x0112] = 6  # orientation: to be turned by 90 degrees when shown
@@ -115,13 +115,14 @@ def test_an_empty_file_is_told(tmp_path: Path) -> None:
         read_image(tmp_path / "x.jpg")
 
 
-def test_a_header_that_claims_too_many_pixels_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("side", [14_000, 100_000])
+def test_a_header_that_claims_too_many_pixels_is_told(tmp_path: Path, side: int) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     path = tmp_path / "x.png"
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n"
@@ -129,8 +130,48 @@ def test_a_header_that_claims_too_many_pixels_is_told(tmp_path: Path) -> None:
         + chunk(b"IDAT", zlib.compress(b"\0" * 100))
         + chunk(b"IEND", b"")
     )
-    with pytest.raises(DataError, match=r"x\.png is not an image that can be decoded"):
+    with pytest.raises(DataError, match=r"x\.png claims more than 178 million pixels"):
         read_image(path)
+
+
+def test_a_picture_of_a_hundred_million_pixels_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    Image.new("L", (12_000, 9_000), 77).save(path)
+    found = read_image(path)
+    assert found.shape == (9_000, 12_000, 3)
+    assert found[::999, ::999].min() == found[::999, ::999].max() == 77
+
+
+@pytest.mark.parametrize("shape", [(1, 21), (2100, 100)])
+def test_a_picture_too_thin_for_a_network_is_told(tmp_path: Path, shape: tuple[int, int]) -> None:
+    with pytest.raises(DataError, match="longer than 20 times"):
+        read_image(write(tmp_path / "x.png", picture(*shape)))
+    assert read_image(write(tmp_path / "y.png", picture(1, 20))).shape == (1, 20, 3)
+
+
+def test_a_printers_jpeg_is_read_in_its_colours(tmp_path: Path) -> None:
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "red.jpg", quality=95)
+    red, green, blue = read_image(tmp_path / "red.jpg")[8, 8].astype(int).tolist()
+    assert red > 200
+    assert green < 60
+    assert blue < 60
+
+
+def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
+    deep = picture().astype(np.uint16) * 257
+    cv2.imwrite(str(tmp_path / "deep.png"), deep[..., ::-1])
+    found = read_image(tmp_path / "deep.png").astype(int)
+    assert np.abs(found - picture()).max() <= 1
+
+
+def test_any_name_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "ein Ordner mit Wörtern – 写真"
+    folder.mkdir()
+    plain = write(tmp_path / "x.png", picture())
+    odd = folder / "Bild [1] 人.png"
+    odd.write_bytes(plain.read_bytes())
+    np.testing.assert_array_equal(read_image(odd), picture())
+    assert find_images(folder) == [odd]
 
 
 def test_an_absent_file_and_a_folder_are_told(tmp_path: Path) -> None:

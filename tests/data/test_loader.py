@@ -140,7 +140,7 @@ def test_an_images_augmentation_does_not_depend_on_its_pass(dataset: PoseDataset
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_testing_yields_every_image_in_order(dataset: PoseDataset, workers: int) -> None:
-    found = list(loader.test_samples(dataset, workers=workers))
+    found = list(loader.test_samples(dataset, range(len(dataset)), workers=workers))
     assert [item.image_id for item in found if isinstance(item, Sample)] == [1, 2, 3, 5]
     assert isinstance(found[3], Unreadable)
     assert found[3].index == 3

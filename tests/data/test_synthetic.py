@@ -12,6 +12,7 @@ from posebench.data.coco import open_coco
 from posebench.data.crowdpose import open_crowdpose
 from posebench.data.drawing.clothes import sample_outfit
 from posebench.data.drawing.scene import draw_scene
+from posebench.data.ochuman import open_ochuman
 from posebench.data.synthetic import SyntheticCrowds, crowd_index
 from posebench.data.synthetic_files import write_synthetic
 from posebench.errors import PosebenchError, UsageError
@@ -197,6 +198,7 @@ def test_a_field_outside_its_range_is_refused(wrong):
     [
         ("coco", open_coco, {"train": 8, "val": 2}),
         ("crowdpose", open_crowdpose, {"train": 5, "val": 1, "test": 4}),
+        ("ochuman", open_ochuman, {"val": 5, "test": 5}),
     ],
 )
 def test_written_files_read_back_as_the_dataset(tmp_path, layout, opener, splits):
@@ -210,7 +212,7 @@ def test_written_files_read_back_as_the_dataset(tmp_path, layout, opener, splits
         ids += [dataset.load(index).image_id for index in range(count)]
     assert len(set(ids)) == 10
     first = SyntheticCrowds(dataset.skeleton, "train", crowd=0.4).load(0)
-    sample = opener(tmp_path, "train", None).load(0)
+    sample = opener(tmp_path, next(iter(splits)), None).load(0)
     assert torch.equal(sample.poses.keypoints, first.poses.keypoints)
     torch.testing.assert_close(sample.poses.area, first.poses.area)
     difference = np.abs(sample.image.astype(int) - first.image.astype(int))

@@ -173,7 +173,7 @@ def stepped(seed: int) -> tuple[PoseModel, torch.optim.Optimizer]:
 
 def save_state(folder: Path, step: int) -> tuple[PoseModel, torch.optim.Optimizer]:
     model, optimizer = stepped(step)
-    TrainingState(folder).save(model, RECIPE, CROWDPOSE, {"step": step}, optimizer)
+    TrainingState(folder).save(model, RECIPE, CROWDPOSE, {"step": step}, optimizer.state_dict())
     return model, optimizer
 
 
@@ -219,7 +219,7 @@ def test_a_run_killed_while_it_wrote_weights_continues_from_the_pair_before(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("posebench.engine.checkpoint.save_file", killed)
+        patch.setattr("posebench.engine.checkpoint.save", killed)
         with pytest.raises(KeyboardInterrupt):
             save_state(tmp_path, 2)
     assert_is(tmp_path, 1, model, optimizer)

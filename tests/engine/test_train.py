@@ -16,7 +16,7 @@ from posebench.data.base import PoseDataset
 from posebench.data.loader import Plan, Unreadable
 from posebench.data.synthetic import SyntheticCrowds
 from posebench.engine import Evaluation, Interrupted, TrainOptions, read_checkpoint, read_log, train
-from posebench.engine.train import Schedule, Silent, StepReport
+from posebench.engine.train import Schedule, Silent, StepReport, _Average
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
@@ -103,6 +103,17 @@ def test_a_stopped_run_continues_bit_for_bit(
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
+def test_a_run_stopped_at_the_end_of_an_epoch_is_evaluated_there(tmp_path: Path) -> None:
+    recipe = small_recipe(evaluate_every=1)
+    sets = (crowds(), crowds("val", 2))
+    reporter = Recording()
+    with pytest.raises(Interrupted):
+        train(recipe, *sets, tmp_path, CPU, reporter=StopAfter(2))
+    train(recipe, *sets, tmp_path, CPU, resume=True, reporter=reporter)
+    evaluated = [entry["step"] for entry in read_log(tmp_path) if "metrics" in entry]
+    assert evaluated == [2, 4]
+
+
 def test_a_killed_run_continues_from_its_last_checkpoint(finished: Path, tmp_path: Path) -> None:
     sets = (crowds(), crowds("val", 2))
     with pytest.raises(Interrupted):
@@ -111,6 +122,33 @@ def test_a_killed_run_continues_from_its_last_checkpoint(finished: Path, tmp_pat
         log.write('{"step": 3, "loss": 1.0}\n{"step": 4, "lo')
     train(small_recipe(), *sets, tmp_path, CPU, resume=True)
     assert losses(tmp_path) == losses(finished)
+
+
+def test_a_moving_average_is_evaluated_and_continues_bit_for_bit(tmp_path: Path) -> None:
+    recipe = small_recipe(ema_decay=0.9)
+    sets = (crowds(), crowds("val", 2))
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(recipe, *sets, whole, CPU)
+    with pytest.raises(Interrupted):
+        train(recipe, *sets, cut, CPU, reporter=StopAfter(2))
+    train(recipe, *sets, cut, CPU, resume=True)
+    average, resumed, last = (
+        read_checkpoint(place).weights
+        for place in (whole, cut, whole / "checkpoints" / "last.safetensors")
+    )
+    assert all(torch.equal(average[name], resumed[name]) for name in average)
+    name = "keypoint_head.weight"
+    assert not torch.equal(average[name], last[name])
+
+
+def test_the_average_follows_closely_at_first() -> None:
+    averaged, value = [torch.zeros(2)], [torch.ones(2)]
+    for count in (1, 2):  # (1 + n) / (10 + n) until that is above the decay
+        _Average(0.9)(averaged, value, torch.tensor(count))
+    assert averaged[0].tolist() == pytest.approx([1 - (2 / 11) * (3 / 12)] * 2)
+    counter = [torch.tensor(0)]
+    _Average(0.9)(counter, [torch.tensor(7)], 100)
+    assert counter[0].item() == 7
 
 
 def test_another_recipe_or_seed_is_not_resumed(finished: Path) -> None:

@@ -14,10 +14,10 @@ from posebench.layers.inputs import (
     blank_batch,
     collate,
     normalise,
-    resized_batches,
+    scaled_batches,
     warp_sample,
 )
-from posebench.structures import COCO, CROWDPOSE, Resize, Sample, Skeleton
+from posebench.structures import COCO, CROWDPOSE, Resize, Sample, Skeleton, TestTime
 from tests.builders import make_poses, make_sample
 
 SIZE = 96
@@ -194,10 +194,10 @@ def cropped(sample: Sample, width: int, height: int) -> Sample:
 def test_samples_of_one_network_size_come_in_one_batch() -> None:
     shapes = [(128, 96), (96, 128), (128, 100), (128, 96)]
     samples = [cropped(make_sample(1, seed=seed), *shape) for seed, shape in enumerate(shapes)]
-    batches = list(resized_batches(samples, Resize(64)))
+    batches = list(scaled_batches(samples, TestTime(Resize(64))))
     assert [positions for positions, _ in batches] == [[0, 2, 3], [1]]
-    assert [tuple(batch.images.shape[2:]) for _, batch in batches] == [(64, 128), (128, 64)]
-    for positions, batch in batches:
+    assert [tuple(batch.images.shape[2:]) for _, [batch] in batches] == [(64, 128), (128, 64)]
+    for positions, [batch] in batches:
         assert batch.image_ids == [samples[i].image_id for i in positions]
         for position, poses, to_image in zip(
             positions, batch.poses, batch.geometry.to_image, strict=True
@@ -207,13 +207,28 @@ def test_samples_of_one_network_size_come_in_one_batch() -> None:
             torch.testing.assert_close(back, expected, rtol=0, atol=1e-9)
 
 
+def test_with_several_scales_each_sample_comes_alone_and_the_scale_nearest_to_one_first() -> None:
+    samples = [cropped(make_sample(1, seed=seed), 128, 96) for seed in range(2)]
+    found = list(scaled_batches(samples, TestTime(Resize(64), scales=(0.5, 2.0, 1.1))))
+    assert [positions for positions, _ in found] == [[0], [1]]
+    for _, batches in found:
+        assert [batch.images.shape[2] for batch in batches] == [128, 64, 128]
+        assert [len(batch) for batch in batches] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("scales", [(), (1.0, 0.0), (-1.0,)])
+def test_a_scale_is_above_zero(scales: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        TestTime(Resize(64), scales=scales)
+
+
 @pytest.mark.parametrize("shape", [(128, 96), (97, 128), (128, 128)])
 @pytest.mark.parametrize("people", [0, 2])
 def test_a_blank_batch_is_a_resized_one_but_for_its_pixels(
     shape: tuple[int, int], people: int
 ) -> None:
     sample = cropped(make_sample(people), *shape)
-    [(_, batch)] = resized_batches([sample], Resize(64))
+    [(_, [batch])] = scaled_batches([sample], TestTime(Resize(64)))
     blank = blank_batch(sample, Resize(64))
     assert blank.images.shape == batch.images.shape
     assert blank.images.dtype == batch.images.dtype

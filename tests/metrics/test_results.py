@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from posebench.errors import DataError
-from posebench.metrics import PROTOCOLS, evaluate_keypoints, read_results, to_results, write_results
+from posebench.files import write_json
+from posebench.metrics import PROTOCOLS, evaluate_keypoints, read_results, to_results
 from posebench.metrics.results import parse_results
 from posebench.structures import COCO, PosePredictions
 from tests.metrics.synthetic import random_case
@@ -41,7 +42,7 @@ def test_predictions_become_flat_entries() -> None:
 
 def test_written_results_score_to_the_last_digit(tmp_path: Path) -> None:
     ground_truth, results = random_case(COCO, seed=1)
-    write_results(tmp_path / "deep" / "results.json", results)
+    write_json(tmp_path / "deep" / "results.json", results)
     read = read_results(tmp_path / "deep" / "results.json", ground_truth, COCO)
     assert read == results
     expected = evaluate_keypoints(ground_truth, results, PROTOCOLS["coco"])
@@ -50,9 +51,9 @@ def test_written_results_score_to_the_last_digit(tmp_path: Path) -> None:
 
 def test_writing_fails_whole(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    write_results(path, [result()])
+    write_json(path, [result()])
     with pytest.raises(DataError, match="finite"):
-        write_results(path, [result(score=float("nan"))])
+        write_json(path, [result(score=float("nan"))])
     assert json.loads(path.read_text()) == [result()]
     assert list(tmp_path.iterdir()) == [path]
 

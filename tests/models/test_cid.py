@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from posebench.layers.inputs import blank_batch
+from posebench.layers.grids import Grid
+from posebench.layers.inputs import blank_batch, scaled_batches
 from posebench.models.cid import (
     CID,
     CIDConfig,
@@ -21,7 +22,7 @@ from posebench.models.cid import (
     gaussian_radius,
     keep_people,
 )
-from posebench.structures import COCO, Poses, Resize, box_corners
+from posebench.structures import COCO, Poses, Resize, TestTime, box_corners
 from tests.builders import make_batch, make_poses, make_sample
 
 TINY = CIDConfig(backbone="hrnet_tiny", embedding=8)
@@ -149,6 +150,37 @@ def test_decoupling_equals_the_papers_equations(spatial: bool, channel: bool) ->
     features = torch.randn(3, 24, dtype=torch.float64)
     heatmaps = module(shared, features, people)
     torch.testing.assert_close(heatmaps, reference_decoupling(module, shared, features, people))
+
+
+def test_a_scale_that_changes_nothing_changes_no_outputs() -> None:
+    model = CID(replace(TINY, min_person_area=0.0), COCO).eval()
+    [(_, batches)] = scaled_batches([make_sample(2)], TestTime(Resize(128)))
+    with torch.inference_mode():
+        once, twice = (
+            model.test_outputs(batches * count, TestTime(Resize(128))) for count in (1, 2)
+        )
+    assert len(once.people) > 0
+    assert once.people.tolist() == twice.people.tolist()
+    torch.testing.assert_close(once.instance_heatmaps, twice.instance_heatmaps)
+
+
+def test_a_person_lies_on_the_same_image_pixels_at_every_scale() -> None:
+    model = CID(replace(TINY, min_person_area=0.0), COCO)
+    test_time = TestTime(Resize(256), scales=(1.0, 0.5, 1.5))
+    [(_, batches)] = scaled_batches([make_sample(1, size=256)], test_time)
+    first, *others = (
+        Grid(b.geometry.to_image, (b.images.shape[2] // 4, b.images.shape[3] // 4), 4)
+        for b in batches
+    )
+    ideal, *scaled = (model.ideal_outputs(batch) for batch in batches)
+    for grid, outputs in zip(others, scaled, strict=True):
+        centre, expected = outputs.people, grid.cells_of(ideal.people, first)
+        assert (centre - expected).abs().max() <= 1
+        read = first.read(outputs.heatmaps, grid).flatten(2).argmax(2)
+        peaks = ideal.heatmaps.flatten(2).argmax(2)
+        width = first.size[1]
+        assert (read % width - peaks % width).abs().max() <= 2  # a cell of half the scale is two
+        assert (read // width - peaks // width).abs().max() <= 2
 
 
 def test_recalibration_cannot_be_off_altogether() -> None:

@@ -32,6 +32,7 @@ from posebench.models.cid import (
 from posebench.structures import (
     COCO,
     CROWDPOSE,
+    Batch,
     Geometry,
     Poses,
     Resize,
@@ -248,6 +249,14 @@ def test_forward(path: Path) -> None:
                 assert_close(merged, case["flip_instance_heatmaps"], absolute=1e-4)
 
 
+def batch_of(images: torch.Tensor) -> Batch:
+    """Return a batch of images alone."""
+    count = len(images)
+    identity = torch.eye(2, 3, dtype=torch.float64).expand(count, 2, 3)
+    geometry = Geometry(identity, torch.zeros(count, dtype=torch.bool))
+    return Batch(images, [], {}, geometry, [], [], [])
+
+
 @pytest.mark.parametrize("flip", [False, True], ids=["noflip", "flip"])
 @pytest.mark.parametrize("path", arrays("forward_*.npz"))
 def test_inference(path: Path, flip: bool) -> None:
@@ -257,7 +266,8 @@ def test_inference(path: Path, flip: bool) -> None:
         pytest.skip("this case stores linear outputs only")
     model = load_model(path, float(case["weight_gain"]))
     with torch.inference_mode():
-        outputs = model.test_outputs(tensor(case["image"]), TestTime(Resize(64), flip=flip))
+        batch = batch_of(tensor(case["image"]))
+        outputs = model.test_outputs([batch], TestTime(Resize(64), flip=flip))
         keypoints, scores = decode_instances(outputs, model.config.centre_pool)
     assert_close(outputs.people[:, 1:], case[f"{kind}_detected_coords"])
     assert_close(outputs.centre_scores, case[f"{kind}_detected_center_scores"], absolute=1e-4)

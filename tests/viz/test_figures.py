@@ -11,7 +11,6 @@ from posebench.viz import (
     gallery,
     heatmap_overlay,
     instance_figure,
-    side_by_side,
     training_curve,
     write_image,
 )
@@ -136,14 +135,6 @@ def test_a_gallery_needs_a_caption_for_each_image():
         gallery([grey(9, 9)], ["a", "b"], columns=1, tile=(90, 90))
     with pytest.raises(ValueError, match="at least one image"):
         gallery([], [], columns=1, tile=(90, 90))
-
-
-def test_side_by_side_holds_both_at_their_size():
-    left, right = grey(100, 200), grey(50, 200) // 2
-    page = side_by_side(left, right, ("left", "right"))
-    assert page.shape == (100 + 22 + 2 * 5, 2 * 200 + 3 * 5, 3)
-    assert (page[5:105, 5:205] == 128).all()
-    assert (page[30:80, 210:410] == 64).all()
 
 
 def test_a_training_curve_has_a_panel_for_metrics_if_there_are_any():

@@ -1,0 +1,105 @@
+"""Time CID's whole inference, mirrored, beside the plain way to compute the same.
+
+    python benchmarks/cid_inference.py [--recipe cid_hrnet_w32_coco] [--size 512] [--people 30]
+
+The plain way is the paper's: the trunk as it comes, its streams joined, both 1 x 1 convolutions on
+the joined map, and for every person a copy of the reduced map through Eqs. 9 to 12. Both ways have
+the same weights and find the same people. Prints medians and ratios; the ways take turns, so that
+a machine whose speed drifts does not favour one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+from cid_parts import plain_decoupling
+from torch import Tensor
+
+from posebench.engine.evaluate import Precision, autocast, inference_model
+from posebench.engine.runs import hardware, has_bf16
+from posebench.layers.heatmaps import clamped_sigmoid
+from posebench.layers.hrnet import joined
+from posebench.models import RECIPES
+from posebench.models.cid import CID, CIDOutputs, find_centres
+from posebench.structures import COCO, Batch, Geometry, Resize, TestTime
+
+
+def plain_inference(model: CID, images: Tensor, clocks: dict[str, list[float]]) -> CIDOutputs:
+    """The paper's equations with the mirrored image, as a batch of two."""
+    start = time.perf_counter()
+    streams = model.features(torch.cat([images, images.flip(-1)]))
+    clocks["backbone"].append(time.perf_counter() - start)
+    features = joined(streams)
+    features = torch.cat([features[:1], features[1:].flip(-1)])
+    order = list(model.skeleton.flip_index)
+    maps = clamped_sigmoid(model.keypoint_head(features))
+    heatmaps = (maps[:1] + maps[1:][:, [*order, -1]]) / 2
+    people, centre_scores = find_centres(heatmaps[:, -1], model.config.centre_pool)
+    start = time.perf_counter()
+    parts = []
+    for view in features.split(1):
+        person_features = view[0][:, people[:, 1], people[:, 2]].T
+        shared = model.reduce(view)
+        parts.append(plain_decoupling(model.decoupling, shared, person_features, people))
+    merged = (parts[0] + parts[1][:, order]) / 2
+    clocks["decoupling"].append(time.perf_counter() - start)
+    return CIDOutputs(heatmaps, people, centre_scores, person_features, merged)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", default="cid_hrnet_w32_coco")
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--people", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    recipe = RECIPES[options.recipe]
+    model: CID = recipe.build(recipe.config, COCO).eval()
+    with torch.no_grad():
+        # Random weights find nobody; these have a peak in most windows, and some are as good.
+        model.keypoint_head.bias[-1] = 0.0
+        model.keypoint_head.weight[-1] *= 100
+    cpu = torch.device("cpu")
+    images = torch.randn(1, 3, options.size, options.size)
+    geometry = Geometry(torch.eye(2, 3, dtype=torch.float64)[None], torch.tensor([False]))
+    batch = Batch(images, [], {}, geometry, [0], ["x"], [0])
+    test_time = TestTime(Resize(options.size))
+    precisions: tuple[Precision, ...] = ("fp32", "bf16") if has_bf16(cpu) else ("fp32",)
+    ours = {precision: inference_model(model, precision) for precision in precisions}
+    clocks: dict[str, list[float]] = {"plain": [], "backbone": [], "decoupling": []}
+    clocks |= {precision: [] for precision in precisions} | {"decoding": []}
+    with torch.inference_mode():
+        for turn in range(options.rounds + 1):
+            start = time.perf_counter()
+            expected = plain_inference(model, images, clocks)
+            clocks["plain"].append(time.perf_counter() - start)
+            for precision, network in ours.items():
+                start = time.perf_counter()
+                with autocast(cpu, precision):
+                    network.test_outputs([batch], test_time)
+                clocks[precision].append(time.perf_counter() - start)
+            start = time.perf_counter()
+            model.decode(expected, geometry)
+            clocks["decoding"].append(time.perf_counter() - start)
+            if turn == 0:  # warms up
+                found = ours["fp32"].test_outputs([batch], test_time)
+                difference = (found.instance_heatmaps - expected.instance_heatmaps).abs().max()
+                same = found.people.equal(expected.people)
+                for times in clocks.values():
+                    times.clear()
+    count = len(expected.people)
+    print(f"{hardware(cpu)}; {options.recipe}, {options.size} px, {count} people, with mirror")
+    print(f"same people: {same}; largest difference of a score in fp32: {difference:.1e}")
+    medians = {name: statistics.median(times) for name, times in clocks.items()}
+    for name, value in medians.items():
+        print(f"{name:12} {1000 * value:9.1f} ms   {value / medians['plain']:5.2f} of plain")
+    share = medians["decoding"] / medians["fp32"]
+    print(f"decoding takes {100 * share:.1f} % of the inference before it")
+
+
+if __name__ == "__main__":
+    main()

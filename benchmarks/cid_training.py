@@ -1,0 +1,111 @@
+"""Where a training step's time goes: images per second of each part, by number of people.
+
+    python benchmarks/cid_training.py [--recipe cid_hrnet_w32_coco] [--images 8] [--people 1 10 50]
+
+Data is what the loader does for one process: decode a 640 x 480 JPEG file, warp and collate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from posebench.data import loader
+from posebench.data.base import FileDataset, GroundTruth
+from posebench.data.loader import Plan
+from posebench.engine.evaluate import Precision, autocast
+from posebench.engine.runs import hardware
+from posebench.models import RECIPES, PoseModel
+from posebench.structures import COCO
+
+WIDTH, HEIGHT = 640, 480
+
+
+def write_dataset(folder: Path, images: int, people: int) -> FileDataset:
+    """Write pictures of structure and noise, with people of random joints all over."""
+    rng = np.random.default_rng(0)
+    content: GroundTruth = {"images": [], "annotations": [], "categories": [{"id": 1}]}
+    for number in range(images):
+        coarse = rng.integers(0, 256, (HEIGHT // 20, WIDTH // 20, 3), dtype=np.uint8)
+        picture = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+        picture = cv2.add(picture, rng.integers(0, 20, picture.shape, dtype=np.uint8))
+        cv2.imwrite(str(folder / f"{number}.jpg"), picture)
+        content["images"].append(
+            {"id": number, "file_name": f"{number}.jpg", "width": WIDTH, "height": HEIGHT}
+        )
+        for _ in range(people):
+            size = rng.uniform(60, 200)
+            corner = rng.uniform(0, 1, 2) * (WIDTH - size, HEIGHT - size)
+            joints = corner + rng.uniform(0, size, (len(COCO), 2))
+            rows = np.column_stack([joints, np.full(len(COCO), 2)])
+            content["annotations"].append(
+                {
+                    "id": len(content["annotations"]) + 1, "image_id": number, "category_id": 1,
+                    "keypoints": rows.ravel().tolist(), "num_keypoints": len(COCO),
+                    "bbox": [*corner.tolist(), size, size], "area": size**2, "iscrowd": 0,
+                }
+            )  # fmt: skip
+    return FileDataset("benchmark", "train", COCO, folder, content)
+
+
+def measure(recipe_name: str, images: int, people: int, rounds: int, precision: Precision) -> None:
+    recipe = RECIPES[recipe_name]
+    torch.manual_seed(0)
+    model: PoseModel = recipe.build(recipe.config, COCO)
+    model.to(memory_format=torch.channels_last).train()
+    clocks: dict[str, list[float]] = {"data": [], "targets": [], "forward": [], "backward": []}
+    with tempfile.TemporaryDirectory() as place:
+        dataset = write_dataset(Path(place), images, people)
+        plan = Plan(range(images), images, 0, rounds + 1)
+        loader.KEPT_BYTES = 0  # decoded anew each time, as a large dataset is
+        passes = loader.training_passes(dataset, recipe.augment, plan)
+        for turn in range(rounds + 1):
+            times = [time.perf_counter()]
+            batch = next(passes).batch
+            assert batch is not None
+            times.append(time.perf_counter())
+            model.targets(batch)
+            times.append(time.perf_counter())
+            with autocast(torch.device("cpu"), precision):
+                terms = model.loss(batch)
+            times.append(time.perf_counter())
+            torch.stack(list(terms.values())).sum().backward()
+            times.append(time.perf_counter())
+            model.zero_grad()
+            if turn:  # the first warms up
+                for name, step in zip(clocks, np.diff(times), strict=True):
+                    clocks[name].append(float(step))
+    seconds = {name: statistics.median(times) for name, times in clocks.items()}
+    seconds["forward"] -= seconds["targets"]  # the loss builds them once more
+    network = seconds["forward"] + seconds["backward"]
+    rates = "  ".join(f"{images / value:9.1f}" for value in seconds.values())
+    print(
+        f"{people:6}  {rates}   {100 * seconds['targets'] / network:5.2f} %"
+        f"   {100 * seconds['data'] / network:5.2f} %",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", default="cid_hrnet_w32_coco")
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--people", type=int, nargs="+", default=[1, 10, 50])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    options = parser.parse_args()
+    print(f"{hardware(torch.device('cpu'))}; {options.recipe}, {options.images} images a pass")
+    print("people  images/s: data, targets, forward, backward     targets, data of the network")
+    for people in options.people:
+        measure(options.recipe, options.images, people, options.rounds, options.precision)
+
+
+if __name__ == "__main__":
+    main()

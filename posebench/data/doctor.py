@@ -1,0 +1,289 @@
+"""Checking a dataset's folder before anyone trains on it.
+
+The readers stop at the first fault; here all of them are counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from posebench.data.image_files import read_image
+from posebench.data.layout import Layout
+from posebench.errors import DataError
+from posebench.files import read_json
+from posebench.structures import CROWDPOSE
+
+_EXAMPLES = 5
+_IMAGE_FIELDS = ("id", "file_name", "width", "height")
+_PERSON_FIELDS = ("id", "image_id", "category_id", "keypoints", "bbox")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Finding:
+    """One check of one split, with how often it struck."""
+
+    split: str
+    check: str
+    severity: str  # "count": a figure; "note": may be meant so; "wrong": mend it before training
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, example: object, times: int = 1) -> None:
+        self.count += times
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append(str(example))
+
+
+class _Report:
+    """The findings of a split, in the order of its checks."""
+
+    def __init__(self, split: str) -> None:
+        self.split = split
+        self.findings: dict[str, Finding] = {}
+
+    def count(self, what: str, number: int) -> None:
+        self.findings[what] = Finding(self.split, what, "count", number)
+
+    def note(self, check: str, example: object, times: int = 1) -> None:
+        self._of(check, "note").add(example, times)
+
+    def wrong(self, check: str, example: object, times: int = 1) -> None:
+        self._of(check, "wrong").add(example, times)
+
+    def _of(self, check: str, severity: str) -> Finding:
+        return self.findings.setdefault(check, Finding(self.split, check, severity))
+
+
+def examine(
+    folder: Path,
+    layout: Layout,
+    *,
+    against: tuple[Path, Layout] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> list[Finding]:
+    """Check the splits of a dataset that are in its folder.
+
+    Args:
+        folder: the dataset's own, such as `data/coco`.
+        layout: how it should lie.
+        against: another dataset whose training images should not be among these.
+        progress: told (images looked at, images in all).
+
+    Raises:
+        DataError: no split of the layout is there, or an annotation file is no JSON.
+    """
+    splits = {
+        split: path
+        for split in layout.splits
+        if (path := folder / layout.annotations.format(split=split)).is_file()
+    }
+    if not splits:
+        raise DataError(
+            f"No split of {layout.name} is in {folder}: it is expected as {layout.tree}."
+        )
+    contents = {split: read_json(path, "an annotation file") for split, path in splits.items()}
+    total = sum(len(_records(content, "images")) for content in contents.values())
+    done = 0
+    findings: list[Finding] = []
+    others = _TrainingImages(*against) if against else None
+    for split, content in contents.items():
+        report = _Report(split)
+        images = _check_annotations(content, layout, report)
+        place = folder / layout.images.format(split=split)
+        for _ in _check_files(images, place, report):
+            done += 1
+            progress(done, total)
+        if others:
+            others.compare(images, place, report)
+        findings += report.findings.values()
+    return findings
+
+
+def _records(content: Any, key: str) -> list[dict[str, Any]]:
+    records = content.get(key) if isinstance(content, dict) else None
+    return [r for r in records if isinstance(r, dict)] if isinstance(records, list) else []
+
+
+def _check_annotations(content: Any, layout: Layout, report: _Report) -> list[dict[str, Any]]:
+    """Check what needs no pixels, and return the images that name a file."""
+    images, people = _records(content, "images"), _records(content, "annotations")
+    for key, found in (("images", images), ("annotations", people)):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            report.wrong("missing field", key)
+        elif len(found) < len(content[key]):
+            report.wrong("no object", key, len(content[key]) - len(found))
+    for image in images:
+        for name in (name for name in _IMAGE_FIELDS if name not in image):
+            report.wrong("missing field", f"{name} of image {image.get('id', '?')}")
+    _duplicates(images, "image", report)
+    _duplicates(people, "annotation", report)
+    by_id = {image["id"]: image for image in images if isinstance(image.get("id"), int)}
+    labelled = keypoints = 0
+    with_people = set()
+    for person in people:
+        points = _check_person(person, layout, by_id, report)
+        if points:
+            labelled += 1
+            keypoints += points
+            with_people.add(str(person.get("image_id")))
+    report.count("images", len(images))
+    report.count("images with labelled people", len(with_people))
+    report.count("annotations", len(people))
+    report.count("people with labelled keypoints", labelled)
+    report.count("labelled keypoints", keypoints)
+    return [image for image in images if isinstance(image.get("file_name"), str)]
+
+
+def _duplicates(records: list[dict[str, Any]], kind: str, report: _Report) -> None:
+    ids = Counter(r["id"] for r in records if isinstance(r.get("id"), int | str))
+    for number, times in ids.items():
+        if times > 1:
+            report.wrong(f"duplicate {kind} id", number, times - 1)
+
+
+def _check_person(
+    person: dict[str, Any], layout: Layout, images: dict[int, dict[str, Any]], report: _Report
+) -> int:
+    """Check one annotation and return how many keypoints it labels."""
+    own = f"annotation {person.get('id', '?')}"
+    [skeleton] = layout.skeletons
+    # The area of CrowdPose is a share of the box.
+    required = _PERSON_FIELDS if skeleton is CROWDPOSE else (*_PERSON_FIELDS, "area")
+    for name in (name for name in required if name not in person):
+        report.wrong("missing field", f"{name} of {own}")
+    image_id = person.get("image_id")
+    image = images.get(image_id) if isinstance(image_id, int) else None
+    if image is None and "image_id" in person:
+        report.wrong("unknown image", own)
+    row = person.get("keypoints", [])
+    if not _numbers(row, 3 * len(skeleton)):
+        if "keypoints" in person:
+            report.wrong("keypoints unfit", own)
+        return 0
+    points = [(x, y) for x, y, v in zip(row[::3], row[1::3], row[2::3], strict=True) if v > 0]
+    # A crowd's outline is one annotation of many people; its keypoints are not used.
+    if not points or person.get("iscrowd", 0):
+        return 0
+    box = person.get("bbox")
+    if "bbox" in person and not _numbers(box, 4):
+        report.wrong("box unfit", own)
+    elif box is not None and (box[2] <= 0 or box[3] <= 0):
+        report.wrong("zero area", own)
+    elif "area" in required and "area" in person:
+        area = person["area"]
+        if not _numbers([area], 1):
+            report.wrong("area unfit", own)
+        elif area <= 0:
+            report.wrong("zero area", own)
+    if image and _numbers([image.get("width"), image.get("height")], 2):
+        width, height = image["width"], image["height"]
+        outside = sum(not (0 <= x <= width and 0 <= y <= height) for x, y in points)
+        if outside:
+            report.note("keypoint outside its image", own, outside)
+    return len(points)
+
+
+def _numbers(values: Any, count: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(
+            isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+            for v in values
+        )
+    )
+
+
+def _check_files(
+    images: list[dict[str, Any]], folder: Path, report: _Report
+) -> Iterator[dict[str, Any]]:
+    """Decode every image and compare its size; yield each when it is done."""
+
+    def look(image: dict[str, Any]) -> tuple[int, int] | str:
+        try:
+            height, width = read_image(folder / image["file_name"]).shape[:2]
+        except DataError as error:
+            return str(error)
+        return width, height
+
+    # Threads, since OpenCV decodes outside Python's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for image, found in zip(images, pool.map(look, images), strict=True):
+            if isinstance(found, str):
+                exists = (folder / image["file_name"]).is_file()
+                report.wrong("unreadable image" if exists else "missing image", image["file_name"])
+            elif "width" in image and "height" in image:
+                said = (image["width"], image["height"])
+                if found == said[::-1] and found != said:
+                    report.wrong("width and height swapped", image["file_name"])
+                elif found != said:
+                    size = f"{image['file_name']}: {found[0]} x {found[1]}"
+                    report.wrong("other size than annotated", size)
+            yield image
+
+
+class _TrainingImages:
+    """The training images of another dataset, to be found again."""
+
+    def __init__(self, folder: Path, layout: Layout) -> None:
+        self.name = layout.name
+        place = folder / layout.images.format(split=layout.train_split)
+        split = folder / layout.annotations.format(split=layout.train_split)
+        if split.is_file():
+            names = [r["file_name"] for r in _records(read_json(split, "annotations"), "images")]
+        else:
+            names = sorted(p.name for p in place.glob("*.*"))
+        if not names:
+            raise DataError(
+                f"The training split {layout.train_split} of {layout.name} is not in {folder}: "
+                f"it is expected as {layout.tree}."
+            )
+        self.numbers = {_number(name): name for name in names if _number(name) is not None}
+        self.by_size: dict[int, list[Path]] = {}
+        for name in names:
+            path = place / name
+            if path.is_file():
+                self.by_size.setdefault(path.stat().st_size, []).append(path)
+        self._hashes: dict[Path, str] = {}
+
+    def compare(self, images: list[dict[str, Any]], folder: Path, report: _Report) -> None:
+        for image in images:
+            path = folder / image["file_name"]
+            twin = self._twin(path)
+            if twin:
+                report.wrong(f"also in {self.name}'s training", f"{path.name} is {twin.name}")
+                continue
+            number = _number(path.name)
+            if number is not None and number in self.numbers:
+                same = f"{path.name} and {self.numbers[number]}"
+                report.note(f"same number as in {self.name}'s training", same)
+
+    def _twin(self, path: Path) -> Path | None:
+        """Return the training image of equal content."""
+        if not path.is_file():
+            return None
+        # Only files of one size can be equal, so that few are read.
+        candidates = self.by_size.get(path.stat().st_size, [])
+        return next((c for c in candidates if self._hash(c) == self._hash(path)), None)
+
+    def _hash(self, path: Path) -> str:
+        if path not in self._hashes:
+            self._hashes[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return self._hashes[path]
+
+
+def _number(name: str) -> int | None:
+    """Return the COCO id that a file name ends in, as in COCO_val2014_000000000139.jpg."""
+    match = re.search(r"(\d{5,12})$", Path(name).stem)
+    return int(match[1]) if match else None

@@ -1,0 +1,32 @@
+"""OCHuman (Zhang et al., CVPR 2019), in the layout of the official download.
+
+It has no training split: CID trains on val and tests on test, or trains on COCO and tests on both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from posebench.data.base import FileDataset, open_files
+from posebench.data.layout import Layout
+from posebench.structures import COCO
+
+LAYOUT = Layout(
+    name="ochuman",
+    skeletons=(COCO,),
+    splits=("val", "test"),
+    train_split="val",
+    eval_split="test",
+    tree=(
+        "ochuman/images/*.jpg  "
+        "ochuman/annotations/ochuman_coco_format_{val,test}_range_0.00_1.00.json"
+    ),
+    source="https://github.com/liruilong940607/OCHumanApi",
+    annotations="annotations/ochuman_coco_format_{split}_range_0.00_1.00.json",
+    images="images",
+)
+
+
+def open_ochuman(root: Path, split: str, annotations: Path | None) -> FileDataset:
+    """Open `ochuman/` below the data root; `annotations` replaces the split's own file."""
+    return open_files(LAYOUT, root, split, annotations)

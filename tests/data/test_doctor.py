@@ -1,0 +1,168 @@
+"""That the doctor finds what is wrong with a folder, and nothing where nothing is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from posebench.data import crowdpose
+from posebench.data.coco import LAYOUT as COCO_LAYOUT
+from posebench.data.doctor import Finding, examine
+from posebench.data.synthetic_files import write_synthetic
+from posebench.errors import DataError
+from tests.builders import write_coco
+from tests.cli.command import run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a COCO folder of three pictures with four people, none of it wrong."""
+    write_coco(tmp_path, people=(1, 2, 1))
+    return tmp_path / "coco"
+
+
+def change(folder: Path, how: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / "annotations" / "person_keypoints_train2017.json"
+    content = json.loads(path.read_text())
+    how(content)
+    path.write_text(json.dumps(content))
+
+
+def found(folder: Path, severity: str, **options: Any) -> dict[str, Finding]:
+    findings = examine(folder, COCO_LAYOUT, **options)
+    return {f.check: f for f in findings if f.severity == severity}
+
+
+def test_a_sound_folder_has_counts_only(folder: Path) -> None:
+    assert found(folder, "wrong") == found(folder, "note") == {}
+    counts = {name: finding.count for name, finding in found(folder, "count").items()}
+    assert counts == {
+        "images": 3,
+        "images with labelled people": 3,
+        "annotations": 4,
+        "people with labelled keypoints": 4,
+        "labelled keypoints": 4 * 17,
+    }
+
+
+def first(content: dict[str, Any]) -> dict[str, Any]:
+    annotation: dict[str, Any] = content["annotations"][0]
+    return annotation
+
+
+@pytest.mark.parametrize(
+    ("check", "example", "how"),
+    [
+        ("missing field", "bbox of annotation 1", lambda c: first(c).pop("bbox")),
+        ("missing field", "area of annotation 1", lambda c: first(c).pop("area")),
+        ("missing field", "width of image 1", lambda c: c["images"][0].pop("width")),
+        ("missing field", "annotations", lambda c: c.pop("annotations")),
+        ("no object", "images", lambda c: c["images"].append(None)),
+        ("duplicate annotation id", "1", lambda c: c["annotations"][1].update(id=1)),
+        ("duplicate image id", "1", lambda c: c["images"].append(c["images"][0])),
+        ("unknown image", "annotation 1", lambda c: first(c).update(image_id=99)),
+        ("unknown image", "annotation 1", lambda c: first(c).update(image_id=[1])),
+        ("keypoints unfit", "annotation 1", lambda c: first(c)["keypoints"].pop()),
+        ("keypoints unfit", "annotation 1", lambda c: first(c).update(keypoints=None)),
+        (
+            "keypoints unfit",
+            "annotation 1",
+            lambda c: first(c)["keypoints"].__setitem__(0, float("nan")),
+        ),
+        ("box unfit", "annotation 1", lambda c: first(c).update(bbox=[1, 2, "3", 4])),
+        ("area unfit", "annotation 1", lambda c: first(c).update(area=None)),
+        ("zero area", "annotation 1", lambda c: first(c).update(area=0)),
+        ("zero area", "annotation 1", lambda c: first(c)["bbox"].__setitem__(2, 0)),
+    ],
+)
+def test_wrong_annotations_are_found(
+    folder: Path, check: str, example: str, how: Callable[[dict[str, Any]], object]
+) -> None:
+    change(folder, how)
+    wrong = found(folder, "wrong")
+    assert example in wrong[check].examples
+
+
+def test_keypoints_outside_their_image_are_noted(folder: Path) -> None:
+    change(folder, lambda c: first(c)["keypoints"].__setitem__(slice(0, 6), [-1, 2, 2, 3, 500, 1]))
+    note = found(folder, "note")["keypoint outside its image"]
+    assert (note.count, note.examples) == (2, ["annotation 1"])
+
+
+def test_files_that_do_not_fit_are_found(folder: Path) -> None:
+    images = folder / "train2017"
+    names = [f"{number:012}.jpg" for number in (1, 2, 3)]
+    (images / names[0]).unlink()
+    whole = (images / names[1]).read_bytes()
+    (images / names[1]).write_bytes(whole[: len(whole) // 2])
+    cv2.imwrite(str(images / names[2]), np.zeros((90, 70, 3), np.uint8))
+    wrong = found(folder, "wrong")
+    assert wrong["missing image"].examples == names[:1]
+    assert wrong["unreadable image"].examples == names[1:2]
+    assert wrong["other size than annotated"].examples == [f"{names[2]}: 70 x 90"]
+    change(folder, lambda c: c["images"][2].update(width=90, height=70))
+    assert found(folder, "wrong")["width and height swapped"].examples == names[2:]
+
+
+def test_images_of_anothers_training_are_found(folder: Path, tmp_path: Path) -> None:
+    write_synthetic(tmp_path, 10, "crowdpose", size=64)
+    other = tmp_path / "crowdpose"
+    against = (other, crowdpose.LAYOUT)
+    # CrowdPose's default training is train and val together; its annotations name their parts.
+    train = other / "annotations" / "crowdpose_trainval.json"
+    train.write_text((other / "annotations" / "crowdpose_train.json").read_text())
+    assert found(folder, "wrong", against=against) == {}
+    name = json.loads(train.read_text())["images"][0]["file_name"]
+    twin = folder / "train2017" / f"{3:012}.jpg"
+    twin.write_bytes((other / "images" / name).read_bytes())
+    change(folder, lambda c: c["images"][2].update(width=64, height=64))
+    finding = found(folder, "wrong", against=against)["also in crowdpose's training"]
+    assert finding.examples == [f"{twin.name} is {name}"]
+
+
+def test_equal_coco_numbers_are_noted(folder: Path, tmp_path: Path) -> None:
+    write_coco(tmp_path / "other", people=(1,))
+    image = tmp_path / "other" / "coco" / "train2017" / f"{1:012}.jpg"
+    cv2.imwrite(str(image), np.full((128, 128, 3), 9, np.uint8))
+    against = (tmp_path / "other" / "coco", COCO_LAYOUT)
+    note = found(folder, "note", against=against)["same number as in coco's training"]
+    assert note.count == 1
+    assert image.name in note.examples[0]
+
+
+def test_a_folder_without_a_split_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No split of coco"):
+        examine(tmp_path, COCO_LAYOUT)
+
+
+def test_the_command_counts_and_ends_with_3_where_something_is_wrong(folder: Path) -> None:
+    sound = run("data", "doctor", folder)
+    assert sound.code == 0, sound.err
+    assert "labelled keypoints" in sound.out
+    change(folder, lambda c: first(c).update(area=0))
+    wrong = run("data", "doctor", folder, "--json")
+    assert wrong.code == 3
+    rows = json.loads(wrong.out)["rows"]
+    assert {"dataset", "split", "check", "severity", "count", "examples"} == set(rows[0])
+    assert [row["check"] for row in rows if row["severity"] == "wrong"] == ["zero area"]
+    assert "1 faults" in wrong.err or "1 fault" in wrong.err
+
+
+def test_the_layout_is_the_folders_name_or_named(folder: Path, tmp_path: Path) -> None:
+    other = folder.rename(tmp_path / "mine")
+    refused = run("data", "doctor", other)
+    assert refused.code == 2
+    assert "--dataset" in refused.err
+    assert run("data", "doctor", other, "--dataset", "coco").code == 0
+    assert run("data", "doctor", other, "--dataset", "synthetic").code == 2
+    assert run("data", "doctor", tmp_path / "nothing").code == 3
+
+
+def test_real_images_are_sound(shared_data: Path) -> None:
+    assert run("data", "doctor", shared_data / "coco").code == 0

@@ -1,0 +1,40 @@
+"""That a folded network is the same function."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from posebench.layers.folding import folded
+from posebench.layers.hrnet import hrnet
+
+
+def used(model: nn.Module) -> nn.Module:
+    """Give every batch norm something to do."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.2)
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", ["hrnet_tiny", "hrnet_w32"])
+def test_a_folded_trunk_gives_the_same_maps_without_batch_norms(name: str) -> None:
+    trunk = used(hrnet(name))
+    fast = folded(trunk)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in trunk.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        for found, expected in zip(fast(images), trunk(images), strict=True):
+            error = (found - expected).abs().max() / expected.abs().max()
+            assert error < 1e-5
+
+
+def test_a_batch_norm_that_follows_something_else_stays() -> None:
+    model = used(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)))
+    assert isinstance(folded(model)[2], nn.BatchNorm2d)
+    assert isinstance(model[0], nn.Conv2d)
