@@ -49,6 +49,16 @@ def plain_inference(model: CID, images: Tensor, clocks: dict[str, list[float]]) 
     return CIDOutputs(heatmaps, people, centre_scores, person_features, merged)
 
 
+def calibrate(model: CID, size: int) -> None:
+    """Give the batch norms statistics, or the maps of random weights grow beyond all precision."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train().features(torch.randn(2, 3, size, size))
+    model.eval()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", default="cid_hrnet_w32_coco")
@@ -63,6 +73,7 @@ def main() -> None:
         # Random weights find nobody; these have a peak in most windows, and some are as good.
         model.keypoint_head.bias[-1] = 0.0
         model.keypoint_head.weight[-1] *= 100
+    calibrate(model, options.size)
     cpu = torch.device("cpu")
     images = torch.randn(1, 3, options.size, options.size)
     geometry = Geometry(torch.eye(2, 3, dtype=torch.float64)[None], torch.tensor([False]))
