@@ -248,10 +248,6 @@ class Resize:
     short_side: int
     multiple: int = 64
 
-    def scaled(self, scale: float) -> Resize:
-        """Return the size for a larger or smaller look at the same image."""
-        return replace(self, short_side=max(round(self.short_side * scale), 1))
-
 
 @dataclass(frozen=True)
 class Augment:

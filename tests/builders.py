@@ -49,7 +49,7 @@ def make_batch(people: tuple[int, ...], skeleton: Skeleton = COCO, size: int = 1
                 make_sample(count, skeleton, size, seed),
                 identity,
                 (size, size),
-                mask_strides=(4,),
+                mask_strides=(4, 2, 1),
                 seed=seed,
             )
             for seed, count in enumerate(people)

@@ -186,9 +186,8 @@ def test_a_recipe_of_another_version_is_a_model_error(edit: Any) -> None:
 
 
 def test_a_recipe_names_its_method() -> None:
-    assert {recipe.method for recipe in RECIPES.values()} == {
-        name.partition("_")[0] for name in RECIPES
-    }
+    assert {recipe.method for recipe in RECIPES.values()} == {"cid", "higher_hrnet"}
+    assert all(name.startswith(recipe.method) for name, recipe in RECIPES.items())
 
 
 def test_a_recipe_says_how_it_is_tested_elsewhere() -> None:

@@ -32,21 +32,28 @@ def square_affine(
     return _around(np.array([[cos, sin], [-sin, cos]]), center, (size / 2, size / 2))
 
 
-def resize_affine(image_size: tuple[int, int], resize: Resize) -> tuple[Affine, tuple[int, int]]:
+def resize_affine(
+    image_size: tuple[int, int], resize: Resize, *, scale: float = 1.0, smallest: float = 1.0
+) -> tuple[Affine, tuple[int, int]]:
     """Return the test-time map of an image of (width, height) and the network size it leads to.
 
     The short side becomes `short_side`, rounded up to a multiple; the long side is scaled by the
     same factor, loses its fraction and is rounded up, so the map leaves a border on it.
+
+    Args:
+        scale: by which the image is shown larger or smaller.
+        smallest: of several scales, from whose size the others follow, so that all are alike.
     """
     width, height = image_size
     short, long = min(width, height), max(width, height)
-    new_short = _round_up(resize.short_side, resize.multiple)
-    new_long = _round_up(int(new_short * long / short), resize.multiple)
+    base_short = _round_up(int(resize.short_side * smallest), resize.multiple)
+    base_long = _round_up(int(base_short * long / short), resize.multiple)
+    new_short, new_long = (int(side * scale / smallest) for side in (base_short, base_long))
     size = (new_long, new_short) if width >= height else (new_short, new_long)
     # The published code rounds the centre to whole pixels, which shifts odd sizes by half a pixel.
     center = (math.floor(width / 2 + 0.5), math.floor(height / 2 + 0.5))
-    scale = np.eye(2) * (new_short / short)
-    return _around(scale, center, (size[0] / 2, size[1] / 2)), size
+    enlarge = np.eye(2) * (new_short / short)
+    return _around(enlarge, center, (size[0] / 2, size[1] / 2)), size
 
 
 def mirror_affine(width: int) -> Affine:

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from posebench.layers.processes import mean_count
+from posebench.structures import Batch, Poses
 
 
 def inside(cells: Tensor, size: tuple[int, int]) -> Tensor:
     """Return which (..., 2) cells x, y lie on a map of H, W."""
     x, y = cells.unbind(-1)
     return (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
+
+
+def cell_poses(batch: Batch, stride: int) -> list[Poses]:
+    """Return the batch's poses in the cells of maps of a stride, as fractions of a cell.
+
+    The published loaders of CID and HigherHRNet mirror in the cells of each map
+    (x -> width - 1 - x) and not in the pixels of the input, which lies up to a cell beside it;
+    targets follow the loaders.
+    """
+    poses = []
+    for one, flipped in zip(batch.poses, batch.geometry.flipped.tolist(), strict=True):
+        keypoints, boxes = one.keypoints / stride, one.boxes / stride
+        if flipped:
+            shift = keypoints.new_tensor([1 / stride - 1, 0.0])
+            keypoints, boxes = keypoints + shift, boxes + shift
+        poses.append(replace(one, keypoints=keypoints, boxes=boxes))
+    return poses
 
 
 def gaussian_heatmaps(

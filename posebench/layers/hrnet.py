@@ -55,14 +55,25 @@ _TINY = {
 HRNET_WIDTHS = {"hrnet_tiny": _TINY_WIDTH, "hrnet_w32": 32, "hrnet_w40": 40, "hrnet_w48": 48}
 
 
-def hrnet(name: str, *, pretrained: bool = False) -> nn.Module:
-    """Return a trunk that maps (B, 3, H, W) to four maps at strides 4, 8, 16 and 32.
+def hrnet(name: str, *, streams: int = 4, pretrained: bool = False) -> nn.Module:
+    """Return a trunk that maps (B, 3, H, W) to maps at strides 4, 8, 16 and 32.
 
     The maps have width, 2, 4 and 8 times width channels.
+
+    Args:
+        streams: how many of the maps are wanted, from the finest on; what makes the others alone is
+            left out.
 
     Raises:
         ModelError: ImageNet weights are wanted and cannot be had.
     """
+    trunk = _whole(name, pretrained)
+    last = trunk.get_submodule("stage4")[-1]  # type: ignore[index]
+    last.fuse_layers = last.fuse_layers[:streams]
+    return trunk
+
+
+def _whole(name: str, pretrained: bool) -> nn.Module:
     # Without feature_location="" timm returns the classification head's widened maps.
     options: dict[str, Any] = {"feature_location": "", "out_indices": (1, 2, 3, 4)}
     if name == "hrnet_tiny":

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from posebench.errors import UsageError
 from posebench.layers.affine import (
     Affine,
     apply,
@@ -150,17 +151,33 @@ def scaled_batches(
         equal at one scale may differ at another.
     """
     first, *others = sorted(test_time.scales, key=lambda scale: abs(scale - 1))
+    smallest = min(test_time.scales)
     groups: dict[tuple[int, ...], list[int]] = {}
     for position, sample in enumerate(samples):
-        _, size = resize_affine(sample.size, test_time.resize.scaled(first))
+        _, size = resize_affine(sample.size, test_time.resize, scale=first, smallest=smallest)
         groups.setdefault((*size, position) if others else size, []).append(position)
+    for width, height, *_ in groups:
+        sides = [side * scale / first for side in (width, height) for scale in test_time.scales]
+        if any(int(side) % 32 for side in sides):
+            raise UsageError(
+                f"At the scales {test_time.label} an image would not be a multiple of 32 pixels "
+                "wide and high, which networks need: choose 0.5, 1 and 2, or others that do."
+            )
     for positions in groups.values():
         chosen = [samples[position] for position in positions]
-        yield positions, [_resized(chosen, test_time.resize.scaled(s)) for s in (first, *others)]
+        yield (
+            positions,
+            [_resized(chosen, test_time.resize, scale, smallest) for scale in (first, *others)],
+        )
 
 
-def _resized(samples: Sequence[Sample], resize: Resize) -> Batch:
-    return collate([warp_sample(s, *resize_affine(s.size, resize)) for s in samples])
+def _resized(samples: Sequence[Sample], resize: Resize, scale: float, smallest: float) -> Batch:
+    return collate(
+        [
+            warp_sample(s, *resize_affine(s.size, resize, scale=scale, smallest=smallest))
+            for s in samples
+        ]
+    )
 
 
 def blank_batch(sample: Sample, resize: Resize) -> Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -93,7 +94,7 @@ class PoseModel(nn.Module, ABC):
         """Return the people of each sample, in its own pixels, best first."""
         found: dict[int, PosePredictions] = {}
         for positions, scaled in scaled_batches(samples, test_time):
-            batches = [batch.to(self.device) for batch in scaled]
+            batches = [self._ready(batch) for batch in scaled]
             outputs = self.test_outputs(batches, test_time)
             found.update(zip(positions, self.decode(outputs, batches[0].geometry), strict=True))
         return [found[position] for position in range(len(samples))]
@@ -102,7 +103,12 @@ class PoseModel(nn.Module, ABC):
     def explain(self, sample: Sample, test_time: TestTime) -> tuple[PosePredictions, Heatmaps]:
         """Return what `predict` does for one sample, with the maps behind it."""
         [(_, scaled)] = scaled_batches([sample], test_time)
-        batches = [batch.to(self.device) for batch in scaled]
+        batches = [self._ready(batch) for batch in scaled]
         outputs = self.test_outputs(batches, test_time)
         [explained] = self.heatmaps(outputs, batches[0].geometry)
         return explained
+
+    def _ready(self, batch: Batch) -> Batch:
+        """Return the batch on the device, and its images in the precision, of the weights."""
+        images = batch.images.to(next(self.parameters()).dtype)
+        return replace(batch, images=images).to(self.device)

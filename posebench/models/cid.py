@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from posebench.layers.grids import Grid
 from posebench.layers.heatmaps import (
+    cell_poses,
     clamp_scores,
     clamped_sigmoid,
     gaussian_heatmaps,
@@ -206,7 +207,7 @@ class CID(PoseModel):
         height, width = (side // STRIDE for side in batch.images.shape[-2:])
         centre_jitter = [_draw_jitter(p, s) for p, s in zip(batch.poses, batch.seeds, strict=True)]
         targets = build_targets(
-            output_poses(batch, width),
+            cell_poses(batch, STRIDE),
             (height, width),
             centre_jitter,
             batch.masks[STRIDE][:, None],
@@ -285,7 +286,7 @@ class CID(PoseModel):
         no_jitter = [torch.zeros(len(p), 2, dtype=torch.int64) for p in batch.poses]
         everywhere = batch.images.new_ones(len(batch), 1, height, width, dtype=torch.bool)
         targets = build_targets(
-            output_poses(batch, width),
+            cell_poses(batch, STRIDE),
             (height, width),
             no_jitter,
             everywhere,
@@ -448,22 +449,6 @@ def _fill_bias(layer: nn.Conv2d | nn.Linear, value: float) -> None:
 
 
 # ---------------------------------------------------------------------------------------- targets
-
-
-def output_poses(batch: Batch, width: int) -> list[Poses]:
-    """Return the batch's poses in output cells, as fractions of a cell.
-
-    The published loader mirrors in the cells of each map (x -> width - 1 - x) and not in the
-    pixels of the input, which lies three quarters of a cell beside it; targets follow the loader.
-    """
-    poses = []
-    for one, flipped in zip(batch.poses, batch.geometry.flipped.tolist(), strict=True):
-        keypoints, boxes = one.keypoints / STRIDE, one.boxes / STRIDE
-        if flipped:
-            shift = keypoints.new_tensor([1 / STRIDE - 1, 0.0])
-            keypoints, boxes = keypoints + shift, boxes + shift
-        poses.append(replace(one, keypoints=keypoints, boxes=boxes))
-    return poses
 
 
 def build_targets(

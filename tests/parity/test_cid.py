@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from posebench.engine.weights import convert_published
 from posebench.layers.affine import invert, resize_affine, square_affine
-from posebench.layers.heatmaps import clamped_sigmoid, heatmap_focal_loss
+from posebench.layers.heatmaps import cell_poses, clamped_sigmoid, heatmap_focal_loss
 from posebench.layers.hrnet import joined, joined_conv
 from posebench.layers.inputs import collate, warp_sample
 from posebench.layers.nms import oks_nms
@@ -27,7 +27,6 @@ from posebench.models.cid import (
     contrastive_loss,
     decode_instances,
     find_centres,
-    output_poses,
 )
 from posebench.structures import (
     COCO,
@@ -139,7 +138,7 @@ def test_affine_train_moves_people(row: dict[str, Any]) -> None:
     )
     size = (row["input_size"], row["input_size"])
     moved = warp_sample(sample, matrix, size, mirror_with=skeleton if row["flip"] else None)
-    (cells,) = output_poses(collate([moved]), row["output_size"])
+    (cells,) = cell_poses(collate([moved]), 4)
     assert_close(cells.keypoints[0], np.asarray(row["keypoints_out"])[:, :2], absolute=1e-4)
     assert_close(cells.boxes[0], row["bbox_corners_out"], absolute=1e-4)
     assert cells.area[0].item() == pytest.approx(row["area_out"], rel=1e-6)
@@ -175,7 +174,7 @@ def test_targets(path: Path) -> None:
     # The published matrix itself: it comes from float32 points, and cells are truncated.
     warped = warp_sample(sample, case["mat_input"], (size, size), mirror_with=mirror)
     batch = collate([warped])
-    cells = output_poses(batch, int(case["output_size"]))
+    cells = cell_poses(batch, 4)
     assert_close(cells[0].keypoints, case["keypoints"][..., :2], absolute=1e-6)
     assert_close(cells[0].boxes, case["bboxes"], absolute=1e-6)
     assert_close(cells[0].visibility, case["keypoints"][..., 2])

@@ -1,0 +1,109 @@
+"""Time HigherHRNet's decoding, from the network's maps to people, by number of people.
+
+    python benchmarks/grouping.py [--height 512] [--width 704]
+
+Maps are ideal ones of random people with noise, mirrored tags included; the last row is a scene of
+noise in which hundreds of candidates survive. Prints medians in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from posebench.engine.runs import hardware
+from posebench.layers.grouping import adjust, find_candidates, group, refine
+from posebench.models.higher_hrnet import (
+    GROUPING_ORDER,
+    HigherHRNet,
+    HigherHRNetConfig,
+    HigherHRNetOutputs,
+    _resized,
+    _resized_tags,
+)
+from posebench.structures import COCO, Batch, Geometry, Poses, box_corners
+
+
+def crowd(people: int, height: int, width: int) -> Poses:
+    """Return people of random joints, of whom every fifth joint is missing."""
+    generator = torch.Generator().manual_seed(people)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, dtype=torch.float64)
+
+    size = 60 + 100 * uniform(people, 1, 1)
+    corner = uniform(people, 1, 2) * (torch.tensor([width, height]) - size)
+    keypoints = corner + size * uniform(people, len(COCO), 2)
+    visibility = 2 * (uniform(people, len(COCO)) > 0.2).long()
+    boxes = torch.cat([corner[:, 0], size[:, 0].expand(-1, 2)], 1)
+    return Poses(keypoints, visibility, size[:, 0, 0] ** 2, box_corners(boxes))
+
+
+def maps_of(model: HigherHRNet, people: int, height: int, width: int) -> HigherHRNetOutputs:
+    identity = torch.eye(2, 3, dtype=torch.float64)[None]
+    geometry = Geometry(identity, torch.tensor([False]))
+    images = torch.zeros(()).expand(1, 3, height, width)
+    batch = Batch(images, [crowd(people, height, width)], {}, geometry, [0], ["x"], [0])
+    ideal = model.ideal_outputs(batch)
+    generator = torch.Generator().manual_seed(0)
+
+    def noisy(maps: Tensor, strength: float) -> Tensor:
+        return maps + strength * torch.randn(maps.shape, generator=generator)
+
+    heatmaps = tuple(noisy(maps, 0.02) for maps in ideal.heatmaps)
+    tags = noisy(ideal.tags.expand(-1, -1, 2, -1, -1), 0.05)
+    return HigherHRNetOutputs(heatmaps, tags, ideal.size)
+
+
+def noise(height: int, width: int) -> HigherHRNetOutputs:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(1, 17, height // s, width // s) for s in (4, 2)]
+    heatmaps = tuple(0.128 * torch.rand(shape, generator=generator) for shape in shapes)
+    tags = 20 * torch.randn((1, 17, 2, *shapes[0][2:]), generator=generator)
+    return HigherHRNetOutputs(heatmaps, tags, (height, width))
+
+
+def measure(
+    model: HigherHRNet, outputs: HigherHRNetOutputs, rounds: int
+) -> tuple[list[float], int]:
+    """Return the median milliseconds of each part, and how many people there are."""
+    times = []
+    for _ in range(rounds + 1):
+        clock = [time.perf_counter()]
+        heatmaps = _resized(model.aggregated(outputs), outputs.size)[0]
+        tags = _resized_tags(model.fine_tags(outputs), outputs.size)[0].contiguous()
+        clock.append(time.perf_counter())
+        candidates = find_candidates(heatmaps, tags)
+        clock.append(time.perf_counter())
+        people, own_tags = group(candidates, GROUPING_ORDER)
+        clock.append(time.perf_counter())
+        means = np.stack([tag.mean(0) for tag in own_tags])
+        refine(adjust(people, heatmaps.numpy()), means, heatmaps.numpy(), tags.numpy())
+        clock.append(time.perf_counter())
+        times.append(1000 * np.diff(clock))
+    return np.median(times[1:], axis=0).tolist(), len(people)  # the first round compiles
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("height", 512), ("width", 704), ("rounds", 5)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    options = parser.parse_args()
+    model = HigherHRNet(HigherHRNetConfig(backbone="hrnet_tiny"), COCO)
+    print(f"{hardware(torch.device('cpu'))}; {options.height} x {options.width}, with mirror, ms")
+    print("scene        found  aggregate  peaks  group  refine  all but aggregate")
+    size = (options.height, options.width)
+    with torch.inference_mode():
+        scenes = {f"{n} people": maps_of(model, n, *size) for n in (1, 5, 20, 50)}
+        for name, outputs in {**scenes, "noise": noise(*size)}.items():
+            parts, found = measure(model, outputs, options.rounds)
+            row = "  ".join(f"{part:6.1f}" for part in parts)
+            print(f"{name:12} {found:4}     {row}   {sum(parts[1:]):6.1f}")
+
+
+if __name__ == "__main__":
+    main()
