@@ -72,6 +72,13 @@ def read_annotations(path: Path, skeleton: Skeleton) -> dict[str, Any]:
                 f"category_id {annotation['category_id']}. Remove or renumber it."
             )
 
+        for field in ("num_keypoints", "iscrowd"):
+            if not isinstance(annotation.get(field, 0), int):
+                raise DataError(
+                    f"Expected a whole number as {field} of {owner(index)}, but found "
+                    f"{str(annotation[field])[:40]}. Correct or remove it."
+                )
+
     rows = [annotation["keypoints"] for annotation in annotations]
     keypoints = keypoint_rows(rows, skeleton.keypoints, owner)
     finite_rows([annotation["bbox"] for annotation in annotations], 4, "bbox", owner)

@@ -23,6 +23,7 @@ from posebench.files import read_json
 from posebench.structures import CROWDPOSE
 
 _EXAMPLES = 5
+_SEVERITIES = ("count", "note", "wrong")
 _IMAGE_FIELDS = ("id", "file_name", "width", "height")
 _PERSON_FIELDS = ("id", "image_id", "category_id", "keypoints", "bbox")
 
@@ -106,7 +107,7 @@ def examine(
             progress(done, total)
         if others:
             others.compare(images, place, report)
-        findings += report.findings.values()
+        findings += sorted(report.findings.values(), key=lambda f: _SEVERITIES.index(f.severity))
     return findings
 
 
@@ -188,7 +189,7 @@ def _check_person(
             report.wrong("zero area", own)
     if image and _numbers([image.get("width"), image.get("height")], 2):
         width, height = image["width"], image["height"]
-        outside = sum(not (0 <= x <= width and 0 <= y <= height) for x, y in points)
+        outside = sum(not (0 <= x < width and 0 <= y < height) for x, y in points)
         if outside:
             report.note("keypoint outside its image", own, outside)
     return len(points)

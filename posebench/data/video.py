@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,10 +66,13 @@ def open_video(source: str) -> Video:
 
 
 def _quietly(source: int | str) -> cv2.VideoCapture:
-    # OpenCV writes to stderr what it tried; what the user needs is said once, by us.
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        return cv2.VideoCapture(source)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    # What OpenCV and the decoders below it tried goes to stderr; what the user needs is said once,
+    # by us.
+    with Path(os.devnull).open("w") as nowhere:
+        stderr = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            return cv2.VideoCapture(source)
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -160,7 +160,8 @@ def refine(people: Floats32, means: Floats32, heatmaps: Floats32, tags: Floats32
         tags: (K, T, H, W).
     """
     filled = people.copy()
-    person, k = np.nonzero(people[..., 2] == 0)
+    # One keypoint after the other, so that its map's bounds stay in the cache.
+    k, person = np.nonzero(people[..., 2].T == 0)
     if not len(person):
         return filled
     bounds = _block_bounds(heatmaps, tags)
