@@ -264,16 +264,16 @@ class _Trainer:
         with interruptible() as stop:
             last_save = time.monotonic()
             while True:
+                if stopping:  # before an evaluation, which nobody who stops waits for
+                    raise Interrupted(
+                        f"Stopped after step {step} of {self.schedule.steps}. "
+                        f"Continue with --resume {self.folder}"
+                    )
                 if self._evaluation_due(step):
                     evaluation = self._evaluate(step)
                     self._save(step, optimizer)  # it may have found a new best
                 if step == self.schedule.steps:
                     break
-                if stopping:
-                    raise Interrupted(
-                        f"Stopped after step {step} of {self.schedule.steps}. "
-                        f"Continue with --resume {self.folder}"
-                    )
                 self._step(step, train_step, optimizer, passes)
                 step += 1
                 [stopping] = any_process([stop.is_set()], self.options.device)
