@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
+import numpy as np
+
 from posebench.models import PoseModel
 from posebench.structures import PosePredictions, Poses, Sample, TestTime
 from posebench.viz.draw import RGB, draw_annotations, draw_poses
@@ -60,7 +63,9 @@ def draw_sample(
     people = instance_figure(
         sample.image, maps.people[keep], predictions, model.skeleton, maps.to_image, maps.stride
     )
-    return gallery([row, people], ["", ""], 1, (row.shape[1], row.shape[0]))
+    height = round(people.shape[0] * row.shape[1] / people.shape[1])
+    below = cv2.resize(people, (row.shape[1], height), interpolation=cv2.INTER_AREA)
+    return np.vstack([row, below])
 
 
 def draw_gallery(model: PoseModel, samples: list[Sample], test_time: TestTime) -> RGB:
