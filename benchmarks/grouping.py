@@ -62,7 +62,7 @@ def maps_of(model: HigherHRNet, people: int, height: int, width: int) -> HigherH
 def noise(height: int, width: int) -> HigherHRNetOutputs:
     generator = torch.Generator().manual_seed(0)
     shapes = [(1, 17, height // s, width // s) for s in (4, 2)]
-    heatmaps = tuple(0.128 * torch.rand(shape, generator=generator) for shape in shapes)
+    heatmaps = tuple(0.1131 * torch.rand(shape, generator=generator) for shape in shapes)
     tags = 20 * torch.randn((1, 17, 2, *shapes[0][2:]), generator=generator)
     return HigherHRNetOutputs(heatmaps, tags, (height, width))
 

@@ -24,6 +24,8 @@ MIN_SCORE = 0.1  # of a candidate
 SAME_PERSON = 1.0  # tags nearer than this may be one person's
 SUPPRESSION = 5  # side of the window in which a candidate is the highest
 BLOCK = 4  # pixels, side of the blocks of the search
+LEVELS = 1024  # of height, by which blocks are ranked
+CHUNK = 256  # blocks that are looked at before the search may end
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
@@ -164,7 +166,7 @@ def refine(people: Floats32, means: Floats32, heatmaps: Floats32, tags: Floats32
     k, person = np.nonzero(people[..., 2].T == 0)
     if not len(person):
         return filled
-    bounds = _block_bounds(heatmaps, tags)
+    bounds = _ranked(*_block_bounds(heatmaps, tags))
     best = _search(person, k, means.astype(np.float32), heatmaps, tags, *bounds)
     y, x = best // heatmaps.shape[2], best % heatmaps.shape[2]
     scores = heatmaps[k, y, x]
@@ -209,23 +211,70 @@ def _block_bounds(heatmaps, tags):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, parallel=True)
-def _search(person, keypoint, means, heatmaps, tags, top, low, high):  # type: ignore[no-untyped-def]
+def _ranked(top, low, high):  # type: ignore[no-untyped-def]
+    """Rank each map's blocks by height, to the nearest level.
+
+    Returns:
+        Number (K, N), top, low and high of the blocks in that order, and the highest pixel of each
+        chunk and all after it (K, N / CHUNK, rounded up).
+    """
+    count, blocks = top.shape
+    order = np.empty((count, blocks), np.int32)
+    tops, lows, highs = np.empty_like(top), np.empty_like(low), np.empty_like(high)
+    chunks = (blocks + CHUNK - 1) // CHUNK
+    ceilings = np.full((count, chunks), -np.inf, np.float32)
+    for k in numba.prange(count):
+        highest = top[k].max()
+        scale = np.float32(LEVELS - 1) / max(highest - top[k].min(), np.float32(1e-12))
+        level = np.empty(blocks, np.int32)
+        begin = np.zeros(LEVELS + 1, np.int32)
+        for block in range(blocks):
+            below = (highest - top[k, block]) * scale
+            # Also of maps that are not finite, whose levels would lie anywhere.
+            level[block] = np.int32(below) if 0 <= below < LEVELS else 0
+            begin[level[block] + 1] += 1
+        begin = np.cumsum(begin)
+        for block in range(blocks):
+            place = begin[level[block]]
+            begin[level[block]] += 1
+            order[k, place] = block
+            tops[k, place] = top[k, block]
+            lows[k, :, place] = low[k, :, block]
+            highs[k, :, place] = high[k, :, block]
+        ceiling = np.float32(-np.inf)
+        for chunk in range(chunks - 1, -1, -1):
+            ceiling = max(ceiling, tops[k, chunk * CHUNK : (chunk + 1) * CHUNK].max())
+            ceilings[k, chunk] = ceiling
+    return order, tops, lows, highs, ceilings
+
+
+@numba.njit(cache=True, parallel=True)
+def _search(person, keypoint, means, heatmaps, tags, order, top, low, high, ceilings):  # type: ignore[no-untyped-def]
     """Return the flat index of the best pixel for each pair of person and keypoint."""
-    width = heatmaps.shape[2]
+    across = (heatmaps.shape[2] + BLOCK - 1) // BLOCK
     blocks = top.shape[1]
-    across = (width + BLOCK - 1) // BLOCK
     found = np.zeros(len(person), np.int64)
     for n in numba.prange(len(person)):
         mean, k = means[person[n]], keypoint[n]
-        bounds = _offers(mean, top[k], low[k], high[k])
-        # The most promising block first: few others can then hold anything better.
-        first = bounds.argmax()
-        best, where = _best_in_block(
-            first, across, mean, heatmaps[k], tags[k], np.float32(-np.inf), np.int64(0)
-        )
-        for block in range(blocks):
-            if bounds[block] >= best and block != first:
-                best, where = _best_in_block(block, across, mean, heatmaps[k], tags[k], best, where)
+        best, where = np.float32(-np.inf), np.int64(0)
+        for chunk in range(ceilings.shape[1]):
+            # No tag raises a pixel above its height.
+            if ceilings[k, chunk] < best:
+                break
+            begin, end = chunk * CHUNK, min((chunk + 1) * CHUNK, blocks)
+            offers = _offers(mean, top[k, begin:end], low[k, :, begin:end], high[k, :, begin:end])
+            # The most promising block first: few others can then hold anything better.
+            first = offers.argmax()
+            if offers[first] < best:
+                continue
+            best, where = _best_in_block(
+                order[k, begin + first], across, mean, heatmaps[k], tags[k], best, where
+            )
+            for i in range(end - begin):
+                if offers[i] >= best and i != first:
+                    best, where = _best_in_block(
+                        order[k, begin + i], across, mean, heatmaps[k], tags[k], best, where
+                    )
         found[n] = where
     return found
 

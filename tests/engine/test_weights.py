@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,21 @@ def test_every_parameter_has_one_published_name(name: str) -> None:
     published = as_published(weights, model.published_names)
     assert len(published) == len(weights)
     assert convert_published(published, model.published_names) == weights
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("_tiny")])
+def test_every_methods_published_names_are_imported(tmp_path: Path, name: str) -> None:
+    recipe = replace(RECIPES[name], skeleton=CROWDPOSE)
+    weights = build(recipe).state_dict()
+    path, out = tmp_path / "published.pth", tmp_path / "ours.safetensors"
+    published = as_published(weights, recipe.build.published_names, "module.")
+    torch.save({"state_dict": published, "epoch": 3}, path)
+    assert import_published(path, recipe, out) == len(weights)
+    imported = read_checkpoint(out).weights
+    assert all(torch.equal(imported[key], value) for key, value in weights.items())
+    torch.save({**published, next(iter(published)): torch.zeros(1)}, path)
+    with pytest.raises(ModelError, match="does not fit"):
+        import_published(path, recipe, out)
 
 
 def refused(path: Path, match: str, recipe: Recipe = RECIPE) -> str:

@@ -73,6 +73,20 @@ def test_the_first_of_equal_pixels_is_taken() -> None:
     assert found[0, 0, :2].tolist() == [30.75, 2.25]  # the right neighbour is as high
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_maps_that_are_not_finite_do_not_lead_out_of_them(bad: float) -> None:
+    rng = np.random.default_rng(0)
+    heatmaps = rng.normal(0, 0.3, (3, 50, 67)).astype(np.float32)
+    tags = rng.normal(0, 3.0, (3, 2, 50, 67)).astype(np.float32)
+    heatmaps[0, 7] = tags[1, 0, :, 9] = bad
+    heatmaps[2] = tags[2] = bad
+    people = np.zeros((4, 3, 5), np.float32)
+    means = rng.normal(0, 3.0, (4, 2)).astype(np.float32)
+    found = refine(people, means, heatmaps, tags)
+    x, y = found[..., 0], found[..., 1]
+    assert ((x >= 0) & (x <= 67) & (y >= 0) & (y <= 50)).all()
+
+
 def test_nothing_missing_is_nothing_done() -> None:
     people = np.ones((2, 3, 4), np.float32)
     maps = np.ones((3, 8, 8), np.float32)

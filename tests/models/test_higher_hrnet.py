@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from posebench.engine.zoo import describe
 from posebench.models import RECIPES
@@ -34,6 +35,48 @@ TINY = HigherHRNetConfig(backbone="hrnet_tiny", blocks=1)
 )
 def test_parameters_equal_the_papers_to_the_printed_digit(name: str, params: float) -> None:
     assert round(describe(RECIPES[name])["params_M"], 1) == params
+
+
+@pytest.mark.parametrize(
+    ("name", "counted", "printed"),
+    [
+        ("higher_hrnet_w32_coco", 46.2, 47.9),
+        ("higher_hrnet_w40_640_coco", 107.1, 110.7),
+        ("higher_hrnet_w48_640_coco", 149.5, 154.3),
+    ],
+)
+def test_the_papers_charge_transposed_convolutions_at_their_output(
+    name: str, counted: float, printed: float
+) -> None:
+    recipe = RECIPES[name]
+    described = describe(recipe)
+    assert round(described["gflops"], 1) == counted
+    # The last heatmaps are at stride 2; a kernel of 4 x 4 with stride 2 meets each output pixel
+    # with four of its sixteen weights, but all sixteen are charged.
+    pixels = (described["input_size"] // 2) ** 2
+    with torch.device("meta"):
+        model = recipe.build(recipe.config, COCO)
+    enlarge = model.deconvolutions[0][0][0]
+    uncounted = 12 * enlarge.in_channels * enlarge.out_channels * pixels / 1e9
+    assert round(described["gflops"] + uncounted, 1) == printed
+
+
+def test_the_baselines_printed_multiply_adds_lack_the_fuse_layers_strided_convolutions() -> None:
+    recipe = RECIPES["higher_hrnet_baseline_w32_coco"]
+    counted = []
+
+    def count(layer: nn.Conv2d, _: object, maps: Tensor) -> None:
+        counted.append(layer.weight.numel() * maps[0, 0].numel())
+
+    with torch.device("meta"), torch.no_grad():
+        model = recipe.build(recipe.config, COCO)
+        for name, layer in model.named_modules():
+            if "fuse_layers" in name and isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+                layer.register_forward_hook(count)
+        model(torch.zeros(1, 3, 512, 512))
+    gflops = describe(recipe)["gflops"]
+    assert round(gflops, 1) == 40.8
+    assert round(gflops - sum(counted) / 1e9, 1) == 38.9
 
 
 @pytest.mark.parametrize("deconvolutions", [0, 1, 2])
