@@ -21,13 +21,13 @@ def trained(runs: Path) -> Path:
     return folder
 
 
-def test_cid_tiny_learns_synthetic_crowds(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "least"), [("cid_tiny", 0.5), ("higher_hrnet_tiny", 0.4)])
+def test_a_tiny_recipe_learns_synthetic_crowds(name: str, least: float, tmp_path: Path) -> None:
     result = run(
-        "train", "cid_tiny", "--dataset", "synthetic", "--precision", "bf16",
-        "--runs", str(tmp_path),
-    )  # fmt: skip
+        "train", name, "--dataset", "synthetic", "--precision", "bf16", "--runs", str(tmp_path)
+    )
     assert result.code == 0, result.err
-    assert ap(trained(tmp_path)) >= 0.5
+    assert ap(trained(tmp_path)) >= least
 
 
 def test_cid_tiny_learns_eight_real_images_by_heart(tmp_path: Path, shared_data: Path) -> None:

@@ -166,8 +166,9 @@ def refine(people: Floats32, means: Floats32, heatmaps: Floats32, tags: Floats32
     k, person = np.nonzero(people[..., 2].T == 0)
     if not len(person):
         return filled
-    bounds = _ranked(*_block_bounds(heatmaps, tags))
-    best = _search(person, k, means.astype(np.float32), heatmaps, tags, *bounds)
+    maps, row = np.unique(k, return_inverse=True)
+    ranked = _ranked(*_block_bounds(maps, heatmaps, tags))
+    best = _search(person, row, maps, means.astype(np.float32), heatmaps, tags, *ranked)
     y, x = best // heatmaps.shape[2], best % heatmaps.shape[2]
     scores = heatmaps[k, y, x]
     dx, dy = _quarter_steps(heatmaps, k, x, y)
@@ -180,16 +181,21 @@ def refine(people: Floats32, means: Floats32, heatmaps: Floats32, tags: Floats32
 
 
 @numba.njit(cache=True, parallel=True)
-def _block_bounds(heatmaps, tags):  # type: ignore[no-untyped-def]
-    """Return each block's highest pixel (K, N), and its lowest and highest tags (K, T, N)."""
-    count, height, width = heatmaps.shape
-    size = tags.shape[1]
+def _block_bounds(maps, heatmaps, tags):  # type: ignore[no-untyped-def]
+    """Return the bounds of the blocks of M of the maps.
+
+    Returns:
+        Each block's highest pixel (M, N), and its lowest and highest tags (M, T, N).
+    """
+    height, width = heatmaps.shape[1:]
+    count, size = len(maps), tags.shape[1]
     across = (width + BLOCK - 1) // BLOCK
     blocks = (height + BLOCK - 1) // BLOCK * across
     top = np.full((count, blocks), -np.inf, np.float32)
     low = np.full((count, size, blocks), np.inf, np.float32)
     high = np.full((count, size, blocks), -np.inf, np.float32)
-    for k in numba.prange(count):
+    for m in numba.prange(count):
+        k = maps[m]
         for y in range(height):
             for j in range(across):
                 block = y // BLOCK * across + j
@@ -198,15 +204,15 @@ def _block_bounds(heatmaps, tags):  # type: ignore[no-untyped-def]
                 for x in range(begin + 1, end):
                     value = heatmaps[k, y, x]
                     highest = value if value > highest else highest
-                top[k, block] = max(top[k, block], highest)
+                top[m, block] = max(top[m, block], highest)
                 for t in range(size):
                     least = most = tags[k, t, y, begin]
                     for x in range(begin + 1, end):
                         value = tags[k, t, y, x]
                         least = value if value < least else least
                         most = value if value > most else most
-                    low[k, t, block] = min(low[k, t, block], least)
-                    high[k, t, block] = max(high[k, t, block], most)
+                    low[m, t, block] = min(low[m, t, block], least)
+                    high[m, t, block] = max(high[m, t, block], most)
     return top, low, high
 
 
@@ -215,8 +221,8 @@ def _ranked(top, low, high):  # type: ignore[no-untyped-def]
     """Rank each map's blocks by height, to the nearest level.
 
     Returns:
-        Number (K, N), top, low and high of the blocks in that order, and the highest pixel of each
-        chunk and all after it (K, N / CHUNK, rounded up).
+        Number (M, N), top, low and high of the blocks in that order, and the highest pixel of each
+        chunk and all after it (M, N / CHUNK, rounded up).
     """
     count, blocks = top.shape
     order = np.empty((count, blocks), np.int32)
@@ -249,31 +255,32 @@ def _ranked(top, low, high):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, parallel=True)
-def _search(person, keypoint, means, heatmaps, tags, order, top, low, high, ceilings):  # type: ignore[no-untyped-def]
-    """Return the flat index of the best pixel for each pair of person and keypoint."""
+def _search(person, row, maps, means, heatmaps, tags, order, top, low, high, ceilings):  # type: ignore[no-untyped-def]
+    """Return the flat index of the best pixel for each pair of person and row of `maps`."""
     across = (heatmaps.shape[2] + BLOCK - 1) // BLOCK
     blocks = top.shape[1]
     found = np.zeros(len(person), np.int64)
     for n in numba.prange(len(person)):
-        mean, k = means[person[n]], keypoint[n]
+        mean, m = means[person[n]], row[n]
+        heatmap, own_tags = heatmaps[maps[m]], tags[maps[m]]
         best, where = np.float32(-np.inf), np.int64(0)
         for chunk in range(ceilings.shape[1]):
             # No tag raises a pixel above its height.
-            if ceilings[k, chunk] < best:
+            if ceilings[m, chunk] < best:
                 break
             begin, end = chunk * CHUNK, min((chunk + 1) * CHUNK, blocks)
-            offers = _offers(mean, top[k, begin:end], low[k, :, begin:end], high[k, :, begin:end])
+            offers = _offers(mean, top[m, begin:end], low[m, :, begin:end], high[m, :, begin:end])
             # The most promising block first: few others can then hold anything better.
             first = offers.argmax()
             if offers[first] < best:
                 continue
             best, where = _best_in_block(
-                order[k, begin + first], across, mean, heatmaps[k], tags[k], best, where
+                order[m, begin + first], across, mean, heatmap, own_tags, best, where
             )
             for i in range(end - begin):
                 if offers[i] >= best and i != first:
                     best, where = _best_in_block(
-                        order[k, begin + i], across, mean, heatmaps[k], tags[k], best, where
+                        order[m, begin + i], across, mean, heatmap, own_tags, best, where
                     )
         found[n] = where
     return found

@@ -504,7 +504,10 @@ RECIPES = {
         Recipe(
             name="higher_hrnet_tiny",
             build=HigherHRNet,
-            config=HigherHRNetConfig(backbone="hrnet_tiny", blocks=1),
+            # Heavier tag losses: with the published ones, meant for 300 epochs, tags start late.
+            config=HigherHRNetConfig(
+                backbone="hrnet_tiny", blocks=1, push_weight=0.01, pull_weight=0.01
+            ),
             skeleton=None,
             default_for=("synthetic",),
             test_time=TestTime(Resize(short_side=256)),
