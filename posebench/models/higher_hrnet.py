@@ -514,7 +514,7 @@ RECIPES = {
             augment=Augment(
                 size=192, rotation_deg=5.0, scale=(0.6, 0.85), translation=20.0, mask_strides=(4, 2)
             ),
-            epochs=6,
+            epochs=7,
             batch_size=4,
             images_per_pass=4,
             lr=3e-3,
