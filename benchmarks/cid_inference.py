@@ -76,7 +76,11 @@ def main() -> None:
     calibrate(model, options.size)
     cpu = torch.device("cpu")
     images = torch.randn(1, 3, options.size, options.size)
-    geometry = Geometry(torch.eye(2, 3, dtype=torch.float64)[None], torch.tensor([False]))
+    geometry = Geometry(
+        torch.eye(2, 3, dtype=torch.float64)[None],
+        torch.tensor([False]),
+        torch.tensor([[options.size, options.size]]),
+    )
     batch = Batch(images, [], {}, geometry, [0], ["x"], [0])
     test_time = TestTime(Resize(options.size))
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if has_bf16(cpu) else ("fp32",)

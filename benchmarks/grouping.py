@@ -48,7 +48,7 @@ def crowd(people: int, height: int, width: int) -> Poses:
 
 def maps_of(model: HigherHRNet, people: int, height: int, width: int) -> HigherHRNetOutputs:
     identity = torch.eye(2, 3, dtype=torch.float64)[None]
-    geometry = Geometry(identity, torch.tensor([False]))
+    geometry = Geometry(identity, torch.tensor([False]), torch.tensor([[width, height]]))
     images = torch.zeros(()).expand(1, 3, height, width)
     batch = Batch(images, [crowd(people, height, width)], {}, geometry, [0], ["x"], [0])
     ideal = model.ideal_outputs(batch)

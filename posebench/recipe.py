@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
-from posebench.structures import SKELETONS, Augment, Skeleton, TestTime
+from posebench.structures import SKELETONS, Augmentation, Skeleton, TestTime
 
 Schedule = Literal["step", "cosine"]
 Optimizer = Literal["adam", "adamw"]
@@ -42,11 +42,12 @@ class Recipe:
     config: Any  # that class's frozen configuration
     skeleton: Skeleton | None  # None: the training dataset's
     test_time: TestTime
-    augment: Augment
+    augment: Augmentation
     epochs: int
     batch_size: int  # images per optimizer step, over all processes and accumulated passes
     images_per_pass: int  # at most this many in one forward: what batch norm sees
     lr: float
+    backbone_lr: float = 0.0  # of parameters named `backbone`, scheduled like lr; 0: lr
     default_for: tuple[str, ...] = ()  # datasets on which the bare method name means this recipe
     schedule: Schedule = "step"
     lr_drops: tuple[int, ...] = ()  # epochs at whose start "step" divides the rate by ten
@@ -70,6 +71,8 @@ class Recipe:
                 )
         if self.lr <= 0:
             raise ValueError(f"The learning rate lr is above 0, not {self.lr:g}.")
+        if self.backbone_lr < 0:
+            raise ValueError(f"backbone_lr is at least 0, not {self.backbone_lr:g}.")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is at least 0 and below 1, not {self.ema_decay:g}.")
         for name in ("epochs", "batch_size", "images_per_pass", "evaluate_every"):

@@ -187,6 +187,15 @@ class Heatmaps:
 
 
 @dataclass(frozen=True)
+class Trace:
+    """How a model came to the people of one image, step by step, for drawing."""
+
+    steps: Tensor  # (N, T, K, 2) image pixels: where it expected each keypoint, first to last
+    reliance: Tensor  # (M, H, W) highest 1: how the scores of the best M depend on each pixel
+    to_image: Tensor  # (2, 3) float64, from network-input pixels to image pixels
+
+
+@dataclass(frozen=True)
 class Sample:
     """One image with what is annotated on it."""
 
@@ -208,16 +217,17 @@ class Geometry:
 
     to_image: Tensor  # (B, 2, 3) float64, affine from network-input pixels to image pixels
     flipped: Tensor  # (B,) bool: mirrored left to right after the warp (augmentation only)
+    sizes: Tensor  # (B, 2) int64 width, height; what is right of them and below is padding
 
     def to(self, device: torch.device) -> Geometry:
-        return Geometry(self.to_image.to(device), self.flipped.to(device))
+        return Geometry(self.to_image.to(device), self.flipped.to(device), self.sizes.to(device))
 
 
 @dataclass(frozen=True)
 class Batch:
     """Images of one network size with everything a loss needs."""
 
-    images: Tensor  # (B, 3, H, W) float32, normalised with the ImageNet mean and deviation
+    images: Tensor  # (B, 3, H, W) float32, normalised with ImageNet's statistics, padding 0
     poses: list[Poses]  # in network-input pixels
     masks: dict[int, Tensor]  # stride -> (B, H / stride, W / stride) bool, True where loss counts
     geometry: Geometry
@@ -227,6 +237,17 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def padding(self) -> Tensor | None:
+        """(B, H, W) bool, True on padding; None where no image has any."""
+        height, width = self.images.shape[-2:]
+        own_width, own_height = self.geometry.sizes.unbind(1)
+        if bool((own_width == width).all() and (own_height == height).all()):
+            return None
+        beside = torch.arange(width, device=own_width.device) >= own_width[:, None]
+        below = torch.arange(height, device=own_width.device) >= own_height[:, None]
+        return below[:, :, None] | beside[:, None, :]
 
     def to(self, device: torch.device) -> Batch:
         return replace(
@@ -250,6 +271,29 @@ class Resize:
 
 
 @dataclass(frozen=True)
+class DetrResize:
+    """Test-time size: short side to `short_side`, unless the long one would exceed `long_side`.
+
+    Pixels are Pillow's, with antialiasing. Images of a batch are padded to the largest.
+    """
+
+    short_side: int
+    long_side: int
+
+
+@dataclass(frozen=True)
+class FitResize:
+    """Test-time size: as large as fits `short_side` and `long_side`, padded to a multiple."""
+
+    short_side: int
+    long_side: int
+    multiple: int = 32
+
+
+Resizing = Resize | DetrResize | FitResize
+
+
+@dataclass(frozen=True)
 class Augment:
     """Training-time warp of an image onto a square, drawn at random for every image and epoch."""
 
@@ -268,12 +312,40 @@ class Augment:
 
 
 @dataclass(frozen=True)
+class DetrAugment:
+    """Training-time mirror, crop and resize of DETR; the network's input has no fixed size."""
+
+    short_sides: tuple[int, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
+    long_side: int = 1333
+    crop: float = 0.5  # probability of a crop before the resize
+    crop_short_sides: tuple[int, ...] = (400, 500, 600)  # of the image that is cropped
+    crop_sides: tuple[int, int] = (384, 600)  # bounds of the crop's width and of its height
+    flip: float = 0.5  # probability
+    box_area: bool = False  # a person's area is its box's, as published for CrowdPose
+
+    def __post_init__(self) -> None:
+        sides = (*self.short_sides, *self.crop_short_sides, *self.crop_sides)
+        if not self.short_sides or not self.crop_short_sides or min(sides) < 1:
+            raise ValueError(f"Sides of images are at least 1, and at least one each: {sides}.")
+        if self.crop_sides[0] > self.crop_sides[1]:
+            raise ValueError(f"crop_sides is the least and the largest, not {self.crop_sides}.")
+        if self.long_side < max(self.short_sides):
+            raise ValueError(
+                f"long_side is at least the largest of short_sides, not {self.long_side}."
+            )
+
+
+# One type for each way to augment; `data.transforms` has a function for each.
+Augmentation = Augment | DetrAugment
+
+
+@dataclass(frozen=True)
 class TestTime:
     """How images are shown to a model at test time."""
 
     __test__ = False  # not a test class, whatever pytest makes of its name
 
-    resize: Resize
+    resize: Resizing
     flip: bool = True  # also predict on the mirrored image and merge, as the method's paper does
     scales: tuple[float, ...] = (1.0,)  # of the short side, merged in the same way
 

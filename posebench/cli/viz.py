@@ -34,6 +34,13 @@ def viz(
     heatmaps: Annotated[
         bool, typer.Option("--heatmaps", help="Also draw what the network looked at.")
     ] = False,
+    steps: Annotated[
+        bool,
+        typer.Option(
+            "--steps",
+            help="Draw how queries came to the best people, and what their scores rest on.",
+        ),
+    ] = False,
     annotations: Annotated[
         Path | None, typer.Option(help="Annotation file; its people are drawn beside.")
     ] = None,
@@ -57,8 +64,12 @@ def viz(
             "minutes), or name a run folder or checkpoint with --model."
         )
     moving = is_video(source)
-    if moving and (heatmaps or annotations):
-        raise UsageError("--heatmaps and --annotations are for images: leave them out for a video.")
+    if moving and (heatmaps or annotations or steps):
+        raise UsageError(
+            "--heatmaps, --steps and --annotations are for images: leave them out for a video."
+        )
+    if steps and (heatmaps or annotations):
+        raise UsageError("--steps makes a picture of its own: leave out the other options.")
     video = open_video(source) if moving else None
     images = [] if video else find_images(Path(source))
     if to and images and to.resolve() == images[0].parent.resolve():
@@ -76,7 +87,7 @@ def viz(
     truth = _truth(annotations, checkpoint.skeleton) if annotations else {}
     _draw_images(
         network, images, folder, checkpoint.recipe.test_time,
-        truth=truth, heatmaps=heatmaps, min_score=min_score,
+        truth=truth, heatmaps=heatmaps, steps=steps, min_score=min_score,
     )  # fmt: skip
     written = folder / f"{images[0].stem}.png" if len(images) == 1 else folder
     out.print(escape(str(written)), soft_wrap=True)
@@ -90,12 +101,13 @@ def _draw_images(
     *,
     truth: dict[str, Poses],
     heatmaps: bool,
+    steps: bool,
     min_score: float,
 ) -> None:
     from posebench.data.image_files import read_image
     from posebench.errors import DataError
     from posebench.structures import Poses, Sample
-    from posebench.viz import draw_sample, write_image
+    from posebench.viz import draw_sample, draw_steps, write_image
 
     failed = 0
     with progress_bar() as bar:
@@ -107,10 +119,13 @@ def _draw_images(
                 messages.print(f"[yellow]left out[/] {escape(str(error))}", soft_wrap=True)
                 continue
             sample = Sample(image, Poses.empty(len(network.skeleton)), 0, path.name)
-            picture = draw_sample(
-                network, sample, test_time,
-                truth=truth.get(path.name), heatmaps=heatmaps, min_score=min_score,
-            )  # fmt: skip
+            if steps:
+                picture = draw_steps(network, sample, test_time, min_score=min_score)
+            else:
+                picture = draw_sample(
+                    network, sample, test_time,
+                    truth=truth.get(path.name), heatmaps=heatmaps, min_score=min_score,
+                )  # fmt: skip
             write_image(folder / f"{path.stem}.png", picture)
     if failed == len(images):
         raise DataError(f"None of the {failed} images can be read; the first is {images[0]}.")

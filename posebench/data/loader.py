@@ -17,7 +17,7 @@ from posebench.data.base import PoseDataset
 from posebench.data.transforms import augment_sample, image_seed
 from posebench.errors import DataError
 from posebench.layers.inputs import NetworkInput, collate
-from posebench.structures import Augment, Batch, Sample
+from posebench.structures import Augmentation, Batch, Sample
 
 # Training sets that fit are decoded or drawn once: for small images that costs as much as half of
 # the network's work on them.
@@ -70,7 +70,7 @@ class Plan:
 
 
 def training_passes(
-    dataset: PoseDataset, augment: Augment, plan: Plan, *, start: int = 0, workers: int = 0
+    dataset: PoseDataset, augment: Augmentation, plan: Plan, *, start: int = 0, workers: int = 0
 ) -> Iterator[Pass]:
     """Yield the passes of a run from number `start` on, loaded by `workers` processes."""
     loader: DataLoader[Any] = DataLoader(
@@ -111,7 +111,9 @@ class _Passes:
 
 
 class _Training(Dataset[NetworkInput | Unreadable]):
-    def __init__(self, dataset: PoseDataset, augment: Augment, plan: Plan, kept_bytes: int) -> None:
+    def __init__(
+        self, dataset: PoseDataset, augment: Augmentation, plan: Plan, kept_bytes: int
+    ) -> None:
         self.dataset, self.augment, self.plan, self.kept_bytes = dataset, augment, plan, kept_bytes
         self._kept: dict[int, Sample] = {}
 

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from posebench.layers.affine import square_affine
-from posebench.layers.inputs import NetworkInput, warp_sample
-from posebench.structures import Augment, Sample, Skeleton
+from posebench.layers.affine import (
+    Affine,
+    apply,
+    compose,
+    detr_size,
+    invert,
+    mirror_affine,
+    square_affine,
+    stretch_affine,
+)
+from posebench.layers.inputs import NetworkInput, antialiased, warp_sample
+from posebench.structures import Augment, Augmentation, DetrAugment, Poses, Sample, Skeleton
 
 
 def image_seed(seed: int, epoch: int, image_id: int) -> int:
@@ -19,7 +32,18 @@ def image_seed(seed: int, epoch: int, image_id: int) -> int:
     return zlib.crc32(f"{seed} {epoch} {image_id}".encode())
 
 
-def augment_sample(sample: Sample, augment: Augment, skeleton: Skeleton, seed: int) -> NetworkInput:
+def augment_sample(
+    sample: Sample, augment: Augmentation, skeleton: Skeleton, seed: int
+) -> NetworkInput:
+    """Return a sample as training shows it, drawn by `seed` alone."""
+    if isinstance(augment, DetrAugment):
+        return _resize_or_crop(sample, augment, skeleton, seed)
+    return _warp_to_square(sample, augment, skeleton, seed)
+
+
+def _warp_to_square(
+    sample: Sample, augment: Augment, skeleton: Skeleton, seed: int
+) -> NetworkInput:
     """Turn, scale, shift and mirror a sample onto a square network input.
 
     Source: the training warp of CID and HigherHRNet. The scale is relative to the short side;
@@ -44,3 +68,104 @@ def augment_sample(sample: Sample, augment: Augment, skeleton: Skeleton, seed: i
         mask_strides=augment.mask_strides,
         seed=seed,
     )
+
+
+def _resize_or_crop(
+    sample: Sample, augment: DetrAugment, skeleton: Skeleton, seed: int
+) -> NetworkInput:
+    """Mirror a sample, sometimes crop it at another size, and bring it to a drawn size.
+
+    Source: DETR's augmentation, with the sizes of Group Pose's published loader.
+    """
+    rng = np.random.default_rng(seed)
+    view = _View(sample.image, sample.poses, np.eye(2, 3))
+    if augment.box_area:
+        view = replace(view, poses=replace(view.poses, area=_box_area(view.poses.boxes)))
+    flip = bool(rng.uniform() < augment.flip)
+    if flip:
+        view = view.mirrored(skeleton)
+    if rng.uniform() < augment.crop:
+        view = view.resized(detr_size(view.size, int(rng.choice(augment.crop_short_sides)), None))
+        low, high = augment.crop_sides
+        # An image that is smaller than the least crop keeps its side.
+        width, height = (int(rng.integers(min(low, s), min(high, s) + 1)) for s in view.size)
+        left = int(rng.integers(view.size[0] - width + 1))
+        top = int(rng.integers(view.size[1] - height + 1))
+        view = view.cropped(top, left, height, width)
+    short_side = int(rng.choice(augment.short_sides))
+    view = view.resized(detr_size(view.size, short_side, augment.long_side))
+    return NetworkInput(
+        image=view.image,
+        poses=view.poses,
+        masks={},
+        to_image=invert(view.from_image),
+        flipped=flip,
+        image_id=sample.image_id,
+        name=sample.name,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True)
+class _View:
+    """An image on its way to the network, with its people."""
+
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    poses: Poses  # in this image's pixels
+    from_image: Affine  # from the sample's pixels
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+    def mirrored(self, skeleton: Skeleton) -> _View:
+        """Return the mirror image. As published, keypoints move to w - x - 1, boxes to w - x."""
+        width = self.size[0]
+        matrix = mirror_affine(width)
+        order = list(skeleton.flip_index)
+        boxes = self.poses.boxes[:, [1, 0, 3, 2]]  # left corners stay left
+        poses = replace(
+            self.poses,
+            keypoints=apply(self.poses.keypoints, torch.from_numpy(matrix))[:, order],
+            visibility=self.poses.visibility[:, order],
+            boxes=torch.stack([width - boxes[..., 0], boxes[..., 1]], -1),
+        )
+        image = np.ascontiguousarray(self.image[:, ::-1])
+        return _View(image, poses, compose(matrix, self.from_image))
+
+    def resized(self, size: tuple[int, int]) -> _View:
+        matrix = stretch_affine(self.size, size)
+        tensor = torch.from_numpy(matrix)
+        poses = replace(
+            self.poses,
+            keypoints=apply(self.poses.keypoints, tensor),
+            area=self.poses.area * np.linalg.det(matrix[:, :2]),
+            boxes=apply(self.poses.boxes, tensor),
+        )
+        return _View(antialiased(self.image, size), poses, compose(matrix, self.from_image))
+
+    def cropped(self, top: int, left: int, height: int, width: int) -> _View:
+        """Return a part of the image and the people whose boxes reach into it.
+
+        As published, their keypoints outside are moved to its border and stay labelled, and their
+        areas become their boxes'.
+        """
+        corner = torch.tensor([left, top], dtype=torch.float64)
+        size = torch.tensor([width, height], dtype=torch.float64)
+
+        def moved(points: Tensor) -> Tensor:
+            return (points - corner).clamp(min=0).minimum(size)
+
+        boxes = moved(self.poses.boxes)
+        area = _box_area(boxes)
+        poses = replace(self.poses, keypoints=moved(self.poses.keypoints), area=area, boxes=boxes)[
+            area > 0
+        ]
+        image = self.image[top : top + height, left : left + width]
+        shift = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]])
+        return _View(image, poses, compose(shift, self.from_image))
+
+
+def _box_area(boxes: Tensor) -> Tensor:
+    return (boxes[:, 3] - boxes[:, 0]).prod(1)

@@ -329,15 +329,24 @@ class _Trainer:
 
     def _optimizer(self) -> torch.optim.Optimizer:
         kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        groups = [list(group) for group in self._groups()]
         optimizer: torch.optim.Optimizer = kinds[self.recipe.optimizer](
             # Fused: one kernel instead of ten per tensor, 5 ms a step less for cid_tiny.
-            parameters,
+            [{"params": group} for group in groups],
             lr=self.recipe.lr,
             weight_decay=self.recipe.weight_decay,
             fused=True,
         )
         return optimizer
+
+    def _groups(self) -> Iterator[Iterator[nn.Parameter]]:
+        """Yield the parameters that learn at `lr`, then those at `backbone_lr` if that differs."""
+        learned = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        if not self.recipe.backbone_lr:
+            yield (p for _, p in learned)
+            return
+        yield (p for name, p in learned if not name.startswith("backbone."))
+        yield (p for name, p in learned if name.startswith("backbone."))
 
     def _step(
         self,
@@ -350,8 +359,10 @@ class _Trainer:
         first = self.schedule.first_pass(step)
         count = self.schedule.first_pass(step + 1) - first
         lr = self.schedule.lr(step)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+        own, *backbone = optimizer.param_groups
+        own["lr"] = lr
+        for group in backbone:
+            group["lr"] = lr * self.recipe.backbone_lr / self.recipe.lr
         self.model.train()
         optimizer.zero_grad()
         terms: dict[str, float] = {}

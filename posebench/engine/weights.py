@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +31,28 @@ def import_published(path: Path, recipe: Recipe, out: Path) -> int:
     """
     assert recipe.skeleton is not None  # the command asks for a full recipe
     model: PoseModel = recipe.build(recipe.config, recipe.skeleton)
-    weights = convert_published(_read_state_dict(path), model.published_names)
+    weights = convert_published(
+        _read_state_dict(path), model.published_names, model.published_left_out
+    )
     load_weights(model, weights, path.name)
     save_weights(out, model, recipe, recipe.skeleton, {"imported_from": path.name})
     return len(weights)
 
 
 def convert_published(
-    published: Mapping[str, Tensor], names: Mapping[str, str]
+    published: Mapping[str, Tensor], names: Mapping[str, str], left_out: Sequence[str] = ()
 ) -> dict[str, Tensor]:
-    """Rename published parameters by prefix; a name without a known prefix stays as it is."""
+    """Rename published parameters by prefix; a name without a known prefix stays as it is.
+
+    Args:
+        names: published prefix -> ours; of several that fit, the first counts.
+        left_out: patterns of published names that have no place here.
+    """
     converted = {}
     for name, value in published.items():
         name = name.removeprefix("module.")  # left by a parallel wrapper
+        if any(re.search(pattern, name) for pattern in left_out):
+            continue
         prefix = next((prefix for prefix in names if name.startswith(prefix)), "")
         converted[names.get(prefix, "") + name.removeprefix(prefix)] = value
     return converted
@@ -51,7 +62,9 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ModelError(f"Expected a checkpoint at {path}, but there is no such file.")
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
+        # Published checkpoints hold the options of their command line, which run nothing.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch.load raises a dozen types for a damaged file
         if "GLOBAL" in str(error):  # how torch names a function or class that it does not call
             raise ModelError(

@@ -22,7 +22,7 @@ def describe(recipe: Recipe) -> dict[str, Any]:
     # A real tensor: how many people each image has decides shapes.
     person = torch.zeros(1, 3, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model(images, person)
+        model(images, people=person)
     return {
         "recipe": recipe.name,
         "method": recipe.method,

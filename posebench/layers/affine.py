@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.structures import Resize
+from posebench.structures import DetrResize, Resize, Resizing
 
 Affine = NDArray[np.float64]
 
@@ -54,6 +54,54 @@ def resize_affine(
     center = (math.floor(width / 2 + 0.5), math.floor(height / 2 + 0.5))
     enlarge = np.eye(2) * (new_short / short)
     return _around(enlarge, center, (size[0] / 2, size[1] / 2)), size
+
+
+def detr_size(
+    image_size: tuple[int, int], short_side: int, long_side: int | None
+) -> tuple[int, int]:
+    """Return the (width, height) at which DETR shows an image of (width, height).
+
+    The short side is rounded half to even where the long one bounds it, the other loses its
+    fraction; so the long side may exceed its bound by a pixel.
+
+    Args:
+        long_side: bound of the long side; None: there is none.
+    """
+    width, height = image_size
+    short, long = min(width, height), max(width, height)
+    if long_side is not None and long / short * short_side > long_side:
+        short_side = round(long_side * short / long)
+    short_side = max(short_side, 1)
+    longer = int(short_side * long / short)
+    return (short_side, longer) if width < height else (longer, short_side)
+
+
+def fit_size(image_size: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
+    """Return the largest (width, height) of an image that fits both bounds, rounded to nearest."""
+    width, height = image_size
+    ratio = min(long_side / max(width, height), short_side / min(width, height))
+    return max(int(width * ratio + 0.5), 1), max(int(height * ratio + 0.5), 1)
+
+
+def stretch_affine(image_size: tuple[int, int], size: tuple[int, int]) -> Affine:
+    """Return the map of an image of (width, height) that fills another size."""
+    return np.column_stack([np.diag(np.array(size) / image_size), np.zeros(2)])
+
+
+def network_map(
+    image_size: tuple[int, int], resize: Resizing, scale: float, smallest: float
+) -> tuple[Affine, tuple[int, int]]:
+    """Return the test-time map of an image of (width, height) and its size before padding.
+
+    Args:
+        scale: by which the image is shown larger or smaller.
+        smallest: of several scales, from whose size the others follow (`Resize` only).
+    """
+    if isinstance(resize, Resize):
+        return resize_affine(image_size, resize, scale=scale, smallest=smallest)
+    sides = round(resize.short_side * scale), round(resize.long_side * scale)
+    size = (detr_size if isinstance(resize, DetrResize) else fit_size)(image_size, *sides)
+    return stretch_affine(image_size, size), size
 
 
 def mirror_affine(width: int) -> Affine:

@@ -10,6 +10,9 @@ from typing import TypeVar
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.ops import FrozenBatchNorm2d
+
+_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -41,5 +44,5 @@ def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
     else:
         pairs = [("conv" + name[2:], name) for name in names if re.fullmatch(r"bn\d*", name)]
     for conv, norm in pairs:
-        if isinstance(children.get(conv), nn.Conv2d) and isinstance(children[norm], nn.BatchNorm2d):
+        if isinstance(children.get(conv), nn.Conv2d) and isinstance(children[norm], _NORMS):
             yield conv, norm

@@ -1,4 +1,4 @@
-"""From samples to the batch a network reads: warp, normalise, stack.
+"""From samples to the batch a network reads: warp or resize, normalise, pad, stack.
 
 Both sides use it: `data` with a drawn augmentation, models with their test-time size.
 """
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from posebench.errors import UsageError
@@ -21,9 +22,20 @@ from posebench.layers.affine import (
     compose,
     invert,
     mirror_affine,
-    resize_affine,
+    network_map,
 )
-from posebench.structures import Batch, Geometry, Poses, Resize, Sample, Skeleton, TestTime
+from posebench.structures import (
+    Batch,
+    DetrResize,
+    FitResize,
+    Geometry,
+    Poses,
+    Resize,
+    Resizing,
+    Sample,
+    Skeleton,
+    TestTime,
+)
 
 # A worker that is forked while OpenCV's own threads exist waits for them for ever; and several
 # workers with a thread per core each would fight over the cores.
@@ -35,9 +47,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """One sample warped to network size; pixels stay uint8, so that they travel cheaply."""
+    """One sample at network size; pixels stay uint8, so that they travel cheaply."""
 
-    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    image: NDArray[np.uint8]  # (H, W, 3) RGB, without padding
     poses: Poses  # in network-input pixels
     masks: dict[int, NDArray[np.bool_]]  # stride -> (H / stride, W / stride), True: loss counts
     to_image: Affine
@@ -113,11 +125,61 @@ def _warp_poses(poses: Poses, matrix: Affine, mirror_with: Skeleton | None) -> P
     )
 
 
-def collate(inputs: Sequence[NetworkInput]) -> Batch:
-    """Stack inputs of one network size into a batch on the CPU."""
+def antialiased(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the image at (width, height), as Pillow resizes it bilinearly."""
+    # A copy: what Pillow hands out cannot be written, which torch warns of.
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+def resize_sample(
+    sample: Sample, resize: Resizing, *, scale: float = 1.0, smallest: float = 1.0
+) -> NetworkInput:
+    """Resize a sample for testing.
+
+    Args:
+        scale: by which the image is shown larger or smaller.
+        smallest: of several scales, which decides the size that is a multiple (`Resize` only).
+    """
+    matrix, size = network_map(sample.size, resize, scale, smallest)
+    if isinstance(resize, Resize):
+        return warp_sample(sample, matrix, size)
+    if isinstance(resize, DetrResize):
+        image = antialiased(sample.image, size)
+    else:
+        image = np.asarray(cv2.resize(sample.image, size), np.uint8)
+    return NetworkInput(
+        image=image,
+        poses=_warp_poses(sample.poses, matrix, None),
+        masks={},
+        to_image=invert(matrix),
+        flipped=False,
+        image_id=sample.image_id,
+        name=sample.name,
+        seed=0,
+    )
+
+
+def _multiple(resize: Resizing) -> int:
+    """Return the multiple that images are padded to."""
+    return resize.multiple if isinstance(resize, FitResize) else 1
+
+
+def _padded(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    width, height = (-(-side // multiple) * multiple for side in size)
+    return width, height
+
+
+def collate(inputs: Sequence[NetworkInput], *, multiple: int = 1) -> Batch:
+    """Stack inputs into a batch on the CPU; those of several sizes are padded to the largest.
+
+    Args:
+        inputs: with masks, they have one size.
+        multiple: to which width and height are padded.
+    """
     first = inputs[0]
+    sizes = np.array([item.image.shape[1::-1] for item in inputs])
     return Batch(
-        images=normalise(torch.from_numpy(np.stack([item.image for item in inputs]))),
+        images=_stacked(inputs, _padded(tuple(sizes.max(0).tolist()), multiple)),
         poses=[item.poses for item in inputs],
         masks={
             stride: torch.from_numpy(np.stack([item.masks[stride] for item in inputs]))
@@ -126,11 +188,37 @@ def collate(inputs: Sequence[NetworkInput]) -> Batch:
         geometry=Geometry(
             to_image=torch.from_numpy(np.stack([item.to_image for item in inputs])),
             flipped=torch.tensor([item.flipped for item in inputs]),
+            sizes=torch.from_numpy(sizes),
         ),
         image_ids=[item.image_id for item in inputs],
         names=[item.name for item in inputs],
         seeds=[item.seed for item in inputs],
     )
+
+
+def _stacked(inputs: Sequence[NetworkInput], size: tuple[int, int]) -> Tensor:
+    """Return the normalised images (B, 3, H, W), at the top left, of (width, height)."""
+    width, height = size
+    if all(item.image.shape == (height, width, 3) for item in inputs):
+        return normalise(torch.from_numpy(np.stack([item.image for item in inputs])))
+    images = torch.zeros(len(inputs), 3, height, width)
+    for image, item in zip(images, inputs, strict=True):
+        own_height, own_width, _ = item.image.shape
+        [image[:, :own_height, :own_width]] = normalise(torch.from_numpy(item.image[None]))
+    return images
+
+
+def mirrored_images(batch: Batch) -> Tensor:
+    """Return the images (B, 3, H, W) mirrored left to right, their padding where it was."""
+    images = batch.images.flip(-1)
+    if batch.padding is None:
+        return images
+    for image, own, (width, _) in zip(
+        images, batch.images, batch.geometry.sizes.tolist(), strict=True
+    ):
+        image[..., :width] = own[..., :width].flip(-1)
+        image[..., width:] = 0
+    return images
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -148,15 +236,17 @@ def scaled_batches(
     Yields:
         The positions of samples that share a network size, and a batch of them for each scale, the
         one nearest to 1 first. With several scales each sample comes alone, since sizes that are
-        equal at one scale may differ at another.
+        equal at one scale may differ at another. A sample is never padded for another's sake, so
+        that what is predicted on it does not depend on its company.
     """
     first, *others = sorted(test_time.scales, key=lambda scale: abs(scale - 1))
     smallest = min(test_time.scales)
     groups: dict[tuple[int, ...], list[int]] = {}
     for position, sample in enumerate(samples):
-        _, size = resize_affine(sample.size, test_time.resize, scale=first, smallest=smallest)
+        _, size = network_map(sample.size, test_time.resize, first, smallest)
+        size = _padded(size, _multiple(test_time.resize))
         groups.setdefault((*size, position) if others else size, []).append(position)
-    for width, height, *_ in groups:
+    for width, height, *_ in groups if isinstance(test_time.resize, Resize) else ():
         sides = [side * scale / first for side in (width, height) for scale in test_time.scales]
         if any(int(side) % 32 for side in sides):
             raise UsageError(
@@ -171,23 +261,26 @@ def scaled_batches(
         )
 
 
-def _resized(samples: Sequence[Sample], resize: Resize, scale: float, smallest: float) -> Batch:
+def _resized(samples: Sequence[Sample], resize: Resizing, scale: float, smallest: float) -> Batch:
     return collate(
-        [
-            warp_sample(s, *resize_affine(s.size, resize, scale=scale, smallest=smallest))
-            for s in samples
-        ]
+        [resize_sample(sample, resize, scale=scale, smallest=smallest) for sample in samples],
+        multiple=_multiple(resize),
     )
 
 
-def blank_batch(sample: Sample, resize: Resize) -> Batch:
+def blank_batch(sample: Sample, resize: Resizing) -> Batch:
     """Return what `scaled_batches` makes of one sample, without looking at its pixels."""
-    matrix, (width, height) = resize_affine(sample.size, resize)
+    matrix, size = network_map(sample.size, resize, 1.0, 1.0)
+    width, height = _padded(size, _multiple(resize))
     return Batch(
         images=torch.zeros(()).expand(1, 3, height, width),
         poses=[_warp_poses(sample.poses, matrix, None)],
         masks={},
-        geometry=Geometry(torch.from_numpy(invert(matrix))[None], torch.tensor([False])),
+        geometry=Geometry(
+            to_image=torch.from_numpy(invert(matrix))[None],
+            flipped=torch.tensor([False]),
+            sizes=torch.tensor([size]),
+        ),
         image_ids=[sample.image_id],
         names=[sample.name],
         seeds=[0],

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from posebench.errors import ModelError
 from posebench.layers.inputs import scaled_batches
 from posebench.structures import (
     Batch,
@@ -19,6 +20,7 @@ from posebench.structures import (
     Sample,
     Skeleton,
     TestTime,
+    Trace,
 )
 
 
@@ -31,6 +33,8 @@ class PoseModel(nn.Module, ABC):
 
     # Published parameter prefix -> ours, for the weights that the authors released.
     published_names: ClassVar[Mapping[str, str]]
+    # Patterns of published tensors that ours has no place for: duplicates, and what is computed.
+    published_left_out: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, skeleton: Skeleton) -> None:
         super().__init__()
@@ -49,16 +53,23 @@ class PoseModel(nn.Module, ABC):
         """
 
     @abstractmethod
-    def features(self, images: Tensor) -> Any:
-        """Return what the backbone makes of (B, 3, H, W) normalised images."""
+    def features(self, images: Tensor, padding: Tensor | None = None) -> Any:
+        """Return what the backbone, and an encoder, make of (B, 3, H, W) normalised images.
+
+        Args:
+            padding: (B, H, W) bool, True on padding; None: there is none. Methods whose inputs are
+                never padded do not look at it.
+        """
 
     @abstractmethod
     def heads(self, features: Any, people: Tensor | None = None) -> Any:
         """Return the outputs; `people` (M, 3) image, y, x in cells are detected where None."""
 
-    def forward(self, images: Tensor, people: Tensor | None = None) -> Any:
+    def forward(
+        self, images: Tensor, padding: Tensor | None = None, people: Tensor | None = None
+    ) -> Any:
         """Return the outputs of every learned part: what is counted, exported and timed."""
-        return self.heads(self.features(images), people)
+        return self.heads(self.features(images, padding), people)
 
     @abstractmethod
     def targets(self, batch: Batch) -> Any:
@@ -107,6 +118,22 @@ class PoseModel(nn.Module, ABC):
         outputs = self.test_outputs(batches, test_time)
         [explained] = self.heatmaps(outputs, batches[0].geometry)
         return explained
+
+    def trace(
+        self, sample: Sample, test_time: TestTime, most: int
+    ) -> tuple[PosePredictions, Trace]:
+        """Return a sample's people, shown once, with the steps to them.
+
+        Args:
+            most: of so many people, the best ones, it is found out what their scores rely on.
+
+        Raises:
+            ModelError: the method finds people in one step.
+        """
+        raise ModelError(
+            f"{type(self).__name__} finds people in one step, of which there is nothing to follow: "
+            "leave out --steps, or choose a model that refines its queries (group_pose)."
+        )
 
     def _ready(self, batch: Batch) -> Batch:
         """Return the batch on the device, and its images in the precision, of the weights."""

@@ -150,7 +150,7 @@ class CID(PoseModel):
     def load_pretrained(self) -> None:
         self.backbone = hrnet(self.config.backbone, pretrained=True)
 
-    def features(self, images: Tensor) -> Streams:
+    def features(self, images: Tensor, padding: Tensor | None = None) -> Streams:
         """Return the trunk's four streams; the paper's F is their joined map (B, C, H, W)."""
         return tuple(self.backbone(images))
 
@@ -220,7 +220,7 @@ class CID(PoseModel):
 
     def loss_terms(self, images: Tensor, targets: CIDTargets) -> dict[str, Tensor]:
         """Return the three weighted terms of Eqs. 5, 14 and 16."""
-        outputs: CIDOutputs = self(images, targets.people)
+        outputs: CIDOutputs = self(images, people=targets.people)
         with torch.autocast(images.device.type, enabled=False):
             return self._terms(outputs, targets)
 

@@ -125,7 +125,7 @@ class HigherHRNet(PoseModel):
     def load_pretrained(self) -> None:
         self.backbone = hrnet(self.config.backbone, streams=1, pretrained=True)
 
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor, padding: Tensor | None = None) -> Tensor:
         """Return the trunk's finest map (B, C, H / 4, W / 4)."""
         [features] = self.backbone(images)
         found: Tensor = features

@@ -5,10 +5,11 @@ from posebench.viz.figures import (
     gallery,
     heatmap_overlay,
     instance_figure,
+    steps_figure,
     training_curve,
     write_image,
 )
-from posebench.viz.samples import draw_curve, draw_gallery, draw_sample
+from posebench.viz.samples import draw_curve, draw_gallery, draw_sample, draw_steps
 from posebench.viz.video import write_video
 
 __all__ = [
@@ -18,9 +19,11 @@ __all__ = [
     "draw_gallery",
     "draw_poses",
     "draw_sample",
+    "draw_steps",
     "gallery",
     "heatmap_overlay",
     "instance_figure",
+    "steps_figure",
     "training_curve",
     "write_image",
     "write_video",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,6 +24,7 @@ RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 Colour: TypeAlias = tuple[int, int, int]
 
 INK: Colour = (28, 28, 32)
+_PATH: Colour = (255, 255, 255)
 
 # OKLCH hues in degrees, in the order that best tells people who follow one another apart, to the
 # colour-blind (simulated after Machado et al., 2009) as well. More than four hues never look all
@@ -122,6 +124,33 @@ def draw_annotations(image: RGB, poses: Poses, skeleton: Skeleton) -> RGB:
             shades=_shades(i),
         )
         _draw_person(drawn, person, skeleton)
+    return drawn
+
+
+def draw_paths(image: RGB, paths: NDArray[np.float64]) -> RGB:
+    """Draw how points moved: a hollow disc where each began, and a line to where it ended.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, not modified.
+        paths: (T, K, 2) x, y of K points at T times; steps that are not finite are not drawn.
+
+    Returns:
+        (H, W, 3) uint8 RGB, a new array.
+    """
+    drawn = image.copy()
+    width = max(1.2, 0.0025 * float(np.hypot(*image.shape[:2])))
+    for path in paths.transpose(1, 0, 2):
+        path = path[np.isfinite(path).all(-1)]
+        lines = [
+            _Capsule(start, end, radius=width / 2, opacity=0.9) for start, end in pairwise(path)
+        ]
+        if len(path):
+            radius = 1.8 * width
+            lines.append(_Capsule(path[0], path[0], radius=radius, opacity=0.9, hole=0.5 * radius))
+        for line in lines:
+            line.paint(drawn, INK, _OUTLINE_OPACITY, grown=1.0)
+        for line in lines:
+            line.paint(drawn, _PATH)
     return drawn
 
 

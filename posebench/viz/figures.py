@@ -21,8 +21,8 @@ from torch import Tensor
 
 from posebench.errors import UsageError
 from posebench.files import written_beside
-from posebench.structures import PosePredictions, Skeleton
-from posebench.viz.draw import RGB, draw_poses, draw_text, text_width
+from posebench.structures import PosePredictions, Skeleton, Trace
+from posebench.viz.draw import RGB, draw_paths, draw_poses, draw_text, text_width
 
 _MOST_PEOPLE = 6  # of an instance figure: three columns, two rows
 _LONG_SIDE = 640  # of an instance figure's tiles, pixels
@@ -129,6 +129,45 @@ def instance_figure(
         tiles, captions = [tile], ["no people found"]
     size = (tile.shape[1], tile.shape[0])
     return gallery(tiles, captions, columns=min(3, len(tiles)), tile=size)
+
+
+def steps_figure(image: RGB, predictions: PosePredictions, trace: Trace, skeleton: Skeleton) -> RGB:
+    """Show how each person was found: two tiles per person, for the best of `trace.reliance`.
+
+    The left tile has where each keypoint was expected before the first layer (hollow) and after
+    each layer, joined by lines, over the skeleton of the last; the right one the pixels that the
+    person's score relies on.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, not modified.
+        predictions: the people of the trace, in pixels of the image.
+        trace: how they were found.
+        skeleton: names the K keypoints.
+
+    Returns:
+        uint8 RGB; one tile that says so where there are no people.
+
+    Source: Group Pose (Liu et al., ICCV 2023), Fig. 6.
+    """
+    scale = _LONG_SIDE / max(image.shape[:2])
+    tile = _resized(image, scale)
+    to_tile = scale * trace.to_image.detach().cpu().double()
+    to_tile[:, 2] += (scale - 1) / 2  # pixel centres, as in the resized image
+    tiles, captions = [], []
+    for i, reliance in enumerate(trace.reliance):
+        person = PosePredictions(
+            scale * predictions.keypoints[i : i + 1] + (scale - 1) / 2,
+            predictions.keypoint_scores[i : i + 1],
+            predictions.scores[i : i + 1],
+        )
+        drawn = draw_poses(tile, person, skeleton, colours=[i])
+        paths = (scale * trace.steps[i] + (scale - 1) / 2).detach().cpu().double().numpy()
+        tiles += [draw_paths(drawn, paths), heatmap_overlay(tile, reliance, to_tile, 1)]
+        score = float(predictions.scores[i])
+        captions += [f"person {i + 1}: {len(paths)} steps", f"what its score {score:.2f} rests on"]
+    if not tiles:
+        tiles, captions = [tile], ["no people found"]
+    return gallery(tiles, captions, columns=2, tile=(tile.shape[1], tile.shape[0]))
 
 
 def gallery(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -14,11 +15,13 @@ from posebench.viz.figures import (
     gallery,
     heatmap_overlay,
     instance_figure,
+    steps_figure,
     training_curve,
 )
 
 _NOT_TERMS = ("step", "epoch", "lr", "loss", "images_per_second")
 _SMOOTHED = 20  # steps
+MOST_TRACED = 4  # people of one image, since each costs a pass backwards
 
 
 def draw_sample(
@@ -66,6 +69,20 @@ def draw_sample(
     height = round(people.shape[0] * row.shape[1] / people.shape[1])
     below = cv2.resize(people, (row.shape[1], height), interpolation=cv2.INTER_AREA)
     return np.vstack([row, below])
+
+
+def draw_steps(
+    model: PoseModel, sample: Sample, test_time: TestTime, *, min_score: float = 0.0
+) -> RGB:
+    """Draw how a model came to the best people of an image, and what their scores rest on.
+
+    Raises:
+        ModelError: the method finds people in one step.
+    """
+    predictions, trace = model.trace(sample, test_time, MOST_TRACED)
+    count = int((predictions.scores[:MOST_TRACED] >= min_score).sum())
+    shown = replace(trace, steps=trace.steps[:count], reliance=trace.reliance[:count])
+    return steps_figure(sample.image, predictions, shown, model.skeleton)
 
 
 def draw_gallery(model: PoseModel, samples: list[Sample], test_time: TestTime) -> RGB:

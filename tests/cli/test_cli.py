@@ -287,6 +287,16 @@ def test_pictures_are_drawn_of_one_image(trained: Path, root: Path) -> None:
     assert with_heatmaps.size > without.size > 0
 
 
+def test_a_model_of_one_step_has_none_to_draw(trained: Path, root: Path) -> None:
+    image = sorted((root / "coco" / "val2017").glob("*.jpg"))[0]
+    result = run("viz", image, "--model", trained, "--steps")
+    assert result.code == 4
+    assert "one step" in result.err
+    both = run("viz", image, "--model", trained, "--steps", "--heatmaps")
+    assert both.code == 2
+    assert "--steps" in both.err
+
+
 def test_pictures_of_a_folder_stand_beside_the_annotations(trained: Path, root: Path) -> None:
     folder = root / "coco" / "val2017"
     annotations = root / "coco" / "annotations" / "person_keypoints_val2017.json"

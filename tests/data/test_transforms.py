@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from posebench.data.transforms import augment_sample, image_seed
-from posebench.layers.affine import invert
+from posebench.layers.affine import apply, invert
 from posebench.layers.inputs import NetworkInput
-from posebench.structures import COCO, Augment, Sample
+from posebench.structures import COCO, Augment, DetrAugment, Sample
 from tests.builders import make_sample
 
 AUGMENT = Augment(size=64)
@@ -114,3 +114,74 @@ def test_a_mirrored_person_has_its_sides_exchanged() -> None:
 def test_masks_come_at_the_strides_asked_for() -> None:
     masks = augment_sample(sample_of(), replace(STILL, mask_strides=(4, 8)), COCO, 0).masks
     assert {stride: mask.shape for stride, mask in masks.items()} == {4: (16, 16), 8: (8, 8)}
+
+
+DETR = DetrAugment(
+    short_sides=(48, 64), long_side=90, crop=0.5, crop_short_sides=(60, 70), crop_sides=(40, 50)
+)
+
+
+def detr(augment: DetrAugment, count: int = 60) -> list[NetworkInput]:
+    return [augment_sample(sample_of(), augment, COCO, seed) for seed in range(count)]
+
+
+def test_detrs_sizes_keep_their_bounds_and_are_all_drawn() -> None:
+    shapes = [item.image.shape for item in detr(DETR)]
+    assert {min(shape[:2]) for shape in shapes} >= {48, 64}
+    assert max(max(shape[:2]) for shape in shapes) <= 91  # rounding may exceed the bound by one
+    whole = {item.image.shape[:2] for item in detr(replace(DETR, crop=0.0))}
+    assert whole == {(48, 72), (60, 90)}
+
+
+def test_detrs_people_lie_where_the_map_puts_them() -> None:
+    sample = sample_of()
+    for item in detr(replace(DETR, crop=0.0)):
+        back = apply(item.poses.keypoints, torch.from_numpy(item.to_image))
+        if item.flipped:
+            back = back[:, list(COCO.flip_index)]
+        torch.testing.assert_close(back, sample.poses.keypoints, rtol=0, atol=1e-9)
+
+
+def test_a_crop_leaves_out_people_and_moves_keypoints_to_its_border() -> None:
+    items = detr(replace(DETR, crop=1.0))
+    counts = {len(item.poses) for item in items}
+    assert counts == {1, 2}
+    for item in items:
+        height, width, _ = item.image.shape
+        keypoints = item.poses.keypoints
+        assert (keypoints >= 0).all()
+        assert (keypoints <= torch.tensor([width, height])).all()
+        box = item.poses.boxes[:, 3] - item.poses.boxes[:, 0]
+        torch.testing.assert_close(item.poses.area, box.prod(1))
+
+
+def test_a_box_may_stand_for_the_area() -> None:
+    still = replace(DETR, crop=0.0, flip=0.0, short_sides=(80,), long_side=999)
+    sample = replace(sample_of(), poses=replace(sample_of().poses, area=torch.ones(2).double()))
+    areas = [
+        augment_sample(sample, replace(still, box_area=box), COCO, 0).poses.area
+        for box in (False, True)
+    ]
+    assert areas[0].tolist() == [1, 1]
+    corners = sample.poses.boxes
+    torch.testing.assert_close(areas[1], (corners[:, 3] - corners[:, 0]).prod(1))
+
+
+def test_an_image_smaller_than_a_crop_keeps_its_side() -> None:
+    small = replace(DETR, crop=1.0, crop_short_sides=(20,), crop_sides=(40, 50), flip=0.0)
+    for item in detr(small, 5):
+        assert item.image.shape[0] in (48, 60)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"short_sides": ()}, "at least one"),
+        ({"crop_sides": (0, 5)}, "at least 1"),
+        ({"crop_sides": (9, 5)}, "largest"),
+        ({"long_side": 50}, "long_side"),
+    ],
+)
+def test_sizes_that_cannot_be_drawn_are_refused(changes: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        replace(DETR, **changes)

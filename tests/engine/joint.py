@@ -40,7 +40,11 @@ def own_part(batch: Batch) -> Batch:
         batch.images[mine].double(),
         batch.poses[mine],
         {stride: mask[mine] for stride, mask in batch.masks.items()},
-        Geometry(batch.geometry.to_image[mine], batch.geometry.flipped[mine]),
+        Geometry(
+            batch.geometry.to_image[mine],
+            batch.geometry.flipped[mine],
+            batch.geometry.sizes[mine],
+        ),
         batch.image_ids[mine],
         batch.names[mine],
         batch.seeds[mine],

@@ -20,7 +20,7 @@ from posebench.engine.train import Schedule, Silent, StepReport, _Average
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
-from posebench.structures import COCO, Sample
+from posebench.structures import COCO, DetrAugment, DetrResize, Sample, TestTime
 
 CPU = TrainOptions(torch.device("cpu"))
 
@@ -248,3 +248,30 @@ def test_accumulated_passes_equal_one_large_pass(tmp_path: Path) -> None:
             train(recipe, crowds(length=4), crowds("val", 2), run, CPU, reporter=StopAfter(1))
         first.append(losses(run)[0])
     assert first[0]["loss"] == pytest.approx(first[1]["loss"], rel=0.2)
+
+
+def test_the_backbone_learns_at_a_rate_of_its_own(tmp_path: Path) -> None:
+    recipe = small_recipe(backbone_lr=1e-30)
+    train(recipe, crowds(), crowds("val", 2), tmp_path, CPU)
+    weights = read_checkpoint(tmp_path).weights
+    torch.manual_seed(CPU.seed)
+    fresh = recipe.build(recipe.config, COCO)
+    moved = {n for n, p in fresh.named_parameters() if not weights[n].allclose(p, atol=1e-20)}
+    assert moved
+    assert not any(name.startswith("backbone.") for name in moved)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_images_of_several_sizes_are_trained_on(tmp_path: Path, precision: Any) -> None:
+    augment = DetrAugment(
+        short_sides=(48, 64), long_side=80, crop_short_sides=(64, 72), crop_sides=(40, 64)
+    )
+    recipe = replace(
+        RECIPES["group_pose_tiny"], epochs=1, batch_size=4, images_per_pass=2, augment=augment,
+        test_time=TestTime(DetrResize(64, 64), flip=False),
+    )  # fmt: skip
+    evaluation = train(
+        recipe, crowds(), crowds("val", 2), tmp_path, replace(CPU, precision=precision)
+    )
+    assert evaluation.images == 2
+    assert len(losses(tmp_path)) == 2

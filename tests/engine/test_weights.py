@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from posebench.engine import read_checkpoint
-from posebench.engine.weights import convert_published, import_published
+from posebench.engine.weights import _read_state_dict, convert_published, import_published
 from posebench.errors import ModelError
 from posebench.models import RECIPES, PoseModel
 from posebench.recipe import Recipe
@@ -192,3 +193,32 @@ def test_a_checkpoint_without_a_state_dict_is_told(tmp_path: Path, content: Any)
     path = tmp_path / "x.pth"
     torch.save(content, path)
     refused(path, "holds no state dict")
+
+
+def test_what_is_saved_twice_or_can_be_computed_is_left_out() -> None:
+    names = [
+        "class_embed.0.bias",
+        "transformer.decoder.class_embed.0.bias",
+        "backbone.0.layers.0.blocks.1.attn.relative_position_index",
+        "backbone.0.layers.0.downsample.norm.bias",
+        "backbone.0.layers.1.blocks.0.norm1.bias",
+        "backbone.0.norm3.weight",
+        "transformer.decoder.layers.2.norm1.bias",
+    ]
+    model = RECIPES["group_pose_swin_t_coco"].build
+    published = {name: torch.zeros(1) for name in names}
+    converted = convert_published(published, model.published_names, model.published_left_out)
+    assert list(converted) == [
+        "class_heads.0.bias",
+        "backbone.stages.layers_1.downsample.norm.bias",
+        "backbone.stages.layers_1.blocks.0.norm1.bias",
+        "backbone.norms.2.weight",
+        "decoder.2.norm1.bias",
+    ]
+
+
+def test_a_checkpoint_may_hold_its_command_lines_options(tmp_path: Path) -> None:
+    path = tmp_path / "published.pth"
+    weight = torch.ones(2)
+    torch.save({"model": {"a": weight}, "args": argparse.Namespace(lr=1e-4)}, path)
+    assert _read_state_dict(path)["a"].equal(weight)

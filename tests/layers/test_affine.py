@@ -10,12 +10,15 @@ from posebench.layers.affine import (
     Affine,
     apply,
     compose,
+    detr_size,
+    fit_size,
     invert,
     mirror_affine,
+    network_map,
     resize_affine,
     square_affine,
 )
-from posebench.structures import Resize
+from posebench.structures import DetrResize, FitResize, Resize, Resizing
 
 
 def moved(matrix: Affine, *points: tuple[float, float]) -> list[list[float]]:
@@ -109,3 +112,35 @@ def test_points_of_any_leading_shape_are_mapped() -> None:
     found = apply(torch.ones(4, 5, 2), matrix)
     assert found.shape == (4, 5, 2)
     assert found[3, 4].tolist() == [3.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("image", "longest", "size"),
+    [
+        ((640, 480), 1333, (1066, 800)),  # 1066.7 loses its fraction
+        ((480, 640), 1333, (800, 1066)),
+        ((640, 200), 1333, (1334, 417)),  # 416.6 is rounded, and the other side follows it
+        ((640, 200), None, (2560, 800)),
+        ((1, 20), 10, (1, 20)),  # no side vanishes
+    ],
+)
+def test_detr_bounds_the_long_side(
+    image: tuple[int, int], longest: int | None, size: tuple[int, int]
+) -> None:
+    assert detr_size(image, 800, longest) == size
+
+
+@pytest.mark.parametrize(
+    ("image", "size"),
+    [((640, 480), (683, 512)), ((480, 640), (512, 683)), ((1000, 300), (800, 240))],
+)
+def test_both_bounds_are_kept(image: tuple[int, int], size: tuple[int, int]) -> None:
+    assert fit_size(image, 512, 800) == size
+
+
+@pytest.mark.parametrize("resize", [DetrResize(64, 100), FitResize(64, 100)])
+def test_a_resized_image_fills_its_size(resize: Resizing) -> None:
+    for scale, height in ((1.0, 64), (0.5, 32)):
+        matrix, size = network_map((160, 120), resize, scale, 0.5)
+        assert size[1] == height
+        assert close(moved(matrix, (0, 0), (160, 120)), [(0, 0), size])

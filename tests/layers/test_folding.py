@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from posebench.layers.folding import folded
 from posebench.layers.hrnet import hrnet
+from posebench.layers.resnet import ResNetTrunk
+
+NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
 
 def used(model: nn.Module) -> nn.Module:
     """Give every batch norm something to do."""
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, NORMS):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.2)
             nn.init.normal_(module.running_mean, std=0.2)
@@ -21,12 +27,20 @@ def used(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize("name", ["hrnet_tiny", "hrnet_w32"])
+TRUNKS: dict[str, Callable[[], nn.Module]] = {
+    "hrnet_tiny": lambda: hrnet("hrnet_tiny"),
+    "hrnet_w32": lambda: hrnet("hrnet_w32"),
+    "frozen resnet18": lambda: ResNetTrunk("resnet18", frozen=True),
+    "resnet18": lambda: ResNetTrunk("resnet18", frozen=False),
+}
+
+
+@pytest.mark.parametrize("name", TRUNKS)
 def test_a_folded_trunk_gives_the_same_maps_without_batch_norms(name: str) -> None:
-    trunk = used(hrnet(name))
+    trunk = used(TRUNKS[name]())
     fast = folded(trunk)
-    assert any(isinstance(module, nn.BatchNorm2d) for module in trunk.modules())
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+    assert any(isinstance(module, NORMS) for module in trunk.modules())
+    assert not any(isinstance(module, NORMS) for module in fast.modules())
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         for found, expected in zip(fast(images), trunk(images), strict=True):

@@ -15,10 +15,21 @@ from posebench.layers.inputs import (
     blank_batch,
     collate,
     normalise,
+    resize_sample,
     scaled_batches,
     warp_sample,
 )
-from posebench.structures import COCO, CROWDPOSE, Resize, Sample, Skeleton, TestTime
+from posebench.structures import (
+    COCO,
+    CROWDPOSE,
+    DetrResize,
+    FitResize,
+    Resize,
+    Resizing,
+    Sample,
+    Skeleton,
+    TestTime,
+)
 from tests.builders import make_poses, make_sample
 
 SIZE = 96
@@ -229,19 +240,21 @@ def test_a_scale_is_above_zero(scales: tuple[float, ...]) -> None:
         TestTime(Resize(64), scales=scales)
 
 
+@pytest.mark.parametrize("resize", [Resize(64), DetrResize(64, 99), FitResize(64, 99)])
 @pytest.mark.parametrize("shape", [(128, 96), (97, 128), (128, 128)])
 @pytest.mark.parametrize("people", [0, 2])
 def test_a_blank_batch_is_a_resized_one_but_for_its_pixels(
-    shape: tuple[int, int], people: int
+    shape: tuple[int, int], people: int, resize: Resizing
 ) -> None:
     sample = cropped(make_sample(people), *shape)
-    [(_, [batch])] = scaled_batches([sample], TestTime(Resize(64)))
-    blank = blank_batch(sample, Resize(64))
+    [(_, [batch])] = scaled_batches([sample], TestTime(resize))
+    blank = blank_batch(sample, resize)
     assert blank.images.shape == batch.images.shape
     assert blank.images.dtype == batch.images.dtype
     assert blank.masks == batch.masks == {}
     assert blank.geometry.to_image.equal(batch.geometry.to_image)
     assert blank.geometry.flipped.equal(batch.geometry.flipped)
+    assert blank.geometry.sizes.equal(batch.geometry.sizes)
     for field in ("keypoints", "visibility", "area", "boxes"):
         assert getattr(blank.poses[0], field).equal(getattr(batch.poses[0], field))
     for field in ("image_ids", "names", "seeds"):
@@ -254,3 +267,47 @@ def test_an_input_says_what_it_was_made_of() -> None:
     assert (found.image_id, found.name, found.seed) == (5, "4.png", 9)
     assert found.image.dtype == np.uint8
     assert len(found.poses) == len(make_poses(1))
+
+
+def test_images_of_several_sizes_are_padded_at_the_bottom_right() -> None:
+    sizes = [(40, 64), (50, 30), (50, 64)]
+    samples = [cropped(make_sample(1, seed=seed), *size) for seed, size in enumerate(sizes)]
+    resizes = [DetrResize(min(size), max(size)) for size in sizes]
+    alone = [resize_sample(s, r) for s, r in zip(samples, resizes, strict=True)]
+    batch = collate(alone)
+    assert batch.images.shape == (3, 3, 64, 50)
+    assert batch.geometry.sizes.tolist() == [list(size) for size in sizes]
+    assert batch.padding is not None
+    for image, padding, item, (width, height) in zip(
+        batch.images, batch.padding, alone, sizes, strict=True
+    ):
+        assert image[:, :height, :width].equal(collate([item]).images[0])
+        assert image[:, padding].eq(0).all()
+        assert padding[:height, :width].eq(False).all()
+        assert int(padding.sum()) == 64 * 50 - width * height
+
+
+def test_a_batch_without_padding_has_no_mask() -> None:
+    inputs = [resize_sample(make_sample(1), DetrResize(64, 64)) for _ in range(2)]
+    assert collate(inputs).padding is None
+    assert collate(inputs, multiple=48).images.shape == (2, 3, 96, 96)
+
+
+def test_only_images_of_one_padded_size_come_together() -> None:
+    shapes = [(128, 100), (128, 99), (128, 64)]
+    samples = [cropped(make_sample(1, seed=seed), *shape) for seed, shape in enumerate(shapes)]
+
+    def groups(resize: Resizing) -> list[list[int]]:
+        return [positions for positions, _ in scaled_batches(samples, TestTime(resize))]
+
+    assert groups(DetrResize(128, 128)) == [[0], [1], [2]]
+    [(_, [batch]), _] = list(scaled_batches(samples, TestTime(FitResize(128, 128))))
+    assert batch.images.shape == (2, 3, 128, 128)
+    assert batch.geometry.sizes.tolist() == [[128, 100], [128, 99]]
+
+
+def test_padded_images_may_be_shown_at_any_scale() -> None:
+    sample = cropped(make_sample(1), 128, 96)
+    test_time = TestTime(DetrResize(64, 100), scales=(0.7, 1.0))
+    [(_, batches)] = scaled_batches([sample], test_time)
+    assert [tuple(batch.images.shape[2:]) for batch in batches] == [(64, 85), (45, 60)]

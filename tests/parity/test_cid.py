@@ -253,7 +253,8 @@ def batch_of(images: torch.Tensor) -> Batch:
     """Return a batch of images alone."""
     count = len(images)
     identity = torch.eye(2, 3, dtype=torch.float64).expand(count, 2, 3)
-    geometry = Geometry(identity, torch.zeros(count, dtype=torch.bool))
+    sizes = torch.tensor(images.shape[:1:-1]).expand(count, 2)
+    geometry = Geometry(identity, torch.zeros(count, dtype=torch.bool), sizes)
     return Batch(images, [], {}, geometry, [], [], [])
 
 
@@ -331,7 +332,7 @@ def test_decode(path: Path, kind: str) -> None:
     width, height = case["image_size_wh"].tolist()
     matrix, size = resize_affine((width, height), Resize(int(case["input_size"])))
     assert size == tuple(case["resized_size_wh"].tolist())
-    geometry = Geometry(tensor(invert(matrix))[None], torch.tensor([False]))
+    geometry = Geometry(tensor(invert(matrix))[None], torch.tensor([False]), torch.tensor([size]))
     config = CIDConfig(
         backbone="hrnet_tiny", centre_pool=pool, nms_threshold=float(case["oks_nms_threshold"])
     )

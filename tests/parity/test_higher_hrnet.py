@@ -202,7 +202,9 @@ class Replayed(HigherHRNet):
             super().__init__(HigherHRNetConfig(), skeleton)
         self.case = case
 
-    def forward(self, images: torch.Tensor, people: Any = None) -> HigherHRNetOutputs:
+    def forward(
+        self, images: torch.Tensor, padding: Any = None, people: Any = None
+    ) -> HigherHRNetOutputs:
         several = "s1_out_quarter" in self.case
         scale = f"s{images.shape[-1] / 1000:g}_" if several else ""  # see `outputs_of`
         views = ("out", "flip_out")[: len(images)]
@@ -231,7 +233,8 @@ def outputs_of(case: Any, kind: str) -> HigherHRNetOutputs:
 
 def batch_of(images: torch.Tensor) -> Batch:
     identity = torch.eye(2, 3, dtype=torch.float64)[None]
-    return Batch(images, [], {}, Geometry(identity, torch.tensor([False])), [], [], [])
+    sizes = torch.tensor([images.shape[:1:-1]])
+    return Batch(images, [], {}, Geometry(identity, torch.tensor([False]), sizes), [], [], [])
 
 
 def kinds_of(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ import torch
 
 from posebench.structures import COCO, CROWDPOSE, SKELETONS, PosePredictions, Poses
 from posebench.viz import draw_annotations, draw_poses
+from posebench.viz.draw import draw_paths
 
 # A standing person in a 100 x 200 box, CrowdPose's keypoints; the person's left is our right.
 _BODY = torch.tensor(
@@ -182,3 +183,23 @@ def test_unlabelled_keypoints_are_not_drawn():
     assert (draw_annotations(image, annotated(0), CROWDPOSE) == image).all()
     nobody = Poses.empty(14)
     assert (draw_annotations(image, nobody, CROWDPOSE) == image).all()
+
+
+def test_a_path_is_drawn_from_its_hollow_start_to_its_end():
+    image = grey()
+    paths = np.array([[[50.0, 50.0]], [[150.0, 50.0]], [[150.0, 200.0]]])
+    drawn = draw_paths(image, paths)
+    touched = changed(image, drawn)
+    for x, y in ((100, 50), (150, 120), (150, 199)):
+        assert drawn[y, x].min() > 230
+    assert not touched[100:190, 40:140].any()
+    assert not touched[220:].any()
+    # The middle of the first disc is a hole, darkened by its outline at most.
+    assert drawn[50, 48].max() < 200
+    assert (image == 128).all()
+
+
+def test_a_path_of_what_is_no_place_is_not_drawn():
+    image = grey()
+    assert not changed(image, draw_paths(image, np.full((3, 2, 2), np.nan))).any()
+    assert not changed(image, draw_paths(image, np.zeros((0, 2, 2)))).any()

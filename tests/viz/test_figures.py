@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from posebench.errors import PosebenchError, UsageError
-from posebench.structures import CROWDPOSE, PosePredictions
+from posebench.structures import CROWDPOSE, PosePredictions, Trace
 from posebench.viz import (
     gallery,
     heatmap_overlay,
     instance_figure,
+    steps_figure,
     training_curve,
     write_image,
 )
@@ -172,3 +173,25 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(PosebenchError, match=r"file/figure\.png cannot be written"):
         write_image(tmp_path / "file" / "figure.png", grey(4, 4))
+
+
+@pytest.mark.parametrize("traced", [0, 1, 3])
+def test_two_tiles_for_each_person_that_was_traced(traced):
+    image = grey(120, 160)
+    keypoints = torch.rand(3, 14, 2) * 100
+    predictions = PosePredictions(keypoints, torch.ones(3, 14), torch.tensor([0.9, 0.8, 0.7]))
+    steps = keypoints[:, None].expand(-1, 4, -1, -1)
+    reliance = torch.zeros(traced, 60, 80)
+    reliance[:, 30, 40] = 1
+    double = torch.tensor([[2.0, 0, 0], [0, 2.0, 0]], dtype=torch.float64)
+    figure = steps_figure(image, predictions, Trace(steps, reliance, double), CROWDPOSE)
+    rows = max(traced, 1)
+    columns = 2 if traced else 1
+    margin, caption = 640 // 40, 2 * (640 // 34)
+    assert figure.shape == (
+        rows * (480 + caption + margin) + margin, columns * (640 + margin) + margin, 3
+    )  # fmt: skip
+    if traced:
+        right = figure[margin : margin + 480, 2 * margin + 640 : -margin]
+        # The pixel in the network's input that counts, where it lies on the tile.
+        assert np.abs(brightest(right) - [4 * (2 * 40.5), 4 * (2 * 30.5)]).max() < 8

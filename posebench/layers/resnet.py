@@ -1,0 +1,66 @@
+"""ResNet trunks whose batch norms, stem and first stage stay as ImageNet left them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from posebench.errors import ModelError
+from posebench.layers.pretrained import timm_trunk
+
+# The weights that torchvision published first, as DETR and its descendants start from them.
+RESNET_WEIGHTS = {
+    "resnet18": "resnet18.tv_in1k",
+    "resnet50": "resnet50.tv_in1k",
+    "resnet101": "resnet101.tv_in1k",
+    "resnet_tiny": "resnet10t",
+}
+
+# A trunk that learns in minutes on two CPU cores: one narrow block in each stage.
+_TINY = {"channels": (32, 64, 128, 256), "stem_width": 16}
+
+
+class ResNetTrunk(nn.Module):
+    """Maps (B, 3, H, W) to the maps (B, C, h, w) of strides 8, 16 and 32."""
+
+    def __init__(self, name: str, *, frozen: bool, pretrained: bool = False) -> None:
+        """Make a trunk.
+
+        Args:
+            frozen: batch norms keep their statistics and scales, and the stem and the first stage
+                their weights. Random weights need it off: nothing else normalises them.
+
+        Raises:
+            ModelError: ImageNet weights are wanted and cannot be had.
+        """
+        super().__init__()
+        options: dict[str, Any] = {"out_indices": (2, 3, 4)}
+        if frozen:
+            options |= {"norm_layer": _FrozenNorm, "zero_init_last": False}
+        if name == "resnet_tiny":
+            if pretrained:
+                raise ModelError(f"There are no ImageNet weights for {name}: add --no-pretrained.")
+            options |= _TINY
+        self.body = timm_trunk(RESNET_WEIGHTS[name], pretrained=pretrained, **options)
+        if frozen:
+            for part in ("conv1", "layer1"):
+                self.body.get_submodule(part).requires_grad_(False)
+
+    @property
+    def channels(self) -> list[int]:
+        found: list[int] = self.body.feature_info.channels()  # type: ignore[operator, union-attr]
+        return found
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps: list[Tensor] = self.body(images)
+        return maps
+
+
+class _FrozenNorm(FrozenBatchNorm2d):
+    """torchvision's, that lets timm say where and in which type it is made."""
+
+    def __init__(self, channels: int, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(channels)
+        self.to(device=device, dtype=dtype)

@@ -1,0 +1,113 @@
+"""Swin trunks: timm's parameters, with the windows of the published dense-prediction code."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from timm.models.swin_transformer import (
+    SwinTransformerBlock,
+    window_partition,
+    window_reverse,
+)
+from torch import Tensor, nn
+
+from posebench.layers.pretrained import timm_trunk
+
+DROP_PATH = 0.2
+PATCH = 4  # pixels a side
+
+SWIN_WEIGHTS = {
+    "swin_t": "swin_tiny_patch4_window7_224.ms_in1k",
+    "swin_l": "swin_large_patch4_window12_384.ms_in22k",
+}
+
+
+class SwinTrunk(nn.Module):
+    """Maps (B, 3, H, W) to stages 1 to 3, each through a layer norm: (B, C, h, w)."""
+
+    def __init__(self, name: str, *, pretrained: bool = False) -> None:
+        super().__init__()
+        # always_partition: a map smaller than a window is padded to one, as the published code
+        # does; timm would make the window smaller and not shift it.
+        self.stages = timm_trunk(
+            SWIN_WEIGHTS[name],
+            pretrained=pretrained,
+            out_indices=(1, 2, 3),
+            strict_img_size=False,
+            always_partition=True,
+            drop_path_rate=DROP_PATH,
+        )
+        for block in self.stages.modules():
+            if isinstance(block, SwinTransformerBlock):
+                block.__class__ = PaddedBlock
+        self.norms = nn.ModuleList(nn.LayerNorm(c) for c in self.channels)
+
+    @property
+    def channels(self) -> list[int]:
+        found: list[int] = self.stages.feature_info.channels()  # type: ignore[operator, union-attr]
+        return found
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        height, width = images.shape[-2:]
+        images = F.pad(images, (0, -width % PATCH, 0, -height % PATCH))
+        maps = zip(self.norms, self.stages(images), strict=True)
+        return [norm(features).permute(0, 3, 1, 2) for norm, features in maps]
+
+
+class PaddedBlock(SwinTransformerBlock):
+    """A block that pads to whole windows before it shifts them; timm shifts first.
+
+    The two differ wherever a side is no multiple of the window.
+    """
+
+    def _attn(self, x: Tensor) -> Tensor:
+        _, height, width, channels = x.shape
+        rows, columns = self.window_size
+        x = F.pad(x, (0, 0, 0, -width % columns, 0, -height % rows))
+        padded_height, padded_width = x.shape[1:3]
+        down, right = self.shift_size
+        mask = None
+        if down or right:
+            x = torch.roll(x, (-down, -right), (1, 2))
+            mask = _shift_mask(
+                (padded_height, padded_width), (rows, columns), (down, right), x.device, x.dtype
+            )
+        windows = window_partition(x, (rows, columns)).view(-1, rows * columns, channels)
+        windows = self.attn(windows, mask=mask).view(-1, rows, columns, channels)
+        x = window_reverse(windows, (rows, columns), padded_height, padded_width)
+        if down or right:
+            x = torch.roll(x, (down, right), (1, 2))
+        return x[:, :height, :width].contiguous()
+
+
+@lru_cache(maxsize=16)  # the blocks of a stage share one; sizes of other images push old ones out
+def _shift_mask(
+    size: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Return (windows, T, T): -100 between tokens that the shift alone brought together."""
+    with torch.inference_mode(False):  # what evaluation leaves here, training takes up
+        return _make_shift_mask(size, window, shift, device, dtype)
+
+
+def _make_shift_mask(
+    size: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    regions = torch.zeros(1, *size, 1, device=device)
+    ends = [(0, -w, -s, None) for w, s in zip(window, shift, strict=True)]
+    number = 0
+    for top, bottom in zip(ends[0], ends[0][1:], strict=False):
+        for left, right in zip(ends[1], ends[1][1:], strict=False):
+            regions[:, top:bottom, left:right] = number
+            number += 1
+    region = window_partition(regions, window).view(-1, window[0] * window[1])
+    return torch.where(region[:, None] == region[:, :, None], 0.0, -100.0).to(dtype)

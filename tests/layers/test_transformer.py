@@ -1,0 +1,73 @@
+"""Pieces of transformers against PyTorch's own and hand-worked values."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from posebench.layers.transformer import (
+    MLP,
+    SelfAttention,
+    class_head,
+    exact,
+    inverse_sigmoid,
+    map_encoding,
+    point_encoding,
+    still_head,
+)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_self_attention_is_torchs_own_along_an_axis(axis: int) -> None:
+    ours, theirs = SelfAttention(16, heads=4), nn.MultiheadAttention(16, 4, batch_first=True)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 3, 5, 16)
+    groups = x.movedim(axis, 2).flatten(0, 1)
+    expected, _ = theirs(groups, groups, groups)
+    expected = expected.view_as(x.movedim(axis, 2)).movedim(2, axis)
+    torch.testing.assert_close(ours(x, axis=axis), expected)
+
+
+def test_a_mask_hides_tokens() -> None:
+    attention = SelfAttention(8, heads=2)
+    x = torch.randn(1, 4, 8)
+    alone = attention(x, mask=torch.eye(4, dtype=torch.bool))
+    for token in range(4):
+        torch.testing.assert_close(alone[:, token : token + 1], attention(x[:, token : token + 1]))
+
+
+def test_heads_start_unsure_and_still() -> None:
+    x = torch.randn(5, 8)
+    assert class_head(8).bias.sigmoid().allclose(torch.tensor(0.01))
+    assert still_head([8, 8, 2])(x).eq(0).all()
+    assert not MLP([8, 8, 2])(x).eq(0).any()
+
+
+def test_the_inverse_sigmoid_is_bounded() -> None:
+    x = torch.tensor([0.2, 0.5, 0.9])
+    torch.testing.assert_close(inverse_sigmoid(x).sigmoid(), x)
+    bound = math.log(1000)
+    found = inverse_sigmoid(torch.tensor([-1.0, 0.0, 1.0, 2.0]))
+    torch.testing.assert_close(found, torch.tensor([-bound, -bound, bound, bound]))
+
+
+def test_points_are_told_by_waves_of_y_then_x() -> None:
+    found = point_encoding(torch.tensor([0.25, 0.5]), 8, temperature=100.0)
+    y, x = math.pi, math.pi / 2
+    expected = [f(a / t) for a in (y, x) for t in (1, 10) for f in (math.sin, math.cos)]
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_padding_does_not_move_what_is_beside_it() -> None:
+    padding = torch.zeros(1, 3, 5, dtype=torch.bool)
+    padding[:, :, 4:] = True
+    alone = map_encoding(padding[:, :, :4], 16, 20.0)
+    torch.testing.assert_close(map_encoding(padding, 16, 20.0)[:, :, :4], alone)
+
+
+def test_coordinates_are_at_least_float32() -> None:
+    assert exact(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
+    assert exact(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64

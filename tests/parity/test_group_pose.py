@@ -1,0 +1,455 @@
+"""Group Pose against the published implementation, case by case of the fixture folder."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from posebench.engine.weights import convert_published
+from posebench.layers.deformable import Tokens
+from posebench.layers.matching import (
+    CLASS_WEIGHT,
+    KEYPOINT_WEIGHT,
+    OKS_WEIGHT,
+    PoseSets,
+    assignment,
+    pose_costs,
+    set_losses,
+)
+from posebench.layers.sampling import gathered_samples, weighted_samples
+from posebench.layers.transformer import inverse_sigmoid, map_encoding, point_encoding
+from posebench.models.group_pose import (
+    MAP_TEMPERATURE,
+    VISIBILITY,
+    GroupPose,
+    GroupPoseConfig,
+    GroupPoseFeatures,
+    GroupPoseOutputs,
+    best_poses,
+    proposal_centres,
+)
+from posebench.structures import COCO, CROWDPOSE, MPII, Geometry, Skeleton
+from tests.parity.fixtures import cases
+from tests.parity.reference import reference_state_dict
+
+
+def skeleton_of(num_keypoints: int) -> Skeleton:
+    return {len(skeleton): skeleton for skeleton in (COCO, CROWDPOSE, MPII)}[num_keypoints]
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    with np.load(path) as case:
+        return {
+            name: torch.from_numpy(case[name])
+            for name in case.files
+            if case[name].dtype.kind != "U"
+        }
+
+
+def paths(pattern: str) -> list[Any]:
+    return [pytest.param(path, id=path.stem) for path in cases("grouppose", pattern)]
+
+
+def keys_of(case: Path) -> Path:
+    """Return the key file of a case: `forward_r50_coco17_single` is of `resnet50_coco17`."""
+    for keys in sorted(case.parent.glob("*.keys.json")):
+        backbone, keypoints = keys.name.removesuffix(".keys.json").rsplit("_", 1)
+        if f"_{backbone.replace('resnet', 'r')}_{keypoints}" in f"_{case.stem}":
+            return keys
+    raise FileNotFoundError(f"no *.keys.json beside {case} fits its name")
+
+
+@lru_cache(maxsize=2)
+def published_weights(keys: Path, gain: float = 1.0) -> dict[str, Tensor]:
+    return reference_state_dict(keys, gain)
+
+
+@lru_cache(maxsize=2)
+def load_model(keys: Path, gain: float = 1.0) -> GroupPose:
+    published = published_weights(keys, gain)
+    backbone, _ = keys.name.removesuffix(".keys.json").rsplit("_", 1)
+    skeleton = skeleton_of(len(published["transformer.keypoint_embedding.weight"]))
+    model = GroupPose(GroupPoseConfig(backbone=backbone), skeleton)
+    model.load_state_dict(
+        convert_published(published, model.published_names, model.published_left_out)
+    )
+    return model.eval()
+
+
+def isolated_model(case: Path) -> GroupPose:
+    """Return a model for cases of single parts, whose weights are alike in all key files."""
+    return load_model(sorted(case.parent.glob("resnet*.keys.json"))[0])
+
+
+def assert_close(found: Tensor, expected: Tensor, absolute: float) -> None:
+    assert found.shape == expected.shape
+    if found.numel():
+        torch.testing.assert_close(found.float(), expected.float(), rtol=0, atol=absolute)
+
+
+def sizes_of(case: dict[str, Tensor]) -> tuple[tuple[int, int], ...]:
+    return tuple((height, width) for height, width in case["spatial_shapes"].tolist())
+
+
+def extents_of(padding: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
+    """Return (B, L, 2) width and height without padding of flattened masks (B, S)."""
+    inside = (~padding).split([height * width for height, width in sizes], 1)
+    counts = []
+    for own, (height, width) in zip(inside, sizes, strict=True):
+        grid = own.view(-1, height, width)
+        counts.append(torch.stack([grid[:, 0].sum(1), grid[:, :, 0].sum(1)], -1))
+    return torch.stack(counts, 1).float()
+
+
+def points_of(references: Tensor) -> Tensor:
+    """Return (B, queries, L, 2) of (B, N, L, 2 T): a person's queries one after the other."""
+    return references.unflatten(-1, (-1, 2)).transpose(2, 3).flatten(1, 2)
+
+
+# ------------------------------------------------------------------------------------------ pieces
+
+
+@pytest.mark.parametrize("path", paths("*.keys.json"))
+def test_every_published_tensor_has_its_place(path: Path) -> None:
+    load_model(path)
+
+
+@pytest.mark.parametrize("path", paths("initial_values*.npz"))
+def test_initial_values(path: Path) -> None:
+    case = read(path)
+    torch.manual_seed(1)
+    model = GroupPose(GroupPoseConfig(), COCO)
+    found = convert_published(case, model.published_names, ("nothing",))
+    state = model.state_dict()
+    assert found
+    for name, value in found.items():
+        torch.testing.assert_close(state[name], value)
+
+
+@pytest.mark.parametrize("path", paths("msdeform_attn*.npz"))
+@pytest.mark.parametrize("kind", ["ref2d", "refpose"])
+def test_deformable_attention(path: Path, kind: str) -> None:
+    case = read(path)
+    model = isolated_model(path)
+    own = model.encoder.layers[0].self_attn if kind == "ref2d" else model.decoder[0].cross_attn
+    sizes = sizes_of(case)
+    references = case[f"{kind}_reference_points"]
+    if kind == "refpose":
+        references = points_of(references)
+    query, memory, padding = case[f"{kind}_query"], case["memory"], case["padding_mask"]
+    with torch.inference_mode():
+        offsets, weights = own.sampling(query)
+        cells = torch.tensor([(width, height) for height, width in sizes])[:, None]
+        places = references[:, :, None, :, None] + offsets / cells
+        assert_close(places, case[f"{kind}_sampling_locations"], 1e-5)
+        assert_close(weights, case[f"{kind}_attention_weights"], 1e-5)
+        values = own.projected(memory, padding)
+        for way in (weighted_samples, gathered_samples):
+            core = way(values, sizes, references, offsets, weights)
+            assert_close(core, case[f"{kind}_core_output"], 1e-5)
+        assert_close(own(query, references, memory, sizes, padding), case[f"{kind}_output"], 1e-5)
+
+
+@pytest.mark.parametrize("path", paths("msdeform_attn*.npz"))
+def test_deformable_attention_has_its_gradients(path: Path) -> None:
+    case = read(path)
+    attention = isolated_model(path).encoder.layers[0].self_attn
+    leaves = [case[name].requires_grad_() for name in ("ref2d_query", "memory")]
+    arguments = (
+        leaves[0],
+        case["ref2d_reference_points"].requires_grad_(),
+        leaves[1],
+        sizes_of(case),
+        case["padding_mask"],
+    )
+    output = attention(*arguments)
+    assert_close(output, case["ref2d_output"], 1e-5)
+    with torch.inference_mode():
+        assert_close(attention(*arguments), output.detach(), 1e-5)
+
+
+@pytest.mark.parametrize("path", paths("proposals_and_encodings*.npz"))
+def test_proposals_and_encodings(path: Path) -> None:
+    case = read(path)
+    sizes, padding = sizes_of(case), case["padding_mask"]
+    tokens = Tokens(case["memory"], case["memory"], padding, extents_of(padding, sizes), sizes)
+    usable, centres = proposal_centres(tokens)
+    assert_close(case["memory"] * usable[..., None], case["output_memory"], 1e-6)
+    # The published proposals are boxes, of which Group Pose takes the centres alone.
+    assert_close(centres, case["output_proposals"][..., :2], 1e-5)
+    encoded = point_encoding(case["sine_points"], case["sine_embedding"].shape[-1])
+    assert_close(encoded, case["sine_embedding"], 1e-5)
+    assert_close(inverse_sigmoid(case["inverse_sigmoid_in"]), case["inverse_sigmoid_out"], 1e-5)
+    ratios = case["encoder_valid_ratios"]
+    whole = torch.tensor([(width, height) for height, width in sizes])
+    own = Tokens(case["memory"], case["memory"], None, ratios * whole, sizes)
+    assert_close(own.on_every_level(own.centres), case["encoder_reference_points"], 1e-5)
+    expected = case["pos_encoding"].permute(0, 2, 3, 1)
+    found = map_encoding(case["pos_mask"], expected.shape[-1], MAP_TEMPERATURE)
+    assert_close(found, expected, 1e-5)
+
+
+@pytest.mark.parametrize("path", paths("decoder_layer*.npz"))
+def test_decoder_layer(path: Path) -> None:
+    case = read(path)
+    layer = isolated_model(path).decoder[0]
+
+    def ours(tensor: Tensor) -> Tensor:  # (N, B, T, C) -> (B, N, T, C)
+        return tensor.transpose(0, 1)
+
+    positions = torch.nn.functional.pad(ours(case["query_pos"]), (0, 0, 1, 0))
+    queries = ours(case["tgt"]) + positions
+    sizes, padding = sizes_of(case), case["padding_mask"]
+    memory = case["memory"].transpose(0, 1)
+    extents = extents_of(padding, sizes)
+    tokens = Tokens(memory, memory, padding, extents, sizes)
+    # The case's references are its own for every level, not one share of the image.
+    references = points_of(ours(case["reference_points"]))
+    with torch.inference_mode():
+        within = layer.within_attn(queries, axis=2)
+        assert_close(within, ours(case["within_attn_output"]), 1e-5)
+        after = layer.within_norm(queries + within)
+        assert_close(after, ours(case["after_within_norm"]), 1e-5)
+        assert_close(layer._across(after), ours(case["across_attn_output"]), 1e-5)
+        attended = layer.self_attended(queries)
+        assert_close(attended, ours(case["after_across_norm"]), 1e-5)
+        found = layer.cross_attended(
+            attended + positions, references, GroupPoseFeatures(tokens, memory)
+        )
+        assert_close(found, ours(case["after_norm1"]), 1e-5)
+        assert_close(layer.fed(found), ours(case["output"]), 1e-5)
+
+
+# ----------------------------------------------------------------------------------------- forward
+
+
+def images_of(case: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Return a case's images in one batch, and their padding."""
+    images = [case[name] for name in sorted(case) if re.fullmatch(r"image_\d+", name)]
+    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
+    batch = torch.zeros(len(images), 3, height, width)
+    padding = torch.ones(len(images), height, width, dtype=torch.bool)
+    for number, image in enumerate(images):
+        batch[number, :, : image.shape[1], : image.shape[2]] = image
+        padding[number, : image.shape[1], : image.shape[2]] = False
+    return batch, padding if padding.any() else None
+
+
+@pytest.mark.parametrize("path", paths("forward_*_encoder.npz"))
+def test_forward(path: Path) -> None:
+    encoder = read(path)
+    decoder = read(path.with_name(path.name.replace("_encoder", "_decoder")))
+    model = load_model(keys_of(path), float(encoder.get("weight_gain", torch.tensor(1.0))))
+    model.training = True  # every layer's predictions; no part of the network is told
+    images, padding = images_of(encoder)
+    with torch.inference_mode():
+        features = model.features(images, padding)
+        tokens = features.tokens
+        maps = model.backbone(images)
+        outputs = model.heads(features)
+    model.training = False
+    for level, found in enumerate(maps, start=3):
+        slice_ = encoder[f"backbone_c{level}_slice"]
+        scale = float(slice_.abs().max())
+        assert_close(found[:, : slice_.shape[1]] / scale, slice_ / scale, 1e-5)
+    masks = torch.cat([encoder[f"mask_level_{level}"].flatten(1) for level in range(4)], 1)
+    assert masks.equal(torch.zeros_like(masks) if tokens.padding is None else tokens.padding)
+    assert tokens.sizes == sizes_of(encoder)
+    count = len(images)
+    assert_close(tokens.valid.expand(count, -1, -1), encoder["valid_ratios"], 1e-6)
+    areas = torch.tensor([height * width for height, width in tokens.sizes])
+    levels = model.level_embedding.repeat_interleave(areas, 0)
+    positions = (tokens.positions - levels).detach().expand(count, -1, -1)
+    for found, name in (
+        (tokens.values, "src_flat"),
+        (positions, "pos_flat_no_level"),
+        (features.memory, "memory"),
+    ):
+        step = found.shape[-1] // encoder[name].shape[-1]
+        assert_close(found[..., ::step], encoder[name], 1e-4)
+    assert_close(outputs.proposal_logits.amax(-1), decoder["topk_logits"], 1e-4)
+    assert_close(outputs.proposal_logits, decoder["interm_logits"], 1e-4)
+    assert_close(outputs.proposal_keypoints.flatten(2), decoder["interm_keypoints"], 1e-4)
+    initial = decoder["initial_reference_points"]
+    assert_close(model.with_centre(outputs.proposal_keypoints).flatten(2), initial, 1e-4)
+    assert_close(outputs.logits, decoder["pred_logits"], 1e-4)
+    found = outputs.keypoints.flatten(3)
+    assert_close(found, decoder["pred_keypoints"][..., : found.shape[-1]], 1e-4)
+    assert decoder["pred_keypoints"][..., found.shape[-1] :].allclose(torch.tensor(VISIBILITY))
+    expected = {name: decoder[f"post_{name}"] for name in ("scores", "labels", "keypoints")}
+    assert_poses(model, outputs, decoder["target_sizes_hw"], expected)
+
+
+def assert_poses(
+    model: GroupPose, outputs: GroupPoseOutputs, sizes_hw: Tensor, expected: dict[str, Tensor]
+) -> None:
+    """Compare decoded people with the published ones; equal scores may come in any order."""
+    keypoints = len(model.skeleton)
+    sizes = sizes_hw.flip(1)
+    identity = torch.eye(2, 3, dtype=torch.float64).expand(len(sizes), 2, 3)
+    geometry = Geometry(identity, torch.zeros(len(sizes), dtype=torch.bool), sizes)
+    people = model.decode(outputs, geometry)
+    for image, found in enumerate(people):
+        scores, labels, _ = best_poses(outputs.logits[-1, image])
+        assert_close(scores, expected["scores"][image], 1e-5)
+        assert labels.sort().values.equal(expected["labels"][image].sort().values)
+        person = expected["labels"][image] == 1
+        wanted = expected["keypoints"][image, person].unflatten(-1, (keypoints, 3))[..., :2]
+        wanted_scores = expected["scores"][image, person]
+        assert len(found) == len(wanted)
+        # Of those with the same score, one at least lies where it should, both ways.
+        same = (found.scores[:, None] - wanted_scores[None]).abs() < 1e-5
+        apart = (found.keypoints[:, None] - wanted[None]).abs().amax((-1, -2))
+        assert (same & (apart < 2e-2)).any(0).all()
+        assert (same & (apart < 2e-2)).any(1).all()
+        assert found.keypoint_scores.allclose(torch.tensor(VISIBILITY))
+
+
+@pytest.mark.parametrize("path", paths("post_*.npz"))
+def test_post_processing(path: Path) -> None:
+    case = read(path)
+    keypoints = case["pred_keypoints"].shape[-1] // 3
+    predicted = case["pred_keypoints"][..., : 2 * keypoints].unflatten(-1, (-1, 2))
+    logits = case["pred_logits"]
+    outputs = GroupPoseOutputs(logits[None], predicted[None], logits, predicted)
+    with torch.device("meta"):
+        model = GroupPose(GroupPoseConfig(), skeleton_of(keypoints))
+    assert_poses(model, outputs, case["target_sizes_hw"], case)
+
+
+# ------------------------------------------------------------------------------------------ losses
+
+
+def targets_of(case: dict[str, Tensor]) -> PoseSets:
+    images = range(sum(bool(re.fullmatch(r"target_\d+_area", name)) for name in case))
+    triples = [case[f"target_{i}_keypoints"] for i in images]
+    keypoints = triples[0].shape[1] // 3
+    return PoseSets(
+        keypoints=[t[:, : 2 * keypoints].unflatten(-1, (-1, 2)) for t in triples],
+        visible=[t[:, 2 * keypoints :] > 0 for t in triples],
+        area=[case[f"target_{i}_area"] for i in images],
+        boxes=[case[f"target_{i}_boxes"] for i in images],
+    )
+
+
+@pytest.mark.parametrize("path", paths("match_*.npz"))
+def test_matching(path: Path) -> None:
+    case = read(path)
+    targets = targets_of(case)
+    keypoints = targets.keypoints[0].shape[1]
+    sigmas = torch.tensor(skeleton_of(keypoints).sigmas)
+    for image, (truth, visible, area) in enumerate(
+        zip(targets.keypoints, targets.visible, targets.area, strict=True)
+    ):
+        predicted = case["pred_keypoints"][image, :, : 2 * keypoints].unflatten(-1, (-1, 2))
+        costs = pose_costs(
+            case["pred_logits"][None, image], predicted[None], truth, visible, area, sigmas
+        )
+        assert_close(costs[0], case[f"cost_{image}"], 1e-4)
+        [(query, person)] = assignment(costs)
+        assert query.equal(case[f"match_query_{image}"])
+        assert person.equal(case[f"match_target_{image}"])
+
+
+WEIGHTS = {"classes": CLASS_WEIGHT, "keypoints": KEYPOINT_WEIGHT, "oks": OKS_WEIGHT}
+NAMES = {"classes": "loss_ce", "keypoints": "loss_keypoints", "oks": "loss_oks"}
+
+
+def published_terms(case: dict[str, Tensor], name: str, layers: int) -> Tensor:
+    """Return a term of the encoder's predictions, then of each layer's; the last has no number."""
+    suffixes = ["_interm", *(f"_{layer}" for layer in range(layers - 1)), ""]
+    return torch.stack([case[f"loss/{NAMES[name]}{suffix}"] for suffix in suffixes])
+
+
+@pytest.mark.parametrize("path", [p for p in paths("loss_*.npz") if "full_model" not in p.id])
+def test_losses_and_their_gradients(path: Path) -> None:
+    case = read(path)
+    inputs = [
+        case[name].requires_grad_()
+        for name in ("pred_logits", "pred_keypoints", "interm_logits", "interm_keypoints")
+    ]
+    logits, keypoints, first_logits, first_keypoints = inputs
+    num_keypoints = keypoints.shape[-1] // 2
+    sigmas = torch.tensor(skeleton_of(num_keypoints).sigmas)
+    found = set_losses(
+        torch.cat([first_logits[None], logits]),
+        torch.cat([first_keypoints[None], keypoints]).unflatten(-1, (-1, 2)),
+        targets_of(case),
+        sigmas,
+    )
+    total = torch.zeros(())
+    for name, weight in WEIGHTS.items():
+        assert_close(getattr(found, name).detach(), published_terms(case, name, len(logits)), 1e-4)
+        assert float(case[f"weight/{NAMES[name]}"]) == weight
+        total = total + weight * getattr(found, name).sum()
+    assert_close(total.detach(), case["total_weighted"], 1e-4)
+    total.backward()
+    for tensor, name in zip(
+        inputs, ("logits", "keypoints", "interm_logits", "interm_keypoints"), strict=True
+    ):
+        assert tensor.grad is not None
+        expected = case[f"grad_{name}"]
+        assert_close(tensor.grad, expected, 1e-2 * float(expected.abs().max()) + 1e-7)
+
+
+@pytest.mark.parametrize("path", paths("loss_full_model_*.npz"))
+def test_a_whole_training_step(path: Path) -> None:
+    case = read(path)
+    model = load_model(keys_of(path), float(case.get("weight_gain", torch.tensor(1.0))))
+    model.zero_grad()
+    images, padding = images_of(case)
+    targets = targets_of(case)
+    model.train()
+    outputs = model(images, padding)
+    model.eval()
+    sigmas = torch.tensor(model.skeleton.sigmas)
+    sets = set_losses(
+        torch.cat([outputs.proposal_logits[None], outputs.logits]),
+        torch.cat([outputs.proposal_keypoints[None], outputs.keypoints]),
+        targets,
+        sigmas,
+    )
+    for name in WEIGHTS:
+        expected = published_terms(case, name, len(outputs.logits))
+        assert_close(getattr(sets, name).detach(), expected, 1e-3)
+    assert_close(outputs.logits[-1].detach(), case["pred_logits"], 1e-3)
+    terms = model._terms(outputs, targets)
+    total = torch.stack(list(terms.values())).sum()
+    torch.testing.assert_close(total.detach(), case["total_weighted"], rtol=1e-5, atol=1e-3)
+    total.backward()
+    parameters = dict(model.named_parameters())
+    with np.load(path) as raw:
+        names = [str(name) for name in raw["param_names"]]
+    norms = case["param_grad_norms"]
+    largest = float(norms.max())
+    for name, norm in zip(names, norms.tolist(), strict=True):
+        gradient = parameters[our_name(model, name)].grad
+        if norm < 0:
+            assert gradient is None
+        else:
+            assert gradient is not None
+            # A norm far below the largest one is rounding's.
+            assert float(gradient.norm()) == pytest.approx(norm, rel=1e-2, abs=1e-6 * largest)
+    assert {our_name(model, name) for name in names} == set(parameters)
+    for name, expected in case.items():
+        if name.startswith("grad/"):
+            gradient = parameters[our_name(model, name.removeprefix("grad/"))].grad
+            assert gradient is not None
+            rows = gradient.reshape(len(gradient), -1) if expected.dim() > 1 else gradient
+            found = rows[tuple(slice(side) for side in expected.shape)]
+            assert_close(found, expected, 1e-2 * float(expected.abs().max()))
+    model.zero_grad()
+
+
+def our_name(model: GroupPose, published: str) -> str:
+    """Return our name of a published parameter; the heads' gradients are under the decoder."""
+    plain = re.sub(r"^transformer\.decoder\.(class|pose)_embed", r"\1_embed", published)
+    [name] = convert_published({plain: torch.empty(0)}, model.published_names)
+    return name
