@@ -5,7 +5,7 @@ Shapes: B images, N people, K keypoints, H x W pixels. Coordinates are x, y in p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -128,13 +128,19 @@ class Poses:
     visibility: Tensor  # (N, K) 0 unlabelled, 1 occluded, 2 visible
     area: Tensor  # (N,) square pixels, the area that OKS divides by
     boxes: Tensor  # (N, 4, 2) corners: top left, top right, bottom left, bottom right
+    # (U, 4, 2) corners of the boxes of further people, none of whose keypoints is labelled
+    unlabelled: Tensor = field(default_factory=lambda: torch.zeros(0, 4, 2, dtype=torch.float64))
 
     def __len__(self) -> int:
         return len(self.keypoints)
 
     def __getitem__(self, index: Tensor | slice) -> Poses:
-        return Poses(
-            self.keypoints[index], self.visibility[index], self.area[index], self.boxes[index]
+        return replace(
+            self,
+            keypoints=self.keypoints[index],
+            visibility=self.visibility[index],
+            area=self.area[index],
+            boxes=self.boxes[index],
         )
 
     def to(self, device: torch.device) -> Poses:
@@ -143,6 +149,7 @@ class Poses:
             self.visibility.to(device),
             self.area.to(device),
             self.boxes.to(device),
+            self.unlabelled.to(device),
         )
 
     @classmethod
@@ -305,10 +312,12 @@ class Augment:
     mask_strides: tuple[int, ...] = (4,)
 
     def __post_init__(self) -> None:
-        if self.size < 32 or self.size % 32:
-            raise ValueError(
-                f"Networks take sizes that are a multiple of 32, but size is {self.size}."
-            )
+        _check_size(self.size)
+
+
+def _check_size(size: int) -> None:
+    if size < 32 or size % 32:
+        raise ValueError(f"Networks take sizes that are a multiple of 32, but size is {size}.")
 
 
 @dataclass(frozen=True)
@@ -335,8 +344,20 @@ class DetrAugment:
             )
 
 
+@dataclass(frozen=True)
+class CropAugment:
+    """Training-time crop of PoseDet: a square around one of the people with most keypoints."""
+
+    size: int  # side of the network input, pixels
+    scale: tuple[float, float] = (0.5, 1.5)  # side of the source square over `size`, uniform
+    flip: float = 0.5  # probability
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+
+
 # One type for each way to augment; `data.transforms` has a function for each.
-Augmentation = Augment | DetrAugment
+Augmentation = Augment | DetrAugment | CropAugment
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class FileDataset(PoseDataset):
             rgb = np.broadcast_to(np.uint8(0), (*size, 3))  # no memory is taken
         return Sample(
             image=rgb,
-            poses=self._poses([a for a in annotations if _is_person(a)]),
+            poses=self._poses(annotations),
             image_id=image["id"],
             name=image["file_name"],
             ignore=_ignored(annotations, size, image["file_name"]) if pixels else None,
@@ -109,9 +110,14 @@ class FileDataset(PoseDataset):
         """Return the area that OKS divides by, in square pixels."""
         return float(annotation["area"])
 
-    def _poses(self, people: list[dict[str, Any]]) -> Poses:
+    def _poses(self, annotations: list[dict[str, Any]]) -> Poses:
+        people = [a for a in annotations if _is_person(a)]
+        others = [a for a in annotations if not a.get("iscrowd", 0) and not _is_person(a)]
+        unlabelled = box_corners(
+            torch.tensor([a["bbox"] for a in others], dtype=torch.float64).view(-1, 4)
+        )
         if not people:
-            return Poses.empty(len(self.skeleton))
+            return replace(Poses.empty(len(self.skeleton)), unlabelled=unlabelled)
         keypoints = torch.tensor([p["keypoints"] for p in people], dtype=torch.float64)
         keypoints = keypoints.view(len(people), -1, 3)
         return Poses(
@@ -119,6 +125,7 @@ class FileDataset(PoseDataset):
             visibility=keypoints[..., 2].long(),
             area=torch.tensor([self.area(p) for p in people], dtype=torch.float64),
             boxes=box_corners(torch.tensor([p["bbox"] for p in people], dtype=torch.float64)),
+            unlabelled=unlabelled,
         )
 
 

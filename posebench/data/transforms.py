@@ -21,7 +21,16 @@ from posebench.layers.affine import (
     stretch_affine,
 )
 from posebench.layers.inputs import NetworkInput, antialiased, warp_sample
-from posebench.structures import Augment, Augmentation, DetrAugment, Poses, Sample, Skeleton
+from posebench.layers.oks import count_keypoints
+from posebench.structures import (
+    Augment,
+    Augmentation,
+    CropAugment,
+    DetrAugment,
+    Poses,
+    Sample,
+    Skeleton,
+)
 
 
 def image_seed(seed: int, epoch: int, image_id: int) -> int:
@@ -38,6 +47,8 @@ def augment_sample(
     """Return a sample as training shows it, drawn by `seed` alone."""
     if isinstance(augment, DetrAugment):
         return _resize_or_crop(sample, augment, skeleton, seed)
+    if isinstance(augment, CropAugment):
+        return _crop_around_someone(sample, augment, skeleton, seed)
     return _warp_to_square(sample, augment, skeleton, seed)
 
 
@@ -78,7 +89,9 @@ def _resize_or_crop(
     Source: DETR's augmentation, with the sizes of Group Pose's published loader.
     """
     rng = np.random.default_rng(seed)
-    view = _View(sample.image, sample.poses, np.eye(2, 3))
+    # Nobody asks here for the boxes of people without labels.
+    poses = replace(sample.poses, unlabelled=sample.poses.unlabelled[:0])
+    view = _View(sample.image, poses, np.eye(2, 3))
     if augment.box_area:
         view = replace(view, poses=replace(view.poses, area=_box_area(view.poses.boxes)))
     flip = bool(rng.uniform() < augment.flip)
@@ -104,6 +117,60 @@ def _resize_or_crop(
         name=sample.name,
         seed=seed,
     )
+
+
+def _crop_around_someone(
+    sample: Sample, augment: CropAugment, skeleton: Skeleton, seed: int
+) -> NetworkInput:
+    """Crop a square around a person's box, at a drawn size, and mirror it.
+
+    Source: PoseDet, Sec. 4.1; that the person is one with many keypoints, from the published code.
+    """
+    rng = np.random.default_rng(seed)
+    width, height = sample.size
+    centre = (width / 2, height / 2)
+    people = crop_centres(sample.poses, skeleton)
+    if len(people):
+        x, y = people[rng.integers(len(people))].tolist()
+        centre = (x, y)
+    side = augment.size * rng.uniform(*augment.scale)
+    flip = bool(rng.uniform() < augment.flip)
+    return crop_sample(sample, centre, side, augment.size, skeleton if flip else None, seed)
+
+
+def crop_centres(poses: Poses, skeleton: Skeleton) -> Tensor:
+    """Return the centres (N, 2) of the boxes of the people with at least the median of keypoints.
+
+    Those without any are among the people.
+    """
+    boxes = torch.cat([poses.boxes, poses.unlabelled])
+    counts = torch.zeros(len(boxes))
+    counts[: len(poses)] = torch.from_numpy(count_keypoints(poses.visibility.numpy(), skeleton))
+    return boxes[counts >= np.median(counts)].mean(1) if len(boxes) else boxes.mean(1)
+
+
+def crop_sample(
+    sample: Sample,
+    centre: tuple[float, float],
+    side: float,
+    size: int,
+    mirror_with: Skeleton | None = None,
+    seed: int = 0,
+) -> NetworkInput:
+    """Return the square of `side` image pixels at `size`, with the people who are centred in it.
+
+    As published, that is the centre of their boxes, and keypoints outside stay labelled.
+    """
+    matrix = square_affine(centre, side, 0.0, size)
+    warped = warp_sample(sample, matrix, (size, size), mirror_with=mirror_with, seed=seed)
+
+    def within(boxes: Tensor) -> Tensor:
+        middle = boxes.mean(1)
+        return ((middle >= 0) & (middle <= size - 1)).all(1)
+
+    poses = warped.poses[within(warped.poses.boxes)]
+    poses = replace(poses, unlabelled=poses.unlabelled[within(poses.unlabelled)])
+    return replace(warped, poses=poses)
 
 
 @dataclass(frozen=True)

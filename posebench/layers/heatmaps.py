@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from posebench.layers.precision import precise
 from posebench.layers.processes import mean_count
 from posebench.structures import Batch, Poses
 
@@ -68,7 +70,7 @@ def gaussian_heatmaps(
 
 def clamped_sigmoid(logits: Tensor) -> Tensor:
     """Return float32 scores: bfloat16 rounds 0.999 up to 1, and log(1 - p) becomes -inf."""
-    return clamp_scores(logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid())
+    return clamp_scores(precise(logits).sigmoid())
 
 
 def clamp_scores(scores: Tensor) -> Tensor:
@@ -99,6 +101,24 @@ def heatmap_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
     peaks = ((targets == 1) & mask).nonzero(as_tuple=True)
     total: Tensor = _FocalSum.apply(scores, targets, mask, peaks)
     return total / mean_count(len(peaks[0]), scores.device)
+
+
+def heatmap_focal_loss_of_logits(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """The same loss of scores without bounds: a score of 1 has no logarithm, its logit does.
+
+    Args:
+        logits: (B, K, H, W), before the sigmoid.
+        targets: (B, K, H, W) in [0, 1], exactly 1 at a keypoint.
+        mask: broadcasts to these shapes, False where nothing counts.
+
+    Source: CornerNet (arXiv:1808.01244), Eq. 1, alpha = 2, beta = 4, as PoseDet published it.
+    """
+    logits = precise(logits)
+    scores, peak = logits.sigmoid(), targets == 1
+    missed = (1 - scores).square() * F.softplus(-logits)
+    wrong = (1 - targets) ** 4 * scores.square() * F.softplus(logits)
+    total: Tensor = (torch.where(peak, missed, wrong) * mask).sum()
+    return total / mean_count(int((peak & mask).sum()), logits.device)
 
 
 class _FocalSum(torch.autograd.Function):

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from timm.models.hrnet import HighResolutionNetFeatures
 from torch import Tensor, nn
 
 from posebench.errors import ModelError
+from posebench.layers.pretrained import timm_trunk
 
 # A trunk that learns in minutes on two CPU cores: HRNet's four-stream shape with one block per
 # stream and one module per stage. On a CPU its small maps cost time by their number, hardly by
@@ -80,16 +80,7 @@ def _whole(name: str, pretrained: bool) -> nn.Module:
         if pretrained:
             raise ModelError(f"There are no ImageNet weights for {name}: add --no-pretrained.")
         return HighResolutionNetFeatures(cfg=_TINY, **options)  # type: ignore[no-untyped-call]
-    try:
-        return timm.create_model(name, features_only=True, pretrained=pretrained, **options)
-    except Exception as error:
-        if not pretrained:
-            raise
-        # timm raises whatever its download library does; any failure here means no weights.
-        raise ModelError(
-            f"The ImageNet weights of {name} could not be downloaded ({type(error).__name__}). "
-            "Connect to the network, or add --no-pretrained to start from random weights."
-        ) from error
+    return timm_trunk(name, pretrained=pretrained, **options)
 
 
 def joined(streams: Sequence[Tensor]) -> Tensor:

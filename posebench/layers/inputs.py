@@ -110,11 +110,12 @@ def _warp_mask(
 def _warp_poses(poses: Poses, matrix: Affine, mirror_with: Skeleton | None) -> Poses:
     tensor = torch.from_numpy(matrix)
     keypoints, visibility = apply(poses.keypoints, tensor), poses.visibility
-    boxes = apply(poses.boxes, tensor)
+    boxes, unlabelled = apply(poses.boxes, tensor), apply(poses.unlabelled, tensor)
     if mirror_with is not None:
         order = list(mirror_with.flip_index)
         keypoints, visibility = keypoints[:, order], visibility[:, order]
-        boxes = boxes[:, [1, 0, 3, 2]]  # left corners stay left
+        corners = [1, 0, 3, 2]  # left ones stay left
+        boxes, unlabelled = boxes[:, corners], unlabelled[:, corners]
     growth = abs(np.linalg.det(matrix[:, :2]))
     return replace(
         poses,
@@ -122,6 +123,7 @@ def _warp_poses(poses: Poses, matrix: Affine, mirror_with: Skeleton | None) -> P
         visibility=visibility,
         area=poses.area * growth,
         boxes=boxes,
+        unlabelled=unlabelled,
     )
 
 

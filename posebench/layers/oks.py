@@ -9,7 +9,7 @@ from torch import Tensor
 from posebench.structures import Skeleton
 
 # What the official tool adds to an area before it divides by it.
-_EPSILON = float(np.spacing(1))
+EPSILON = float(np.spacing(1))
 
 # CrowdPose labels the head and the neck, but a person needs one of the other keypoints to count.
 _NOT_COUNTED = ("head", "neck")
@@ -50,7 +50,7 @@ def keypoint_similarity(squared_distance: Tensor, area: Tensor, sigmas: Tensor) 
         (..., K) in [0, 1], 1 where the keypoints coincide.
     """
     variance = (2 * sigmas) ** 2
-    return (-squared_distance / variance / (area[..., None] + _EPSILON) / 2).exp()
+    return (-squared_distance / variance / (area[..., None] + EPSILON) / 2).exp()
 
 
 def count_keypoints(visibility: NDArray[np.float64], skeleton: Skeleton) -> NDArray[np.int64]:

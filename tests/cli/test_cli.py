@@ -347,6 +347,31 @@ def test_several_scales_are_merged(trained: Path, root: Path) -> None:
     assert run(*words, "--scales", "big").code == 2
 
 
+def test_suppression_by_poses_or_boxes_is_compared_on_ideal_outputs(root: Path) -> None:
+    words = ("eval", "posedet", "--oracle", "--dataset", "coco", "--data-root", root, "--json")
+    found = {}
+    # Below 0 everybody but one is suppressed.
+    for nms, threshold in (("oks", 0.5), ("iou", 0.5), ("iou", -1)):
+        result = run(*words, "--set", f"nms={nms}", "--set", f"nms_threshold={threshold}")
+        assert result.code == 0, result.err
+        found[nms, threshold] = {r["metric"]: r["value"] for r in rows_of(result.out)}["AP"]
+    assert found["oks", 0.5] == found["iou", 0.5] == 100 > found["iou", -1] > 0
+    wrong = run(*words, "--set", "nms=boxes")
+    assert wrong.code == 2
+    assert "oks, iou" in wrong.err
+
+
+def test_posedet_trains_and_merges_looks(root: Path) -> None:
+    data = ("--dataset", "coco", "--data-root", root)
+    result = run("train", "posedet_tiny", *data, *TINY)
+    assert result.code == 0, result.err
+    trained = only(Path("runs"), "train/posedet_tiny_*")
+    looks = ("--flip", "--scales", "0.7,1", "--data-root", root, "--device", "cpu")
+    result = run("eval", trained, *looks, "--json")
+    assert result.code == 0, result.err
+    assert {row["tta"] for row in rows_of(result.out)} == {"flip + scales 0.7,1"}
+
+
 def test_a_moving_average_of_the_weights_is_evaluated(root: Path) -> None:
     data = ("--dataset", "coco", "--data-root", root)
     result = run("train", "cid_tiny", *data, *TINY, "--set", "ema_decay=0.5")

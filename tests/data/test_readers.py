@@ -105,6 +105,7 @@ def test_crowds_and_people_without_keypoints_are_no_people(tmp_path: Path) -> No
     dataset = open_coco(tmp_path, [person(1), crowd, without_keypoints(3), person(4)])
     poses = dataset.load(0).poses
     assert poses.keypoints[:, 0, 1].tolist() == [1, 4]
+    assert poses.unlabelled.tolist() == [[[1, 2], [11, 2], [1, 22], [11, 22]]]
     # The evaluation judges them itself.
     assert [a["id"] for a in dataset.ground_truth()["annotations"]] == [1, 2, 3, 4]
 
@@ -116,7 +117,9 @@ def test_an_image_without_people_is_not_trained_on(
     dataset = open_coco(tmp_path, people)
     assert dataset.labelled() == []
     assert len(dataset) == 1
-    assert len(dataset.load(0).poses) == 0
+    poses = dataset.load(0).poses
+    assert len(poses) == 0
+    assert len(poses.unlabelled) == sum(not person["iscrowd"] for person in people)
 
 
 def test_images_with_people_are_trained_on(tmp_path: Path) -> None:

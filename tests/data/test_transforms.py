@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from posebench.data.transforms import augment_sample, image_seed
+from posebench.data.transforms import augment_sample, crop_centres, image_seed
 from posebench.layers.affine import apply, invert
 from posebench.layers.inputs import NetworkInput
-from posebench.structures import COCO, Augment, DetrAugment, Sample
+from posebench.structures import COCO, CROWDPOSE, Augment, CropAugment, DetrAugment, Poses, Sample
 from tests.builders import make_sample
 
 AUGMENT = Augment(size=64)
@@ -185,3 +185,87 @@ def test_an_image_smaller_than_a_crop_keeps_its_side() -> None:
 def test_sizes_that_cannot_be_drawn_are_refused(changes: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(DETR, **changes)
+
+
+CROP = CropAugment(size=64)
+
+
+def crops(sample: Sample, count: int = 60) -> list[NetworkInput]:
+    return [augment_sample(sample, CROP, COCO, seed) for seed in range(count)]
+
+
+def with_others(sample: Sample, *centres: tuple[float, float]) -> Sample:
+    """Return the sample with further people without labels, in boxes 10 pixels wide."""
+    middle = torch.tensor(centres, dtype=torch.float64)[:, None]
+    corners = torch.tensor([[-5, -5], [5, -5], [-5, 5], [5, 5]], dtype=torch.float64)
+    return replace(sample, poses=replace(sample.poses, unlabelled=middle + corners))
+
+
+def test_a_crop_is_centred_on_a_person_and_keeps_those_centred_in_it() -> None:
+    sample = make_sample(4, size=200)
+    counts = set()
+    for item in crops(sample):
+        middle = item.poses.boxes.mean(1)
+        # Mirrored, the middle of an even number of pixels is beside itself.
+        aside = torch.tensor([32.0 - item.flipped, 32.0]).double()
+        assert ((middle - aside).abs().amax(1) < 1e-6).any()
+        assert ((middle >= -1) & (middle <= 63)).all()
+        counts.add(len(item.poses))
+        scale = np.linalg.det(linear(item)) ** 2
+        assert 1.5**-4 - 1e-6 <= scale <= 0.5**-4 + 1e-6
+    assert len(counts) > 1
+
+
+def test_a_crop_keeps_keypoints_outside_of_it() -> None:
+    outside = [
+        ((item.poses.keypoints < 0) | (item.poses.keypoints > 63)).any()
+        for item in crops(make_sample(1))
+    ]
+    assert any(outside)
+    assert all((item.poses.visibility == 2).all() for item in crops(make_sample(1), 5))
+
+
+def test_crops_are_centred_on_people_with_many_keypoints() -> None:
+    poses = make_sample(3).poses
+    visibility = poses.visibility.clone()
+    visibility[0, 3:] = 0
+    poses = replace(poses, visibility=visibility)
+    assert crop_centres(poses, COCO).equal(poses.boxes[1:].mean(1))
+    boxes = with_others(make_sample(1), (3, 4), (5, 6), (7, 8), (9, 10)).poses.unlabelled
+    assert len(crop_centres(replace(poses, unlabelled=boxes), COCO)) == 7
+    # Head and neck do not count.
+    heads = make_sample(2, CROWDPOSE).poses
+    marks = heads.visibility.clone()
+    marks[0, :3] = 0
+    marks[1, 10:] = 0
+    assert crop_centres(replace(heads, visibility=marks), CROWDPOSE).equal(heads.boxes[1:].mean(1))
+
+
+def test_boxes_of_people_without_labels_are_cropped_and_mirrored_too() -> None:
+    sample = with_others(make_sample(1), (64, 64))
+    for item in crops(sample, 20):
+        boxes = item.poses.unlabelled
+        assert len(boxes) == 1
+        back = apply(boxes, torch.from_numpy(item.to_image))
+        if item.flipped:
+            back = back[:, [1, 0, 3, 2]]
+        torch.testing.assert_close(back, sample.poses.unlabelled, rtol=0, atol=1e-9)
+        assert (boxes[:, 3] > boxes[:, 0]).all()
+    for item in crops(with_others(make_sample(1), (1000, 64)), 5):
+        assert len(item.poses.unlabelled) == 0
+
+
+def test_a_crop_of_an_image_without_people_is_its_middle() -> None:
+    for item in crops(replace(make_sample(0), poses=Poses.empty(17)), 5):
+        middle = apply(torch.tensor([[31.5, 32.0]]).double(), torch.from_numpy(item.to_image))
+        assert (middle - 64).abs().max() <= 1
+
+
+def test_detrs_crops_leave_out_people_without_labels() -> None:
+    item = augment_sample(with_others(sample_of(), (30, 30)), DETR, COCO, 0)
+    assert len(item.poses.unlabelled) == 0
+
+
+def test_a_crops_size_is_a_multiple_of_32() -> None:
+    with pytest.raises(ValueError, match="32"):
+        CropAugment(size=100)

@@ -108,6 +108,19 @@ def test_every_methods_published_names_are_imported(tmp_path: Path, name: str) -
         import_published(path, recipe, out)
 
 
+def test_what_the_published_network_never_reads_is_left_out(tmp_path: Path) -> None:
+    recipe = RECIPES["posedet_dla34_crowdpose"]
+    weights = build(recipe).state_dict()
+    published = as_published(weights, recipe.build.published_names)
+    for level in (3, 4):
+        published[f"backbone.level{level}.project.0.weight"] = torch.zeros(1)
+    assert len(published) == len(weights) + 2
+    path, out = tmp_path / "x.pth", tmp_path / "x.safetensors"
+    torch.save({"state_dict": published}, path)
+    assert import_published(path, recipe, out) == len(weights)
+    assert read_checkpoint(out).weights.keys() == weights.keys()
+
+
 def refused(path: Path, match: str, recipe: Recipe = RECIPE) -> str:
     """Check that a file is refused and nothing is written, and return the message."""
     out = path.parent / "weights" / "x.safetensors"

@@ -8,6 +8,7 @@ from posebench.layers.heatmaps import (
     clamped_sigmoid,
     gaussian_heatmaps,
     heatmap_focal_loss,
+    heatmap_focal_loss_of_logits,
 )
 
 
@@ -87,3 +88,30 @@ def test_scores_of_bfloat16_logits_stay_off_one() -> None:
     assert scores.dtype == torch.float32
     torch.testing.assert_close(scores, clamp_scores(torch.tensor([1.0, 0.0])))
     assert torch.log1p(-scores).isfinite().all()
+
+
+def test_focal_loss_of_logits_equals_that_of_scores() -> None:
+    logits = torch.randn(2, 3, 8, 8, requires_grad=True)
+    targets = torch.rand(2, 3, 8, 8)
+    targets[0, 1, 2, 3] = targets[1, 0, 4, 4] = 1
+    mask = torch.rand(2, 1, 8, 8) > 0.2
+    losses = [
+        heatmap_focal_loss_of_logits(logits, targets, mask),
+        heatmap_focal_loss(clamped_sigmoid(logits), targets, mask),
+    ]
+    torch.testing.assert_close(losses[0], losses[1])
+    first, second = (torch.autograd.grad(loss, logits)[0] for loss in losses)
+    torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize("sure", [100.0, -100.0])
+def test_focal_loss_of_sure_logits_is_finite(sure: float) -> None:
+    target = torch.tensor([[[[1.0, 0.5], [0.0, 0.0]]]])
+    mask = torch.tensor([[[[True, True], [True, False]]]])
+    logits = torch.full((1, 1, 2, 2), sure, requires_grad=True)
+    loss = heatmap_focal_loss_of_logits(logits, target, mask)
+    # 100 for the peak missed, or for each other cell lighted: 1 and 0.5^4.
+    assert loss.item() == pytest.approx(100 if sure < 0 else 100 * (1 + 1 / 16))
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()

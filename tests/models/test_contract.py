@@ -16,7 +16,7 @@ from tests.builders import make_batch, make_sample
 _DIFFERENT = {
     (recipe.method, recipe.config.backbone, repr(recipe.config), recipe.skeleton): name
     for name, recipe in reversed(RECIPES.items())
-    if recipe.config.backbone in ("hrnet_tiny", "resnet_tiny", "hrnet_w32")
+    if recipe.config.backbone in ("hrnet_tiny", "resnet_tiny", "hrnet_w32", "dla34")
 }
 NAMES = sorted(_DIFFERENT.values())
 

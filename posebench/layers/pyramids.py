@@ -1,0 +1,89 @@
+"""Feature pyramids: maps of one width at several strides, made of a trunk's maps.
+
+Shapes: B images, C channels; a trunk's maps are at strides 4, 8, 16 and 32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from posebench.layers.hrnet import joined_conv
+
+MAX_GROUPS, GROUP_WIDTH = 32, 4  # of every group norm, and channels of a group at least
+
+
+class Conv(nn.Module):
+    """A convolution with a bias, or with a group norm in its place, and a ReLU where wanted."""
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        norm: bool = True,
+        relu: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=not norm)
+        if norm:
+            self.gn = nn.GroupNorm(min(MAX_GROUPS, width // GROUP_WIDTH), width)
+        self.norm, self.relu = norm, relu
+        nn.init.xavier_uniform_(self.conv.weight)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        made = self.conv(maps)
+        if self.norm:
+            made = self.gn(made)
+        return F.relu(made, inplace=True) if self.relu else made
+
+
+class FPN(nn.Module):
+    """The pyramid of Lin et al. (arXiv:1612.03144) at strides 8 to 64, with group norms.
+
+    As PoseDet published it: no activation, and the coarsest level is a convolution of the trunk's
+    last map.
+    """
+
+    strides = (8, 16, 32, 64)
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        read = channels[1:]
+        self.lateral_convs = nn.ModuleList(Conv(c, width, 1) for c in read)
+        finer = [Conv(width, width, 3) for _ in read]
+        self.fpn_convs = nn.ModuleList([*finer, Conv(read[-1], width, 3, stride=2)])
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        levels = [lateral(m) for lateral, m in zip(self.lateral_convs, maps[1:], strict=True)]
+        for finer in range(len(levels) - 2, -1, -1):
+            size = levels[finer].shape[-2:]
+            levels[finer] = levels[finer] + F.interpolate(levels[finer + 1], size, mode="nearest")
+        made = [conv(m) for conv, m in zip(self.fpn_convs, [*levels, maps[-1]], strict=True)]
+        return tuple(made)
+
+
+class HRFPN(nn.Module):
+    """HRNet's pyramid (Sun et al., arXiv:1904.04514) at strides 8 to 32.
+
+    As PoseDet published it: the joined streams, reduced, are averaged over 1, 2 and 4 cells, and a
+    convolution of stride 2 with a bias and without a norm makes each level.
+    """
+
+    strides = (8, 16, 32)
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.reduction_conv = Conv(sum(channels), width, 1, norm=False)
+        self.fpn_convs = nn.ModuleList(
+            Conv(width, width, 3, stride=2, norm=False) for _ in self.strides
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        [reduced] = joined_conv(maps, (self.reduction_conv.conv,))
+        pooled = [reduced, *(F.avg_pool2d(reduced, cells) for cells in (2, 4))]
+        return tuple(conv(level) for conv, level in zip(self.fpn_convs, pooled, strict=True))

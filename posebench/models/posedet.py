@@ -1,0 +1,847 @@
+"""PoseDet: Estimating Pose by Detection (Tian et al., FG 2021).
+
+A candidate is a cell of one level of a feature pyramid. A bypass predicts coarse displacements from
+it to the keypoints of a person; the features at these places become one vector, the pose embedding,
+from which one branch refines the displacements and another scores the candidate. Candidates that
+are too alike are suppressed. Follows the published code where it and the paper differ;
+docs/posedet.md lists where.
+
+Shapes: B images, M people of all images, K keypoints, P candidates of all levels (level by level,
+row by row), C channels. Offsets are 2K channels y1, x1, y2, x2, ... in cells of their level. The
+candidate (y, x) lies at (x, y) times the stride: there is no shift by half a cell.
+
+The kernel of the embedding needs an odd K. Skeletons with an even number of keypoints get a torso
+point as the last one, which is learned like the others, and dropped from the predictions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import sigmoid_focal_loss
+
+from posebench.layers.affine import apply
+from posebench.layers.heatmaps import gaussian_heatmaps, heatmap_focal_loss_of_logits
+from posebench.layers.hrnet import HRNET_WIDTHS, hrnet
+from posebench.layers.inputs import mirrored_images
+from posebench.layers.nms import box_nms, oks_nms, pose_area
+from posebench.layers.oks import oks
+from posebench.layers.point_conv import point_conv
+from posebench.layers.precision import precise, precise_conv, unrounded
+from posebench.layers.pretrained import timm_trunk
+from posebench.layers.processes import mean_count
+from posebench.layers.pyramids import FPN, HRFPN, Conv
+from posebench.models.base import PoseModel
+from posebench.recipe import Recipe, Reported
+from posebench.structures import (
+    COCO,
+    CROWDPOSE,
+    Batch,
+    CropAugment,
+    FitResize,
+    Geometry,
+    Heatmaps,
+    PosePredictions,
+    Poses,
+    Skeleton,
+    TestTime,
+)
+
+DLA34_CHANNELS = (64, 128, 256, 512)
+HEAD_STD = 0.01  # of the initial weights of the heads' convolutions
+PRIOR = 0.01  # initial score of every candidate
+GRADIENT_SHARE = 0.1  # of the embeddings' gradient that reaches the coarse displacements
+
+SMALLEST_STRIDE_SIZE = 4  # a person of 4 strides up to twice that belongs to a level, in cells
+MIN_LABELLED = 3  # keypoints of a person who is trained on
+REFINED_FROM = 0.7  # OKS of a coarse pose from which it is refined towards a person
+REFINED_AT_BEST_FROM = 0.52  # and of a person's best coarse pose
+POSITIVE_FROM = 0.6  # OKS of a coarse pose from which the candidate is a person
+NEGATIVE_BELOW = 0.5  # and below which it is none
+NOBODY, IGNORED = -1, -2  # in place of a person's number
+
+DISTANCE_UNIT = 4  # strides, of the keypoint loss
+MAX_DISTANCE = 5.0  # of these units
+COARSE_WEIGHT, REFINED_WEIGHT, HEATMAP_WEIGHT = 0.1, 0.2, 0.1  # the score's is 1
+SIGMA, RADIUS = 2.0, 7.0  # cells, of the intermediate heatmaps at every level
+
+MIN_SCORE = 0.05
+MAX_PER_LEVEL = 500  # candidates before suppression
+MAX_DETECTIONS = 100
+MIN_AREA = 32.0**2  # square pixels, of a pose in suppression
+SURE = 20.0  # logit of an ideal candidate
+
+
+@dataclass(frozen=True)
+class PoseDetConfig:
+    backbone: str = "dla34"
+    width: int = 128  # C of the pyramid and the heads
+    refinement: bool = True  # Table 4; False: the network has no branch that refines
+    read_coarse: bool = False  # Table 4, read otherwise: trained as usual, coarse poses are output
+    centroid: str = "keypoints"  # Table 5: a person's centre is their mean, or that of its "box"
+    nms: str = "oks"  # Table 5: or "iou", of the boxes around keypoints
+    nms_threshold: float = 0.2
+    intermediate_supervision: bool = True  # Table 5: heatmaps of the pyramid, in training only
+
+    def __post_init__(self) -> None:
+        backbones = ("dla34", *HRNET_WIDTHS)
+        for name, choices in (
+            ("backbone", backbones), ("centroid", ("keypoints", "box")), ("nms", ("oks", "iou")),
+        ):  # fmt: skip
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"PoseDet's {name} is one of {', '.join(choices)}, not {getattr(self, name)!r}."
+                )
+        if self.width < 16 or self.width % 16 or (self.width > 128 and self.width % 32):
+            raise ValueError(
+                "PoseDet's width is a multiple of 16, and above 128 of 32, so that its channels "
+                f"fall into groups, but it is {self.width}."
+            )
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """People found in one image, before suppression; best first in each level."""
+
+    keypoints: Tensor  # (N, K, 2) image pixels
+    coarse: Tensor  # (N, K, 2) image pixels, where the pose embedding was sampled
+    scores: Tensor  # (N,)
+
+
+@dataclass(frozen=True)
+class PoseDetOutputs:
+    logits: tuple[Tensor, ...]  # per level (B, 1, h, w)
+    coarse: tuple[Tensor, ...]  # per level (B, 2K, h, w)
+    refined: tuple[Tensor, ...]  # per level (B, 2K, h, w), of the keypoints, not of the coarse ones
+    # What further looks at the images found, mirrored or at other scales, per look and image.
+    further: tuple[list[Candidates], ...] = ()
+
+
+@dataclass(frozen=True)
+class PoseDetTargets:
+    keypoints: Tensor  # (M, K, 2) float32, network-input pixels
+    labelled: Tensor  # (M, K) bool
+    area: Tensor  # (M,) of the boxes
+    people: list[Tensor]  # per image the numbers, among M, of those with enough keypoints
+    anybody: list[bool]  # per image: somebody is annotated, labelled or not
+    coarse: Tensor  # (B, P) int64: the person whose coarse pose is learned there, or NOBODY
+    heatmaps: tuple[Tensor, ...]  # per level (B, K, h, w)
+    masks: tuple[Tensor, ...]  # per level (B, 1, h, w) bool, True where the loss counts
+
+
+# ---------------------------------------------------------------------------------------- network
+
+
+class PoseEmbedding(nn.Module):
+    """Sec. 3.1: the features at K points become one vector, for every candidate at once.
+
+    Published as a deformable convolution with a kernel of 1 x K whose taps land on the points.
+    """
+
+    def __init__(self, width: int, points: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width, width, 1, points))
+        nn.init.normal_(self.weight, std=HEAD_STD)
+
+    def forward(self, features: Tensor, offsets: Tensor) -> Tensor:
+        """Return (B, C, h, w) of features (B, C, h, w) and offsets (B, 2K, h, w)."""
+        return F.relu(point_conv(features, offsets, self.weight), inplace=True)
+
+
+class PoseDet(PoseModel):
+    """Heads shared by the levels of a pyramid: bypass, refinement, score."""
+
+    published_names: ClassVar[dict[str, str]] = {
+        "backbone.": "backbone.",
+        "neck.": "neck.",
+        "bbox_head.init_pre_convs.": "bypass.",
+        "bbox_head.init_out.": "coarse.",
+        "bbox_head.refine_pre_convs.": "regression.",
+        "bbox_head.refine_embedding_conv.": "regression_embedding.",
+        "bbox_head.refine_out.": "refinement.",
+        "bbox_head.cls_pre_convs.": "classification.",
+        "bbox_head.cls_embedding_conv.": "classification_embedding.",
+        "bbox_head.cls_out.": "score.",
+        "bbox_head.heatmap_pre_convs.": "intermediate.0.",
+        "bbox_head.heatmap_out.": "intermediate.1.",
+    }
+    # The published DLA-34 has these and never reads them; timm's is without.
+    published_left_out = (r"^backbone\.level[34]\.project\.",)
+
+    def __init__(self, config: PoseDetConfig, skeleton: Skeleton) -> None:
+        super().__init__(skeleton)
+        self.config = config
+        self.with_torso = len(skeleton) % 2 == 0
+        points, width = len(skeleton) + self.with_torso, config.width
+        self.backbone = _trunk(config.backbone)
+        self.neck: FPN | HRFPN
+        if config.backbone == "dla34":
+            self.neck = FPN(DLA34_CHANNELS, width)
+        else:
+            self.neck = HRFPN([HRNET_WIDTHS[config.backbone] * 2**i for i in range(4)], width)
+        self.bypass = _convs(width, 3)
+        self.coarse = nn.Conv2d(width, 2 * points, 1)
+        if config.refinement:
+            self.regression = _convs(width, 2)
+            self.regression_embedding = PoseEmbedding(width, points)
+            self.refinement = nn.Conv2d(width, 2 * points, 1)
+        self.classification = _convs(width, 2)
+        self.classification_embedding = PoseEmbedding(width, points)
+        self.score = nn.Conv2d(width, 1, 1)
+        if config.intermediate_supervision:
+            self.intermediate = nn.Sequential(_convs(width, 1), nn.Conv2d(width, points, 1))
+        for name, part in self.named_children():
+            for layer in part.modules() if name not in ("backbone", "neck") else ():
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.normal_(layer.weight, std=HEAD_STD)
+                    if layer.bias is not None:
+                        nn.init.zeros_(layer.bias)
+        assert self.score.bias is not None
+        nn.init.constant_(self.score.bias, -math.log(1 / PRIOR - 1))
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self.neck.strides
+
+    def load_pretrained(self) -> None:
+        self.backbone = _trunk(self.config.backbone, pretrained=True)
+
+    def features(self, images: Tensor, padding: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Return the levels of the pyramid (B, C, h, w), finest first."""
+        levels: tuple[Tensor, ...] = self.neck(self.backbone(images))
+        return levels
+
+    def heads(self, features: tuple[Tensor, ...], people: Tensor | None = None) -> PoseDetOutputs:
+        """Return the outputs; there is no notion of given people."""
+        levels = [self._level(features_of_level) for features_of_level in features]
+        logits, coarse, refined = zip(*levels, strict=True)
+        return PoseDetOutputs(logits, coarse, refined)
+
+    def _level(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logits, coarse and refined offsets of a level."""
+        # Offsets reach dozens of cells, of which bfloat16 keeps three digits.
+        coarse = precise_conv(self.coarse, self.bypass(features))
+        settled = coarse.detach()
+        points = GRADIENT_SHARE * coarse + (1 - GRADIENT_SHARE) * settled
+        embedding = self.classification_embedding(self.classification(features), points)
+        logits = self.score(embedding)
+        if not self.config.refinement:
+            return logits, coarse, coarse
+        embedding = self.regression_embedding(self.regression(features), points)
+        return logits, coarse, settled + precise_conv(self.refinement, embedding)
+
+    def test_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> PoseDetOutputs:
+        """Return what the first batch gives, and the candidates of all further looks.
+
+        They meet in suppression (Sec. 4.1).
+        """
+        looks = [
+            (batch, mirror) for batch in batches for mirror in (False, True)[: 1 + test_time.flip]
+        ]
+        outputs, *further = [self._look(batch, mirror) for batch, mirror in looks]
+        return replace(
+            outputs,
+            further=tuple(
+                self.candidates(look, batch.geometry, mirrored=mirror)
+                for look, (batch, mirror) in zip(further, looks[1:], strict=True)
+            ),
+        )
+
+    def _look(self, batch: Batch, mirror: bool) -> PoseDetOutputs:
+        outputs: PoseDetOutputs = self(mirrored_images(batch) if mirror else batch.images)
+        return outputs
+
+    def targets(self, batch: Batch) -> PoseDetTargets:
+        return build_targets(
+            self._people(batch), self._sizes(batch), self.strides, centroid=self.config.centroid
+        )
+
+    def _sizes(self, batch: Batch) -> list[tuple[int, int]]:
+        """Return the h, w of the levels."""
+        height, width = batch.images.shape[-2:]
+        return [(-(-height // stride), -(-width // stride)) for stride in self.strides]
+
+    def _people(self, batch: Batch) -> list[Poses]:
+        """Return the batch's people with their torsos."""
+        everybody = []
+        for poses, flipped in zip(batch.poses, batch.geometry.flipped.tolist(), strict=True):
+            if flipped:
+                poses = _shifted(poses, 1.0)
+            everybody.append(add_torso(poses, self.skeleton) if self.with_torso else poses)
+        return everybody
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return self.loss_terms(batch.images, self.targets(batch))
+
+    def loss_terms(self, images: Tensor, targets: PoseDetTargets) -> dict[str, Tensor]:
+        """Return the weighted terms of Eq. 4."""
+        features = self.features(images)
+        outputs = self.heads(features)
+        supervised = self.config.intermediate_supervision
+        heatmaps = tuple(self.intermediate(level) for level in features) if supervised else ()
+        with unrounded(images.device):
+            return self._terms(outputs, heatmaps, targets)
+
+    def _terms(
+        self, outputs: PoseDetOutputs, heatmaps: tuple[Tensor, ...], targets: PoseDetTargets
+    ) -> dict[str, Tensor]:
+        sizes = [level.shape[-2:] for level in outputs.logits]
+        stride = candidate_strides(sizes, self.strides, outputs.logits[0].device)
+        logits = torch.cat([level.flatten(1) for level in outputs.logits], 1)  # (B, P)
+        coarse = poses_of(outputs.coarse, self.strides)
+        found = targets_by_oks(coarse.detach(), targets, self.skeleton)
+        terms = {
+            "score": score_loss(logits, found.scored),
+            "coarse": COARSE_WEIGHT * keypoint_loss(coarse, targets.coarse, targets, stride),
+        }
+        if self.config.refinement:
+            refined = poses_of(outputs.refined, self.strides)
+            terms["refined"] = REFINED_WEIGHT * keypoint_loss(
+                refined, found.refined, targets, stride
+            )
+        if heatmaps:
+            terms["heatmap"] = HEATMAP_WEIGHT * heatmap_loss(
+                heatmaps, targets.heatmaps, targets.masks
+            )
+        return terms
+
+    def decode(self, outputs: PoseDetOutputs, geometry: Geometry) -> list[PosePredictions]:
+        return [predictions for predictions, _ in self._decode(outputs, geometry)]
+
+    def _decode(
+        self, outputs: PoseDetOutputs, geometry: Geometry
+    ) -> list[tuple[PosePredictions, Tensor]]:
+        return self.suppressed(self.candidates(outputs, geometry), *outputs.further)
+
+    def suppressed(
+        self, *looks_at_images: list[Candidates]
+    ) -> list[tuple[PosePredictions, Tensor]]:
+        """Return each image's people, and their coarse poses (N, K, 2) in image pixels."""
+        decoded = []
+        for looks in zip(*looks_at_images, strict=True):
+            keypoints, coarse, scores = (
+                torch.cat([getattr(look, name) for look in looks])
+                for name in ("keypoints", "coarse", "scores")
+            )
+            keypoints = keypoints[:, : len(self.skeleton)]
+            keep = self.suppress(keypoints, scores)
+            # The published code has no scores of keypoints.
+            certain = torch.ones_like(keypoints[keep, :, 0])
+            decoded.append((PosePredictions(keypoints[keep], certain, scores[keep]), coarse[keep]))
+        return decoded
+
+    def candidates(
+        self, outputs: PoseDetOutputs, geometry: Geometry, *, mirrored: bool = False
+    ) -> list[Candidates]:
+        """Return the best candidates of every level of each image, above the least score.
+
+        Args:
+            outputs: of one look.
+            geometry: of the upright images.
+            mirrored: the network looked at mirror images.
+        """
+        read = outputs.coarse if self.config.read_coarse else outputs.refined
+        chosen = []
+        first = 0
+        for level in outputs.logits:
+            scores = precise(level).sigmoid().flatten(1)
+            scores, index = scores.topk(min(MAX_PER_LEVEL, scores.shape[1]))
+            chosen.append((scores, first + index))
+            first += level[0].numel()
+        scores, index = (torch.cat(parts, 1) for parts in zip(*chosen, strict=True))
+        rows = torch.arange(len(index), device=index.device)[:, None]
+        poses, coarse = (poses_of(o, self.strides)[rows, index] for o in (read, outputs.coarse))
+        found = []
+        for image, (width, height) in enumerate(geometry.sizes.tolist()):
+            good = scores[image] > MIN_SCORE
+            # Only what is read is moved into the image, as published.
+            own, own_coarse = poses[image, good], coarse[image, good]
+            own = own.clamp(min=0).minimum(own.new_tensor([width, height]))
+            if mirrored:
+                flip_index = self._flip_index()
+                own, own_coarse = (mirror_poses(p, width, flip_index) for p in (own, own_coarse))
+            to_image = geometry.to_image[image].to(own)
+            found.append(
+                Candidates(apply(own, to_image), apply(own_coarse, to_image), scores[image, good])
+            )
+        return found
+
+    def _flip_index(self) -> list[int]:
+        torso = [len(self.skeleton)] if self.with_torso else []
+        return [*self.skeleton.flip_index, *torso]
+
+    def suppress(self, keypoints: Tensor, scores: Tensor) -> Tensor:
+        """Return the indices of the people (N, K, 2), without torsos, to keep, best first.
+
+        Source: Sec. 3.2; the area of a pose, and its lower bound, from the published code.
+        """
+        threshold = self.config.nms_threshold
+        if self.config.nms == "iou":
+            return box_nms(keypoints, scores, threshold, limit=MAX_DETECTIONS)
+        area = _published_area(pose_area(keypoints).clamp(min=MIN_AREA))
+        sigmas = torch.tensor(self.skeleton.sigmas)
+        return oks_nms(keypoints, scores, sigmas, threshold, area=area, limit=MAX_DETECTIONS)
+
+    def heatmaps(
+        self, outputs: PoseDetOutputs, geometry: Geometry
+    ) -> list[tuple[PosePredictions, Heatmaps]]:
+        """Return the best score near each place, and where each person's embedding was sampled.
+
+        The intermediate heatmaps are not made outside of training.
+        """
+        stride, size = self.strides[0], tuple(outputs.logits[0].shape[-2:])
+        scores = torch.stack(
+            [F.interpolate(level.float().sigmoid(), size)[:, 0] for level in outputs.logits]
+        ).amax(0)
+        explained = []
+        for (predictions, coarse), score, to_image in zip(
+            self._decode(outputs, geometry), scores, geometry.to_image, strict=True
+        ):
+            matrix = to_image.to(coarse)
+            cells = (coarse - matrix[:, 2]) @ torch.linalg.inv(matrix[:, :2]).T / stride
+            constant = cells.new_ones(len(cells))
+            people = gaussian_heatmaps(
+                cells[:, : len(self.skeleton)],
+                torch.ones_like(cells[:, : len(self.skeleton), 0], dtype=torch.bool),
+                (size[0], size[1]),
+                radius=3 * constant,
+                sigma=constant,
+            )
+            # A drawing puts cells at their centres; candidates lie at their corners.
+            to_corner = to_image.clone()
+            to_corner[:, 2] -= to_image[:, :2].sum(1) * stride / 2
+            explained.append((predictions, Heatmaps({"score": score}, people, stride, to_corner)))
+        return explained
+
+    def ideal_outputs(self, batch: Batch) -> PoseDetOutputs:
+        """Return a sure candidate with the exact pose for everybody who is given one in training.
+
+        Also for those with few keypoints, whom training leaves out. A keypoint without a label lies
+        in the middle of its person's others.
+        """
+        sizes = self._sizes(batch)
+        points = poses_of([torch.zeros(1, 2, *size) for size in sizes], self.strides)[0]
+        stride = candidate_strides(sizes, self.strides, points.device)
+        logits, offsets = [], []
+        for poses in map(_completed, self._people(batch)):
+            person = assign_nearest(
+                poses, sizes, self.strides, self.config.centroid, min_labelled=1
+            )
+            chosen = (person >= 0).nonzero()[:, 0]
+            xy = torch.zeros(len(points), poses.keypoints.shape[1], 2)
+            away = poses.keypoints[person[chosen]].float() - points[chosen]
+            xy[chosen] = away / stride[chosen, None, None]
+            offsets.append(xy.flip(-1).flatten(1))
+            logits.append(torch.where(person >= 0, SURE, -SURE)[:, None])
+        maps = _as_maps(torch.stack(offsets), sizes)
+        return PoseDetOutputs(_as_maps(torch.stack(logits), sizes), maps, maps)
+
+
+def _trunk(name: str, *, pretrained: bool = False) -> nn.Module:
+    """Return a trunk that yields maps at strides 4, 8, 16 and 32."""
+    if name == "dla34":
+        # timm's has the published parameter names.
+        return timm_trunk(name, pretrained=pretrained, out_indices=(2, 3, 4, 5))
+    return hrnet(name, pretrained=pretrained)
+
+
+def _convs(width: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(Conv(width, width, 3, relu=True) for _ in range(count)))
+
+
+def poses_of(offsets: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
+    """Return the poses (B, P, K, 2) x, y in network-input pixels of each level's (B, 2K, h, w)."""
+    poses = []
+    for level, stride in zip(offsets, strides, strict=True):
+        height, width = level.shape[-2:]
+        yx = level.reshape(len(level), -1, 2, height, width)
+        rows = torch.arange(height, device=level.device)[:, None]
+        columns = torch.arange(width, device=level.device)
+        xy = torch.stack([yx[:, :, 1] + columns, yx[:, :, 0] + rows], -1)  # (B, K, h, w, 2)
+        poses.append(stride * xy.flatten(2, 3).transpose(1, 2))
+    return torch.cat(poses, 1)
+
+
+def _as_maps(values: Tensor, sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, ...]:
+    """Return (B, P, C) values of candidates as each level's map (B, C, h, w)."""
+    levels = torch.split(values, [height * width for height, width in sizes], 1)
+    return tuple(
+        level.mT.reshape(len(level), -1, *size) for level, size in zip(levels, sizes, strict=True)
+    )
+
+
+def candidate_strides(
+    sizes: Sequence[Sequence[int]], strides: Sequence[int], device: torch.device
+) -> Tensor:
+    """Return the stride (P,) of every candidate of levels of (h, w)."""
+    counts = torch.tensor([height * width for height, width in sizes], device=device)
+    return torch.tensor(strides, device=device).repeat_interleave(counts)
+
+
+def mirror_poses(keypoints: Tensor, width: float, flip_index: Sequence[int]) -> Tensor:
+    """Return poses (N, K, 2) of the mirror image of an image so wide.
+
+    The published code does this in the original image's pixels with the resized image's width,
+    which is right where the two are of one size; here it is done before poses are scaled back.
+    """
+    moved = torch.stack([width - keypoints[..., 0], keypoints[..., 1]], -1)
+    return moved[:, list(flip_index)]
+
+
+# ---------------------------------------------------------------------------------------- targets
+
+
+def add_torso(poses: Poses, skeleton: Skeleton) -> Poses:
+    """Return poses with one keypoint more: the mean of shoulders and hips.
+
+    It is labelled where three of the four are; its visibility is their number, as published.
+    """
+    corners = [skeleton.keypoints.index(name) for name in TORSO]
+    labelled = (poses.visibility[:, corners] > 0)[..., None]
+    count = labelled.sum(1)  # (N, 1)
+    torso = (poses.keypoints[:, corners] * labelled).sum(1) / count.clamp(min=1)
+    return replace(
+        poses,
+        keypoints=torch.cat([poses.keypoints, torso[:, None]], 1),
+        visibility=torch.cat([poses.visibility, count.where(count >= 3, 0)], 1),
+    )
+
+
+TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+
+
+def _shifted(poses: Poses, right: float) -> Poses:
+    """Return poses moved to the right.
+
+    The published loader mirrors x to width - x, one more than where the pixel goes.
+    """
+    shift = torch.tensor([right, 0.0], dtype=poses.keypoints.dtype, device=poses.keypoints.device)
+    return replace(
+        poses,
+        keypoints=poses.keypoints + shift,
+        boxes=poses.boxes + shift,
+        unlabelled=poses.unlabelled + shift,
+    )
+
+
+def _completed(poses: Poses) -> Poses:
+    """Return poses whose unlabelled keypoints lie at the mean of their labelled ones."""
+    labelled = (poses.visibility > 0)[..., None]
+    mean = (poses.keypoints * labelled).sum(1, keepdim=True) / labelled.sum(1, keepdim=True).clamp(
+        min=1
+    )
+    return replace(poses, keypoints=poses.keypoints.where(labelled, mean))
+
+
+def build_targets(
+    everybody: Sequence[Poses],
+    sizes: Sequence[Sequence[int]],
+    strides: Sequence[int],
+    *,
+    centroid: str,
+) -> PoseDetTargets:
+    """Return what does not depend on predictions.
+
+    Args:
+        everybody: each image's people, with torsos, in network-input pixels.
+        sizes: h, w of the levels.
+        strides: of the levels.
+        centroid: of which candidates lie nearest to, "keypoints" or "box".
+    """
+    first = 0
+    people, coarse = [], []
+    for poses in everybody:
+        labelled = poses.visibility > 0
+        people.append(first + (labelled.sum(1) >= MIN_LABELLED).nonzero()[:, 0])
+        assigned = assign_nearest(poses, sizes, strides, centroid)
+        coarse.append(torch.where(assigned >= 0, assigned + first, NOBODY))
+        first += len(poses)
+    drawn = [_heatmap_targets(everybody, size, s) for size, s in zip(sizes, strides, strict=True)]
+    return PoseDetTargets(
+        keypoints=torch.cat([poses.keypoints for poses in everybody]).float(),
+        labelled=torch.cat([poses.visibility for poses in everybody]) > 0,
+        area=torch.cat([_box_sides(poses).prod(1) for poses in everybody]).float(),
+        people=people,
+        anybody=[len(poses) + len(poses.unlabelled) > 0 for poses in everybody],
+        coarse=torch.stack(coarse),
+        heatmaps=tuple(maps for maps, _ in drawn),
+        masks=tuple(mask for _, mask in drawn),
+    )
+
+
+def _box_sides(poses: Poses) -> Tensor:
+    return poses.boxes[:, 3] - poses.boxes[:, 0]
+
+
+def assign_nearest(
+    poses: Poses,
+    sizes: Sequence[Sequence[int]],
+    strides: Sequence[int],
+    centroid: str,
+    *,
+    min_labelled: int = MIN_LABELLED,
+) -> Tensor:
+    """Return for every candidate (P,) the person who is nearest of those it is nearest to.
+
+    A person belongs to the level whose stride fits the size of its keypoints, and to the candidate
+    there that lies nearest to their mean, or to the box's centre.
+
+    Source: Sec. 3.2; the rule for levels from the published code, RepPoints' (arXiv:1904.11490).
+    """
+    device = poses.keypoints.device
+    stride = candidate_strides(sizes, strides, device)
+    assigned = torch.full((len(stride),), NOBODY, device=device)
+    labelled = poses.visibility > 0
+    counted = (labelled.sum(1) >= min_labelled).nonzero()[:, 0]
+    if not len(counted):
+        return assigned
+    keypoints, labelled = poses.keypoints[counted], labelled[counted][..., None]
+    low = keypoints.where(labelled, torch.inf).amin(1)
+    high = keypoints.where(labelled, -torch.inf).amax(1)
+    fitting = ((high - low).clamp(min=1e-6) / SMALLEST_STRIDE_SIZE).log2().mean(1).trunc()
+    fitting = fitting.clamp(math.log2(strides[0]), math.log2(strides[-1]))
+    if centroid == "box":
+        centre = poses.boxes[counted].mean(1)
+    else:
+        centre = (keypoints * labelled).sum(1) / labelled.sum(1)
+    points = poses_of([keypoints.new_zeros(1, 2, h, w) for h, w in sizes], strides)[0]  # (P, 1, 2)
+    sides = _box_sides(poses)[counted].clamp(min=1e-6)
+    distance = ((points - centre) / sides).norm(dim=2)  # (P, N)
+    distance = distance.where(stride[:, None] == 2**fitting, torch.inf)
+    nearest, candidate = distance.min(0)
+    # A candidate that two want is given to the nearer one, the earlier of equals.
+    order = torch.arange(len(counted), device=device)
+    nearer = (nearest < nearest[:, None]) | (
+        (nearest == nearest[:, None]) & (order < order[:, None])
+    )
+    lost = (nearer & (candidate == candidate[:, None])).any(1)
+    assigned[candidate[~lost]] = counted[~lost]
+    return assigned
+
+
+def _heatmap_targets(
+    everybody: Sequence[Poses], size: Sequence[int], stride: int
+) -> tuple[Tensor, Tensor]:
+    """Return Gaussians (B, K, h, w) at the keypoints, and where their loss counts (B, 1, h, w).
+
+    It does not count in the boxes of people whose keypoints nobody labelled.
+    """
+    height, width = size
+    heatmaps, masks = [], []
+    for poses in everybody:
+        constant = poses.keypoints.new_ones(len(poses))
+        maps = gaussian_heatmaps(
+            poses.keypoints / stride, poses.visibility > 0, (height, width),
+            radius=RADIUS * constant, sigma=SIGMA * constant,
+        )  # fmt: skip
+        heatmaps.append(maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:]))
+        mask = torch.ones(1, height, width, dtype=torch.bool, device=maps.device)
+        for (left, top), _, _, (right, bottom) in poses.unlabelled.tolist():
+            rows = slice(max(int(top / stride), 0), max(int(bottom / stride), 0))
+            columns = slice(max(int(left / stride), 0), max(int(right / stride), 0))
+            mask[:, rows, columns] = False
+        masks.append(mask)
+    return torch.stack(heatmaps), torch.stack(masks)
+
+
+@dataclass(frozen=True)
+class TargetsByOks:
+    """Which person (B, P) a candidate is for, or NOBODY, or IGNORED."""
+
+    refined: Tensor
+    scored: Tensor
+
+
+def targets_by_oks(coarse: Tensor, targets: PoseDetTargets, skeleton: Skeleton) -> TargetsByOks:
+    """Compare coarse poses (B, P, K, 2) with people.
+
+    Source: Sec. 3.2; the second threshold of refinement from the published code.
+    """
+    refined, scored = [], []
+    for poses, people, anybody in zip(coarse, targets.people, targets.anybody, strict=True):
+        if not len(people):
+            # Where everybody lacks keypoints nothing is known of any candidate.
+            nothing = torch.full((len(poses),), IGNORED if anybody else NOBODY, device=poses.device)
+            refined.append(nothing)
+            scored.append(nothing)
+            continue
+        similarity = similarity_to_people(poses, targets, people, skeleton)
+        refined.append(
+            people_of(similarity, people, REFINED_FROM, REFINED_FROM, REFINED_AT_BEST_FROM)
+        )
+        scored.append(people_of(similarity, people, POSITIVE_FROM, NEGATIVE_BELOW))
+    return TargetsByOks(torch.stack(refined), torch.stack(scored))
+
+
+def similarity_to_people(
+    poses: Tensor, targets: PoseDetTargets, people: Tensor, skeleton: Skeleton
+) -> Tensor:
+    """Return the OKS (P, N) of poses (P, K, 2) with these people (N,); torsos do not count."""
+    count = len(skeleton)
+    return oks(
+        poses[:, :count],
+        targets.keypoints[people, :count],
+        targets.labelled[people, :count],
+        _published_area(targets.area[people]),
+        poses.new_tensor(skeleton.sigmas),
+    )
+
+
+def _published_area(area: Tensor) -> Tensor:
+    """Return the area by which COCO's OKS is the published one, which has no factor 2 with it."""
+    return area / 2
+
+
+def people_of(
+    similarity: Tensor,
+    people: Tensor,
+    positive: float,
+    negative: float,
+    positive_at_best: float = math.inf,
+) -> Tensor:
+    """Return the person (P,) that a candidate is for, or NOBODY, or IGNORED in between.
+
+    Args:
+        similarity: (P, N).
+        people: (N,) numbers, at least one.
+        positive: similarity from which a candidate is for its most similar person.
+        negative: similarity below which it is for nobody.
+        positive_at_best: similarity from which it is for a person to whom none is more similar,
+            the last of several.
+    """
+    highest, index = similarity.max(1)
+    person = torch.where(highest < negative, NOBODY, IGNORED)
+    person = torch.where(highest >= positive, people[index], person)
+    best = similarity.amax(0)
+    chosen = (similarity == best) & (best >= positive_at_best)
+    last = (chosen * torch.arange(1, len(people) + 1, device=people.device)).amax(1)
+    return torch.where(last > 0, people[last - 1], person)
+
+
+# ----------------------------------------------------------------------------------------- losses
+
+
+def _normaliser(person: Tensor) -> float | Tensor:
+    """Return the number of positives of a batch (B, P), at least one for each image."""
+    counts = (person >= 0).sum(1).clamp(min=1)
+    return mean_count(int(counts.sum()), person.device)
+
+
+def score_loss(logits: Tensor, person: Tensor) -> Tensor:
+    """Return the focal loss of (B, P) logits, of candidates that are not ignored.
+
+    Source: Eq. 4; Lin et al. (arXiv:1708.02002), alpha = 0.25, gamma = 2.
+    """
+    loss: Tensor = sigmoid_focal_loss(precise(logits), (person >= 0).float(), reduction="none")
+    return (loss * (person != IGNORED)).sum() / _normaliser(person)
+
+
+def keypoint_loss(poses: Tensor, person: Tensor, targets: PoseDetTargets, stride: Tensor) -> Tensor:
+    """Return the summed distance of poses (B, P, K, 2) to their people's labelled keypoints.
+
+    It is measured in four strides (P,) of the candidate's level, and has no gradient beyond five
+    of them.
+
+    Source: Eq. 4; units, bound and sum from the published code.
+    """
+    image, candidate = (person >= 0).nonzero().unbind(1)
+    own = person[image, candidate]
+    distance = (precise(poses)[image, candidate] - targets.keypoints[own]).norm(dim=-1)
+    distance = distance / (DISTANCE_UNIT * stride[candidate, None])
+    total: Tensor = (distance.clamp(max=MAX_DISTANCE) * targets.labelled[own]).sum()
+    return total / _normaliser(person)
+
+
+def heatmap_loss(
+    logits: Sequence[Tensor], targets: Sequence[Tensor], masks: Sequence[Tensor]
+) -> Tensor:
+    """Return the mean over levels of the focal loss of (B, K, h, w) heatmaps.
+
+    Source: the published code, where the paper has a squared error.
+    """
+    losses = [
+        heatmap_focal_loss_of_logits(*level) for level in zip(logits, targets, masks, strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
+# ---------------------------------------------------------------------------------------- recipes
+
+
+def _recipe(name: str, config: PoseDetConfig, size: int, long_side: int, **fields: Any) -> Recipe:
+    """Return one of the released configurations; the paper has one schedule for all."""
+    skeleton: Skeleton = fields["skeleton"]
+    threshold = 0.2 if skeleton is COCO else 0.3  # as released
+    return Recipe(
+        name=name,
+        build=PoseDet,
+        config=replace(config, nms_threshold=threshold),
+        test_time=TestTime(FitResize(short_side=size, long_side=long_side), flip=False),
+        augment=CropAugment(size=512),
+        epochs=210,
+        batch_size=48,  # Sec. 4.1: 6 on each of 8 GPUs
+        images_per_pass=6,
+        lr=1e-4,
+        lr_drops=(180, 200),
+        warmup_steps=5,
+        clip_norm=35.0,
+        **fields,
+    )
+
+
+_DLA34 = PoseDetConfig()
+_W32, _W48 = (PoseDetConfig(backbone=f"hrnet_w{width}", width=256) for width in (32, 48))
+
+
+def _paper(dataset: str, split: str, ap: float, table: str) -> Reported:
+    return Reported(dataset, split, "AP", ap, f"paper:posedet:{table}")
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        _recipe(
+            "posedet_dla34_coco", _DLA34, 512, 800, skeleton=COCO,
+            reported=(_paper("coco", "test-dev2017", 59.2, "table01"),),
+        ),
+        _recipe(
+            "posedet_hrnet_w32_coco", _W32, 512, 800, skeleton=COCO,
+            default_for=("coco", "ochuman"),
+            reported=(_paper("coco", "test-dev2017", 64.4, "table01"),),
+        ),
+        _recipe(
+            "posedet_hrnet_w48_coco", _W48, 640, 1000, skeleton=COCO,
+            reported=(_paper("coco", "test-dev2017", 66.2, "table01"),),
+        ),
+        _recipe("posedet_dla34_crowdpose", _DLA34, 512, 800, skeleton=CROWDPOSE),
+        _recipe(
+            "posedet_hrnet_w48_crowdpose", _W48, 640, 1000, skeleton=CROWDPOSE,
+            default_for=("crowdpose",),
+            reported=(_paper("crowdpose", "test", 65.9, "table04"),),
+        ),
+        Recipe(
+            name="posedet_tiny",
+            build=PoseDet,
+            config=PoseDetConfig(backbone="hrnet_tiny", width=48, nms_threshold=0.3),
+            skeleton=None,
+            default_for=("synthetic",),
+            test_time=TestTime(FitResize(short_side=256, long_side=512), flip=False),
+            augment=CropAugment(size=192, scale=(0.8, 1.1)),
+            epochs=6,
+            batch_size=4,
+            images_per_pass=4,
+            lr=2e-3,
+            schedule="cosine",
+            warmup_steps=200,
+            clip_norm=35.0,
+            evaluate_every=2,
+            pretrained=False,
+        ),
+    )
+}  # fmt: skip
