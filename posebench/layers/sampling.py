@@ -125,6 +125,7 @@ class _Compiled(torch.autograd.Function):
         ctx.levels = levels
         batch, queries = offsets.shape[:2]
         output = values.new_empty(batch, queries, *values.shape[2:])
+        _share_threads()
         _read(
             _array(values), _array(centres), _array(offsets), _array(weights), levels,
             output.numpy(),
@@ -138,6 +139,7 @@ class _Compiled(torch.autograd.Function):
         by_values = torch.zeros_like(values, memory_format=torch.contiguous_format)
         by_offsets = torch.empty_like(offsets, memory_format=torch.contiguous_format)
         by_weights = torch.empty_like(weights, memory_format=torch.contiguous_format)
+        _share_threads()
         _spread(
             _array(values), _array(centres), _array(offsets), _array(weights), ctx.levels,
             _array(gradient.view(*offsets.shape[:3], -1)),
@@ -145,6 +147,12 @@ class _Compiled(torch.autograd.Function):
         )  # fmt: skip
         by_centres = by_offsets.sum((2, 4)) if ctx.needs_input_grad[2] else None
         return by_values, None, by_centres, by_offsets, by_weights
+
+
+def _share_threads() -> None:
+    """Have the loops run on as many threads as the network around them."""
+    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    numba.set_num_threads(min(torch.get_num_threads(), most))
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
