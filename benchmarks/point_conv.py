@@ -3,8 +3,7 @@
     python benchmarks/point_conv.py [--rounds 5]
 
 Prints medians in milliseconds of processor time, on one thread, for one level of 64 x 96 cells and
-17 points, alone and with gradients, and the largest difference of the two relative to the largest
-value.
+17 points, alone and with gradients, and the largest difference relative to the largest value.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    torch.set_num_threads(1)
     print(hardware(torch.device("cpu")))
     print("channels  gradients  deformable   samples   ratio  difference")
     for channels in (128, 256):

@@ -186,7 +186,12 @@ def test_a_recipe_of_another_version_is_a_model_error(edit: Any) -> None:
 
 
 def test_a_recipe_names_its_method() -> None:
-    assert {recipe.method for recipe in RECIPES.values()} == {"cid", "group_pose", "higher_hrnet", "posedet"}
+    assert {recipe.method for recipe in RECIPES.values()} == {
+        "cid",
+        "group_pose",
+        "higher_hrnet",
+        "posedet",
+    }
     assert all(name.startswith(recipe.method) for name, recipe in RECIPES.items())
 
 

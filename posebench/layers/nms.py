@@ -43,17 +43,15 @@ def oks_nms(
     """
     if area is None:
         area = pose_area(keypoints)
-    order = torch.argsort(scores, descending=True, stable=True).cpu()
-    best_first = keypoints.detach().cpu().double()[order].numpy()
     kept = _survivors(
-        np.ascontiguousarray(best_first[..., 0]),
-        np.ascontiguousarray(best_first[..., 1]),
-        area.detach().cpu().double()[order].numpy(),
+        torch.argsort(scores, descending=True, stable=True).cpu().numpy(),
+        keypoints.detach().cpu().double().numpy(),
+        area.detach().cpu().double().numpy(),
         (2 * sigmas.cpu().double().numpy()) ** 2,
         threshold,
-        len(order) if limit is None else limit,
+        len(keypoints) if limit is None else limit,
     )
-    return order[torch.from_numpy(kept)].to(keypoints.device)
+    return torch.from_numpy(kept).to(keypoints.device)
 
 
 def box_nms(
@@ -85,18 +83,23 @@ def pose_area(keypoints: Tensor) -> Tensor:
 
 @numba.njit(cache=True)
 def _survivors(
-    x: Floats, y: Floats, area: Floats, variance: Floats, threshold: float, limit: int
+    order: NDArray[np.int64],
+    poses: Floats,
+    area: Floats,
+    variance: Floats,
+    threshold: float,
+    limit: int,
 ) -> NDArray[np.int64]:
-    """Return which of the people (N, K) to keep, who come best first.
+    """Return which of the people (N, K, 2) to keep, taken in an order (N,).
 
     OKS as in `layers.oks`. A sum of similarities that has passed the threshold cannot fall back,
     and one that full likeness of all other keypoints would not lift above it cannot pass it.
     """
-    people, keypoints = x.shape
+    people, keypoints, _ = poses.shape
     kept = np.empty(min(people, limit), np.int64)
     count = 0
     needed = threshold * keypoints
-    for one in range(people):
+    for one in order:
         if count == limit:
             break
         alone = True
@@ -104,7 +107,8 @@ def _survivors(
             pair_area = (area[one] + area[other]) / 2 + EPSILON
             likeness = 0.0
             for k in range(keypoints):
-                dx, dy = x[one, k] - x[other, k], y[one, k] - y[other, k]
+                dx = poses[one, k, 0] - poses[other, k, 0]
+                dy = poses[one, k, 1] - poses[other, k, 1]
                 exponent = (dx * dx + dy * dy) / (variance[k] * pair_area) / 2
                 if exponent < 40:  # beyond, the similarity is lost in the sum's last digit
                     likeness += np.exp(-exponent)
