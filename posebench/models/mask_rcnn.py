@@ -345,7 +345,7 @@ class _TinyPyramid(nn.Module):
 
 def _precise_outputs(layer: nn.Module, _: Any, outputs: Any) -> Any:
     if isinstance(outputs, Tensor):
-        return precise(outputs)
+        return precise(outputs).contiguous()  # torchvision takes views of them as rows
     return type(outputs)(_precise_outputs(layer, _, output) for output in outputs)
 
 
