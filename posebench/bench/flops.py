@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from posebench.bench.formulas import FORMULAS, MOVES, has_floats, operator_name
+from posebench.layers.sampling import own_operations
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ def audit(model: nn.Module, *inputs: Any, **options: Any) -> Audit:
 
 def audit_call(model: nn.Module, call: Callable[[], Any]) -> Audit:
     """Count what a call computes; the tree tells which of the model's modules does."""
-    with _Places(model) as places, _Counting(places) as counting, torch.inference_mode():
-        call()
+    with _Places(model) as places, own_operations(), torch.inference_mode():
+        with _Counting(places) as counting:
+            call()
     return Audit(
         macs=sum(cost.macs for cost in counting.operators.values()),
         flops=sum(cost.flops for cost in counting.operators.values()),
