@@ -175,16 +175,38 @@ class MaskRCNN(PoseModel):
 
     def heads(self, features: MaskRCNNFeatures, people: Tensor | None = None) -> MaskRCNNOutputs:
         """Find boxes, or take boxes of one size around the given centres, and read them."""
+        *_, (_, outputs) = self._head_stages(features, people)
+        assert isinstance(outputs, MaskRCNNOutputs)
+        return outputs
+
+    def network_stages(
+        self, images: Tensor, padding: Tensor | None = None, people: Tensor | None = None
+    ) -> Iterator[tuple[str, Any]]:
+        features = self.features(images, padding)
+        yield "backbone", features
+        yield from self._head_stages(features, people)
+
+    def _head_stages(
+        self, features: MaskRCNNFeatures, people: Tensor | None
+    ) -> Iterator[tuple[str, Any]]:
         if people is None:
             boxes, scores = self._detected(features)
         else:
             boxes, scores = self._given(features, people)
+        yield "boxes", boxes
         heads = self.roi_heads
         pooled = heads.keypoint_roi_pool(features.maps, boxes, features.images.image_sizes)
         logits = heads.keypoint_predictor(heads.keypoint_head(pooled))
         height, width = features.images.tensors.shape[-2:]
         parts = torch.split(logits, [len(own) for own in boxes])
-        return MaskRCNNOutputs(boxes, scores, list(parts), (height, width))
+        yield "keypoints", MaskRCNNOutputs(boxes, scores, list(parts), (height, width))
+
+    def given_people(self, batch: Batch) -> Tensor:
+        people = []
+        for image, targets in enumerate(self.targets(batch)):
+            x, y = targets["boxes"].view(-1, 2, 2).mean(1).unbind(1)
+            people.append(torch.stack([torch.full_like(x, image * self.stride), y, x], 1))
+        return (torch.cat(people) / self.stride).long()
 
     def _detected(self, features: MaskRCNNFeatures) -> tuple[list[Tensor], list[Tensor]]:
         proposals, _ = self.rpn(features.images, features.maps)

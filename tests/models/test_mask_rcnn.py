@@ -154,6 +154,20 @@ def test_given_people_are_read_where_they_are_and_cost_what_detection_does() -> 
     assert [logits.shape[1:] for logits in outputs.logits] == [(17, 56, 56)] * 2
 
 
+def test_stages_are_the_forward_pass() -> None:
+    model = tiny().eval()
+    batch = make_batch((2, 1), size=96)
+    people = model.given_people(batch)
+    assert people[:, 0].tolist() == [0, 0, 1]
+    centre = batch.poses[1].boxes[0].mean(0)
+    assert people[2, 1:].tolist() == (centre.flip(0) / 8).long().tolist()
+    with torch.inference_mode():
+        stages = dict(model.network_stages(batch.images, people=people))
+        outputs = model(batch.images, people=people)
+    assert list(stages) == ["backbone", "boxes", "keypoints"]
+    assert all(a.equal(b) for a, b in zip(stages["keypoints"].logits, outputs.logits, strict=True))
+
+
 def test_the_cost_is_counted_without_weights() -> None:
     row = describe(RECIPES["mask_rcnn_resnet50_coco"])
     # torchvision documents 59,137,258 parameters and 137.42 G multiply-adds.
