@@ -99,7 +99,7 @@ class TimedModel:
         self.dtype = _TYPES[subject.precision]
         layout = torch.channels_last if subject.channels_last else torch.contiguous_format
         self.model: PoseModel = folded(model).to(self.dtype).to(self.device)
-        self.model.to(memory_format=layout)  # type: ignore[call-overload]
+        self.model.to(memory_format=layout)
         self.network: Callable[..., Any] | None = None
         if subject.compiled:
             self.network = torch.compile(self.model)
@@ -118,10 +118,8 @@ class TimedModel:
         rise = growth(self.device, lambda: self._timed(case))
         weights = [*self.model.parameters(), *self.model.buffers()]
         size = (shown.batch.images.shape[-2], shown.batch.images.shape[-1])
-        counted = costs(
-            self.recipe, size,
-            batch=self.subject.batch_size, people=self.subject.cases[case].people * len(shown.batch),
-        )  # fmt: skip
+        people = self.subject.cases[case].people * len(shown.batch)
+        counted = costs(self.recipe, size, batch=len(shown.batch), people=people)
         return Facts(
             size=size,
             parameters=counted.parameters,
