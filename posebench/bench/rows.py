@@ -42,13 +42,11 @@ def timing_rows(timings: Sequence[Timing], options: SpeedOptions) -> pd.DataFram
     rows = []
     made = {
         "source": "measured",
-        "hardware": hardware(options.device),
-        "precision": options.precision,
         "date": datetime.now().date().isoformat(),
         "commit": git_commit(),
     }
     for timing in timings:
-        common = {**_place(timing, options), **made, "error": timing.error}
+        common = {**place_of(timing, options), **made, "error": timing.error}
         metrics = _metrics(timing, options)
         rows += [
             {**common, "metric": metric, "value": value, "unit": unit}
@@ -59,9 +57,8 @@ def timing_rows(timings: Sequence[Timing], options: SpeedOptions) -> pd.DataFram
 
 def round_rows(timings: Sequence[Timing], options: SpeedOptions) -> pd.DataFrame:
     """Return a row for each round of each timing: what comparisons are made of."""
-    made = {"hardware": hardware(options.device), "precision": options.precision}
     rows = [
-        {**{k: v for k, v in {**_place(timing, options), **made}.items() if k in IDENTITY},
+        {**{k: v for k, v in place_of(timing, options).items() if k in IDENTITY},
          "round": number, "passes": len(timing.rounds[number]), "seconds": seconds}
         for timing in timings
         for number, seconds in timing.by_round().items()
@@ -69,12 +66,14 @@ def round_rows(timings: Sequence[Timing], options: SpeedOptions) -> pd.DataFrame
     return pd.DataFrame(rows, columns=[*IDENTITY, "round", "passes", "seconds"])
 
 
-def _place(timing: Timing, options: SpeedOptions) -> dict[str, Any]:
+def place_of(timing: Timing, options: SpeedOptions) -> dict[str, Any]:
     """Return the columns that say what a timing is of."""
     recipe = RECIPES[timing.name]
     case = cases(recipe, options)[timing.case]
     size: tuple[int, int] | None = timing.facts.size if timing.facts else case.size
     return {
+        "hardware": hardware(options.device),
+        "precision": options.precision,
         "recipe": recipe.name,
         "method": recipe.method,
         "backbone": recipe.config.backbone,
@@ -137,7 +136,7 @@ def with_comparisons(rows: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
         key = group.iloc[0]
         same = (rows[list(COMPARED)] == key[list(COMPARED)]).all(axis=1)
         for name, own in by_recipe.items():
-            template = rows[same & (rows["recipe"] == name)].iloc[0].to_dict()
+            example = rows[same & (rows["recipe"] == name)].iloc[0].to_dict()
             values = {"rank": (float(ranks[name]), "place")}
             against = ratio(own, by_recipe[first])
             if against is not None and name != first:
@@ -148,7 +147,7 @@ def with_comparisons(rows: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
                     "ratio_high": (against.high, unit),
                 }
             added += [
-                {**template, "metric": metric, "value": value, "unit": unit}
+                {**example, "metric": metric, "value": value, "unit": unit}
                 for metric, (value, unit) in values.items()
             ]
     return pd.concat([rows, pd.DataFrame(added, columns=rows.columns)], ignore_index=True)
@@ -172,3 +171,10 @@ def write(run: Path, rows: pd.DataFrame, rounds: pd.DataFrame) -> None:
     write_results(run, rows)
     with written_beside(run / "rounds.csv") as beside:
         rounds.to_csv(beside, index=False)
+
+
+def stages_of(rows: pd.DataFrame) -> dict[str, float]:
+    """Return the milliseconds of each stage in one timing's rows."""
+    found = rows[rows["metric"].str.startswith("stage/")]
+    names = found["metric"].str.removeprefix("stage/").str.removesuffix("_p50")
+    return dict(zip(names, found["value"], strict=True))

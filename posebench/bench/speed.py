@@ -44,6 +44,7 @@ class SpeedOptions:
     def label(self) -> str:
         """What result tables call the ways to run a network."""
         words = ["compiled"] * self.compiled + ["channels last"] * self.channels_last
+        words += ["alternatives"] * self.alternatives
         return " + ".join(words)
 
 
