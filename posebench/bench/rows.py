@@ -11,7 +11,7 @@ import pandas as pd
 
 from posebench.bench.intervals import quantile, ranking, ratio
 from posebench.bench.speed import SpeedOptions, cases
-from posebench.bench.timed import NETWORK, Facts
+from posebench.bench.subject import NETWORK, Facts
 from posebench.bench.turns import Timing
 from posebench.engine import write_results
 from posebench.engine.runs import git_commit, hardware

@@ -18,7 +18,8 @@ from posebench.bench.rows import (
     write,
 )
 from posebench.bench.speed import SpeedOptions, cases, measure
-from posebench.bench.timed import Subject, TimedModel
+from posebench.bench.subject import Subject
+from posebench.bench.timed import TimedModel
 from posebench.bench.turns import Tell, Timing
 from posebench.errors import UsageError
 from posebench.models import PoseModel

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from posebench.bench.costs import meta_model
-from posebench.bench.inputs import PEOPLE, write_pictures
-from posebench.bench.timed import Case, Precision, Protocol, Subject, TimedModel
+from posebench.bench.inputs import write_pictures
+from posebench.bench.subject import PEOPLE, Case, Precision, Protocol, Subject
+from posebench.bench.timed import TimedModel
 from posebench.bench.turns import LEAST_ROUNDS, Askable, Schedule, Tell, Timing, lots, take_turns
 from posebench.bench.worker import Worker
 from posebench.models import PoseModel

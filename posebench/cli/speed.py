@@ -230,7 +230,9 @@ def _print(rows: pd.DataFrame) -> None:
                 details.append(f"{recipe}: {escape(stages)} ms")
             if "latency_p50" not in values:
                 continue
-            lines.append(((values.get("rank", 1e9), values["latency_p50"]), _line(str(recipe), own, values)))
+            lines.append(
+                ((values.get("rank", 1e9), values["latency_p50"]), _line(str(recipe), own, values))
+            )
         for _, line in sorted(lines, key=lambda item: item[0]):
             table.add_row(*line)
         if lines:
