@@ -165,10 +165,15 @@ def _timed(recipes: list[Recipe], options: SpeedOptions, run: Path) -> pd.DataFr
     with progress_bar() as bar:
         task = bar.add_task("speed", total=None, note="")
 
+        last = ""
+
         def tell(name: str, what: str) -> None:
+            nonlocal last
             bar.update(task, advance=1, note=f"{name}: {what}")
-            if what.startswith("failed"):
-                messages.print(f"[yellow]{escape(name)}[/] {escape(what)}", soft_wrap=True)
+            # A log, which has no bar, gets a line for every model that is made and every round.
+            if what.startswith("failed") or not (messages.is_terminal or what == last):
+                messages.print(f"{escape(name)}: {escape(what)}", soft_wrap=True)
+            last = "" if what == "prepares" else what
 
         return timed_run(recipes, options, run, tell=tell)
 
