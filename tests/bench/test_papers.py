@@ -12,9 +12,6 @@ from posebench.bench.tables import figure_columns
 from posebench.errors import UsageError
 from posebench.models import RECIPES
 
-# Recipes that rows name and that another zoo has.
-ELSEWHERE = ("dgcn_", "pifpaf_")
-
 
 def test_every_table_is_there_and_has_the_rows_that_the_index_says() -> None:
     files = {path.name for path in (resources.files("posebench.bench") / "paper_tables").iterdir()}
@@ -42,11 +39,11 @@ def test_rows_are_matched_with_recipes_of_their_method(name: str) -> None:
         row = table.rows.iloc[found.row - 1]
         assert found.name.startswith(methods[row["method_key"]])
         assert found.column == "" or found.column in table.rows
-        if found.name.startswith(ELSEWHERE):
-            continue
         assert found.recipe is not None, found.name  # its settings fit it
         backbone = re.sub(r"\W", "", row["backbone"].lower().partition("+")[0])
-        assert re.sub("_", "", found.recipe.config.backbone) in (backbone, "hrnetw48", "resnet50")
+        own = found.recipe.config.backbone.replace("_", "")
+        # Some tables print no backbone, or the size of Swin's first stage's name only.
+        assert own.startswith(backbone[:6])
 
 
 def test_every_own_row_of_a_method_of_the_zoo_has_a_recipe() -> None:
@@ -107,5 +104,5 @@ def test_figures_are_numbers() -> None:
 
 def test_recipes_of_rows_are_in_the_zoo() -> None:
     named = {found.name for name in table_names() for found in load_table(name).recipes}
-    assert {name for name in named if not name.startswith(ELSEWHERE)} <= RECIPES.keys()
-    assert {"cid_hrnet_w32_coco", "mask_rcnn_resnet50_coco"} <= named
+    assert named <= RECIPES.keys()
+    assert {RECIPES[name].method for name in named} == {r.method for r in RECIPES.values()}
