@@ -175,7 +175,11 @@ def _timed(recipes: list[Recipe], options: SpeedOptions, run: Path) -> pd.DataFr
                 messages.print(f"{escape(name)}: {escape(what)}", soft_wrap=True)
             last = "" if what == "prepares" else what
 
-        return timed_run(recipes, options, run, tell=tell)
+        try:
+            return timed_run(recipes, options, run, tell=tell)
+        except KeyboardInterrupt:
+            messages.print(f"Go on later with --resume {escape(str(run))}", soft_wrap=True)
+            raise
 
 
 def _draw(rows: pd.DataFrame, run: Path, *, several: bool, parts: bool) -> None:
