@@ -49,6 +49,8 @@ class TimedModel:
         torch.set_flush_denormal(True)
         self.subject, self.recipe = subject, RECIPES[subject.recipe]
         self.device = torch.device(subject.device)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # whose stream the clock's events are in
         self.clock = clock(self.device)
         skeleton = self.recipe.skeleton or COCO
         model: PoseModel = self.recipe.build(self.recipe.config, skeleton).eval()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -175,7 +176,11 @@ def _timed(recipes: list[Recipe], options: SpeedOptions, run: Path) -> pd.DataFr
                 messages.print(f"{escape(name)}: {escape(what)}", soft_wrap=True)
             last = "" if what == "prepares" else what
 
-        return timed_run(recipes, options, run, tell=tell)
+        try:
+            return timed_run(recipes, options, run, tell=tell)
+        except KeyboardInterrupt:
+            messages.print(f"Go on later with --resume {escape(str(run))}", soft_wrap=True)
+            raise
 
 
 def _draw(rows: pd.DataFrame, run: Path, *, several: bool, parts: bool) -> None:
@@ -230,7 +235,7 @@ def _print(rows: pd.DataFrame) -> None:
             error = own["error"].iloc[0]
             if error:
                 details.append(f"{recipe}: [yellow]failed[/] {escape(error)}")
-            stages = ", ".join(f"{stage} {ms:.4g}" for stage, ms in stages_of(own).items())
+            stages = ", ".join(f"{stage} {_figure(ms)}" for stage, ms in stages_of(own).items())
             if stages:
                 details.append(f"{recipe}: {escape(stages)} ms")
             if "latency_p50" not in values:
@@ -246,20 +251,23 @@ def _print(rows: pd.DataFrame) -> None:
             out.print(detail, soft_wrap=True)
 
 
-def _line(recipe: str, own: pd.DataFrame, values: dict[str, Any]) -> list[str]:
-    def shown(name: str, digits: str) -> str:
-        return (
-            format(values[name], digits) if name in values and values[name] == values[name] else ""
-        )
-
+def _line(recipe: str, own: pd.DataFrame, values: dict[str, float]) -> list[str]:
     between = ""
     if "ratio" in values:
         between = f"{values['ratio']:.2f} ({values['ratio_low']:.2f} to {values['ratio_high']:.2f})"
-    return [
-        shown("rank", ".0f"), recipe, str(own["input_size"].iloc[0]), shown("params_M", ".1f"),
-        shown("gmacs", ".1f"), shown("peak_MB", ".0f"), shown("forward_p50", ".4g"),
-        shown("latency_p50", ".4g"), shown("latency_p90", ".4g"), shown("fps", ".4g"), between,
+    figures = [
+        _figure(values.get(name))
+        for name in ("params_M", "gmacs", "peak_MB", "forward_p50", "latency_p50", "latency_p90",
+                     "fps")
     ]  # fmt: skip
+    return [_figure(values.get("rank")), recipe, str(own["input_size"].iloc[0]), *figures, between]
+
+
+def _figure(value: float | None) -> str:
+    """Return three digits at least; nothing for what there is none of."""
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _audit(

@@ -21,7 +21,7 @@ Curve = Mapping[int, float]
 
 
 def stages_plot(stages: Mapping[str, Mapping[str, float]]) -> RGB:
-    """Draw a bar for each model, made of its stages, on one axis of milliseconds.
+    """Draw a bar for each model, made of its stages' shares, with the milliseconds of the whole.
 
     Args:
         stages: model -> stage -> milliseconds; stages of one name have one colour.
@@ -31,23 +31,42 @@ def stages_plot(stages: Mapping[str, Mapping[str, float]]) -> RGB:
     """
     if not stages:
         raise ValueError("Expected the stages of at least one model, but found none.")
-    names = list(dict.fromkeys(stage for own in stages.values() for stage in own))
+    names = _in_order(stages)
+    totals = np.array([sum(own.values()) for own in stages.values()])
     figure = Figure(figsize=(9, 1.4 + 0.36 * len(stages)), dpi=150, layout="constrained")
     canvas: Any = FigureCanvasAgg(figure)
     axis = figure.subplots()
     rows = np.arange(len(stages))
     left = np.zeros(len(stages))
     for number, stage in enumerate(names):
-        widths = np.array([own.get(stage, 0.0) for own in stages.values()])
+        widths = 100 * np.array([own.get(stage, 0.0) for own in stages.values()]) / totals
         colour = _COLOURS[number % len(_COLOURS)]
         axis.barh(rows, widths, left=left, label=stage, color=colour, height=0.7)
         left += widths
     axis.set_yticks(rows, list(stages))
     axis.invert_yaxis()
-    axis.set_xlabel("ms")
+    for row, total in enumerate(totals.tolist()):
+        axis.text(
+            101,
+            row,
+            f"{total:.3g} ms" if total < 1000 else f"{total:.0f} ms",
+            va="center",
+            fontsize=8,
+        )
+    axis.set_xlim(0, 100)
+    axis.set_xlabel("% of a pass")
     _plain(axis)
-    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     return _drawn(canvas)
+
+
+def _in_order(stages: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return the names of all models' stages by where in a pass they come."""
+    places: dict[str, list[float]] = {}
+    for own in stages.values():
+        for place, stage in enumerate(own):
+            places.setdefault(stage, []).append(place / max(len(own) - 1, 1))
+    return sorted(places, key=lambda stage: sum(places[stage]) / len(places[stage]))
 
 
 def people_plot(models: Mapping[str, Mapping[str, Curve]], title: str = "") -> RGB:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from posebench.bench.session import timed_run
+from posebench.bench.subject import Subject
+from posebench.bench.timed import TimedModel
+from tests.bench.fakes import FakeModel
 from tests.cli.command import only, run
 
 QUICK = ("--quick", "--budget", "0", "--device", "cpu", "--threads", "1")
 
 
-def test_a_model_is_timed_into_a_run_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [FakeModel, pytest.param(TimedModel, marks=pytest.mark.slow)])
+def test_a_model_is_timed_into_a_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Subject], object]
+) -> None:
+    monkeypatch.setattr("posebench.bench.session.timed_run", partial(timed_run, make=make))
     result = run("speed", "--models", "cid_tiny", "--people", "2", *QUICK, "--json")
     assert result.code == 0, result.err
     reply = json.loads(result.out)
@@ -21,7 +31,7 @@ def test_a_model_is_timed_into_a_run_folder(tmp_path: Path) -> None:
     rows = pd.DataFrame(reply["rows"])
     values = dict(zip(rows["metric"], rows["value"], strict=True))
     assert values["rounds"] == 3
-    assert {"stage/decode image_p50", "stage/network/GFD_p50", "fps", "peak_MB"} <= values.keys()
+    assert {"stage/decode image_p50", "forward_p50", "fps", "peak_MB"} <= values.keys()
     folder = only(tmp_path, "runs/speed/cid_tiny_end-to-end_*")
     saved = pd.read_csv(folder / "results.csv")
     assert saved["metric"].tolist() == rows["metric"].tolist()
