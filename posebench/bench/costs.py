@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +20,7 @@ import posebench
 from posebench.bench.flops import Audit, audit, audit_call
 from posebench.engine import inference_model
 from posebench.errors import PosebenchError
-from posebench.files import write_json
+from posebench.files import cache_folder, write_json
 from posebench.models import PoseModel
 from posebench.recipe import Recipe
 from posebench.structures import COCO
@@ -116,7 +115,7 @@ def _remembered(recipe: Recipe) -> dict[str, int]:
     """
     skeleton = recipe.skeleton or COCO
     key = f"{recipe.method} {recipe.config} {skeleton.name} {recipe.test_time.resize}"
-    place = _cache_folder() / f"costs-{_fingerprint()}.json"
+    place = cache_folder() / f"costs-{_fingerprint()}.json"
     known: dict[str, dict[str, int]] = {}
     with suppress(OSError, ValueError):  # there is none yet, or it is damaged
         known = json.loads(place.read_text())
@@ -128,10 +127,6 @@ def _remembered(recipe: Recipe) -> dict[str, int]:
         with suppress(PosebenchError):  # a home that cannot be written costs time, not the answer
             write_json(place, known)
     return known[key]
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "posebench"
 
 
 @cache
