@@ -22,6 +22,15 @@ from posebench.errors import DataError, PosebenchError
 PERSON = 1
 
 
+def cache_folder() -> Path:
+    """Return where results are kept that can be made again: `POSEBENCH_CACHE`, or as is usual."""
+    named = os.environ.get("POSEBENCH_CACHE")
+    if named:
+        return Path(named)
+    usual = os.environ.get("XDG_CACHE_HOME")
+    return (Path(usual) if usual else Path.home() / ".cache") / "posebench"
+
+
 def read_json(path: Path, kind: str) -> Any:
     """Return what a JSON file holds.
 

@@ -14,7 +14,7 @@ from posebench.errors import ModelError, UsageError, unknown_name
 from posebench.structures import SKELETONS, Augmentation, Skeleton, TestTime
 
 Schedule = Literal["step", "cosine"]
-Optimizer = Literal["adam", "adamw"]
+Optimizer = Literal["adam", "adamw", "sgd"]
 SCHEDULES: tuple[str, ...] = get_args(Schedule)
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
 
@@ -48,11 +48,13 @@ class Recipe:
     images_per_pass: int  # at most this many in one forward: what batch norm sees
     lr: float
     backbone_lr: float = 0.0  # of parameters named `backbone`, scheduled like lr; 0: lr
+    frozen_epochs: int = 0  # first epochs, in which parameters named `backbone` stay as they are
     default_for: tuple[str, ...] = ()  # datasets on which the bare method name means this recipe
     schedule: Schedule = "step"
     lr_drops: tuple[int, ...] = ()  # epochs at whose start "step" divides the rate by ten
     warmup_steps: int = 0
     optimizer: Optimizer = "adam"
+    momentum: float = 0.0  # of "sgd"
     weight_decay: float = 0.0
     clip_norm: float = 0.0  # 0: gradients are not clipped
     ema_decay: float = 0.0  # of a moving average of the weights, which is evaluated; 0: none
@@ -73,6 +75,10 @@ class Recipe:
             raise ValueError(f"The learning rate lr is above 0, not {self.lr:g}.")
         if self.backbone_lr < 0:
             raise ValueError(f"backbone_lr is at least 0, not {self.backbone_lr:g}.")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum is at least 0 and below 1, not {self.momentum:g}.")
+        if self.frozen_epochs < 0:
+            raise ValueError(f"frozen_epochs is at least 0, not {self.frozen_epochs}.")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is at least 0 and below 1, not {self.ema_decay:g}.")
         for name in ("epochs", "batch_size", "images_per_pass", "evaluate_every"):

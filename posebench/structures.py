@@ -130,6 +130,8 @@ class Poses:
     boxes: Tensor  # (N, 4, 2) corners: top left, top right, bottom left, bottom right
     # (U, 4, 2) corners of the boxes of further people, none of whose keypoints is labelled
     unlabelled: Tensor = field(default_factory=lambda: torch.zeros(0, 4, 2, dtype=torch.float64))
+    # (U, 4, 2) corners of the boxes of crowds, whose people nobody has counted
+    crowds: Tensor = field(default_factory=lambda: torch.zeros(0, 4, 2, dtype=torch.float64))
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -150,6 +152,7 @@ class Poses:
             self.area.to(device),
             self.boxes.to(device),
             self.unlabelled.to(device),
+            self.crowds.to(device),
         )
 
     @classmethod
@@ -316,8 +319,11 @@ class Augment:
 
 
 def _check_size(size: int) -> None:
-    if size < 32 or size % 32:
-        raise ValueError(f"Networks take sizes that are a multiple of 32, but size is {size}.")
+    # One more, where cells lie on pixels 0, 8, 16 and so on to both borders.
+    if size < 32 or size % 32 > 1:
+        raise ValueError(
+            f"Networks take sizes that are a multiple of 32, or one pixel more, but size is {size}."
+        )
 
 
 @dataclass(frozen=True)

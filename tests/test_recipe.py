@@ -118,7 +118,7 @@ def test_a_value_that_the_config_refuses_is_a_usage_error() -> None:
     ("assignment", "named"),
     [
         ("schedule=sine", "step, cosine"),
-        ("optimizer=sgd", "adam, adamw"),
+        ("optimizer=lion", "adam, adamw, sgd"),
         ("epochs=0", "epochs is at least 1"),
         ("batch_size=0", "batch_size is at least 1"),
         ("images_per_pass=-1", "images_per_pass is at least 1"),
@@ -188,8 +188,10 @@ def test_a_recipe_of_another_version_is_a_model_error(edit: Any) -> None:
 def test_a_recipe_names_its_method() -> None:
     assert {recipe.method for recipe in RECIPES.values()} == {
         "cid",
+        "dgcn",
         "group_pose",
         "higher_hrnet",
+        "pifpaf",
         "posedet",
     }
     assert all(name.startswith(recipe.method) for name, recipe in RECIPES.items())

@@ -139,12 +139,15 @@ def print_metrics(title: str, evaluation: Evaluation) -> None:
     out.print(table)
 
     parts: dict[str, dict[str, float]] = {}
+    metric = ""
     for name, value in evaluation.metrics.items():
-        _, slash, keypoint = name.partition("/")
+        before, slash, keypoint = name.partition("/")
         if slash:
-            side, _, part = keypoint.rpartition("_")
+            metric = before
+            side, _, part = keypoint.partition("_")
+            side, part = (side, part) if side in ("left", "right") else ("", keypoint)
             parts.setdefault(part, {})[side] = value
-    table = Table("AP of", "left", "right", "")
+    table = Table(f"{metric} of", "left", "right", "")
     for column in table.columns[1:]:
         column.justify = "right"
     for part, sides in parts.items():

@@ -159,8 +159,10 @@ class TrainProgress:
         if self.images is not None:
             self.bar.remove_task(self.images)
             self.images = None
-        ap = percent(evaluation.metrics["AP"])
-        messages.print(f"epoch {epoch}  AP {ap}{'  best' if best else ''}")
+        from posebench.engine import main_metric
+
+        name, value = main_metric(evaluation.metrics)
+        messages.print(f"epoch {epoch}  {name} {percent(value)}{'  best' if best else ''}")
 
     def unreadable(self, image: Unreadable) -> None:
         messages.print(f"[yellow]left out[/] {escape(image.message)}", soft_wrap=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from posebench.data import coco, crowdpose, ochuman, synthetic
+from posebench.data import coco, crowdpose, mpii, ochuman, synthetic
 from posebench.data.base import GroundTruth, PoseDataset
 from posebench.data.layout import Layout
 from posebench.errors import UsageError, unknown_name
 from posebench.structures import Skeleton
 
 LAYOUTS: dict[str, Layout] = {
-    dataset.LAYOUT.name: dataset.LAYOUT for dataset in (coco, crowdpose, ochuman, synthetic)
+    dataset.LAYOUT.name: dataset.LAYOUT for dataset in (coco, crowdpose, mpii, ochuman, synthetic)
 }
 
 __all__ = ["LAYOUTS", "GroundTruth", "PoseDataset", "data_root", "find_layout", "open_dataset"]
@@ -63,6 +63,7 @@ def open_dataset(
     openers = {
         "coco": coco.open_coco,
         "crowdpose": crowdpose.open_crowdpose,
+        "mpii": mpii.open_mpii,
         "ochuman": ochuman.open_ochuman,
     }
     return openers[name](data_root(root), split, annotations)

@@ -35,7 +35,11 @@ def read_annotations(path: Path, skeleton: Skeleton) -> dict[str, Any]:
             annotation names no known image, lacks a field, has another number of keypoints, or
             holds NaN or infinity in its keypoints, box or area.
     """
-    content = read_json(path, "an annotation file")
+    return check_annotations(read_json(path, "an annotation file"), path, skeleton)
+
+
+def check_annotations(content: Any, path: Path, skeleton: Skeleton) -> dict[str, Any]:
+    """Check what `read_annotations` reads, and return it; `path` is for messages."""
     images, annotations = _records(content, "images", path), _records(content, "annotations", path)
     if not images:
         raise DataError(f"Expected images in {path}, but its list of images is empty.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from pycocotools import mask as rle
+from torch import Tensor
 
 from posebench.data.annotations import read_annotations
 from posebench.data.image_files import read_image
@@ -42,6 +44,10 @@ class PoseDataset(ABC):
     @abstractmethod
     def ground_truth(self) -> GroundTruth:
         """Return the annotations of all images, in COCO's format."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return what tells these annotations from all others, quickly."""
 
     @abstractmethod
     def labelled(self) -> list[int]:
@@ -99,6 +105,17 @@ class FileDataset(PoseDataset):
     def ground_truth(self) -> GroundTruth:
         return self._annotations
 
+    def fingerprint(self) -> str:
+        people = self._annotations["annotations"]
+        digest = hashlib.sha256()
+        for values in (
+            [a["keypoints"] for a in people],
+            [a["bbox"] for a in people],
+            [a.get("iscrowd", 0) for a in people],
+        ):
+            digest.update(np.array(values, np.float64).tobytes())
+        return digest.hexdigest()
+
     def labelled(self) -> list[int]:
         return [
             index
@@ -113,19 +130,20 @@ class FileDataset(PoseDataset):
     def _poses(self, annotations: list[dict[str, Any]]) -> Poses:
         people = [a for a in annotations if _is_person(a)]
         others = [a for a in annotations if not a.get("iscrowd", 0) and not _is_person(a)]
-        unlabelled = box_corners(
-            torch.tensor([a["bbox"] for a in others], dtype=torch.float64).view(-1, 4)
-        )
+        crowds = _corners([a for a in annotations if a.get("iscrowd", 0)])
+        unlabelled = _corners(others)
         if not people:
-            return replace(Poses.empty(len(self.skeleton)), unlabelled=unlabelled)
+            nobody = Poses.empty(len(self.skeleton))
+            return replace(nobody, unlabelled=unlabelled, crowds=crowds)
         keypoints = torch.tensor([p["keypoints"] for p in people], dtype=torch.float64)
         keypoints = keypoints.view(len(people), -1, 3)
         return Poses(
             keypoints=keypoints[..., :2],
             visibility=keypoints[..., 2].long(),
             area=torch.tensor([self.area(p) for p in people], dtype=torch.float64),
-            boxes=box_corners(torch.tensor([p["bbox"] for p in people], dtype=torch.float64)),
+            boxes=_corners(people),
             unlabelled=unlabelled,
+            crowds=crowds,
         )
 
 
@@ -148,6 +166,11 @@ def open_files(
     [skeleton] = layout.skeletons
     images = folder / layout.images.format(split=split)
     return kind(layout.name, split, skeleton, images, read_annotations(path, skeleton))
+
+
+def _corners(annotations: list[dict[str, Any]]) -> Tensor:
+    boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float64)
+    return box_corners(boxes.view(-1, 4))
 
 
 def _is_person(annotation: dict[str, Any]) -> bool:

@@ -93,7 +93,7 @@ def examine(
         raise DataError(
             f"No split of {layout.name} is in {folder}: it is expected as {layout.tree}."
         )
-    contents = {split: read_json(path, "an annotation file") for split, path in splits.items()}
+    contents = {split: layout.read(path) for split, path in splits.items()}
     total = sum(len(_records(content, "images")) for content in contents.values())
     done = 0
     findings: list[Finding] = []
@@ -125,7 +125,8 @@ def _check_annotations(content: Any, layout: Layout, report: _Report) -> list[di
         elif len(found) < len(content[key]):
             report.wrong("no object", key, len(content[key]) - len(found))
     for image in images:
-        for name in (name for name in _IMAGE_FIELDS if name not in image):
+        expected = _IMAGE_FIELDS if layout.sizes else _IMAGE_FIELDS[:2]
+        for name in (name for name in expected if name not in image):
             report.wrong("missing field", f"{name} of image {image.get('id', '?')}")
     _duplicates(images, "image", report)
     _duplicates(people, "annotation", report)

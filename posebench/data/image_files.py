@@ -61,6 +61,21 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image from its header, as `read_image` would show it.
+
+    Raises:
+        DataError: the file is absent, or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except FileNotFoundError:
+        raise DataError(f"The image {path} is not there.") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"The file {path} is not an image that can be decoded.") from error
+
+
 def find_images(place: Path) -> list[Path]:
     """Return an image file, or the images of a folder in order of name.
 

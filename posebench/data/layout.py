@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from posebench.errors import DataError, unknown_name
+from posebench.files import read_json
 from posebench.structures import Skeleton
+
+
+def read_as_it_is(path: Path) -> Any:
+    """Return an annotation file that is in COCO's format."""
+    return read_json(path, "an annotation file")
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,8 @@ class Layout:
     source: str  # where to get it
     annotations: str = ""  # the file of a {split}, below the dataset's folder
     images: str = ""  # the folder of a {split}'s images, below the dataset's folder
+    read: Callable[[Path], Any] = read_as_it_is  # an annotation file, in COCO's format
+    sizes: bool = True  # annotation files tell the sizes of images
 
     def folder(self, root: Path, split: str, *, needed: bool) -> Path:
         """Return the dataset's folder below the root.

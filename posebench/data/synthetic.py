@@ -17,11 +17,11 @@ from posebench.data.layout import Layout
 from posebench.errors import UsageError
 from posebench.files import PERSON
 from posebench.layers.oks import count_keypoints
-from posebench.structures import COCO, CROWDPOSE, Poses, Sample, Skeleton, box_corners
+from posebench.structures import COCO, CROWDPOSE, MPII, Poses, Sample, Skeleton, box_corners
 
 LAYOUT = Layout(
     name="synthetic",
-    skeletons=(COCO, CROWDPOSE),
+    skeletons=(COCO, CROWDPOSE, MPII),
     splits=("train", "val"),
     train_split="train",
     eval_split="val",
@@ -87,6 +87,9 @@ class SyntheticCrowds(PoseDataset):
         samples = (self.load(index, pixels=False) for index in range(len(self)))
         return ground_truth_of(samples, self.skeleton)
 
+    def fingerprint(self) -> str:
+        return repr(self)  # what is drawn depends on nothing else
+
     def labelled(self) -> list[int]:
         return list(range(len(self)))  # no image is without people
 
@@ -137,8 +140,12 @@ def crowd_index(poses: Poses) -> float:
     return float(((counts.sum(1) - own) / own.clamp(min=1)).mean())
 
 
+# What other keypoint sets call joints of the drawn bodies.
+_ALSO_CALLED = {"head_top": "head", "upper_neck": "neck"}
+
+
 def _poses(scene: Scene, skeleton: Skeleton) -> Poses:
-    rows = [JOINTS.index(name) for name in skeleton.keypoints]
+    rows = [JOINTS.index(_ALSO_CALLED.get(name, name)) for name in skeleton.keypoints]
     visibility = torch.from_numpy(scene.visibility[:, rows])
     keypoints = torch.from_numpy(scene.joints[:, rows].round(2))
     boxes = torch.from_numpy(scene.boxes)

@@ -1,20 +1,22 @@
-"""Synthetic crowds as files, in the official layouts of COCO, CrowdPose and OCHuman."""
+"""Synthetic crowds as files, in the layouts of COCO, CrowdPose, MPII and OCHuman."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 
-from posebench.data import coco, crowdpose, ochuman
+from posebench.data import coco, crowdpose, mpii, ochuman
 from posebench.data.base import GroundTruth
 from posebench.data.layout import Layout
 from posebench.data.synthetic import SyntheticCrowds, ground_truth_of
 from posebench.errors import unknown_name
 from posebench.files import write_json, written_beside
-from posebench.structures import CROWDPOSE, Sample
+from posebench.structures import CROWDPOSE, MPII, Sample
 
 _JPEG_QUALITY = 92
 
@@ -49,6 +51,12 @@ _FORMATS = {
             (_Split("train", 5, "train"), _Split("val", 1, "val"), _Split("test", 4, "val")),
             file_name="{}.jpg",
             first_id=100001,
+        ),
+        _Format(
+            mpii.LAYOUT,
+            (_Split("train", 4, "train"), _Split("val", 1, "val")),
+            file_name="{:09d}.jpg",
+            first_id=1,
         ),
         _Format(
             ochuman.LAYOUT,
@@ -91,7 +99,7 @@ def write_synthetic(
     Args:
         out: the folder; `out/coco` (or as the layout is called) is written into.
         images: how many over all splits; every split gets at least one.
-        layout: "coco", "crowdpose" or "ochuman".
+        layout: "coco", "crowdpose", "mpii" or "ochuman".
         size: side of the images in pixels.
         crowd, lookalike, seed: see SyntheticCrowds.
 
@@ -152,6 +160,24 @@ def _saved(samples: Iterator[Sample], folder: Path) -> Iterator[Sample]:
         yield sample
 
 
+def _head_box(annotation: dict[str, Any]) -> list[float]:
+    """Return a square as wide as the head is long, x1, y1, x2, y2.
+
+    A person whose head is not labelled has one of an eighth of its height at the top of its box.
+    """
+    points = {
+        name: annotation["keypoints"][3 * k : 3 * k + 3] for k, name in enumerate(MPII.keypoints)
+    }
+    (x1, y1, top), (x2, y2, neck) = points["head_top"], points["upper_neck"]
+    if top and neck:
+        centre, side = ((x1 + x2) / 2, (y1 + y2) / 2), math.hypot(x2 - x1, y2 - y1)
+    else:
+        left, upper, width, height = annotation["bbox"]
+        side = max(width, height) / 8
+        centre = (left + width / 2, upper + side / 2)
+    return [*(value - side / 2 for value in centre), *(value + side / 2 for value in centre)]
+
+
 def _as_official(content: GroundTruth, layout: str) -> GroundTruth:
     """Return the annotations with the fields that the official files have."""
     if layout == CROWDPOSE.name:
@@ -160,6 +186,9 @@ def _as_official(content: GroundTruth, layout: str) -> GroundTruth:
             for annotation in content["annotations"]
         ]
         return {**content, "annotations": without_area}
+    if layout == MPII.name:
+        with_heads = [{**a, "headbox_xyxy": _head_box(a)} for a in content["annotations"]]
+        return {**content, "annotations": with_heads}
     outlined = []
     for annotation in content["annotations"]:
         x, y, width, height = annotation["bbox"]

@@ -89,8 +89,9 @@ def _resize_or_crop(
     Source: DETR's augmentation, with the sizes of Group Pose's published loader.
     """
     rng = np.random.default_rng(seed)
-    # Nobody asks here for the boxes of people without labels.
-    poses = replace(sample.poses, unlabelled=sample.poses.unlabelled[:0])
+    # Nobody asks here for the boxes of crowds and of people without labels.
+    nowhere = sample.poses.unlabelled[:0]
+    poses = replace(sample.poses, unlabelled=nowhere, crowds=nowhere)
     view = _View(sample.image, poses, np.eye(2, 3))
     if augment.box_area:
         view = replace(view, poses=replace(view.poses, area=_box_area(view.poses.boxes)))
@@ -169,7 +170,11 @@ def crop_sample(
         return ((middle >= 0) & (middle <= size - 1)).all(1)
 
     poses = warped.poses[within(warped.poses.boxes)]
-    poses = replace(poses, unlabelled=poses.unlabelled[within(poses.unlabelled)])
+    poses = replace(
+        poses,
+        unlabelled=poses.unlabelled[within(poses.unlabelled)],
+        crowds=poses.crowds[within(poses.crowds)],
+    )
     return replace(warped, poses=poses)
 
 

@@ -8,6 +8,7 @@ from posebench.engine.evaluate import (
     evaluate_file,
     evaluate_ideal,
     inference_model,
+    main_metric,
     score,
 )
 from posebench.engine.runs import (
@@ -36,6 +37,7 @@ __all__ = [
     "inference_model",
     "interruptible",
     "latest_run",
+    "main_metric",
     "new_run",
     "read_checkpoint",
     "read_log",

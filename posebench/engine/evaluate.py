@@ -17,7 +17,7 @@ from posebench.errors import DataError, ModelError
 from posebench.layers.folding import folded
 from posebench.layers.inputs import blank_batch
 from posebench.layers.processes import from_first, gathered, rank, world
-from posebench.metrics import PROTOCOLS, evaluate_keypoints, read_results, to_results
+from posebench.metrics import evaluate_poses, read_results, to_results
 from posebench.models import PoseModel
 from posebench.recipe import Recipe
 from posebench.structures import PosePredictions, Sample, TestTime
@@ -191,7 +191,11 @@ def evaluate_file(path: Path, dataset: PoseDataset) -> Evaluation:
     return Evaluation(metrics, results, len(dataset), time.perf_counter() - start)
 
 
+def main_metric(metrics: dict[str, float]) -> tuple[str, float]:
+    """Return the metric by which models are compared: the first one."""
+    return next(iter(metrics.items()))
+
+
 def score(results: list[dict[str, Any]], dataset: PoseDataset) -> dict[str, float]:
     """Return the metrics of the dataset's own protocol."""
-    protocol = PROTOCOLS[dataset.skeleton.name]
-    return evaluate_keypoints(dataset.ground_truth(), results, protocol)
+    return evaluate_poses(dataset.ground_truth(), results, dataset.skeleton)

@@ -27,10 +27,16 @@ def import_published(path: Path, recipe: Recipe, out: Path) -> int:
         out: where to write the `.safetensors` file.
 
     Raises:
-        ModelError: the file is not a plain checkpoint, or it does not fit the recipe.
+        ModelError: the file is not a plain checkpoint, it does not fit the recipe, or the authors
+            have published no weights of this network.
     """
     assert recipe.skeleton is not None  # the command asks for a full recipe
     model: PoseModel = recipe.build(recipe.config, recipe.skeleton)
+    if not model.published_names:
+        raise ModelError(
+            f"The authors of {recipe.method} have published no weights of this network, so there "
+            f"is nothing to convert. Train it: posebench train {recipe.name}."
+        )
     weights = convert_published(
         _read_state_dict(path), model.published_names, model.published_left_out
     )

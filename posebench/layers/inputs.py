@@ -111,11 +111,13 @@ def _warp_poses(poses: Poses, matrix: Affine, mirror_with: Skeleton | None) -> P
     tensor = torch.from_numpy(matrix)
     keypoints, visibility = apply(poses.keypoints, tensor), poses.visibility
     boxes, unlabelled = apply(poses.boxes, tensor), apply(poses.unlabelled, tensor)
+    crowds = apply(poses.crowds, tensor)
     if mirror_with is not None:
         order = list(mirror_with.flip_index)
         keypoints, visibility = keypoints[:, order], visibility[:, order]
         corners = [1, 0, 3, 2]  # left ones stay left
         boxes, unlabelled = boxes[:, corners], unlabelled[:, corners]
+        crowds = crowds[:, corners]
     growth = abs(np.linalg.det(matrix[:, :2]))
     return replace(
         poses,
@@ -124,6 +126,7 @@ def _warp_poses(poses: Poses, matrix: Affine, mirror_with: Skeleton | None) -> P
         area=poses.area * growth,
         boxes=boxes,
         unlabelled=unlabelled,
+        crowds=crowds,
     )
 
 

@@ -53,6 +53,11 @@ def mean_count(count: int, device: torch.device) -> float | Tensor:
     return summed(torch.tensor(float(count), device=device)).clamp(min=1) / world()
 
 
+def mean_counts(counts: Tensor) -> Tensor:
+    """Return `mean_count` of several counts at once, in float32."""
+    return summed(counts.float()).clamp(min=1) / world()
+
+
 def summed(values: Tensor) -> Tensor:
     """Return the sum over the processes; `values` itself is changed."""
     if world() > 1:

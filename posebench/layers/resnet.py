@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from posebench.errors import ModelError
 from posebench.layers.pretrained import timm_trunk
 
 # The weights that torchvision published first, as DETR and its descendants start from them.
@@ -15,11 +14,8 @@ RESNET_WEIGHTS = {
     "resnet18": "resnet18.tv_in1k",
     "resnet50": "resnet50.tv_in1k",
     "resnet101": "resnet101.tv_in1k",
-    "resnet_tiny": "resnet10t",
+    "resnet_tiny": "resnet_tiny",
 }
-
-# A trunk that learns in minutes on two CPU cores: one narrow block in each stage.
-_TINY = {"channels": (32, 64, 128, 256), "stem_width": 16}
 
 
 class ResNetTrunk(nn.Module):
@@ -39,10 +35,6 @@ class ResNetTrunk(nn.Module):
         options: dict[str, Any] = {"out_indices": (2, 3, 4)}
         if frozen:
             options |= {"norm_layer": _FrozenNorm, "zero_init_last": False}
-        if name == "resnet_tiny":
-            if pretrained:
-                raise ModelError(f"There are no ImageNet weights for {name}: add --no-pretrained.")
-            options |= _TINY
         self.body = timm_trunk(RESNET_WEIGHTS[name], pretrained=pretrained, **options)
         if frozen:
             for part in ("conv1", "layer1"):

@@ -3,12 +3,14 @@
 from posebench.metrics.keypoints import PROTOCOLS, Protocol, evaluate_keypoints
 from posebench.metrics.pckh import evaluate_pckh
 from posebench.metrics.results import read_results, to_results
+from posebench.metrics.scoring import evaluate_poses
 
 __all__ = [
     "PROTOCOLS",
     "Protocol",
     "evaluate_keypoints",
     "evaluate_pckh",
+    "evaluate_poses",
     "read_results",
     "to_results",
 ]

@@ -12,7 +12,7 @@ from posebench.errors import DataError
 from posebench.layers.oks import count_keypoints
 from posebench.metrics.matching import ALL_AREAS, LARGE, MEDIUM, Detections, Floats, Matcher, People
 from posebench.metrics.results import image_index, parse_results
-from posebench.structures import COCO, CROWDPOSE, Skeleton
+from posebench.structures import COCO, CROWDPOSE, MPII, Skeleton
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ PROTOCOLS = {
     # The official tool's limits; the paper's text is usually quoted with 0.1 for the first.
     "crowdpose": Protocol(CROWDPOSE, box_share=0.53, crowding=(0.2, 0.8)),
     "ochuman": Protocol(COCO),
+    # For files without head boxes, which its own PCKh needs; sigmas and areas are ours.
+    "mpii": Protocol(MPII),
 }
 
 

@@ -6,7 +6,7 @@ Shapes: N people, K = 16 keypoints.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,47 +94,115 @@ def pckh(
     return PCKh(correct.sum(0), labelled.sum(0))
 
 
-def evaluate_pckh(
-    ground_truth: dict[str, Any], results: list[dict[str, Any]], threshold: float = 0.5
-) -> dict[str, float]:
-    """Return the PCKh of images that show one annotated person each.
+Matching = Literal["score", "pckh"]
 
-    Of several poses on an image the one with the highest score counts, the first in the file among
-    equals; without a pose all of that person's keypoints are wrong.
+
+def evaluate_pckh(
+    ground_truth: dict[str, Any],
+    results: list[dict[str, Any]],
+    threshold: float = 0.5,
+    matching: Matching = "score",
+) -> dict[str, float]:
+    """Return the PCKh of annotated people.
+
+    A person without a pose has all keypoints wrong; poses that nobody gets do not count. People
+    without labelled keypoints are left out.
 
     Args:
         ground_truth: COCO's layout with MPII's keypoints and `headbox_xyxy` in each annotation.
         results: COCO-format results.
         threshold: allowed distance in head sizes.
+        matching: which pose is a person's. "score": images show one person each, who has the pose
+            with the highest score, the first in the file among equals. "pckh": the best fits of an
+            image's people and poses find each other, one after the other.
 
     Returns:
-        As `PCKh.metrics`, with names like `PCKh@0.5` for the mean and `PCKh@0.5/ankle`.
+        As `PCKh.metrics`, with names like `PCKh@0.5` for the mean and `PCKh@0.5/ankle`; where
+        people are matched by PCKh, `PCKh@0.5 (matched)`.
 
     Raises:
-        DataError: an image has several people, or a head box is missing, or as `parse_results`.
+        DataError: a head box is missing, several people on an image with matching by score, or as
+            `parse_results`.
 
-    Source: MPII's official evaluation.
+    Source: "score" is MPII's official single-person evaluation. "pckh" is our reading of how the
+    multi-person evaluation of DeepCut (Pishchulin et al., CVPR 2016) assigns poses; which protocol
+    is behind DGCN's Table 8 its paper does not say.
     """
     people, head_sizes = mpii_people(ground_truth)
-    image_of = [annotation["image_id"] for annotation in ground_truth["annotations"]]
-    if len(set(image_of)) < len(image_of):
+    labelled = np.asarray((people[..., 2] > 0).any(1))
+    people, head_sizes = people[labelled], head_sizes[labelled]
+    image_of = [
+        annotation["image_id"]
+        for annotation, chosen in zip(ground_truth["annotations"], labelled, strict=True)
+        if chosen
+    ]
+    if matching == "score" and len(set(image_of)) < len(image_of):
         twice = next(image for image in image_of if image_of.count(image) > 1)
         raise DataError(
             f"Expected one annotated person per image, but image {twice} has several. "
-            "PCKh takes one pose for each annotated person: crop the images around them first."
+            "PCKh takes one pose for each annotated person: crop the images around them first, or "
+            'match people and poses by PCKh (matching="pckh").'
         )
     detections = parse_results(results, ground_truth, MPII)
-    order = np.lexsort((-detections.scores, detections.image))
-    images, first = np.unique(detections.image[order], return_index=True)
-    best = np.full((len(image_index(ground_truth)), len(MPII), 2), np.inf)
-    best[images] = detections.keypoints[order[first]]
-
     index_of = image_index(ground_truth)
-    predicted = best[[index_of[image] for image in image_of]]
+    images = np.array([index_of[image] for image in image_of], np.int64)
+    predicted = np.full(people[..., :2].shape, np.inf)
+    order = np.argsort(-detections.scores, kind="stable")
+    for image in np.unique(images):
+        own = np.flatnonzero(images == image)
+        poses = order[detections.image[order] == image]
+        if matching == "score":
+            pairs = [(own[0], pose) for pose in poses[:1]]
+        else:
+            pairs = _best_fits(people, head_sizes, detections.keypoints, own, poses, threshold)
+        for person, pose in pairs:
+            predicted[person] = detections.keypoints[pose]
     counts = pckh(predicted, people[..., :2], people[..., 2], head_sizes, threshold)
     metrics = counts.metrics()
-    name = f"PCKh@{threshold:g}"
+    name = f"PCKh@{threshold:g}" + (" (matched)" if matching == "pckh" else "")
     return {name: metrics.pop("mean"), **{f"{name}/{part}": v for part, v in metrics.items()}}
+
+
+def _best_fits(
+    people: Floats,
+    head_sizes: Floats,
+    keypoints: Floats,
+    own: NDArray[np.int64],
+    poses: NDArray[np.int64],
+    threshold: float,
+) -> list[tuple[int, int]]:
+    """Return (person, pose) pairs of one image: the highest share of correct keypoints first.
+
+    Args:
+        people: (N, K, 3) of all images.
+        head_sizes: (N,).
+        keypoints: (D, K, 2) of all poses.
+        own: the image's people.
+        poses: its poses, best first; among equal fits the better pose is taken.
+        threshold: as in `evaluate_pckh`.
+    """
+    away = np.linalg.norm(keypoints[poses][None] - people[own, None, :, :2], axis=-1)
+    labelled = people[own, None, :, 2] > 0
+    correct = labelled & (away <= threshold * head_sizes[own, None, None])
+    share = correct.sum(-1) / labelled.sum(-1)  # (people, poses)
+    pairs = []
+    while share.size and share.max() > 0:
+        person, pose = np.unravel_index(share.argmax(), share.shape)
+        pairs.append((int(own[person]), int(poses[pose])))
+        share[person], share[:, pose] = 0, 0
+    return pairs
+
+
+def has_head_boxes(ground_truth: dict[str, Any]) -> bool:
+    """Return whether every annotated person has a head box, and there is one."""
+    people = ground_truth["annotations"]
+    return bool(people) and all("headbox_xyxy" in annotation for annotation in people)
+
+
+def one_person_each(ground_truth: dict[str, Any]) -> bool:
+    """Return whether no image shows several people with labelled keypoints."""
+    images = [a["image_id"] for a in ground_truth["annotations"] if any(a["keypoints"][2::3])]
+    return len(set(images)) == len(images)
 
 
 def mpii_people(ground_truth: dict[str, Any]) -> tuple[Floats, Floats]:

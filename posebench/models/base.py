@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from posebench.errors import ModelError
+from posebench.layers.adjacency import KeypointDistances
 from posebench.layers.inputs import scaled_batches
 from posebench.structures import (
     Batch,
@@ -53,6 +54,13 @@ class PoseModel(nn.Module, ABC):
 
         Raises:
             ModelError: they cannot be had.
+        """
+
+    def prepare(self, distances: Callable[[], KeypointDistances]) -> None:
+        """Take from the training set what has to be known before the first step; most nothing.
+
+        Args:
+            distances: measures how far apart keypoints lie on people.
         """
 
     @abstractmethod

@@ -39,6 +39,7 @@ from posebench.recipe import Recipe, Reported
 from posebench.structures import (
     COCO,
     CROWDPOSE,
+    MPII,
     Augment,
     Batch,
     Geometry,
@@ -841,6 +842,10 @@ RECIPES = {
             "cid_hrnet_w48_ochuman", _wide(_OCHUMAN), 640, 140, (90, 120),
             skeleton=COCO, batch_size=20,
             reported=(Reported("ochuman", "test", "AP", 58.6, "paper:cid:table06"),),
+        ),
+        # On MPII, for which the paper has no figure: as on COCO.
+        _recipe(
+            "cid_hrnet_w32_mpii", _COCO, 512, 140, (90, 120), skeleton=MPII, default_for=("mpii",),
         ),
         Recipe(
             name="cid_tiny",

@@ -61,6 +61,7 @@ from posebench.recipe import Recipe, Reported
 from posebench.structures import (
     COCO,
     CROWDPOSE,
+    MPII,
     Batch,
     DetrAugment,
     DetrResize,
@@ -788,6 +789,8 @@ RECIPES = {
             "group_pose_swin_l_crowdpose", _SWIN_L, CROWDPOSE,
             reported=(_paper("crowdpose", "test", 74.1, "table03"),),
         ),
+        # On MPII, for which the paper has no figure: as on COCO.
+        _recipe("group_pose_resnet50_mpii", _R50, MPII, default_for=("mpii",)),
         Recipe(
             name="group_pose_tiny",
             build=GroupPose,

@@ -30,6 +30,7 @@ from posebench.recipe import Recipe, Reported
 from posebench.structures import (
     COCO,
     CROWDPOSE,
+    MPII,
     Augment,
     Batch,
     Geometry,
@@ -488,6 +489,11 @@ RECIPES = {
             "higher_hrnet_w48_640_crowdpose", 640, images=10, config=_W48,
             skeleton=CROWDPOSE, default_for=("crowdpose",),
             reported=(_paper("crowdpose", "test", 65.9, "table07"),),
+        ),
+        # On MPII, for which the paper has no figure: as on COCO.
+        _recipe(
+            "higher_hrnet_w32_mpii", 512, images=12, config=_W32, skeleton=MPII,
+            default_for=("mpii",),
         ),
         # The paper's bottom-up HRNet.
         _recipe(

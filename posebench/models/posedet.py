@@ -42,6 +42,7 @@ from posebench.recipe import Recipe, Reported
 from posebench.structures import (
     COCO,
     CROWDPOSE,
+    MPII,
     Batch,
     CropAugment,
     FitResize,
@@ -827,6 +828,10 @@ RECIPES = {
             "posedet_hrnet_w48_crowdpose", _W48, 640, 1000, skeleton=CROWDPOSE,
             default_for=("crowdpose",),
             reported=(_paper("crowdpose", "test", 65.9, "table04"),),
+        ),
+        # On MPII, for which the paper has no figure: as on COCO.
+        _recipe(
+            "posedet_hrnet_w32_mpii", _W32, 512, 800, skeleton=MPII, default_for=("mpii",),
         ),
         Recipe(
             name="posedet_tiny",

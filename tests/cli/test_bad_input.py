@@ -356,7 +356,7 @@ def test_a_misspelt_command_is_answered_with_the_nearest() -> None:
         ("epochs=many", "epochs"),
         ("epochs=0", "epochs"),
         ("schedule=sine", "cosine"),
-        ("optimizer=sgd", "adamw"),
+        ("optimizer=lion", "adamw"),
         ("lr", "field=value"),
         ("name=mine", "name"),
     ],

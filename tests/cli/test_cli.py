@@ -127,7 +127,7 @@ def test_models_are_listed_with_what_the_authors_report() -> None:
 def test_data_list_tells_which_datasets_are_here(root: Path) -> None:
     result = run("data", "list", "--data-root", root, "--json")
     here = {row["dataset"]: row["here"] for row in rows_of(result.out)}
-    files = {"coco": "true", "crowdpose": "false", "ochuman": "false"}
+    files = {"coco": "true", "crowdpose": "false", "mpii": "false", "ochuman": "false"}
     assert here == {**files, "synthetic": "built in"}
     table = run("data", "list", "--data-root", root)
     assert table.code == 0

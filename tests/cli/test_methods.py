@@ -52,6 +52,23 @@ def small(name: str) -> tuple[str, ...]:
     return (*TINY[: at - 1], *sides, *TINY[at + 1 :])
 
 
+@pytest.mark.parametrize("name", ["cid_tiny", *TINY_RECIPES])
+def test_a_method_learns_and_is_scored_on_mpii(name: str, tmp_path: Path) -> None:
+    assert (
+        run("data", "synth", "DATA", "--images", "5", "--layout", "mpii", "--size", "64").code == 0
+    )
+    data = ("--dataset", "mpii", "--data-root", "DATA")
+    result = run("train", name, *data, *small(name))
+    assert result.code == 0, result.err
+    metrics = json.loads((only(Path("runs"), "train/*") / "metrics.json").read_text())
+    assert 0 <= metrics["PCKh@0.5 (matched)"] <= 1
+    method = RECIPES[name].method
+    bound = run("eval", method, "--oracle", *data, "--json")
+    assert bound.code == 0, bound.err
+    values = {row["metric"]: row["value"] for row in json.loads(bound.out)["rows"]}
+    assert values["PCKh@0.5 (matched)"] > 90
+
+
 @pytest.mark.parametrize("name", TINY_RECIPES)
 def test_a_method_goes_through_every_command(name: str, odd: Path) -> None:
     data = ("--dataset", "coco", "--data-root", odd)

@@ -12,11 +12,12 @@ from posebench.data.coco import open_coco
 from posebench.data.crowdpose import open_crowdpose
 from posebench.data.drawing.clothes import sample_outfit
 from posebench.data.drawing.scene import draw_scene
+from posebench.data.mpii import open_mpii
 from posebench.data.ochuman import open_ochuman
 from posebench.data.synthetic import SyntheticCrowds, crowd_index
 from posebench.data.synthetic_files import write_synthetic
 from posebench.errors import PosebenchError, UsageError
-from posebench.structures import COCO, CROWDPOSE, Poses, box_corners
+from posebench.structures import COCO, CROWDPOSE, MPII, Poses, box_corners
 
 HASH = """
 import hashlib
@@ -57,7 +58,7 @@ def test_annotations_do_not_depend_on_whether_pixels_are_drawn():
     assert drawn.image.dtype == np.uint8
 
 
-@pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE], ids=lambda s: s.name)
+@pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE, MPII], ids=lambda s: s.name)
 @pytest.mark.parametrize("crowd", [0, 0.5, 1])
 def test_labelled_keypoints_lie_in_the_image_and_seen_ones_in_the_box(skeleton, crowd):
     in_box = []
@@ -198,6 +199,7 @@ def test_a_field_outside_its_range_is_refused(wrong):
     [
         ("coco", open_coco, {"train": 8, "val": 2}),
         ("crowdpose", open_crowdpose, {"train": 5, "val": 1, "test": 4}),
+        ("mpii", open_mpii, {"train": 8, "val": 2}),
         ("ochuman", open_ochuman, {"val": 5, "test": 5}),
     ],
 )
@@ -217,6 +219,36 @@ def test_written_files_read_back_as_the_dataset(tmp_path, layout, opener, splits
     torch.testing.assert_close(sample.poses.area, first.poses.area)
     difference = np.abs(sample.image.astype(int) - first.image.astype(int))
     assert difference.mean() < 4  # JPEG
+
+
+def test_mpiis_points_lie_between_the_others():
+    scenes = [[SyntheticCrowds(s, crowd=0).load(i).poses for s in (COCO, MPII)] for i in range(8)]
+    coco, mpii = next(
+        (a, b) for a, b in scenes if (a.visibility > 0).all() and (b.visibility > 0).all()
+    )
+
+    def at(poses, skeleton, name):
+        return poses.keypoints[:, skeleton.keypoints.index(name)]
+
+    for point, joint in (("pelvis", "hip"), ("thorax", "shoulder")):
+        sides = [at(coco, COCO, f"{side}_{joint}") for side in ("left", "right")]
+        middle = torch.stack(sides).mean(0)
+        # Seen in perspective, the middle lies a little off.
+        assert (at(mpii, MPII, point) - middle).norm(dim=-1).max() < 2
+    head, neck = at(mpii, MPII, "head_top"), at(mpii, MPII, "upper_neck")
+    assert (head[:, 1] < neck[:, 1]).all()
+
+
+def test_written_head_boxes_are_as_large_as_heads(tmp_path):
+    write_synthetic(tmp_path, 4, "mpii", crowd=0.6)
+    people = open_mpii(tmp_path, "train", None).ground_truth()["annotations"]
+    assert people
+    for person in people:
+        x1, y1, x2, y2 = person["headbox_xyxy"]
+        height = max(person["bbox"][2:])
+        assert 0.02 * height < x2 - x1 < 0.5 * height
+        assert x2 - x1 == pytest.approx(y2 - y1)
+        assert person["bbox"][0] - height < x1 < person["bbox"][0] + person["bbox"][2]
 
 
 def test_every_split_gets_an_image(tmp_path):

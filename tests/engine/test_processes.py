@@ -58,11 +58,14 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize(("key", "recipe"), [("gradients", "cid_tiny"), ("drawn", "dgcn_tiny")])
 @pytest.mark.parametrize("crowd", joint.CROWDS)
-def test_gradients_equal_those_of_the_joint_batch(together: dict[str, Any], crowd: str) -> None:
+def test_gradients_equal_those_of_the_joint_batch(
+    together: dict[str, Any], crowd: str, key: str, recipe: str
+) -> None:
     # "some": the first process has no people at all.
-    alone = joint.gradients(joint.CROWDS[crowd])
-    shared = together["gradients"][crowd]
+    alone = joint.gradients(joint.CROWDS[crowd], recipe)
+    shared = together[key][crowd]
     assert alone.keys() == shared.keys()
     largest = max(float(gradient.abs().max()) for gradient in alone.values())
     assert largest > 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from posebench.errors import DataError
-from posebench.metrics import evaluate_pckh
+from posebench.metrics import evaluate_pckh, evaluate_poses
 from posebench.metrics.pckh import mpii_people, pckh
 from posebench.structures import MPII
 
@@ -75,3 +75,56 @@ def test_wrong_ground_truth_is_refused_by_name() -> None:
 def test_poses_are_not_broadcast() -> None:
     with pytest.raises(ValueError, match=r"\(1, 16, 2\)"):
         pckh(np.zeros((1, 16, 2)), np.zeros((3, 16, 2)), np.ones((3, 16)), np.ones(3))
+
+
+# --------------------------------------------------------------------------------- several people
+
+
+def moved(one: dict[str, Any], shift: float, **fields: Any) -> dict[str, Any]:
+    keypoints = list(one["keypoints"])
+    keypoints[1::3] = [y + shift for y in keypoints[1::3]]
+    return {**one, "keypoints": keypoints, **fields}
+
+
+def test_people_and_poses_find_each_other_by_pckh() -> None:
+    people = [person(1), moved(person(1), 100.0, id=2)]
+    # The better pose fits the second; both lie nearer to it than to the first, who gets the rest.
+    poses = [moved(found(1, 0.0, score=0.9), 98.0), moved(found(1, 0.0, score=0.3), 12.0)]
+    metrics = evaluate_pckh(truth(*people), poses, matching="pckh")
+    assert metrics["PCKh@0.5 (matched)"] == 100.0
+    assert metrics["PCKh@0.5 (matched)/ankle"] == 100.0
+    # A pose serves one person, and one that fits nobody does not count.
+    alone = evaluate_pckh(truth(*people), [*poses[:1], found(1, 500.0)], matching="pckh")
+    assert alone["PCKh@0.5 (matched)"] == 50.0
+    assert evaluate_pckh(truth(*people), [], matching="pckh")["PCKh@0.5 (matched)"] == 0.0
+
+
+def test_the_better_fit_is_served_first() -> None:
+    people = [person(1), moved(person(1), 10.0, id=2)]
+    # Within 15 px of both; half of its keypoints are off the second person.
+    near = moved(found(1, 0.0), 4.0)
+    near["keypoints"][1:24:3] = [y - 12.0 for y in near["keypoints"][1:24:3]]
+    metrics = evaluate_pckh(truth(*people), [near], matching="pckh")
+    assert metrics["PCKh@0.5 (matched)"] == 50.0  # all of the first, in place of half
+
+
+def test_people_without_labelled_keypoints_are_left_out() -> None:
+    hidden = person(1, id=2, keypoints=[0.0] * 48)
+    assert evaluate_pckh(truth(person(1), hidden), [found(1, 0.0)])["PCKh@0.5"] == 100.0
+
+
+def test_the_protocol_follows_the_annotations() -> None:
+    one, other = person(1), moved(person(1), 100.0, id=2)
+    results = [found(1, 0.0), moved(found(1, 0.0, score=0.1), 100.0)]
+    alone = evaluate_poses(truth(one), results, MPII)
+    assert next(iter(alone)) == "PCKh@0.5"
+    assert alone["PCKh@0.5"] == 1.0  # a fraction, as AP is
+    several = evaluate_poses(truth(one, other), results, MPII)
+    assert next(iter(several)) == "PCKh@0.5 (matched)"
+    unlabelled = evaluate_poses(truth(person(1, keypoints=[0.0] * 48)), results, MPII)
+    assert unlabelled["PCKh@0.5"] == -1.0
+    without = {**one, "bbox": [90.0, 190.0, 170.0, 20.0], "area": 3400.0}
+    del without["headbox_xyxy"]
+    by_oks = evaluate_poses(truth(without), results, MPII)
+    assert next(iter(by_oks)) == "AP"
+    assert by_oks["AP/left_knee"] == 1.0

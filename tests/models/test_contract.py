@@ -9,14 +9,16 @@ import torch
 
 from posebench.layers.inputs import blank_batch
 from posebench.models import RECIPES, PoseModel, find_recipe
-from posebench.structures import COCO, Resize, Skeleton, TestTime
+from posebench.structures import COCO, MPII, SKELETONS, Resize, Skeleton, TestTime
 from tests.builders import make_batch, make_sample
 
-# Wider trunks differ from the narrower ones in numbers only, as other sizes and schedules do.
+# Wider trunks differ from the narrower ones in numbers only, as other sizes and schedules do. All
+# methods learn MPII's keypoints in tests/cli/test_methods.py.
 _DIFFERENT = {
     (recipe.method, recipe.config.backbone, repr(recipe.config), recipe.skeleton): name
     for name, recipe in reversed(RECIPES.items())
     if recipe.config.backbone in ("hrnet_tiny", "resnet_tiny", "hrnet_w32", "dla34")
+    and recipe.skeleton is not MPII
 }
 NAMES = sorted(_DIFFERENT.values())
 
@@ -54,6 +56,18 @@ def test_loss_is_finite_and_reaches_every_parameter(name: str, people: tuple[int
     torch.stack(list(terms.values())).sum().backward()
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda skeleton: skeleton.name)
+@pytest.mark.parametrize("name", [name for name in RECIPES if RECIPES[name].skeleton is None])
+def test_every_keypoint_set_can_be_learned(name: str, skeleton: Skeleton) -> None:
+    model: PoseModel = RECIPES[name].build(RECIPES[name].config, skeleton)
+    terms = model.train().loss(make_batch((2, 1), skeleton, size=64))
+    assert all(term.isfinite() for term in terms.values())
+    (predictions,) = model.eval().predict(
+        [make_sample(1, skeleton, size=64)], TestTime(Resize(64), flip=True)
+    )
+    assert predictions.keypoints.shape[1:] == (len(skeleton), 2)
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -18,14 +18,14 @@ from posebench.structures import COCO
 Floats = NDArray[np.float64]
 
 # What some keypoint set annotates: every one of them is a point of the body.
-JOINTS = (*COCO.keypoints, "head", "neck")
+JOINTS = (*COCO.keypoints, "head", "neck", "thorax", "pelvis")
 
 _SIDED = (
     *("waist", "hand", "heel", "toe", "sleeve", "hem", "strap"),
     *("wristband", "sock"),
     *("lip", "bridge", "brim", "brow", "brow_end"),
 )
-_MIDDLE = ("pelvis", "waist", "head_centre", "chin", "mouth", "bun", "afro", "nape", "brim")
+_MIDDLE = ("waist", "head_centre", "chin", "mouth", "bun", "afro", "nape", "brim")
 _CHEST = ("collar", "navel", "badge", "pack")
 POINTS = (
     *JOINTS,
@@ -162,6 +162,7 @@ def sample_bodies(rng: Generator, yaw: Floats) -> Bodies:
     shoulder_offset = _aside(0.108 * broad)
     shoulder_offset[..., 1] = (0.178 * spine)[:, None]
     shoulders = place_pair("shoulder", waist[:, None], both_chest, shoulder_offset)
+    points[:, POINT["thorax"]] = shoulders.mean(1)
     place_pair("strap", waist[:, None], both_chest, shoulder_offset * [0.62, 1, 1])
     sockets = place_pair("hip", pelvis, both_pelvis, _aside(0.068 * hips))
     for name, x, y, z in (

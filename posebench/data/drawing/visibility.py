@@ -36,6 +36,8 @@ def _seen_through() -> NDArray[np.bool_]:
         "hip": (Part.PELVIS, Part.SKIRT, Part.CHEST),
         "knee": (Part.SKIRT,),
         "neck": (Part.HEAD, Part.CHEST),
+        "thorax": (Part.HEAD, Part.CHEST),
+        "pelvis": (Part.PELVIS, Part.SKIRT, Part.CHEST),
     }
     table = np.zeros((len(JOINTS), PERSON_STEP), bool)
     for row, joint in enumerate(JOINTS):

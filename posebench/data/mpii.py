@@ -1,0 +1,270 @@
+"""MPII Human Pose (Andriluka et al., CVPR 2014): the official .mat, or the usual JSON files.
+
+The official file has all images with one flag, training or not; the usual JSON files (a list of
+people) split what is annotated into train and val. Neither has boxes or areas of people;
+docs/data.md says how they are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+
+from posebench.data.annotations import check_annotations
+from posebench.data.base import FileDataset, GroundTruth
+from posebench.data.image_files import read_size
+from posebench.data.layout import Layout
+from posebench.errors import DataError
+from posebench.files import PERSON, finite_rows, read_json
+from posebench.structures import MPII, Sample
+
+OFFICIAL = "annotations/mpii_human_pose_v1_u12_1.mat"
+
+# Of the box around labelled keypoints and head, by which it grows on each side: people reach
+# beyond their joints.
+MARGIN = 0.1
+AREA_OF_BOX = 0.53  # as CrowdPose's official evaluation has it
+
+# Files of head boxes beside the usual JSON file of val.
+_HEADS = ("mpii_gt_val.mat", "gt_valid.mat")
+
+
+def read_mpii(path: Path) -> GroundTruth:
+    """Return the content of any of MPII's annotation files in COCO's format, from 0 on.
+
+    Args:
+        path: the official .mat, of which the training images are taken; the usual JSON list of
+            people, with head boxes where they lie beside it; or a file that is in COCO's format.
+
+    Raises:
+        DataError: the file is missing, damaged, or none of these.
+    """
+    if path.suffix == ".mat":
+        return _in_coco_format(list(_official_people(path)))
+    content = read_json(path, "an annotation file")
+    if not isinstance(content, list):
+        checked: GroundTruth = content
+        return checked
+    return _in_coco_format(list(_listed_people(content, path)))
+
+
+LAYOUT = Layout(
+    name="mpii",
+    skeletons=(MPII,),
+    splits=("train", "val", "trainval"),
+    train_split="train",
+    eval_split="val",
+    tree="mpii/images/*.jpg  mpii/annotations/mpii_{train,val}.json, or for trainval the .mat",
+    source="http://human-pose.mpi-inf.mpg.de",
+    annotations="annotations/mpii_{split}.json",
+    images="images",
+    read=read_mpii,
+    sizes=False,
+)
+
+
+class Mpii(FileDataset):
+    def load(self, index: int, *, pixels: bool = True) -> Sample:
+        image = self._images[index]
+        if "width" not in image:  # MPII does not tell it
+            image["width"], image["height"] = read_size(self.folder / image["file_name"])
+        return super().load(index, pixels=pixels)
+
+
+def open_mpii(root: Path, split: str, annotations: Path | None) -> FileDataset:
+    """Open `mpii/` below the data root; `annotations` replaces the split's own file."""
+    folder = LAYOUT.folder(root, split, needed=annotations is None)
+    path = annotations or _split_file(folder, split)
+    content = check_annotations(read_mpii(path), path, MPII)
+    return Mpii(LAYOUT.name, split, MPII, folder / LAYOUT.images, content)
+
+
+def _split_file(folder: Path, split: str) -> Path:
+    """Return the first file that is there: as mmpose names it, as HRNet does, or the official."""
+    names = [f"mpii_{split}.json", f"{split}.json", *(["valid.json"] if split == "val" else [])]
+    candidates = [folder / "annotations" / name for name in names]
+    if split == "trainval":
+        candidates.append(folder / OFFICIAL)
+    for path in candidates:
+        if path.is_file():
+            return path
+    return LAYOUT.file(candidates[0])
+
+
+@dataclass(frozen=True)
+class _Person:
+    """One annotated person; coordinates from 1 on, as in all of MPII's files."""
+
+    image: str
+    keypoints: list[list[float]]  # (16, 3) x, y, visibility
+    head: list[float] | None  # x, y, x, y; None: not told
+
+
+def _in_coco_format(people: Sequence[_Person]) -> GroundTruth:
+    names = list(dict.fromkeys(person.image for person in people))
+    stems = [Path(name).stem for name in names]
+    # The numbers of the files, so that results name the same images whatever was read.
+    numbered = all(stem.isdecimal() for stem in stems) and len({*map(int, stems)}) == len(stems)
+    ids = {n: int(Path(n).stem) if numbered else i for i, n in enumerate(names, start=1)}
+    images = [{"id": ids[name], "file_name": name} for name in names]
+    annotations = [
+        {"id": number, "image_id": ids[person.image], "category_id": PERSON, **_fields(person)}
+        for number, person in enumerate(people, start=1)
+    ]
+    category = {"id": PERSON, "name": "person", "keypoints": list(MPII.keypoints)}
+    return {"images": images, "annotations": annotations, "categories": [category]}
+
+
+def _fields(person: _Person) -> dict[str, Any]:
+    """Return a person's keypoints, head box, box and area, from 0 on."""
+    rows = np.array(person.keypoints, np.float64)
+    labelled = rows[:, 2] > 0
+    rows[labelled, :2] -= 1
+    rows[~labelled] = 0
+    extent = [rows[labelled, :2]]
+    fields: dict[str, Any] = {}
+    if person.head is not None:
+        head = np.array(person.head) - 1
+        fields["headbox_xyxy"] = head.tolist()
+        extent.append(head.reshape(2, 2))
+    points = np.concatenate(extent)
+    low, high = points.min(0, initial=np.inf), points.max(0, initial=-np.inf)
+    if not len(points):
+        low = high = np.zeros(2)
+    margin = max(MARGIN * (high - low).max(), 1.0)
+    low, high = low - margin, high + margin
+    width, height = (high - low).tolist()
+    return {
+        "keypoints": rows.ravel().tolist(),
+        "num_keypoints": int(labelled.sum()),
+        "bbox": [*low.tolist(), width, height],
+        "area": AREA_OF_BOX * width * height,
+        "iscrowd": 0,
+        **fields,
+    }
+
+
+# ---------------------------------------------------------------------------------- the usual JSON
+
+
+def _listed_people(content: list[Any], path: Path) -> Iterator[_Person]:
+    heads = _listed_heads(path, len(content))
+
+    def owner(index: int) -> str:
+        return f"person {index} in {path}"
+
+    for index, entry in enumerate(content):
+        fields = entry if isinstance(entry, dict) else {}
+        for name in ("image", "joints", "joints_vis"):
+            if name not in fields:
+                raise DataError(
+                    f"Expected {name!r} in {owner(index)}, but it has none. MPII's usual JSON is a "
+                    "list of people with image, joints, joints_vis, center and scale."
+                )
+        if not isinstance(fields["image"], str):
+            raise DataError(
+                f"Expected a file name as the image of {owner(index)}, but found "
+                f"{str(fields['image'])[:40]}."
+            )
+        joints, shown = fields["joints"], fields["joints_vis"]
+        count = len(MPII)
+        if not isinstance(joints, list) or len(joints) != count:
+            found = len(joints) if isinstance(joints, list) else type(joints).__name__
+            raise DataError(
+                f"Expected {count} joints of {owner(index)}, but found {found}. Is the file for "
+                "another keypoint set?"
+            )
+        points = finite_rows(joints, 2, "joints", lambda _, i=index: owner(i))  # type: ignore[misc]
+        visible = finite_rows([shown], count, "joints_vis", lambda _, i=index: owner(i))[0]  # type: ignore[misc]
+        # It tells which are labelled, not which are seen.
+        rows = np.column_stack([points, 2 * (visible > 0)])
+        yield _Person(fields["image"], rows.tolist(), heads[index] if heads else None)
+
+
+def _listed_heads(path: Path, count: int) -> list[list[float]] | None:
+    """Return the head boxes that lie beside a JSON file of val; None where there are none.
+
+    Raises:
+        DataError: they are of another number of people.
+    """
+    if "val" not in path.stem or "train" in path.stem:
+        return None
+    for name in _HEADS:
+        beside = path.with_name(name)
+        if beside.is_file():
+            boxes = np.asarray(_load(beside).get("headboxes_src", np.zeros((2, 2, 0))), np.float64)
+            boxes = boxes.reshape(2, 2, -1)
+            if boxes.shape[2] != count:
+                raise DataError(
+                    f"Expected the head boxes (headboxes_src) of the {count} people of {path} in "
+                    f"{beside}, but found {boxes.shape[2]}. Are they of another split?"
+                )
+            found: list[list[float]] = boxes.transpose(2, 0, 1).reshape(-1, 4).tolist()
+            return found
+    return None
+
+
+# -------------------------------------------------------------------------------- the official .mat
+
+
+def _official_people(path: Path) -> Iterator[_Person]:
+    """Yield the people of the training images; those of the test images are not annotated."""
+    release = _load(path).get("RELEASE")
+    if release is None or not hasattr(release, "annolist") or not hasattr(release, "img_train"):
+        raise DataError(
+            f"Expected RELEASE with annolist and img_train in {path}, but it has none: it is not "
+            "MPII's official annotation file."
+        )
+    images = _items(release.annolist)
+    for number, (image, train) in enumerate(
+        zip(images, np.atleast_1d(release.img_train).ravel(), strict=False)
+    ):
+        if not train:
+            continue
+        name = str(image.image.name)
+        for person in _items(image.annorect):
+            rows = np.zeros((len(MPII), 3))
+            for point in _items(getattr(getattr(person, "annopoints", None), "point", None)):
+                k = int(point.id)
+                if not 0 <= k < len(MPII):
+                    raise DataError(
+                        f"Expected keypoints 0 to {len(MPII) - 1} in image {number} ({name}) of "
+                        f"{path}, but found {k}."
+                    )
+                rows[k] = float(point.x), float(point.y), _visibility(point)
+            head = [getattr(person, corner, None) for corner in ("x1", "y1", "x2", "y2")]
+            told = [float(value) for value in head if isinstance(value, int | float | np.number)]
+            if not rows.any() and len(told) < 4:
+                continue  # only a place and a size; nothing to learn from
+            yield _Person(name, rows.tolist(), told if len(told) == 4 else None)
+
+
+def _items(value: Any) -> list[Any]:
+    """Return the structs of a MATLAB array, which is a bare one or an empty array at times."""
+    if value is None:
+        return []
+    return [item for item in np.atleast_1d(value).ravel() if hasattr(item, "_fieldnames")]
+
+
+def _visibility(point: Any) -> int:
+    """Return 2 for visible, 1 for occluded; head and neck have no flag and count as visible."""
+    flag = getattr(point, "is_visible", None)
+    return 1 if str(flag) == "0" else 2
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"Expected a MATLAB file at {path}, but nothing is there. Check the path.")
+    try:
+        found: dict[str, Any] = loadmat(path, squeeze_me=True, struct_as_record=False)
+    except Exception as error:  # SciPy raises half a dozen types for a damaged file
+        raise DataError(
+            f"{path} is no MATLAB file of version 4 to 7.2, or it is cut short: copy or download "
+            "it again."
+        ) from error
+    return found

@@ -1,0 +1,320 @@
+"""Composite fields: maps that tell for each cell where the nearest keypoint or limb lies.
+
+A keypoint field says how sure a cell is that its keypoint is near, and where; a limb field the same
+for the two ends of a limb that passes by. Source: PifPaf (Kreiss et al., CVPR 2019), encoded as
+its authors' code (version 0.13) does.
+
+Shapes: N people, K keypoints, M limbs, H x W cells. A cell is `stride` pixels wide and high, and
+cell (x, y) lies at pixel (stride x, stride y). Distances and scales are in cells.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from posebench.layers.heatmaps import inside
+from posebench.structures import COCO, CROWDPOSE, MPII, Poses, Skeleton
+
+KEYPOINT_SIDE = 4  # cells, of the square that tells of a keypoint
+LIMB_SIDE = 3  # cells, of the square around each point of a limb
+COLLISION_PX = 32  # a keypoint that another person hides so near is not told of
+LARGEST_GROWTH = 5.0  # of a person of whom a part is labelled
+LEAST_SCALE = 0.1  # cells, of a person
+KEYPOINT_MARGIN = 1.5  # cells, by which an ignored box grows
+LIMB_MARGIN = 1.0
+
+
+@dataclass(frozen=True)
+class FieldLayout:
+    """What fields need to know of a keypoint set."""
+
+    limbs: tuple[tuple[int, int], ...]  # first and second end
+    sigmas: tuple[float, ...]  # (K,) size of a keypoint relative to its person
+    upright: tuple[tuple[float, float], ...]  # (K,) a standing person, y up, any unit
+    score_weights: tuple[float, ...]  # (K,) of a person's keypoints, surest first
+
+
+def _pairs(text: str) -> tuple[tuple[int, int], ...]:
+    """Read keypoint numbers, from 1, as published: "16-14 14-12"."""
+    pairs = (pair.split("-") for pair in text.split())
+    return tuple((int(first) - 1, int(second) - 1) for first, second in pairs)
+
+
+_LIMBS = {
+    COCO.name: _pairs(
+        "16-14 14-12 17-15 15-13 12-13 6-12 7-13 6-7 6-8 7-9 8-10 9-11 2-3 1-2 1-3 2-4 3-5 4-6 5-7"
+    ),
+    CROWDPOSE.name: _pairs("13-14 14-1 14-2 1-2 7-8 1-3 3-5 2-4 4-6 1-7 2-8 7-9 9-11 8-10 10-12"),
+    # Ours: COCO's limbs, with the trunk and the head of MPII in place of its face.
+    MPII.name: _pairs(
+        "6-5 5-4 1-2 2-3 4-3 14-4 13-3 14-13 14-15 13-12 15-16 12-11 7-4 7-3 7-8 8-14 8-13 8-9 9-10"
+    ),
+}
+
+# A standing person. Left is at negative x, as published; MPII's trunk and neck are ours.
+_PLACES = {
+    "nose": (0.0, 9.3), "left_eye": (-0.35, 9.7), "right_eye": (0.35, 9.7),
+    "left_ear": (-0.7, 9.5), "right_ear": (0.7, 9.5), "head": (0.0, 10.3), "neck": (0.0, 9.3),
+    "head_top": (0.0, 10.3), "upper_neck": (0.0, 8.8), "thorax": (0.0, 8.0), "pelvis": (0.0, 4.0),
+    "left_shoulder": (-1.4, 8.0), "right_shoulder": (1.4, 8.0), "left_elbow": (-1.75, 6.0),
+    "right_elbow": (1.75, 6.2), "left_wrist": (-1.75, 4.0), "right_wrist": (1.75, 4.2),
+    "left_hip": (-1.26, 4.0), "right_hip": (1.26, 4.0), "left_knee": (-1.4, 2.0),
+    "right_knee": (1.4, 2.1), "left_ankle": (-1.4, 0.0), "right_ankle": (1.4, 0.1),
+}  # fmt: skip
+
+_FIRST_WEIGHTS = {COCO.name: (3.0, 3.0, 3.0)}  # of a person's surest keypoints; the others have 1
+
+
+def field_layout(skeleton: Skeleton) -> FieldLayout:
+    """Return the limbs and sizes by which fields of a keypoint set are encoded and decoded."""
+    first = _FIRST_WEIGHTS.get(skeleton.name, ())
+    return FieldLayout(
+        limbs=_LIMBS[skeleton.name],
+        sigmas=skeleton.sigmas,
+        upright=tuple(_PLACES[name] for name in skeleton.keypoints),
+        score_weights=first + (1.0,) * (len(skeleton) - len(first)),
+    )
+
+
+def field_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Return H, W of the fields of an input of H, W pixels."""
+    return (size[0] - 1) // stride + 1, (size[1] - 1) // stride + 1
+
+
+@dataclass(frozen=True)
+class FieldPeople:
+    """The people of one image as fields see them, in cells; y points down."""
+
+    keypoints: Tensor  # (N, K, 2) float64
+    labelled: Tensor  # (N, K) bool, without those that another person hides
+    scales: Tensor  # (N, K) sizes of keypoints; NaN: unknown
+    ignored: Tensor  # (U, 2, 2) top left and bottom right of what is not told of
+    valid: Tensor  # (2, 2) top left and bottom right pixel of the image itself, over the stride
+
+
+def field_people(
+    poses: Poses, layout: FieldLayout, stride: int, valid_px: tuple[float, float, float, float]
+) -> FieldPeople:
+    """Return people in cells, with their sizes.
+
+    Args:
+        poses: in network-input pixels.
+        layout: of their keypoint set.
+        stride: pixels per cell.
+        valid_px: x, y, width, height of the image within the network's input; beyond is padding.
+    """
+    labelled = poses.visibility > 0
+    labelled = labelled & ~_hidden(poses.keypoints, poses.visibility)
+    # As published, in float32 up to here: the last digits of offsets depend on it.
+    keypoints = (poses.keypoints.float() / stride).double()
+    sigmas = keypoints.new_tensor(layout.sigmas)
+    x, y, width, height = valid_px
+    valid = keypoints.new_tensor([[x, y], [x + width, y + height]])
+    boxes = torch.cat([poses.unlabelled, poses.crowds])
+    return FieldPeople(
+        keypoints,
+        labelled,
+        person_scales(keypoints, labelled, layout)[:, None] * sigmas,
+        torch.stack([boxes.amin(1), boxes.amax(1)], 1) / stride,
+        valid / stride,
+    )
+
+
+def _hidden(keypoints: Tensor, visibility: Tensor) -> Tensor:
+    """Return (N, K): the occluded keypoints beside another person's visible one of their kind."""
+    near = ((keypoints[:, None] - keypoints[None]).abs() < COLLISION_PX).all(-1)  # (N, N, K)
+    oneself = torch.eye(len(keypoints), dtype=torch.bool, device=keypoints.device)
+    near = near & (visibility == 2)[None] & ~oneself[..., None]
+    return (visibility == 1) & near.any(1)
+
+
+def person_scales(keypoints: Tensor, labelled: Tensor, layout: FieldLayout) -> Tensor:
+    """Return the sizes (N,) of people: the root of the box that all their keypoints would have.
+
+    The box of the labelled ones is enlarged as the upright pose's would have to be, or as that
+    pose's turned by 45 degrees if that is less. NaN: fewer than three are labelled, or too small.
+    """
+    growth = keypoints.new_full((len(keypoints),), LARGEST_GROWTH)
+    upright = keypoints.new_tensor(layout.upright)
+    turn = math.sqrt(0.5)
+    turned = upright @ upright.new_tensor([[turn, turn], [-turn, turn]])
+    for pose in (upright, turned):
+        everyone = pose.expand(len(keypoints), -1, -1)
+        whole = _extent(pose[None], torch.ones_like(labelled[:1]))
+        growth = torch.minimum(growth, (whole / _extent(everyone, labelled)).sqrt())
+    scales = _extent(keypoints, labelled).sqrt() * growth
+    # `not` below, since a person whose keypoints lie on one another has NaN.
+    known = (labelled.sum(1) >= 3) & (scales >= LEAST_SCALE)
+    return scales.where(known, torch.nan)
+
+
+def _extent(keypoints: Tensor, labelled: Tensor) -> Tensor:
+    """Return the areas (N,) of the boxes of labelled keypoints; 0 where there are none."""
+    low = keypoints.where(labelled[..., None], torch.inf).amin(1)
+    high = keypoints.where(labelled[..., None], -torch.inf).amax(1)
+    return (high - low).clamp(min=0).prod(1)
+
+
+def keypoint_fields(people: FieldPeople, size: tuple[int, int]) -> Tensor:
+    """Encode keypoints.
+
+    Args:
+        people: N of one image.
+        size: H, W.
+
+    Returns:
+        (K, 4, H, W) float32 confidence, x and y offset from the cell to the keypoint, scale. Cells
+        without a keypoint have confidence 0, those that do not count NaN; all else there is NaN.
+
+    Source: the authors' encoder: the 4 x 4 cells around a keypoint; where people compete the nearer
+    keypoint, the first person's among equals.
+    """
+    count, keypoints = people.labelled.shape
+    steps = _steps(KEYPOINT_SIDE, people.keypoints)
+    corners = (people.keypoints - (KEYPOINT_SIDE - 1) / 2).round()
+    cells = corners[:, :, None] + steps  # (N, K, 16, 2)
+    offsets = people.keypoints[:, :, None] - cells
+    distance = offsets.norm(dim=-1)
+    scales = people.scales[..., None].expand_as(distance)
+    values = torch.cat([offsets, scales[..., None]], -1)
+    kind = torch.arange(keypoints, device=cells.device)[None, :, None].expand_as(distance)
+    person = torch.arange(count, device=cells.device)[:, None, None].expand_as(distance)
+    told = people.labelled[..., None].expand_as(distance)
+    # The first among equals is the last of the reversed.
+    return _drawn(
+        people, kind, cells, distance, -person, values, told,
+        maps=keypoints, size=size, margin=KEYPOINT_MARGIN,
+    )  # fmt: skip
+
+
+def limb_fields(people: FieldPeople, layout: FieldLayout, size: tuple[int, int]) -> Tensor:
+    """Encode limbs.
+
+    Returns:
+        (M, 7, H, W) float32 confidence, x and y offset to the first end, the same to the second,
+        scale of the first end, of the second; values as `keypoint_fields` has them.
+
+    Source: the authors' encoder: the 3 x 3 cells around points between the two ends; where limbs
+    compete the nearer line, the last person's among equals.
+    """
+    device = people.keypoints.device
+    first, second = torch.tensor(layout.limbs, device=device).unbind(1)
+    start, end = people.keypoints[:, first], people.keypoints[:, second]  # (N, M, 2)
+    told = people.labelled[:, first] & people.labelled[:, second]
+    told = told & (inside(start, size) | inside(end, size))
+    person, kind = told.nonzero().unbind(1)  # (L,)
+    start, end = start[person, kind], end[person, kind]
+    along = end - start
+    length = along.norm(dim=1)
+    cells = _beside(start, along, length)  # (L, P, 2)
+    to_start, to_end = start[:, None] - cells, end[:, None] - cells
+    cross = along[:, None, 0] * to_start[..., 1] - along[:, None, 1] * to_start[..., 0]
+    distance = cross.abs() / (length + 0.01)[:, None]
+    scales = torch.stack(
+        [people.scales[person, first[kind]], people.scales[person, second[kind]]], -1
+    )
+    scales = scales[:, None].expand(-1, cells.shape[1], -1)
+    values = torch.cat([to_start, to_end, scales], -1)
+    return _drawn(
+        people, kind[:, None].expand_as(distance), cells, distance,
+        person[:, None].expand_as(distance), values, torch.ones_like(distance, dtype=torch.bool),
+        maps=len(layout.limbs), size=size, margin=LIMB_MARGIN,
+    )  # fmt: skip
+
+
+def _steps(side: int, like: Tensor) -> Tensor:
+    """Return (side^2, 2) x, y of the cells of a square."""
+    ends = torch.arange(side, dtype=like.dtype, device=like.device)
+    return torch.cartesian_prod(ends, ends)
+
+
+def _beside(start: Tensor, along: Tensor, length: Tensor) -> Tensor:
+    """Return the cells (L, P, 2) beside L limbs; shorter ones have their last point repeatedly."""
+    margin = (1.5 / length).clamp(0.25, 0.4)
+    points = length.ceil().clamp(min=2)
+    most = int(points.max()) if len(points) else 2
+    number = torch.arange(most, device=start.device)
+    part = torch.minimum(number[None] / (points - 1)[:, None], torch.ones_like(length)[:, None])
+    share = margin[:, None] + part * (1 - 2 * margin)[:, None]
+    on_line = start[:, None] + share[..., None] * along[:, None]
+    corners = (on_line - (LIMB_SIDE - 1) / 2).round()
+    return (corners[:, :, None] + _steps(LIMB_SIDE, start)).flatten(1, 2)
+
+
+def _drawn(
+    people: FieldPeople,
+    kind: Tensor,
+    cells: Tensor,
+    distance: Tensor,
+    rank: Tensor,
+    values: Tensor,
+    told: Tensor,
+    *,
+    maps: int,
+    size: tuple[int, int],
+    margin: float,
+) -> Tensor:
+    """Return fields in which each cell holds the nearest candidate's values.
+
+    Args:
+        people: whose ignored regions and image these are.
+        kind: (...) the map of each candidate.
+        cells: (..., 2) x, y, whole numbers.
+        distance: (...) by which candidates of a cell compete.
+        rank: (...) the highest counts among equals.
+        values: (..., V).
+        told: (...) bool, False: no candidate.
+        maps: how many there are.
+        size: H, W.
+        margin: cells, by which ignored regions grow.
+    """
+    height, width = size
+    ignored = _ignored(people.ignored, size, margin)
+    told = told & inside(cells, size)
+    x, y = cells.clamp(min=0).long().unbind(-1)
+    x, y = x.clamp(max=width - 1), y.clamp(max=height - 1)
+    told = told & ~(ignored[y, x] & (distance >= 1))
+    place = ((kind * height + y) * width + x)[told]
+    distance, rank, values = distance[told], rank[told], values[told]
+
+    least = distance.new_full((maps * height * width,), torch.inf)
+    nearest = distance == least.scatter_reduce(0, place, distance, "amin")[place]
+    place, rank, values = place[nearest], rank[nearest], values[nearest]
+    highest = rank.new_full((maps * height * width,), torch.iinfo(rank.dtype).min)
+    wins = rank == highest.scatter_reduce(0, place, rank, "amax")[place]
+
+    fields = values.new_full((maps * height * width, 1 + values.shape[-1]), torch.nan)
+    fields[:, 0] = torch.where(ignored.flatten(), torch.nan, 0.0).repeat(maps)
+    fields[place[wins], 0] = 1.0
+    fields[place[wins], 1:] = values[wins]
+    fields = fields.view(maps, height, width, -1)
+    beyond = _beyond(people.valid, size)
+    fields[:, beyond] = torch.nan
+    fields[..., 0].masked_fill_(beyond, 0.0)
+    return fields.permute(0, 3, 1, 2).float()
+
+
+def _ignored(boxes: Tensor, size: tuple[int, int], margin: float) -> Tensor:
+    """Return the cells (H, W) of boxes (U, 2, 2) that grow by a margin."""
+    low = (boxes[:, 0] - margin).trunc()
+    high = (boxes[:, 1] + margin).ceil() + 1
+    return _within(low, high, size).any(0)
+
+
+def _beyond(valid: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the cells (H, W) that lie beside the image."""
+    low = valid[0].trunc()
+    return ~_within(low[None], (valid[1].ceil() + 1)[None], size)[0]
+
+
+def _within(low: Tensor, high: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the cells (U, H, W) from low (U, 2) on and before high."""
+    rows = torch.arange(size[0], device=low.device)
+    columns = torch.arange(size[1], device=low.device)
+    by_row = (rows >= low[:, 1:]) & (rows < high[:, 1:])
+    by_column = (columns >= low[:, :1]) & (columns < high[:, :1])
+    return by_row[:, :, None] & by_column[:, None, :]
