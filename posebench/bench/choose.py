@@ -25,7 +25,7 @@ def families() -> dict[str, Recipe]:
 def family(recipe: Recipe) -> str:
     """Return `cid_hrnet_w32` of `cid_hrnet_w32_coco`."""
     network, _, last = recipe.name.rpartition("_")
-    return network if last in LAYOUTS or last == "mpii" else recipe.name
+    return network if last in LAYOUTS else recipe.name
 
 
 def choose(words: Sequence[str]) -> list[Recipe]:
