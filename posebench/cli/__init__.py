@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from posebench.cli import data, demo, evaluate, models, train, viz, weights
+from posebench.cli import data, demo, evaluate, models, speed, tables, train, verify, viz, weights
 from posebench.cli.common import PROCESS, messages
 from posebench.errors import PosebenchError
 
 app = typer.Typer(
     name="posebench",
-    help="Multi-person pose estimators under one protocol: train, evaluate and draw them.",
+    help="Multi-person pose estimators under one protocol: train, evaluate, time and draw them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -26,7 +26,10 @@ app.command("models")(models.models)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("speed")(speed.speed)
 app.command("viz")(viz.viz)
+app.command("tables")(tables.tables)
+app.command("verify")(verify.verify)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 

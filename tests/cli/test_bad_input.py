@@ -254,7 +254,8 @@ def test_a_folder_that_is_no_run_is_not_resumed(root: Path) -> None:
 
 
 def test_a_model_that_is_not_there_is_told(root: Path) -> None:
-    fails(run("eval", "cid_tiny", *EVAL, "--data-root", root), MODEL, "cid_tiny", "found nothing")
+    fails(run("eval", "nothing", *EVAL, "--data-root", root), MODEL, "nothing", "found nothing")
+    fails(run("eval", "cid_tiny", *EVAL, "--data-root", root), MODEL, "cid_tiny", "train it")
 
 
 def test_a_truncated_checkpoint_is_told(trained: Path, root: Path) -> None:
@@ -454,7 +455,7 @@ def test_an_error_that_nobody_expected_is_one_sentence_too(monkeypatch: pytest.M
         raise KeyError("surprise")
 
     monkeypatch.setattr(posebench.cli.models, "print_rows", broken)
-    monkeypatch.setattr("posebench.engine.zoo.describe", lambda recipe: {"recipe": recipe.name})
+    monkeypatch.setattr("posebench.bench.costs.describe", lambda recipe: {"recipe": recipe.name})
     fails(run("models", "--json"), RUNTIME, "KeyError", "surprise", "--debug")
     with pytest.raises(KeyError):
         run("models", "--json", "--debug")

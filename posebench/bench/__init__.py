@@ -1,0 +1,1 @@
+"""What models cost: operations, time and memory, measured in one way for every method."""
