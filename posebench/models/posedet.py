@@ -56,28 +56,39 @@ from posebench.structures import (
 )
 
 DLA34_CHANNELS = (64, 128, 256, 512)
-HEAD_STD = 0.01  # of the initial weights of the heads' convolutions
 PRIOR = 0.01  # initial score of every candidate
 GRADIENT_SHARE = 0.1  # of the embeddings' gradient that reaches the coarse displacements
 
 SMALLEST_STRIDE_SIZE = 4  # a person of 4 strides up to twice that belongs to a level, in cells
 MIN_LABELLED = 3  # keypoints of a person who is trained on
-REFINED_FROM = 0.7  # OKS of a coarse pose from which it is refined towards a person
-REFINED_AT_BEST_FROM = 0.52  # and of a person's best coarse pose
-POSITIVE_FROM = 0.6  # OKS of a coarse pose from which the candidate is a person
-NEGATIVE_BELOW = 0.5  # and below which it is none
 NOBODY, IGNORED = -1, -2  # in place of a person's number
 
 DISTANCE_UNIT = 4  # strides, of the keypoint loss
 MAX_DISTANCE = 5.0  # of these units
-COARSE_WEIGHT, REFINED_WEIGHT, HEATMAP_WEIGHT = 0.1, 0.2, 0.1  # the score's is 1
-SIGMA, RADIUS = 2.0, 7.0  # cells, of the intermediate heatmaps at every level
+REFINED_WEIGHT = 0.2  # the score's is 1
 
 MIN_SCORE = 0.05
 MAX_PER_LEVEL = 500  # candidates before suppression
 MAX_DETECTIONS = 100
 MIN_AREA = 32.0**2  # square pixels, of a pose in suppression
 SURE = 20.0  # logit of an ideal candidate
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """OKS of coarse poses by which candidates are for a person; by default as published."""
+
+    refined: float = 0.7  # from which a candidate is refined towards a person
+    refined_at_best: float = 0.52  # and a person's best one
+    positive: float = 0.6  # from which it is a person
+    negative: float = 0.5  # and below which it is none
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.negative <= self.positive <= 1:
+            raise ValueError(
+                "A candidate is a person from an OKS that is at least the one below which it is "
+                f"none, both from 0 to 1, but they are {self.positive:g} and {self.negative:g}."
+            )
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,13 @@ class PoseDetConfig:
     nms: str = "oks"  # Table 5: or "iou", of the boxes around keypoints
     nms_threshold: float = 0.2
     intermediate_supervision: bool = True  # Table 5: heatmaps of the pyramid, in training only
+    # How it starts and what it learns from; others than the published for few images.
+    head_std: float = 0.01  # of the heads' initial weights
+    coarse_candidates: int = 1  # that learn a person's coarse pose, nearest to its centre
+    similarity: Similarity = Similarity()
+    coarse_weight: float = 0.1
+    heatmap_weight: float = 0.1
+    heatmap_sigma: float = 2.0  # cells, at every level
 
     def __post_init__(self) -> None:
         backbones = ("dla34", *HRNET_WIDTHS)
@@ -100,6 +118,14 @@ class PoseDetConfig:
                 raise ValueError(
                     f"PoseDet's {name} is one of {', '.join(choices)}, not {getattr(self, name)!r}."
                 )
+        for name, value in (("head_std", self.head_std), ("heatmap_sigma", self.heatmap_sigma)):
+            if value <= 0:
+                raise ValueError(f"PoseDet's {name} is above 0, not {value:g}.")
+        if self.coarse_candidates < 1:
+            raise ValueError(
+                "PoseDet's coarse_candidates is at least 1, since nobody else learns coarse poses, "
+                f"not {self.coarse_candidates}."
+            )
         if self.width < 16 or self.width % 16 or (self.width > 128 and self.width % 32):
             raise ValueError(
                 "PoseDet's width is a multiple of 16, and above 128 of 32, so that its channels "
@@ -146,10 +172,10 @@ class PoseEmbedding(nn.Module):
     Published as a deformable convolution with a kernel of 1 x K whose taps land on the points.
     """
 
-    def __init__(self, width: int, points: int) -> None:
+    def __init__(self, width: int, points: int, std: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(width, width, 1, points))
-        nn.init.normal_(self.weight, std=HEAD_STD)
+        nn.init.normal_(self.weight, std=std)
 
     def forward(self, features: Tensor, offsets: Tensor) -> Tensor:
         """Return (B, C, h, w) of features (B, C, h, w) and offsets (B, 2K, h, w)."""
@@ -193,17 +219,17 @@ class PoseDet(PoseModel):
         self.coarse = nn.Conv2d(width, 2 * points, 1)
         if config.refinement:
             self.regression = _convs(width, 2)
-            self.regression_embedding = PoseEmbedding(width, points)
+            self.regression_embedding = PoseEmbedding(width, points, config.head_std)
             self.refinement = nn.Conv2d(width, 2 * points, 1)
         self.classification = _convs(width, 2)
-        self.classification_embedding = PoseEmbedding(width, points)
+        self.classification_embedding = PoseEmbedding(width, points, config.head_std)
         self.score = nn.Conv2d(width, 1, 1)
         if config.intermediate_supervision:
             self.intermediate = nn.Sequential(_convs(width, 1), nn.Conv2d(width, points, 1))
         for name, part in self.named_children():
             for layer in part.modules() if name not in ("backbone", "neck") else ():
                 if isinstance(layer, nn.Conv2d):
-                    nn.init.normal_(layer.weight, std=HEAD_STD)
+                    nn.init.normal_(layer.weight, std=config.head_std)
                     if layer.bias is not None:
                         nn.init.zeros_(layer.bias)
         assert self.score.bias is not None
@@ -263,7 +289,12 @@ class PoseDet(PoseModel):
 
     def targets(self, batch: Batch) -> PoseDetTargets:
         return build_targets(
-            self._people(batch), self._sizes(batch), self.strides, centroid=self.config.centroid
+            self._people(batch),
+            self._sizes(batch),
+            self.strides,
+            centroid=self.config.centroid,
+            candidates=self.config.coarse_candidates,
+            sigma=self.config.heatmap_sigma,
         )
 
     def _sizes(self, batch: Batch) -> list[tuple[int, int]]:
@@ -299,18 +330,19 @@ class PoseDet(PoseModel):
         stride = candidate_strides(sizes, self.strides, outputs.logits[0].device)
         logits = torch.cat([level.flatten(1) for level in outputs.logits], 1)  # (B, P)
         coarse = poses_of(outputs.coarse, self.strides)
-        found = targets_by_oks(coarse.detach(), targets, self.skeleton)
+        config = self.config
+        found = targets_by_oks(coarse.detach(), targets, self.skeleton, config.similarity)
         terms = {
             "score": score_loss(logits, found.scored),
-            "coarse": COARSE_WEIGHT * keypoint_loss(coarse, targets.coarse, targets, stride),
+            "coarse": config.coarse_weight * keypoint_loss(coarse, targets.coarse, targets, stride),
         }
-        if self.config.refinement:
+        if config.refinement:
             refined = poses_of(outputs.refined, self.strides)
             terms["refined"] = REFINED_WEIGHT * keypoint_loss(
                 refined, found.refined, targets, stride
             )
         if heatmaps:
-            terms["heatmap"] = HEATMAP_WEIGHT * heatmap_loss(
+            terms["heatmap"] = config.heatmap_weight * heatmap_loss(
                 heatmaps, targets.heatmaps, targets.masks
             )
         return terms
@@ -549,6 +581,8 @@ def build_targets(
     strides: Sequence[int],
     *,
     centroid: str,
+    candidates: int = 1,
+    sigma: float = 2.0,
 ) -> PoseDetTargets:
     """Return what does not depend on predictions.
 
@@ -557,16 +591,21 @@ def build_targets(
         sizes: h, w of the levels.
         strides: of the levels.
         centroid: of which candidates lie nearest to, "keypoints" or "box".
+        candidates: that learn the coarse pose of one person.
+        sigma: of the heatmaps, cells.
     """
     first = 0
     people, coarse = [], []
     for poses in everybody:
         labelled = poses.visibility > 0
         people.append(first + (labelled.sum(1) >= MIN_LABELLED).nonzero()[:, 0])
-        assigned = assign_nearest(poses, sizes, strides, centroid)
+        assigned = assign_nearest(poses, sizes, strides, centroid, candidates=candidates)
         coarse.append(torch.where(assigned >= 0, assigned + first, NOBODY))
         first += len(poses)
-    drawn = [_heatmap_targets(everybody, size, s) for size, s in zip(sizes, strides, strict=True)]
+    drawn = [
+        _heatmap_targets(everybody, size, stride, sigma)
+        for size, stride in zip(sizes, strides, strict=True)
+    ]
     return PoseDetTargets(
         keypoints=torch.cat([poses.keypoints for poses in everybody]).float(),
         labelled=torch.cat([poses.visibility for poses in everybody]) > 0,
@@ -590,11 +629,12 @@ def assign_nearest(
     centroid: str,
     *,
     min_labelled: int = MIN_LABELLED,
+    candidates: int = 1,
 ) -> Tensor:
     """Return for every candidate (P,) the person who is nearest of those it is nearest to.
 
     A person belongs to the level whose stride fits the size of its keypoints, and to the candidate
-    there that lies nearest to their mean, or to the box's centre.
+    there that lies nearest to their mean, or to the box's centre; or to so many candidates.
 
     Source: Sec. 3.2; the rule for levels from the published code, RepPoints' (arXiv:1904.11490).
     """
@@ -618,19 +658,26 @@ def assign_nearest(
     sides = _box_sides(poses)[counted].clamp(min=1e-6)
     distance = ((points - centre) / sides).norm(dim=2)  # (P, N)
     distance = distance.where(stride[:, None] == 2**fitting, torch.inf)
-    nearest, candidate = distance.min(0)
+    wishes = []
+    for _ in range(candidates):
+        wishes.append(distance.min(0))
+        distance = distance.scatter(0, wishes[-1].indices[None], torch.inf)
+    nearest = torch.stack([wish.values for wish in wishes], 1).flatten()
+    candidate = torch.stack([wish.indices for wish in wishes], 1).flatten()
+    person = counted.repeat_interleave(candidates)
     # A candidate that two want is given to the nearer one, the earlier of equals.
-    order = torch.arange(len(counted), device=device)
+    order = torch.arange(len(person), device=device)
     nearer = (nearest < nearest[:, None]) | (
         (nearest == nearest[:, None]) & (order < order[:, None])
     )
     lost = (nearer & (candidate == candidate[:, None])).any(1)
-    assigned[candidate[~lost]] = counted[~lost]
+    lost |= nearest.isinf()  # the level has not so many
+    assigned[candidate[~lost]] = person[~lost]
     return assigned
 
 
 def _heatmap_targets(
-    everybody: Sequence[Poses], size: Sequence[int], stride: int
+    everybody: Sequence[Poses], size: Sequence[int], stride: int, sigma: float
 ) -> tuple[Tensor, Tensor]:
     """Return Gaussians (B, K, h, w) at the keypoints, and where their loss counts (B, 1, h, w).
 
@@ -642,7 +689,8 @@ def _heatmap_targets(
         constant = poses.keypoints.new_ones(len(poses))
         maps = gaussian_heatmaps(
             poses.keypoints / stride, poses.visibility > 0, (height, width),
-            radius=RADIUS * constant, sigma=SIGMA * constant,
+            radius=round(3.5 * sigma) * constant,  # published: 7 cells where sigma is 2
+            sigma=sigma * constant,
         )  # fmt: skip
         heatmaps.append(maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:]))
         mask = torch.ones(1, height, width, dtype=torch.bool, device=maps.device)
@@ -662,7 +710,12 @@ class TargetsByOks:
     scored: Tensor
 
 
-def targets_by_oks(coarse: Tensor, targets: PoseDetTargets, skeleton: Skeleton) -> TargetsByOks:
+def targets_by_oks(
+    coarse: Tensor,
+    targets: PoseDetTargets,
+    skeleton: Skeleton,
+    similarity: Similarity = Similarity(),
+) -> TargetsByOks:
     """Compare coarse poses (B, P, K, 2) with people.
 
     Source: Sec. 3.2; the second threshold of refinement from the published code.
@@ -675,11 +728,10 @@ def targets_by_oks(coarse: Tensor, targets: PoseDetTargets, skeleton: Skeleton) 
             refined.append(nothing)
             scored.append(nothing)
             continue
-        similarity = similarity_to_people(poses, targets, people, skeleton)
-        refined.append(
-            people_of(similarity, people, REFINED_FROM, REFINED_FROM, REFINED_AT_BEST_FROM)
-        )
-        scored.append(people_of(similarity, people, POSITIVE_FROM, NEGATIVE_BELOW))
+        found = similarity_to_people(poses, targets, people, skeleton)
+        least = similarity.refined
+        refined.append(people_of(found, people, least, least, similarity.refined_at_best))
+        scored.append(people_of(found, people, similarity.positive, similarity.negative))
     return TargetsByOks(torch.stack(refined), torch.stack(scored))
 
 
@@ -836,19 +888,29 @@ RECIPES = {
         Recipe(
             name="posedet_tiny",
             build=PoseDet,
-            config=PoseDetConfig(backbone="hrnet_tiny", width=48, nms_threshold=0.3),
+            # From random weights and 4,000 images, the published start and thresholds leave nearly
+            # every candidate without a person for thousands of steps; docs/posedet.md.
+            config=PoseDetConfig(
+                backbone="hrnet_tiny", width=64, nms_threshold=0.3,
+                head_std=0.05, coarse_candidates=5,
+                similarity=Similarity(0.4, 0.2, positive=0.5, negative=0.4),
+                coarse_weight=0.3, heatmap_weight=0.5, heatmap_sigma=1.0,
+            ),
             skeleton=None,
             default_for=("synthetic",),
-            test_time=TestTime(FitResize(short_side=256, long_side=512), flip=False),
-            augment=CropAugment(size=192, scale=(0.8, 1.1)),
-            epochs=6,
-            batch_size=4,
-            images_per_pass=4,
+            # People of three to eight cells of stride 8: what the bypass sees around a candidate.
+            # Small crops, since what counts is how many people are seen.
+            test_time=TestTime(FitResize(short_side=128, long_side=256)),
+            augment=CropAugment(size=96, scale=(2.0, 2.6)),
+            epochs=20,
+            batch_size=12,
+            images_per_pass=12,
             lr=2e-3,
             schedule="cosine",
             warmup_steps=200,
             clip_norm=35.0,
-            evaluate_every=2,
+            ema_decay=0.995,
+            evaluate_every=4,
             pretrained=False,
         ),
     )

@@ -16,6 +16,7 @@ from posebench.models.posedet import (
     PoseDet,
     PoseDetConfig,
     PoseDetTargets,
+    Similarity,
     add_torso,
     assign_nearest,
     build_targets,
@@ -269,6 +270,41 @@ def test_a_candidate_is_given_to_the_nearer_of_two() -> None:
     assert nearest(both(first, first)) == [(0, 32, 40, 8)]
 
 
+def test_several_candidates_may_learn_a_person() -> None:
+    def assigned(poses: Poses, candidates: int) -> dict[tuple[int, int], int]:
+        found = assign_nearest(poses, SIZES, STRIDES, "keypoints", candidates=candidates)
+        points = poses_of([torch.zeros(1, 2, *size) for size in SIZES], STRIDES)[0, :, 0]
+        chosen = (found >= 0).nonzero()[:, 0]
+        places = (tuple(map(int, point)) for point in points[chosen].tolist())
+        return dict(zip(places, found[chosen].tolist(), strict=True))  # type: ignore[arg-type]
+
+    # The mean is (30, 39.3); in a square box the nearest are those in pixels.
+    alone = person((10, 10), (30, 50), (50, 58), box=(0, 0, 60, 60))
+    assert assigned(alone, 3) == {(32, 40): 0, (24, 40): 0, (32, 32): 0}
+    # A second person's mean is (34, 39.3): each has the candidates it is nearer to.
+    second = person((14, 10), (34, 50), (54, 58), box=(0, 0, 60, 60))
+    found = assigned(both(alone, second), 3)
+    assert found == {(24, 40): 0, (32, 40): 0, (32, 32): 0, (40, 40): 1}
+    # A level of one candidate has no more.
+    single = assign_nearest(alone, [(1, 1)], (8,), "keypoints", candidates=3)
+    assert single.tolist() == [0]
+
+
+def test_similarities_of_the_config_decide() -> None:
+    sample = make_sample(1)
+    poses = sample.poses
+    targets = build_targets([poses], SIZES, STRIDES, centroid="keypoints")
+    coarse = torch.full((1, targets.coarse.shape[1], 17, 2), -1e4)
+    coarse[0, :2] = poses.keypoints[0].float()
+    coarse[0, 1, : 17 // 2] = -1e4  # 9 of 17 keypoints are there
+    found = targets_by_oks(coarse, targets, COCO)
+    assert found.scored[0, :2].tolist() == [0, IGNORED]
+    assert found.refined[0, :2].tolist() == [0, NOBODY]
+    found = targets_by_oks(coarse, targets, COCO, Similarity(0.5, 0.5, positive=0.5, negative=0.4))
+    assert found.scored[0, :3].tolist() == [0, 0, NOBODY]
+    assert found.refined[0, :3].tolist() == [0, 0, NOBODY]
+
+
 def test_people_by_similarity() -> None:
     similarity = torch.tensor([[0.9, 0.1], [0.65, 0.2], [0.3, 0.55], [0.1, 0.55], [0.2, 0.1]])
     people = torch.tensor([4, 7])
@@ -364,8 +400,35 @@ def test_heatmaps_do_not_count_in_the_boxes_of_people_without_labels() -> None:
         ({"width": 144}, "multiple of 16"),
         ({"nms": "soft"}, "oks, iou"),
         ({"centroid": "head"}, "keypoints, box"),
+        ({"coarse_candidates": 0}, "at least 1"),
+        ({"heatmap_sigma": 0.0}, "heatmap_sigma is above 0"),
     ],
 )
 def test_a_config_outside_its_range_is_refused(changes: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(TINY, **changes)
+
+
+def test_a_candidate_is_not_somebody_and_nobody() -> None:
+    with pytest.raises(ValueError, match=r"0\.4 and 0\.5"):
+        Similarity(positive=0.4)
+
+
+def test_the_config_says_how_a_network_starts_and_what_weighs() -> None:
+    batch = make_batch((2, 1))
+    terms = []
+    for changes in ({}, {"coarse_weight": 0.3, "heatmap_weight": 0.2}):
+        torch.manual_seed(0)
+        terms.append(PoseDet(replace(TINY, **changes), COCO).eval().loss(batch))
+    assert terms[1]["coarse"].item() == pytest.approx(3 * terms[0]["coarse"].item())
+    assert terms[1]["heatmap"].item() == pytest.approx(2 * terms[0]["heatmap"].item())
+    model = PoseDet(replace(TINY, head_std=0.05), COCO)
+    for weight in (model.classification_embedding.weight, model.bypass[0].conv.weight):
+        assert float(weight.detach().std()) == pytest.approx(0.05, rel=0.05)
+    sharp, blurred = (
+        PoseDet(replace(TINY, heatmap_sigma=sigma), COCO).targets(batch).heatmaps
+        for sigma in (1.0, 2.0)
+    )
+    assert all(
+        bool((a <= b).all() and a.sum() < b.sum()) for a, b in zip(sharp, blurred, strict=True)
+    )
