@@ -19,7 +19,7 @@ SCHEDULES: tuple[str, ...] = get_args(Schedule)
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
 
 # They say which recipe a checkpoint is of, and what its authors found: --set cannot change them.
-_IDENTITY = ("name", "build", "skeleton", "default_for", "elsewhere", "reported")
+_IDENTITY = ("name", "build", "skeleton", "default_for", "elsewhere", "reported", "weights_url")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Recipe:
     # Dataset -> the field=value by which the authors test this model on it, trained on another.
     elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reported: tuple[Reported, ...] = ()
+    weights_url: str = ""  # where the authors' checkpoint can be downloaded; empty: nowhere
 
     def __post_init__(self) -> None:
         for name, choices in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
@@ -178,7 +179,8 @@ def recipe_from_json(values: dict[str, Any], base: Recipe) -> Recipe:
     """
     try:
         skeleton = SKELETONS[values["skeleton"]]
-        kept = {k: v for k, v in values.items() if k not in ("skeleton", "elsewhere", "reported")}
+        own = ("skeleton", "elsewhere", "reported", "weights_url")
+        kept = {k: v for k, v in values.items() if k not in own}
         recipe: Recipe = replace(_restored(base, kept), skeleton=skeleton)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise ModelError(

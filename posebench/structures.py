@@ -387,3 +387,13 @@ class TestTime:
         if self.scales != (1.0,):
             views.append("scales " + ",".join(f"{scale:g}" for scale in self.scales))
         return " + ".join(views) or "none"
+
+
+@dataclass(frozen=True)
+class PaperTiming:
+    """How a paper took the times that it prints; without mirror and one image at a time."""
+
+    source: str  # where it says so
+    sizes: tuple[tuple[int, int], ...] = ()  # H, W of inputs; none: as the recipe resizes
+    square: bool = False  # the recipe's short side on both sides
+    decoded: bool = False  # whether the time includes what follows the network

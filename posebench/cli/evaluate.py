@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: Annotated[
-        str | None, typer.Argument(help="Run folder or checkpoint; with --oracle a recipe.")
+        str | None,
+        typer.Argument(
+            help="Run folder, checkpoint, or recipe whose weights can be downloaded "
+            "(mask_rcnn_resnet50_coco); with --oracle any recipe."
+        ),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="Dataset [the one it was trained on].")
@@ -85,7 +89,7 @@ def evaluate(
         raise UsageError("A result file does not say what it is for: name its --dataset.")
     if dataset:
         find_layout(dataset)  # a misspelt dataset is the first thing to say
-    checkpoint = engine.read_checkpoint(Path(model)) if model and not oracle else None
+    checkpoint = engine.find_model(model) if model and not oracle else None
     recipe = checkpoint.recipe if checkpoint else None
     if model and oracle:
         recipe = find_recipe(model, dataset or "coco")

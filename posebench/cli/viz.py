@@ -20,8 +20,12 @@ from posebench.cli.common import (
 
 if TYPE_CHECKING:
     from posebench.data.video import Video
+    from posebench.engine import Checkpoint
     from posebench.models import PoseModel
     from posebench.structures import Poses, Skeleton, TestTime
+
+# Draws where nothing has been trained: the one recipe whose published weights need no login.
+_BASELINE = "mask_rcnn_resnet50_coco"
 
 
 def viz(
@@ -29,7 +33,11 @@ def viz(
         str, typer.Argument(help="An image, a folder of images, a video, or a camera's number.")
     ],
     model: Annotated[
-        Path | None, typer.Option(help="Run folder or checkpoint [the newest trained run].")
+        str | None,
+        typer.Option(
+            help="Run folder, checkpoint, or recipe whose weights can be downloaded [the newest "
+            "trained run, else mask_rcnn_resnet50_coco]."
+        ),
     ] = None,
     heatmaps: Annotated[
         bool, typer.Option("--heatmaps", help="Also draw what the network looked at.")
@@ -55,14 +63,8 @@ def viz(
     from posebench import engine
     from posebench.data.image_files import find_images
     from posebench.data.video import is_video, open_video
-    from posebench.errors import ModelError, UsageError
+    from posebench.errors import UsageError
 
-    place = model or engine.latest_run(runs, "train")
-    if place is None:
-        raise ModelError(
-            f"There is no trained run under {runs / 'train'} yet: run `posebench demo` (ten "
-            "minutes), or name a run folder or checkpoint with --model."
-        )
     moving = is_video(source)
     if moving and (heatmaps or annotations or steps):
         raise UsageError(
@@ -74,7 +76,7 @@ def viz(
     images = [] if video else find_images(Path(source))
     if to and images and to.resolve() == images[0].parent.resolve():
         raise UsageError(f"The pictures would replace the images in {to}: choose another --out.")
-    checkpoint = engine.read_checkpoint(place)
+    checkpoint = engine.find_model(model) if model else _newest(runs)
     network = engine.inference_model(checkpoint.model().to(pick_device(device)))
     name = video.name if video else Path(source).stem
     folder = to or engine.new_run(runs, "viz", checkpoint.recipe.name, name)
@@ -91,6 +93,29 @@ def viz(
     )  # fmt: skip
     written = folder / f"{images[0].stem}.png" if len(images) == 1 else folder
     out.print(escape(str(written)), soft_wrap=True)
+
+
+def _newest(runs: Path) -> Checkpoint:
+    """Return the newest trained run's checkpoint; where there is none, the baseline's.
+
+    Raises:
+        ModelError: there is none, and the baseline's weights cannot be downloaded.
+    """
+    from posebench import engine
+    from posebench.errors import ModelError
+
+    run = engine.latest_run(runs, "train")
+    if run:
+        return engine.read_checkpoint(run)
+    messages.print(f"No trained run under {escape(str(runs / 'train'))}: {_BASELINE} draws.")
+    try:
+        return engine.find_model(_BASELINE)
+    except ModelError as error:
+        raise ModelError(
+            f"There is no trained run under {runs / 'train'} yet, and the weights of {_BASELINE} "
+            "could not be downloaded: run `posebench demo` (ten minutes), name a run folder or "
+            "checkpoint with --model, or connect to the network."
+        ) from error
 
 
 def _draw_images(

@@ -21,6 +21,7 @@ from posebench.engine.runs import (
 )
 from posebench.engine.tensorboard import TensorBoard
 from posebench.engine.train import Interrupted, TrainOptions, interruptible, read_log, train
+from posebench.engine.weights import find_model
 
 __all__ = [
     "Checkpoint",
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate_file",
     "evaluate_ideal",
     "find_checkpoint",
+    "find_model",
     "has_bf16",
     "inference_model",
     "interruptible",

@@ -1,4 +1,4 @@
-"""Published checkpoints: their parameter names, mapped onto ours and checked."""
+"""Published checkpoints: their parameter names, mapped onto ours and checked; and downloaded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posebench.engine.checkpoint import load_weights, save_weights
+from posebench.engine.checkpoint import Checkpoint, load_weights, read_checkpoint, save_weights
 from posebench.errors import ModelError
-from posebench.models import PoseModel
+from posebench.layers.pretrained import downloaded
+from posebench.models import RECIPES, PoseModel
 from posebench.recipe import Recipe
+
+
+def find_model(place: str) -> Checkpoint:
+    """Return the checkpoint of a run folder, of a file, or of a recipe that is downloaded.
+
+    Raises:
+        ModelError: there is none, it is damaged, or it cannot be downloaded.
+    """
+    if place in RECIPES and not Path(place).exists():
+        return fetch_published(RECIPES[place])
+    return read_checkpoint(Path(place))
+
+
+def fetch_published(recipe: Recipe) -> Checkpoint:
+    """Return the weights that a recipe's authors released, from the network or kept from before.
+
+    Raises:
+        ModelError: there are none that can be downloaded.
+    """
+    if not recipe.weights_url:
+        raise ModelError(
+            f"{recipe.name} is a recipe whose weights cannot be downloaded: train it, convert "
+            "its authors' checkpoint with `posebench weights import`, or name a run or checkpoint."
+        )
+    names, left_out = recipe.build.published_names, recipe.build.published_left_out  # type: ignore[attr-defined]
+    weights = convert_published(downloaded(recipe.weights_url), names, left_out)
+    return Checkpoint(Path(recipe.name), recipe, weights, {"downloaded_from": recipe.weights_url})
 
 
 def import_published(path: Path, recipe: Recipe, out: Path) -> int:

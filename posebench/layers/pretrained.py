@@ -1,11 +1,15 @@
-"""Trunks of timm, with ImageNet weights where they are wanted."""
+"""Weights of others: timm's trunks with ImageNet weights, and checkpoints that lie at a URL."""
 
 from __future__ import annotations
 
+import socket
+import sys
+from pathlib import Path
 from typing import Any
 
 import timm
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from posebench.errors import ModelError
 
@@ -15,6 +19,7 @@ _TINY: dict[str, dict[str, Any]] = {
         "model_name": "resnet10t", "channels": (32, 64, 128, 256), "stem_width": 16,
     },
 }  # fmt: skip
+_PATIENCE = 20.0  # seconds that a server may be silent; by default, for ever
 
 
 def timm_trunk(name: str, *, pretrained: bool, **options: Any) -> nn.Module:
@@ -39,3 +44,30 @@ def timm_trunk(name: str, *, pretrained: bool, **options: Any) -> nn.Module:
             "Connect to the network, or add --no-pretrained to start from random weights."
         ) from error
     return trunk
+
+
+def downloaded(url: str) -> dict[str, Tensor]:
+    """Return the state dict that lies at a URL; what was downloaded once is kept by torch.hub.
+
+    Raises:
+        ModelError: it is not kept and cannot be downloaded, or is damaged.
+    """
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_PATIENCE)
+    try:
+        weights: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+            url,
+            map_location="cpu",
+            progress=sys.stderr.isatty(),
+            check_hash=True,
+            weights_only=True,
+        )
+    except Exception as error:  # of networks, files and unpacking; any failure means no weights
+        kept = Path(torch.hub.get_dir()) / "checkpoints"
+        raise ModelError(
+            f"The weights {url} could not be downloaded ({type(error).__name__}): connect to the "
+            f"network, or fetch that file elsewhere and put it into {kept}."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+    return weights

@@ -10,7 +10,9 @@ Shapes: B images, Q queries, S tokens, H heads, D channels of a head, L levels, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import accumulate
 from typing import Any
 
@@ -23,6 +25,18 @@ from torch import Tensor
 
 # Height and width of each level's map.
 Sizes = Sequence[tuple[int, int]]
+
+_compiled_loops = ContextVar("compiled loops", default=True)
+
+
+@contextmanager
+def own_operations() -> Iterator[None]:
+    """Have everything computed by PyTorch's own operations, for those who count them."""
+    token = _compiled_loops.set(False)
+    try:
+        yield
+    finally:
+        _compiled_loops.reset(token)
 
 
 def weighted_samples(
@@ -43,7 +57,8 @@ def weighted_samples(
     Source: Deformable DETR (arXiv:2010.04159), Eq. 3.
     """
     traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if values.device.type != "cpu" or traced or torch.compiler.is_compiling():
+    elsewhere = values.device.type != "cpu" or traced or torch.compiler.is_compiling()
+    if elsewhere or not _compiled_loops.get():
         return gathered_samples(values, sizes, references, offsets, weights)
     references = references.expand(len(values), -1, -1, -1)
     # Gradients by the references are those by the offsets, in other units, so that what is compiled

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from posebench.errors import UsageError, unknown_name
-from posebench.models import cid, dgcn, group_pose, higher_hrnet, pifpaf, posedet
+from posebench.models import cid, dgcn, group_pose, higher_hrnet, mask_rcnn, pifpaf, posedet
 from posebench.models.base import PoseModel
 from posebench.recipe import Recipe
 
-METHODS = (cid, dgcn, group_pose, higher_hrnet, pifpaf, posedet)
+METHODS = (cid, dgcn, group_pose, higher_hrnet, mask_rcnn, pifpaf, posedet)
 RECIPES: dict[str, Recipe] = {n: r for method in METHODS for n, r in method.RECIPES.items()}
 
 __all__ = ["METHODS", "RECIPES", "PoseModel", "find_recipe"]

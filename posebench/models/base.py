@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from posebench.structures import (
     Batch,
     Geometry,
     Heatmaps,
+    PaperTiming,
     PosePredictions,
     Sample,
     Skeleton,
@@ -36,6 +37,8 @@ class PoseModel(nn.Module, ABC):
     published_names: ClassVar[Mapping[str, str]]
     # Patterns of published tensors that ours has no place for: duplicates, and what is computed.
     published_left_out: ClassVar[tuple[str, ...]] = ()
+    # None: the paper prints no times.
+    paper_timing: ClassVar[PaperTiming | None] = None
 
     def __init__(self, skeleton: Skeleton) -> None:
         super().__init__()
@@ -78,6 +81,34 @@ class PoseModel(nn.Module, ABC):
     ) -> Any:
         """Return the outputs of every learned part: what is counted, exported and timed."""
         return self.heads(self.features(images, padding), people)
+
+    def network_stages(
+        self, images: Tensor, padding: Tensor | None = None, people: Tensor | None = None
+    ) -> Iterator[tuple[str, Any]]:
+        """Do what `forward` does and yield each stage's name with what came out; last, the outputs.
+
+        For clocks. A method whose paper names stages has them here.
+        """
+        features = self.features(images, padding)
+        yield "features", features
+        yield "heads", self.heads(features, people)
+
+    def as_written(
+        self, images: Tensor, padding: Tensor | None = None, people: Tensor | None = None
+    ) -> Any:
+        """Return what `forward` does, by the equations as the paper writes them.
+
+        For counters. It differs where `forward` takes fewer operations to the same values.
+        """
+        return self(images, padding, people)
+
+    def given_people(self, batch: Batch) -> Tensor | None:
+        """Return the batch's people as `heads` takes them; None: it does not look at them."""
+        return None
+
+    def alternatives(self, batch: Batch) -> Mapping[str, Callable[[], Any]]:
+        """Return by name the ways to one stage's result that the paper compares, ready to run."""
+        return {}
 
     @abstractmethod
     def targets(self, batch: Batch) -> Any:

@@ -11,14 +11,16 @@ H x W feature map (a quarter of the input). A cell (y, x) covers 4 x 4 input pix
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import roi_align
 
 from posebench.layers.grids import Grid
 from posebench.layers.heatmaps import (
@@ -29,7 +31,7 @@ from posebench.layers.heatmaps import (
     heatmap_focal_loss,
     inside,
 )
-from posebench.layers.hrnet import HRNET_WIDTHS, hrnet, joined_at, joined_conv
+from posebench.layers.hrnet import HRNET_WIDTHS, hrnet, joined, joined_at, joined_conv
 from posebench.layers.nms import oks_nms
 from posebench.layers.processes import mean_count
 from posebench.models.base import PoseModel
@@ -42,6 +44,7 @@ from posebench.structures import (
     Batch,
     Geometry,
     Heatmaps,
+    PaperTiming,
     PosePredictions,
     Poses,
     Resize,
@@ -130,6 +133,7 @@ class CID(PoseModel):
         "gfd.fuse_attn.": "decoupling.fuse.",
         "gfd.heatmap_conv.": "decoupling.heatmap.",
     }
+    paper_timing = PaperTiming("Tables 3 and 4", square=True)
 
     def __init__(self, config: CIDConfig, skeleton: Skeleton) -> None:
         super().__init__(skeleton)
@@ -156,12 +160,75 @@ class CID(PoseModel):
         return tuple(self.backbone(images))
 
     def heads(self, features: Streams, people: Tensor | None = None) -> CIDOutputs:
-        logits, shared = joined_conv(features, (self.keypoint_head, self.reduce))
+        *_, (_, outputs) = self._head_stages(features, people)
+        assert isinstance(outputs, CIDOutputs)
+        return outputs
+
+    def network_stages(
+        self, images: Tensor, padding: Tensor | None = None, people: Tensor | None = None
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield the components of Fig. 5a."""
+        streams = self.features(images)
+        yield "backbone", streams
+        yield from self._head_stages(streams, people)
+
+    def _head_stages(self, streams: Streams, people: Tensor | None) -> Iterator[tuple[str, Any]]:
+        logits, shared = joined_conv(streams, (self.keypoint_head, self.reduce))
         heatmaps = clamped_sigmoid(logits)
+        yield "heatmaps", heatmaps
         people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool, people)
-        person_features = joined_at(features, people)
+        person_features = joined_at(streams, people)
+        yield "IIA", person_features
         instance_heatmaps = self.decoupling(shared, person_features, people)
+        yield (
+            "GFD",
+            CIDOutputs(heatmaps, people, centre_scores, person_features, instance_heatmaps),
+        )
+
+    def as_written(
+        self, images: Tensor, padding: Tensor | None = None, people: Tensor | None = None
+    ) -> CIDOutputs:
+        """Take Eqs. 7 to 12 one by one on the joined map."""
+        features = joined(self.features(images))
+        heatmaps = clamped_sigmoid(self.keypoint_head(features))
+        people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool, people)
+        image, y, x = people.unbind(1)
+        person_features = features[image, :, y, x]
+        instance_heatmaps = self.decoupling.as_written(
+            self.reduce(features), person_features, people
+        )
         return CIDOutputs(heatmaps, people, centre_scores, person_features, instance_heatmaps)
+
+    def given_people(self, batch: Batch) -> Tensor:
+        return self._exact_targets(batch).people
+
+    def alternatives(self, batch: Batch) -> dict[str, Callable[[], Tensor]]:
+        """Return the ways of Fig. 5b to features of everyone: GFD, and regions of a map.
+
+        The paper does not say of which map: here the joined one, as GFD starts from it, and the
+        reduced one. GFD goes further than regions do, to the heatmaps.
+        """
+        streams = self.features(batch.images)
+        people = self.given_people(batch)
+        joined_map = joined(streams)
+        maps = {"": joined_map, " of S": self.reduce(joined_map)}
+        boxes = [poses.boxes[:, [0, 3]].flatten(1).to(joined_map) for poses in batch.poses]
+
+        def regions(features: Tensor, side: int) -> Tensor:
+            # Two samples each way in a bin, as in Mask R-CNN.
+            found: Tensor = roi_align(features, boxes, side, 1 / STRIDE, 2, aligned=True)
+            return F.interpolate(found, (56, 56), mode="bilinear") if side < 56 else found
+
+        def decoupled() -> Tensor:
+            [shared] = joined_conv(streams, [self.reduce])
+            found: Tensor = self.decoupling(shared, joined_at(streams, people), people)
+            return found
+
+        ways: dict[str, Callable[[], Tensor]] = {"GFD": decoupled}
+        for name, features in maps.items():
+            ways[f"RoIAlign+{name}"] = partial(regions, features, 14)
+            ways[f"RoIAlign*{name}"] = partial(regions, features, 56)
+        return ways
 
     def test_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> CIDOutputs:
         """Merge views: centres from the mean centre map, then the mean of everyone's maps.
@@ -281,18 +348,21 @@ class CID(PoseModel):
             first += len(xy)
         return decoded
 
-    def ideal_outputs(self, batch: Batch) -> CIDOutputs:
-        """Return the training targets of the batch's people, without the jitter of centres."""
+    def _exact_targets(self, batch: Batch) -> CIDTargets:
+        """Return the targets without the jitter of centres; their loss would count everywhere."""
         height, width = (side // STRIDE for side in batch.images.shape[-2:])
-        no_jitter = [torch.zeros(len(p), 2, dtype=torch.int64) for p in batch.poses]
-        everywhere = batch.images.new_ones(len(batch), 1, height, width, dtype=torch.bool)
-        targets = build_targets(
+        return build_targets(
             cell_poses(batch, STRIDE),
             (height, width),
-            no_jitter,
-            everywhere,
+            [torch.zeros(len(poses), 2, dtype=torch.int64) for poses in batch.poses],
+            batch.images.new_ones(len(batch), 1, height, width, dtype=torch.bool),
             min_area=self.config.min_person_area / STRIDE**2,
         )
+
+    def ideal_outputs(self, batch: Batch) -> CIDOutputs:
+        """Return the training targets of the batch's people, without the jitter of centres."""
+        targets = self._exact_targets(batch)
+        height, width = targets.heatmaps.shape[-2:]
         heatmaps = clamp_scores(targets.heatmaps)
         people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool)
         # Centres are jittered by a cell in training, so a centre that its neighbour's Gaussian
@@ -367,6 +437,23 @@ class Decoupling(nn.Module):
         ]
         keypoints = self.heatmap.out_channels
         return torch.cat(scores).view(len(people), keypoints, *shared.shape[-2:])
+
+    def as_written(self, shared: Tensor, person_features: Tensor, people: Tensor) -> Tensor:
+        """Return what `forward` does, by Eqs. 9 to 12 on a copy of the shared map for everyone."""
+        if not len(people):
+            return shared.new_zeros(0, self.heatmap.out_channels, *shared.shape[-2:])
+        maps = shared[people[:, 0]]  # (M, E, H, W)
+        recalibrated = []
+        if self.config.channel:
+            recalibrated.append(maps * self.channel(person_features)[:, :, None, None])
+        if self.config.spatial:
+            # One image of its own for everyone.
+            ones = [1] * len(people)
+            alone = F.pad(people[:, 1:], (1, 0))
+            masks = self.spatial_masks(maps, person_features, alone, ones)
+            recalibrated.append(maps * masks.view(len(maps), 1, *maps.shape[-2:]))
+        fused = self.fuse(torch.cat(recalibrated, 1)).relu()
+        return clamped_sigmoid(self.heatmap(fused))
 
     def _scores(
         self,

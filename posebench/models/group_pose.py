@@ -67,6 +67,7 @@ from posebench.structures import (
     DetrResize,
     Geometry,
     Heatmaps,
+    PaperTiming,
     PosePredictions,
     Sample,
     Skeleton,
@@ -311,6 +312,7 @@ class GroupPose(PoseModel):
         r"^transformer\.decoder\.(class|pose)_embed\.",
         r"\.relative_position_index$",
     )
+    paper_timing = PaperTiming("Table 6 and Sec. A.1", sizes=((480, 800), (800, 1333)))
 
     def __init__(self, config: GroupPoseConfig, skeleton: Skeleton) -> None:
         super().__init__(skeleton)

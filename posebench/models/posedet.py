@@ -48,6 +48,7 @@ from posebench.structures import (
     FitResize,
     Geometry,
     Heatmaps,
+    PaperTiming,
     PosePredictions,
     Poses,
     Skeleton,
@@ -174,6 +175,8 @@ class PoseDet(PoseModel):
     }
     # The published DLA-34 has these and never reads them; timm's is without.
     published_left_out = (r"^backbone\.level[34]\.project\.",)
+    # A CPU is named beside the card, so that suppression is taken to count.
+    paper_timing = PaperTiming("Sec. 4.1 and Table 1", decoded=True)
 
     def __init__(self, config: PoseDetConfig, skeleton: Skeleton) -> None:
         super().__init__(skeleton)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 
@@ -10,11 +11,16 @@ from tests.builders import write_coco
 from tests.cli.command import TINY, only, run
 
 
+def unreachable(url: str, **options: object) -> dict[str, object]:
+    raise URLError("no network")
+
+
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in an empty folder, as `runs/` and `data/` are looked for in the current one."""
+    """Work in an empty folder, as `runs/` and `data/` are looked for in it, and off the network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("POSEBENCH_DATA", raising=False)
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", unreachable)
 
 
 @pytest.fixture(scope="session")

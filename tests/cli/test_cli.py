@@ -22,7 +22,9 @@ from tests.builders import write_coco
 from tests.cli.command import TINY, only, run
 from tests.viz.test_video import Camera
 
-COMMANDS = ("models", "demo", "train", "eval", "viz", "data", "weights")
+COMMANDS = (
+    "models", "demo", "train", "eval", "viz", "tables", "verify", "data", "weights",
+)  # fmt: skip
 
 # design.md, "Tidy results".
 TIDY = (

@@ -1,0 +1,98 @@
+"""`posebench verify`: the papers' claims that need neither weights nor data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from posebench.cli.common import JsonOption, messages, out, print_rows, progress_bar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from posebench.bench.verify import Checked
+
+_COLOURS = {"holds": "green", "explained": "cyan", "fails": "bold red"}
+
+
+def verify(
+    all_untested: Annotated[
+        bool, typer.Option("--untested", help="Also list every figure that is not tested here.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Count what papers claim of cost, and say which claims hold; exit with 1 if one fails."""
+    import pandas as pd
+
+    from posebench.bench import verify as ledger
+    from posebench.errors import PosebenchError
+
+    claims = ledger.read_claims()
+    with progress_bar() as bar:
+        task = bar.add_task("count", total=len(claims), note="")
+        checked = ledger.verify(
+            claims, lambda claim: bar.update(task, advance=1, note=claim.recipe)
+        )
+    untested = ledger.untested()
+    if json:
+        print_rows(pd.concat([ledger.tidy(checked), ledger.tidy_untested(untested)]))
+    else:
+        _print(checked)
+        _print_untested(pd.DataFrame(untested), complete=all_untested)
+    failed = [one.claim.id for one in checked if one.verdict == "fails"]
+    if failed:
+        raise PosebenchError(
+            f"{len(failed)} of {len(checked)} claims fail: {', '.join(failed)}. A network or a "
+            "counter has changed, or the ledger is wrong: docs/tables.md says how to find out."
+        )
+
+
+def _print(checked: list[Checked]) -> None:
+    from rich.table import Table
+
+    table = Table("claim", "source", title="Claims of cost", title_justify="left")
+    for name in ("printed", "measured"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    for one in checked:
+        claim = one.claim
+        printed = "" if claim.printed is None else f"{claim.printed:g}"
+        measured = "" if one.measured is None else f"{one.measured:.2f}"
+        colour = _COLOURS.get(one.verdict, "default")
+        table.add_row(
+            escape(claim.claim), escape(claim.source), printed, measured,
+            f"[{colour}]{one.verdict}[/]",
+        )  # fmt: skip
+    out.print(table)
+    for one in checked:
+        if one.verdict == "explained":
+            out.print(f"{escape(one.claim.id)}: {escape(one.claim.explanation)}", soft_wrap=True)
+    counts: dict[str, int] = {}
+    for one in checked:
+        counts[one.verdict] = counts.get(one.verdict, 0) + 1
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    messages.print(f"{len(checked)} claims: {said}.")
+
+
+def _print_untested(untested: pd.DataFrame, *, complete: bool) -> None:
+    from rich.table import Table
+
+    table = Table("table", "figures", title="Not tested here", title_justify="left")
+    if complete:
+        for name in ("row", "printed", "recipe"):
+            table.add_column(name)
+    table.add_column("needs")
+    if complete:
+        for row in untested.to_dict("records"):
+            table.add_row(
+                *(escape(str(row[name])) for name in ("table", "figure", "row", "printed")),
+                escape(row["recipe"]), escape(row["needs"]),
+            )  # fmt: skip
+    else:
+        for (place, needs), own in untested.groupby(["table", "needs"], sort=False):
+            figures = ", ".join(dict.fromkeys(own["figure"]))
+            words = (str(place), f"{len(own)} of {figures}", str(needs))
+            table.add_row(*map(escape, words))
+    out.print(table)

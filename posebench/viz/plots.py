@@ -1,0 +1,207 @@
+"""Plots of the papers' tables and of what was measured, as SVG that stands in a page by itself."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from posebench.bench.measured import Runs
+from posebench.bench.tables import MEASURED, JoinedTable
+
+_USUAL_PEOPLE = 5
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot, or what to do for one."""
+
+    title: str
+    svg: str  # empty: there is nothing to draw
+    caption: str  # what it shows, and what command makes data that is missing
+
+
+def plots(tables: Sequence[JoinedTable], runs: Runs) -> list[Plot]:
+    """Return all plots of a report."""
+    return [
+        speed_against_accuracy(tables),
+        speed_against_people(runs),
+        parameters_against_macs(tables),
+        time_per_stage(runs),
+    ]
+
+
+def speed_against_accuracy(tables: Sequence[JoinedTable]) -> Plot:
+    """Draw AP over frames per second, a panel for each table that prints both and one for ours."""
+    panels: list[tuple[str, list[tuple[float, float, str, bool]]]] = []
+    measured: dict[str, tuple[float, float, str, bool]] = {}
+    for joined in tables:
+        rows = joined.rows
+        if not {"FPS", "AP"} <= set(rows.columns):
+            continue
+        printed = [
+            (float(row["FPS"]), float(row["AP"]), _label(row), row["ours"] == "true")
+            for _, row in rows.iterrows()
+            if row["FPS"] and row["AP"]
+        ]
+        if len(printed) > 4:  # fewer say little
+            panels.append((f"printed: {joined.table.paper}, {joined.table.number}", printed))
+        for _, row in rows.iterrows():
+            if pd.notna(row["FPS" + MEASURED]):
+                own = pd.notna(row["AP" + MEASURED])
+                ap = row["AP" + MEASURED] if own else float(row["AP"])
+                point = (float(row["FPS" + MEASURED]), float(ap), row["recipe"], bool(own))
+                measured[row["recipe"]] = max(measured.get(row["recipe"], point), point, key=_own)
+    caption = (
+        "Each printed panel has its own hardware, which its table names; filled: the paper's own "
+        "model."
+    )
+    if measured:
+        panels.append(("measured here", list(measured.values())))
+        caption += " Measured here, filled: with the AP measured here; hollow: with the printed AP."
+    else:
+        caption += (
+            " There are no times of this machine yet: `posebench speed --models all --protocol "
+            "paper` makes them."
+        )
+    if not panels:
+        return Plot("Speed against accuracy", "", caption)
+    figure, axes = _figure(len(panels))
+    for axis, (title, points) in zip(axes, panels, strict=True):
+        for x, y, label, filled in points:
+            axis.scatter(x, y, s=36, color="tab:blue", facecolor=None if filled else "white")
+            axis.annotate(label, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
+        axis.set(title=title, xlabel="frames per second", ylabel="AP")
+        axis.margins(x=0.18, y=0.08)
+    return Plot("Speed against accuracy", _svg(figure, "speed"), caption)
+
+
+def _own(point: tuple[float, float, str, bool]) -> bool:
+    return point[3]
+
+
+def speed_against_people(runs: Runs) -> Plot:
+    """Draw frames per second over the number of people, a line for each recipe."""
+    title = "FPS against people"
+    times = runs.times()
+    rows = times[times["metric"] == "fps"]
+    if not rows.empty:
+        rows = rows.assign(people=pd.to_numeric(rows["people"]))
+        counts = rows.groupby("protocol")["people"].nunique()
+        rows = rows[rows["protocol"] == counts.idxmax()]
+    if rows.empty or rows["people"].nunique() < 2:
+        command = "`posebench speed --models all --people 1,5,20,50` makes its data."
+        return Plot(title, "", f"Nothing has been timed with several numbers of people: {command}")
+    figure, [axis] = _figure(1)
+    for recipe, own in rows.groupby("recipe"):
+        line = own.groupby("people")["value"].last()
+        axis.plot(line.index, line.to_numpy(), marker="o", ms=3.5, label=recipe)
+    axis.set(xlabel="people on an image", ylabel="frames per second")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return Plot(title, _svg(figure, "people"), _conditions(rows))
+
+
+def parameters_against_macs(tables: Sequence[JoinedTable]) -> Plot:
+    """Draw multiply-adds over parameters: hollow as printed, filled as counted, a line between."""
+    figure, [axis] = _figure(1)
+    seen = set()
+    for joined in tables:
+        rows = joined.rows
+        if not {"params_M", "GFLOPs"} <= set(rows.columns):
+            continue
+        for _, row in rows.iterrows():
+            if not (row["params_M"] and row["GFLOPs"]):
+                continue
+            place = float(row["params_M"]), float(row["GFLOPs"])
+            counted = row["params_M" + MEASURED], row["GFLOPs" + MEASURED]
+            if (place, row["recipe"]) in seen:
+                continue
+            seen.add((place, row["recipe"]))
+            axis.scatter(*place, s=36, color="tab:grey", facecolor="white", zorder=2)
+            if pd.notna(counted[0]):
+                axis.plot(*zip(place, counted, strict=True), color="0.7", linewidth=1, zorder=1)
+                axis.scatter(*counted, s=36, color="tab:blue", zorder=3)
+            axis.annotate(
+                f"{_label(row)} ({joined.table.paper})", place,
+                xytext=(4, 3), textcoords="offset points", fontsize=7,
+            )  # fmt: skip
+    caption = (
+        "Hollow: printed, under the name of FLOPs; filled: counted here. `posebench verify` says "
+        "why they differ. DGCN prints megabytes and no operations, PoseDet and Group Pose neither."
+    )
+    if not seen:
+        return Plot("Parameters against GMACs", "", caption)
+    axis.set(xlabel="parameters, millions", ylabel="multiply-adds, G", xscale="log", yscale="log")
+    axis.margins(x=0.15, y=0.1)
+    return Plot("Parameters against GMACs", _svg(figure, "costs"), caption)
+
+
+def time_per_stage(runs: Runs) -> Plot:
+    """Draw how long each stage takes, a bar for each recipe."""
+    title = "Time per stage"
+    times = runs.times()
+    rows = times[times["metric"].str.startswith("stage/")] if len(times) else times
+    if rows.empty:
+        return Plot(
+            title, "", "No stage has been timed: `posebench speed --models all` makes its data."
+        )
+    protocols = list(rows["protocol"].unique())
+    protocol = "end-to-end" if "end-to-end" in protocols else protocols[-1]
+    rows = rows[rows["protocol"] == protocol].assign(people=pd.to_numeric(rows["people"]))
+    distance = (rows["people"] - _USUAL_PEOPLE).abs()
+    rows = rows[distance == distance.min()]
+    wide = rows.pivot_table(index="recipe", columns="metric", values="value", aggfunc="last")
+    wide = wide.loc[wide.sum(axis=1).sort_values(ascending=False).index]
+    figure, [axis] = _figure(1, height=1.2 + 0.28 * len(wide))
+    left = pd.Series(0.0, index=wide.index)
+    colours = matplotlib.color_sequences["tab20"]
+    for index, stage in enumerate(dict.fromkeys(rows["metric"])):
+        widths = wide[stage].fillna(0.0)
+        name = stage.removeprefix("stage/").removesuffix("_p50")
+        axis.barh(wide.index, widths, left=left, label=name, color=colours[index % len(colours)])
+        left = left + widths
+    axis.set_xlabel("ms an image, medians")
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return Plot(title, _svg(figure, "stages"), _conditions(rows))
+
+
+def _conditions(rows: pd.DataFrame) -> str:
+    row = rows.iloc[-1]
+    words = (row["hardware"], row["precision"], row["options"], f"protocol {row['protocol']}")
+    return f"{', '.join(filter(None, words))}."
+
+
+def _label(row: pd.Series) -> str:
+    backbone = str(row.get("backbone", ""))
+    return f"{row['method']} {backbone}".strip()
+
+
+def _figure(panels: int, height: float = 4.2) -> tuple[Figure, Any]:
+    # A figure of its own instead of pyplot's shared state, which leaks figures and wants a screen.
+    figure = Figure(figsize=(5.2 * panels + 2.4, height), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    for axis in axes:
+        axis.grid(color="0.9", linewidth=0.8)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.title.set_fontsize(10)
+    return figure, axes
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """Return an <svg> element; `name` keeps its ids apart from those of others in the page."""
+    file = io.StringIO()
+    # No date, so that the same data is the same file; text stays text.
+    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    return text[text.index("<svg") :]

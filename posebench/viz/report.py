@@ -1,0 +1,76 @@
+"""One HTML page of all tables and plots that needs no other file and no network."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+
+from posebench.bench.formats import html_table
+from posebench.bench.papers import short_name
+from posebench.bench.tables import JoinedTable, grid
+from posebench.viz.plots import Plot
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem;
+  color: #222; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 3rem; border-bottom: 1px solid #ddd; }
+nav a { margin-right: .7em; white-space: nowrap; }
+figure { margin: 2rem 0; } figcaption { font-weight: 600; margin-bottom: .4rem; }
+.wide { overflow-x: auto; } svg { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-size: 13px; }
+th, td { padding: .15rem .5rem; text-align: left; border-bottom: 1px solid #eee;
+  white-space: nowrap; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+.measured { background: #eef5ff; }
+ul { font-size: 13px; color: #555; padding-left: 1.2rem; }
+"""
+
+
+def html_report(tables: Sequence[JoinedTable], plots: Sequence[Plot], notes: str, made: str) -> str:
+    """Return the page.
+
+    Args:
+        notes: where papers contradict one another, as Markdown with a list.
+        made: when, with what and from where; a line.
+    """
+    links = "".join(
+        f'<a href="#{joined.table.name}">{html.escape(short_name(joined.table.name))}</a>'
+        for joined in tables
+    )
+    figures = sum(joined.measured for joined in tables)
+    body = [
+        "<h1>The papers' tables, and what was measured</h1>",
+        f"<p>{html.escape(made)} {figures} figures are measured; they have a blue ground. A cell "
+        "of that ground that is empty has not been measured: nothing is copied into it.</p>",
+        f"<nav>{links}</nav>",
+        "<h2>Plots</h2>",
+        *(
+            f"<figure><figcaption>{html.escape(plot.title)}</figcaption>{plot.svg}"
+            f"<p>{_code(plot.caption)}</p></figure>"
+            for plot in plots
+        ),
+        "<h2>Tables</h2>",
+        *(f'<section id="{j.table.name}">{html_table(grid(j))}</section>' for j in tables),
+        "<h2>Where the papers disagree</h2>",
+        f"<ul>{''.join(_items(notes))}</ul>",
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>posebench: the papers' tables</title>\n<style>{_STYLE}</style></head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def _items(notes: str) -> list[str]:
+    return [
+        f"<li>{_code(line.removeprefix('- '))}</li>"
+        for line in notes.splitlines()
+        if line.startswith("- ")
+    ]
+
+
+def _code(text: str) -> str:
+    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(text))

@@ -1,0 +1,87 @@
+"""Mask R-CNN's published weights on the command line, with a network and without one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from posebench.models import RECIPES
+from posebench.structures import COCO
+from tests.cli.command import run
+
+NAME = "mask_rcnn_resnet50_coco"
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have a network whose Mask R-CNN is a tiny one, and return the URLs that are asked for."""
+    asked: list[str] = []
+    tiny = RECIPES["mask_rcnn_tiny"]
+    recipe = replace(RECIPES[NAME], config=tiny.config, test_time=tiny.test_time)
+    monkeypatch.setitem(RECIPES, NAME, recipe)
+
+    def load(url: str, **options: Any) -> dict[str, Any]:
+        asked.append(url)
+        weights: dict[str, Any] = recipe.build(recipe.config, COCO).state_dict()
+        return weights
+
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", load)
+    # The tiny trunk's batch norms count, so nothing may be left out of its weights.
+    monkeypatch.setattr(recipe.build, "published_left_out", ())
+    return asked
+
+
+def picture() -> Path:
+    path = Path("image.png")
+    Image.new("RGB", (80, 60), (90, 120, 60)).save(path)
+    return path
+
+
+def test_a_picture_is_drawn_with_the_baseline_where_nothing_was_trained(
+    network: list[str],
+) -> None:
+    result = run("viz", picture(), "--out", "drawn", "--device", "cpu")
+    assert result.code == 0, result.err
+    assert NAME in result.err
+    assert network == [RECIPES[NAME].weights_url]
+    assert Path(result.out.strip()).is_file()
+
+
+def test_a_trained_run_comes_before_the_baseline(trained: Path) -> None:
+    result = run("viz", picture(), "--runs", trained.parents[1], "--out", "drawn")
+    assert result.code == 0, result.err
+    assert NAME not in result.err
+
+
+def test_the_baseline_is_evaluated_by_its_name(network: list[str], root: Path) -> None:
+    result = run("eval", NAME, "--data-root", root, "--device", "cpu")
+    assert result.code == 0, result.err
+    assert len(network) == 1
+
+
+def test_a_picture_without_runs_or_network_is_one_sentence() -> None:
+    result = run("viz", picture())
+    assert result.code == 4
+    sentence = result.err.splitlines()[-1]
+    assert all(word in sentence for word in ("posebench demo", "--model", NAME, "network"))
+    assert sentence.count(". ") == 0
+
+
+def test_weights_that_cannot_be_downloaded_say_where_to_put_them() -> None:
+    result = run("eval", NAME, "--oracle", "--data-root", ".")
+    assert result.code == 3  # ideal outputs need no weights, but data
+    result = run("viz", picture(), "--model", NAME)
+    assert result.code == 4
+    assert RECIPES[NAME].weights_url in result.err
+    assert "checkpoints" in result.err
+    assert "URLError" in result.err
+
+
+def test_a_recipe_without_published_weights_says_so() -> None:
+    result = run("viz", picture(), "--model", "cid_hrnet_w32_coco")
+    assert result.code == 4
+    assert "weights import" in result.err
