@@ -50,6 +50,7 @@ class Study:
     factor: str  # what varies, in words
     base: str = ""  # the recipe that its variants change
     dataset: str = "coco"  # the paper's
+    train_split: str = ""  # empty: the dataset's usual
     variants: tuple[Variant, ...] = ()
     column: str = "AP"  # of the table, by whose values the variants are ordered
     share: float = 1.0  # of the base's schedule, with the paper's settings

@@ -212,6 +212,8 @@ def _place(text: str, study: Study, setup: Setup, *, training: bool) -> Place:
         return Place(SYNTHETIC, "train" if training else "val", skeleton, crowd, seed)
     layout = find_layout(dataset or setup.dataset)
     usual = layout.train_split if training else layout.eval_split
+    if training and not text and layout.name == study.dataset:
+        usual = study.train_split or usual
     return Place(layout.name, split or usual, layout.skeletons[0].name)
 
 

@@ -88,9 +88,7 @@ def clock_for(device: torch.device) -> Clock:
     return CudaClock() if device.type == "cuda" else CpuClock()
 
 
-def _durations(
-    marks: list[tuple[str, T]], between: Callable[[T, T], float]
-) -> dict[str, float]:
+def _durations(marks: list[tuple[str, T]], between: Callable[[T, T], float]) -> dict[str, float]:
     found: dict[str, float] = {}
     for (_, earlier), (stage, later) in pairwise(marks):
         found[stage] = found.get(stage, 0.0) + between(earlier, later)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from posebench.cli import data, demo, evaluate, models, tables, train, verify, viz, weights
+from posebench.cli import ablate, data, demo, evaluate, models, tables, train, verify, viz, weights
 from posebench.cli.common import PROCESS, messages
 from posebench.errors import PosebenchError
 
@@ -27,6 +27,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("viz")(viz.viz)
+app.command("ablate")(ablate.ablate)
 app.command("tables")(tables.tables)
 app.command("verify")(verify.verify)
 app.add_typer(data.app, name="data")
