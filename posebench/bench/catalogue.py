@@ -11,7 +11,8 @@ from posebench.study import Study
 
 def catalogue() -> pd.DataFrame:
     """Return a row for each study, in the order of the papers' entries."""
-    return pd.DataFrame(_row(study) for study in STUDIES.values())
+    ordered = sorted(STUDIES.values(), key=lambda study: (study.entry[0], int(study.entry[1:])))
+    return pd.DataFrame(_row(study) for study in ordered)
 
 
 def _row(study: Study) -> dict[str, object]:

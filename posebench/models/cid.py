@@ -958,7 +958,7 @@ STUDIES = (
         )
     ),
     Study(
-        "cid/feature_maps", "A8", "Figure 4", "each person's maps with the contrastive loss and not",
+        "cid/feature_maps", "A8", "Figure 4", "maps of people with the contrastive loss and not",
         elsewhere="posebench viz IMAGE --heatmaps --model RUN, RUN being a training of "
         "cid/recalibration: `both`, then `contrastive, both`",
     ),
