@@ -1,4 +1,4 @@
-"""The list of all studies: where they are printed, what they cost, or which command answers them."""
+"""The list of all studies: where they are printed, and what they cost or who answers them."""
 
 from __future__ import annotations
 

@@ -160,11 +160,10 @@ def _rows(setup: Setup, line: Line, seed: int, metrics: dict[str, float]) -> pd.
     )  # fmt: skip
     # Not "measured": recipes are changed here, so these are no rows of the papers' tables.
     rows["source"] = f"ablation:{setup.study}"
-    steps = line.training.steps if line.training else 0
-    for place, (name, value) in enumerate(
-        {"study": setup.study, "variant": line.variant.name, "seed": seed, "steps": steps}.items()
-    ):
-        rows.insert(place, name, value)
+    rows.insert(0, "study", setup.study)
+    rows.insert(1, "variant", line.variant.name)
+    rows.insert(2, "seed", seed)
+    rows.insert(3, "steps", line.training.steps if line.training else 0)
     return rows
 
 

@@ -289,7 +289,7 @@ def _list(json: bool) -> None:
         )  # fmt: skip
     out.print(table)
     out.print(
-        "posebench ablate STUDY --budget 10m --seeds 3 runs one with a tiny recipe on drawn people; "
-        "--dataset coco (or the paper's) runs the paper's schedule.",
+        "posebench ablate STUDY --budget 10m --seeds 3 runs one with a tiny recipe on drawn "
+        "people; --dataset coco (or the paper's) runs the paper's schedule.",
         soft_wrap=True,
     )

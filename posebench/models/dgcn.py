@@ -359,7 +359,7 @@ RECIPES = {
 
 # ---------------------------------------------------------------------------------------- studies
 
-_R50_STUDY = {"base": "dgcn_resnet50_coco"}
+_BASE = "dgcn_resnet50_coco"
 _NO_MODULE = Variant("none", 1, recipe="pifpaf_resnet50_coco")
 _DEPTHS = {50: (), 101: ("backbone=resnet_tiny_2",), 152: ("backbone=resnet_tiny_3",)}
 
@@ -385,12 +385,12 @@ def _trunk(row: int, name: str, recipe: str, tiny: tuple[str, ...], dataset: str
 STUDIES = (
     Study(
         "dgcn/adjacency", "E1", "dgcn_table01", "adjacency of the graph of keypoints",
-        **_R50_STUDY,
+        base=_BASE,
         variants=(_NO_MODULE, *named(ADJACENCIES, "adjacency", (2, 3, 4, 5))),
     ),
     Study(
         "dgcn/gamma", "E2", "dgcn_table02", "scale of the soft adjacency",
-        **_R50_STUDY,
+        base=_BASE,
         variants=tuple(
             Variant(f"{gamma:g}", row, ("adjacency=soft", f"gamma={gamma}"))
             for row, gamma in enumerate((0.01, 0.1, 0.5, 1.0, 5.0, 100.0), start=1)
@@ -398,12 +398,12 @@ STUDIES = (
     ),
     Study(
         "dgcn/heads", "E3", "dgcn_table03", "pyramid of heads",
-        **_R50_STUDY,
+        base=_BASE,
         variants=(_NO_MODULE, *named((1, 2, 3), "heads", (2, 3, 4))),
     ),
     Study(
         "dgcn/size", "E4", "dgcn_table04", "size of the model",
-        **_R50_STUDY,
+        base=_BASE,
         variants=tuple(
             _sized(row, depth, heads)
             for row, (depth, heads) in enumerate(
@@ -414,7 +414,7 @@ STUDIES = (
     ),
     Study(
         "dgcn/backbone", "E5", "dgcn_table05", "other trunks, and CrowdPose",
-        **_R50_STUDY,
+        base=_BASE,
         variants=tuple(
             _trunk(row + (method == "dgcn"), f"{name}, {word}", f"{method}_{trunk}", tiny, dataset)
             for row, name, trunk, tiny, dataset in (

@@ -825,7 +825,7 @@ RECIPES = {
 # ---------------------------------------------------------------------------------------- studies
 
 _KEYPOINT_QUERIES = ("score_from=keypoint", "queries=keypoint")
-_R50_STUDY = {"base": "group_pose_resnet50_coco"}
+_BASE = "group_pose_resnet50_coco"
 # Of the tiny decoder's three layers one detects; the paper's six are two and four.
 _DETECTION, _TINY_DETECTION = (
     ("detection_layers=2",), ("detection_layers=1", "detection_queries=60"),
@@ -834,7 +834,7 @@ _DETECTION, _TINY_DETECTION = (
 STUDIES = (
     Study(
         "group_pose/queries", "C1", "grouppose_table04_a", "queries of a person",
-        **_R50_STUDY,
+        base=_BASE,
         variants=(
             Variant("instance and keypoint", 1),
             Variant("keypoint", 2, _KEYPOINT_QUERIES),
@@ -843,7 +843,7 @@ STUDIES = (
     ),
     Study(
         "group_pose/score", "C2", "grouppose_table04_b", "what a pose is scored from",
-        **_R50_STUDY,
+        base=_BASE,
         variants=(
             Variant("keypoint queries, no instance query", 1, _KEYPOINT_QUERIES),
             Variant("keypoint queries", 2, ("score_from=keypoint",)),
@@ -852,11 +852,13 @@ STUDIES = (
     ),
     Study(
         "group_pose/instances", "C3", "grouppose_table04_c", "number of people that are predicted",
-        **_R50_STUDY,
+        base=_BASE,
         # It changes no parameter, so that one model can predict any; the paper does not say whether
         # each was trained so.
         variants=(
-            Variant("50 of the model of 100", 1, test=("instances=50",), tiny_test=("instances=10",)),
+            Variant(
+                "50 of the model of 100", 1, test=("instances=50",), tiny_test=("instances=10",)
+            ),
             Variant("100", 2),
             Variant(
                 "200 of the model of 100", 3, test=("instances=200",), tiny_test=("instances=40",)
@@ -867,7 +869,7 @@ STUDIES = (
     ),
     Study(
         "group_pose/attention", "C4", "grouppose_table04_d", "self-attention in the decoder",
-        **_R50_STUDY,
+        base=_BASE,
         variants=(
             Variant("standard", 1, ("self_attention=standard",)),
             Variant("masked", 2, ("self_attention=masked",)),
@@ -876,7 +878,7 @@ STUDIES = (
     ),
     Study(
         "group_pose/groups", "C5", "grouppose_table04_e", "the two group attentions",
-        **_R50_STUDY,
+        base=_BASE,
         variants=(
             Variant("both", 1),
             Variant("within", 2, ("across_instance=false",)),
@@ -889,7 +891,7 @@ STUDIES = (
     ),
     Study(
         "group_pose/types", "C6", "grouppose_tableA02", "types that see their like in others",
-        **_R50_STUDY,
+        base=_BASE,
         variants=(
             Variant("instance and keypoint", 1),
             Variant("keypoint", 2, ("across_types=keypoint",)),
@@ -898,7 +900,7 @@ STUDIES = (
     ),
     Study(
         "group_pose/shared", "C7", "grouppose_tableA03", "one module for both group attentions",
-        **_R50_STUDY,
+        base=_BASE,
         variants=(
             Variant("separate", 1),
             Variant("shared", 2, ("shared_attention=true",)),
@@ -907,7 +909,7 @@ STUDIES = (
     Study(
         "group_pose/convergence", "C8", "grouppose_table05",
         "length of the schedule, with and without a decoder that detects people first",
-        **_R50_STUDY,
+        base=_BASE,
         variants=tuple(
             Variant(
                 f"{epochs} of 60 epochs{', boxes first' * bool(train)}", row, train, tiny=tiny,
@@ -923,7 +925,7 @@ STUDIES = (
     ),
     Study(
         "group_pose/backbone", "C10", "grouppose_table01", "trunk",
-        **_R50_STUDY,
+        base=_BASE,
         variants=(
             Variant("ResNet-50", 20),
             Variant(

@@ -546,7 +546,7 @@ STUDIES = (
         "higher_hrnet/deconvolutions", "D1", "higherhrnet_table03", "deconvolution modules",
         base="higher_hrnet_w32_coco",
         variants=(
-            Variant("none", 1, ("deconvolutions=0", _PLAIN)),
+            Variant("none", 1, ("deconvolutions=0",)),
             Variant("one", 2, (_PLAIN,)),
             Variant("two", 3, ("deconvolutions=2", _PLAIN, "augment.mask_strides=[4,2,1]")),
         ),
@@ -555,7 +555,7 @@ STUDIES = (
         "higher_hrnet/components", "D2", "higherhrnet_table04", "components one by one",
         base="higher_hrnet_w32_coco",
         variants=(
-            Variant("a: HRNet", 1, ("deconvolutions=0", _PLAIN)),
+            Variant("a: HRNet", 1, ("deconvolutions=0",)),
             Variant(
                 "deconvolution, finest loss alone",
                 train=("concatenate=false", "supervise_all=false", _PLAIN), test=_FINEST_ALONE,
