@@ -18,9 +18,10 @@ from statistics import median
 
 import torch
 
-from posebench.bench.ablation import Line, Setup, Training, fitted, resolve
+from posebench.bench.ablation import Line, Place, Setup, Training, fitted, resolve
 from posebench.engine import (
     TrainOptions,
+    check_recipe,
     evaluate,
     evaluate_ideal,
     read_checkpoint,
@@ -33,6 +34,7 @@ from posebench.engine.runs import Busy, environment, held
 from posebench.engine.train import Reporter, Silent, StepReport
 from posebench.errors import UsageError
 from posebench.files import read_json, write_json
+from posebench.recipe import Recipe
 from posebench.structures import SKELETONS
 
 _SAVE_EVERY_S = 60.0  # of a training: what a kill may cost
@@ -79,6 +81,23 @@ def tasks(setup: Setup, folder: Path, seeds: Sequence[int], threads: int = 0) ->
         for key in keys
         if key or seed == seeds[0]
     ]
+
+
+def check(setup: Setup) -> None:
+    """Open all images that a study needs, so that what is missing is said before anything is done.
+
+    Raises:
+        DataError: files are not there or wrong.
+        ModelError: a recipe is for other keypoints.
+    """
+    wanted: dict[Place, Recipe] = {}
+    for line in resolve(setup):
+        wanted.setdefault(line.place, line.recipe)
+        if line.training:
+            for place in (line.training.place, line.training.place.usual_test()):
+                wanted.setdefault(place, line.training.recipe)
+    for place, recipe in wanted.items():
+        check_recipe(recipe, place.open(setup.data_root))
 
 
 # ------------------------------------------------------------------------------------------- plans

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from posebench.bench.comparison import (
     sentence,
     verdict,
 )
+from posebench.bench.costs import meta_model
 from posebench.bench.papers import load_table, read_text, table_names
 from posebench.engine import main_metric, tidy_rows
 from posebench.files import read_json, written_beside
@@ -29,10 +30,11 @@ from posebench.metrics import PROTOCOLS
 from posebench.metrics.matching import Matches
 from posebench.metrics.resampling import matches
 from posebench.models import STUDIES
+from posebench.structures import SKELETONS
 from posebench.study import Study, Variant
 
 # Metrics as papers' columns call them.
-_PRINTED = ("AP", "AP50", "AP75", "APM", "APL", "APE", "APM_crowd", "APH")
+_PRINTED = ("AP", "AP50", "AP75", "APM", "APL", "APE", "APM_crowd", "APH", "params_M", "params_MB")
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def _matches(setup: Setup, line: Line, folder: Path, seed: int, truths: dict[Any
 def _summary(
     study: Study, line: Line, found: dict[tuple[str, int], dict[str, float]]
 ) -> dict[str, Any]:
-    """Return mean, deviation and number of the metric that is compared, and printed figures."""
+    """Return mean, deviation and number of the AP that is compared, and the printed figures."""
     own = [metrics for (name, _), metrics in found.items() if name == line.variant.name]
     values = pd.Series([100 * metrics["AP"] for metrics in own], dtype=float)
     row: dict[str, Any] = {
@@ -187,6 +189,7 @@ def _summary(
         "std": values.std(ddof=1),
         "n": len(values),
         "printed": printed(study, line.variant),
+        "params_M": _parameters(line) / 1e6,
     }
     for column in _PRINTED:
         value = printed(study, line.variant, column)
@@ -196,6 +199,11 @@ def _summary(
         parts = pd.Series([100 * metrics[name] for metrics in own if metrics[name] >= 0])
         row[name] = parts.mean()
     return row
+
+
+def _parameters(line: Line) -> int:
+    network = meta_model(replace(line.recipe, skeleton=SKELETONS[line.place.skeleton]))
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def main_parts(metrics: Sequence[dict[str, float]]) -> list[str]:

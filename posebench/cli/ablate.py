@@ -80,7 +80,7 @@ def ablate(
         return
     import torch
 
-    from posebench.bench.ablate import plan, seconds_per_step, tasks
+    from posebench.bench.ablate import check, plan, seconds_per_step, tasks
     from posebench.bench.jobs import run
     from posebench.bench.outcome import outcome, write
     from posebench.errors import PosebenchError
@@ -95,6 +95,7 @@ def ablate(
         setup, device=str(place), precision=pick_precision(precision),
         workers=pick_workers(workers, place),
     )  # fmt: skip
+    check(setup)
     if setup.budget_s:
         messages.print("Measuring how many steps the budget allows for ...")
     setup = plan(setup, folder, seconds_per_step)
@@ -231,7 +232,7 @@ def _print(setup: Setup, found: Outcome) -> None:
     title = f"{study.name} ({study.entry}; {study.table}) on {setup.dataset}, {setup.recipe}"
     table = Table(title=escape(title), title_justify="left", title_style="bold")
     summary = found.summary.dropna(axis="columns", how="all")
-    named = {"AP": "AP", "std": "±", "n": "seeds", "printed": "paper"}
+    named = {"std": "±", "n": "seeds", "printed": "paper", "params_M": "params M"}
     shown = ["variant", *(c for c in summary.columns if c != "variant")]
     # The figure that orders the variants is under "paper" already.
     shown = [c for c in shown if c != f"printed {study.column}"]
@@ -266,7 +267,7 @@ def _print_pairs(pairs: pd.DataFrame) -> None:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return "" if value != value else f"{value:.1f}"
+        return "" if value != value else f"{value:.1f}" if value >= 10 else f"{value:.3g}"
     return escape(str(value))
 
 
