@@ -46,6 +46,8 @@ class Setup:
     @property
     def schedule(self) -> str:
         """How long its trainings are, in a word."""
+        if STUDIES[self.study].ideal:
+            return "ideal"
         if self.budget_s:
             return f"{self.budget_s:g}s"
         return f"{self.epochs}epochs" if self.epochs else "paper"

@@ -266,6 +266,8 @@ def _print_pairs(pairs: pd.DataFrame) -> None:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     if isinstance(value, float):
         return "" if value != value else f"{value:.1f}" if value >= 10 else f"{value:.3g}"
     return escape(str(value))
