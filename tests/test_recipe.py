@@ -191,6 +191,7 @@ def test_a_recipe_names_its_method() -> None:
         "dgcn",
         "group_pose",
         "higher_hrnet",
+        "mask_rcnn",
         "pifpaf",
         "posedet",
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -46,27 +46,16 @@ class CpuClock:
         return _durations(self.marks, lambda earlier, later: later - earlier)
 
 
-class Event(Protocol):
-    """What of `torch.cuda.Event` is used."""
-
-    def record(self) -> None: ...
-
-    def synchronize(self) -> None: ...
-
-    def elapsed_time(self, end_event: Event) -> float:
-        """Return milliseconds."""
-
-
 class CudaClock:
     """Events in the stream of a GPU."""
 
     def __init__(
         self,
-        event: Callable[[], Event] = lambda: torch.cuda.Event(enable_timing=True),
+        event: Callable[..., Any] = torch.cuda.Event,
         synchronize: Callable[[], None] = torch.cuda.synchronize,
     ) -> None:
         self.event, self.synchronize = event, synchronize
-        self.marks: list[tuple[str, Event]] = []
+        self.marks: list[tuple[str, Any]] = []
 
     def start(self) -> None:
         self.synchronize()  # what is under way is not this pass's
@@ -74,7 +63,7 @@ class CudaClock:
         self.mark("")
 
     def mark(self, stage: str) -> None:
-        event = self.event()
+        event = self.event(enable_timing=True)
         event.record()
         self.marks.append((stage, event))
 

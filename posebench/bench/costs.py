@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +20,7 @@ import posebench
 from posebench.bench.flops import Audit, audit, audit_call
 from posebench.engine import inference_model
 from posebench.errors import PosebenchError
-from posebench.files import write_json
+from posebench.files import cache_folder, write_json
 from posebench.models import PoseModel
 from posebench.recipe import Recipe
 from posebench.structures import COCO
@@ -99,38 +98,35 @@ def describe(recipe: Recipe) -> dict[str, Any]:
         "backbone": recipe.config.backbone,
         "keypoints": recipe.skeleton.name if recipe.skeleton else "any",
         "input_size": recipe.test_time.resize.short_side,
-        "params_M": known.parameters / 1e6,
-        "gmacs": known.macs / 1e9,
-        "gflops": known.flops / 1e9,
-        "gmacs_as_written": known.macs_as_written / 1e9,
+        "params_M": known["parameters"] / 1e6,
+        "gmacs": known["macs"] / 1e9,
+        "gflops": known["flops"] / 1e9,
         "reported": ", ".join(
             f"{r.value:g} {r.dataset} {r.split} ({r.source})" for r in recipe.reported
         ),
     }
 
 
-def _remembered(recipe: Recipe) -> Costs:
-    """Return the costs of a recipe with one person, from the user's cache if they are there.
+def _remembered(recipe: Recipe) -> dict[str, int]:
+    """Return parameters, MACs and FLOPs with one person, from the user's cache if they are there.
 
     Counting the whole zoo takes half a minute. What was counted holds for as long as the code that
     builds and counts, so the cache's name is made of that code.
     """
     skeleton = recipe.skeleton or COCO
     key = f"{recipe.method} {recipe.config} {skeleton.name} {recipe.test_time.resize}"
-    place = _cache_folder() / f"costs-{_fingerprint()}.json"
+    place = cache_folder() / f"costs-{_fingerprint()}.json"
     known: dict[str, dict[str, int]] = {}
     with suppress(OSError, ValueError):  # there is none yet, or it is damaged
         known = json.loads(place.read_text())
-    if key in known:
-        return Costs(**known[key])
-    found = costs(recipe)
-    with suppress(PosebenchError):  # a home that cannot be written costs time, not the answer
-        write_json(place, {**known, key: asdict(found)})
-    return found
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "posebench"
+    if key not in known:
+        found = audit_recipe(recipe)
+        known[key] = {
+            "parameters": found.parameters, "macs": found.macs, "flops": found.flops,
+        }  # fmt: skip
+        with suppress(PosebenchError):  # a home that cannot be written costs time, not the answer
+            write_json(place, known)
+    return known[key]
 
 
 @cache

@@ -71,9 +71,13 @@ def audit(model: nn.Module, *inputs: Any, **options: Any) -> Audit:
 
 def audit_call(model: nn.Module, call: Callable[[], Any]) -> Audit:
     """Count what a call computes; the tree tells which of the model's modules does."""
-    with _Places(model) as places, own_operations(), torch.inference_mode():
-        with _Counting(places) as counting:
-            call()
+    with (
+        _Places(model) as places,
+        own_operations(),
+        torch.inference_mode(),
+        _Counting(places) as counting,
+    ):
+        call()
     return Audit(
         macs=sum(cost.macs for cost in counting.operators.values()),
         flops=sum(cost.flops for cost in counting.operators.values()),

@@ -69,16 +69,6 @@ def _native_attention(
     return products, 2 * products + (1 + SOFTMAX) * pairs
 
 
-def _encoder_layer(out: Tensor, x: Tensor, width: int, heads: int, *args: Any, **__: Any) -> Cost:
-    """The fast path of `nn.TransformerEncoderLayer`."""
-    inner: Tensor = args[11]  # the first matrix of the feed-forward network
-    tokens = x.shape[:-1].numel()
-    attention, flops = _native_attention(out, x, x, x, width, heads)
-    fed = 2 * tokens * inner.numel()
-    pointwise = tokens * (2 * FRESH_NORM * width + 2 * width + inner.shape[0])
-    return attention + fed, flops + 2 * fed + pointwise
-
-
 def _deform_conv(out: Tensor, x: Tensor, weight: Tensor, *_: Any, **__: Any) -> Cost:
     taps = out.shape[0] * out.shape[2:].numel() * weight.shape[2:].numel()
     samples = taps * x.shape[1] * CORNERS["bilinear"]
@@ -154,7 +144,6 @@ FORMULAS: dict[str, Formula] = {
     "aten::_scaled_dot_product_cudnn_attention": _attention,
     "aten::_scaled_dot_product_fused_attention_overrideable": _attention,
     "aten::_native_multi_head_attention": _native_attention,
-    "aten::_transformer_encoder_layer_fwd": _encoder_layer,
     "torchvision::deform_conv2d": _deform_conv,
     "torchvision::roi_align": _roi_align,
     "aten::grid_sampler_2d": _grid_sample,

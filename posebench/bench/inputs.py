@@ -33,7 +33,6 @@ from posebench.structures import (
 
 WIDTH, HEIGHT = 640, 480
 PICTURES = 4
-PEOPLE = 5  # of a picture, where nobody asks for others
 
 
 def write_pictures(folder: Path) -> tuple[str, ...]:

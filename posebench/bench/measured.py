@@ -19,6 +19,14 @@ from posebench.structures import COCO
 ENVIRONMENT = ("hardware", "precision", "options")
 _USUAL_PEOPLE = 5
 
+_NONE = pd.DataFrame(
+    columns=[
+        "recipe", "input_size", "dataset", "split", "tta", "protocol", "people", "batch_size",
+        "metric", "value", "run", *ENVIRONMENT,
+    ],
+    dtype=str,
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -42,11 +50,9 @@ class Runs:
             table = self._read(path)
             if table is not None:
                 tables.append(table)
-        columns = ["recipe", "metric", "value", "run", "protocol", *ENVIRONMENT]
-        rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-        rows = rows.reindex(columns=[*rows.columns, *(c for c in columns if c not in rows)])
+        rows = pd.concat([_NONE, *tables], ignore_index=True).fillna("")
         rows["value"] = pd.to_numeric(rows["value"], errors="coerce")
-        self.rows = rows[rows["value"].notna()].fillna("")
+        self.rows = rows[rows["value"].notna()]
 
     def _read(self, path: Path) -> pd.DataFrame | None:
         run = path.parent
@@ -76,7 +82,7 @@ class Runs:
             tta: as papers write it; empty: as the recipe is tested.
         """
         recipe = row.recipe
-        if recipe is None or not dataset or not split or "dataset" not in self.rows:
+        if recipe is None or not dataset or not split:
             return None
         # A row that differs from its recipe is of the paper's own dataset.
         expected = recipe if row.settings else recipe.on(dataset)
@@ -135,7 +141,7 @@ class Runs:
             (times["recipe"] == row.name)
             & (times["metric"] == metric)
             & (times["protocol"] == "paper")
-            & (times["batch_size"].astype(str) == "1")
+            & (times["batch_size"] == "1")
         ]
         if "x" in size:
             found = found[found["input_size"] == size]

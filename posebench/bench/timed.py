@@ -7,78 +7,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from posebench.bench.clock import Clock, clock_for
 from posebench.bench.costs import costs
-from posebench.bench.inputs import PEOPLE, crowd, fixed_batch, moved, resized, sample_of
+from posebench.bench.inputs import crowd, fixed_batch, moved, resized, sample_of
 from posebench.bench.memory import growth
+from posebench.bench.subject import (
+    DECODE,
+    IMAGE,
+    NETWORK,
+    PREPROCESS,
+    TRANSFER,
+    Case,
+    Facts,
+    Seconds,
+    Subject,
+)
 from posebench.data.image_files import read_image
 from posebench.layers.folding import folded
 from posebench.models import RECIPES, PoseModel
 from posebench.structures import COCO, Batch, Poses
 
-Protocol = Literal["forward", "end-to-end", "paper"]
-Precision = Literal["fp32", "bf16", "fp16"]
-
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-# The stages around the network; those within it follow NETWORK.
-IMAGE, PREPROCESS, TRANSFER, DECODE = "decode image", "preprocess", "transfer", "postprocess"
-NETWORK = "network/"
 
 _WARM_UP_SIDE = 128
 _MOST_PASSES = 200  # of a turn
-
-
-@dataclass(frozen=True)
-class Case:
-    """What a model is shown."""
-
-    people: int = PEOPLE
-    size: tuple[int, int] | None = None  # H, W of the input; None: as the recipe resizes pictures
-
-    @property
-    def label(self) -> str:
-        return "x".join(map(str, self.size)) if self.size else ""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model and how it is timed."""
-
-    recipe: str
-    protocol: Protocol
-    cases: tuple[Case, ...]
-    pictures: tuple[str, ...]  # paths
-    device: str = "cpu"
-    precision: Precision = "fp32"
-    batch_size: int = 1
-    compiled: bool = False
-    channels_last: bool = True
-    threads: int = 0  # 0: PyTorch's own choice
-    alternatives: bool = False  # time `PoseModel.alternatives` instead of passes
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a case is and costs beside time."""
-
-    size: tuple[int, int]  # H, W of the input
-    parameters: int
-    weight_bytes: int
-    activation_bytes: int  # by which memory rises at most in a pass
-    macs: int
-    flops: int
-    flops_folded: int
-    macs_as_written: int
-    decoded: int  # people found in the outputs that decoding reads
-
-
-Seconds = dict[str, float]  # by stage
 
 
 class TimedModel:
@@ -92,6 +49,8 @@ class TimedModel:
         torch.set_flush_denormal(True)
         self.subject, self.recipe = subject, RECIPES[subject.recipe]
         self.device = torch.device(subject.device)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # whose stream the clock's events are in
         self.clock = clock(self.device)
         skeleton = self.recipe.skeleton or COCO
         model: PoseModel = self.recipe.build(self.recipe.config, skeleton).eval()
@@ -99,7 +58,7 @@ class TimedModel:
         self.dtype = _TYPES[subject.precision]
         layout = torch.channels_last if subject.channels_last else torch.contiguous_format
         self.model: PoseModel = folded(model).to(self.dtype).to(self.device)
-        self.model.to(memory_format=layout)  # type: ignore[call-overload]
+        self.model.to(memory_format=layout)
         self.network: Callable[..., Any] | None = None
         if subject.compiled:
             self.network = torch.compile(self.model)
@@ -118,10 +77,8 @@ class TimedModel:
         rise = growth(self.device, lambda: self._timed(case))
         weights = [*self.model.parameters(), *self.model.buffers()]
         size = (shown.batch.images.shape[-2], shown.batch.images.shape[-1])
-        counted = costs(
-            self.recipe, size,
-            batch=self.subject.batch_size, people=self.subject.cases[case].people * len(shown.batch),
-        )  # fmt: skip
+        people = self.subject.cases[case].people * len(shown.batch)
+        counted = costs(self.recipe, size, batch=len(shown.batch), people=people)
         return Facts(
             size=size,
             parameters=counted.parameters,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -79,16 +79,17 @@ def read_claims() -> tuple[Claim, ...]:
     """
     claims = []
     for entry in tomllib.loads(read_text("claims.toml"))["claim"]:
+        # TOML's lists are no keys of a cache.
+        hashable = {k: _tuples(v) for k, v in entry.items()}
         try:
-            claim = Claim(**entry)
+            claims.append(Claim(**hashable))
         except TypeError as error:
-            raise PosebenchError(
-                f"The ledger's claim {entry.get('id')} is not one: {error}."
-            ) from None
-        size = tuple(claim.size) if claim.size else None
-        sizes = tuple((height, width) for height, width in claim.sizes)
-        claims.append(replace(claim, size=size, sizes=sizes))
+            raise PosebenchError(f"The claim {entry.get('id')} of the ledger: {error}.") from None
     return tuple(claims)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def judge(claim: Claim, measured: float | None) -> Verdict:

@@ -11,13 +11,25 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from posebench.cli import ablate, data, demo, evaluate, models, tables, train, verify, viz, weights
+from posebench.cli import (
+    ablate,
+    data,
+    demo,
+    evaluate,
+    models,
+    speed,
+    tables,
+    train,
+    verify,
+    viz,
+    weights,
+)
 from posebench.cli.common import PROCESS, messages
 from posebench.errors import PosebenchError
 
 app = typer.Typer(
     name="posebench",
-    help="Multi-person pose estimators under one protocol: train, evaluate and draw them.",
+    help="Multi-person pose estimators under one protocol: train, evaluate, time and draw them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -26,6 +38,7 @@ app.command("models")(models.models)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("speed")(speed.speed)
 app.command("viz")(viz.viz)
 app.command("ablate")(ablate.ablate)
 app.command("tables")(tables.tables)

@@ -130,7 +130,7 @@ def _of_files() -> list[str]:
 def synth(
     out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="Becomes a data root.")],
     images: Annotated[int, typer.Option(min=3, help="Images over all splits.")] = 100,
-    layout: Annotated[str, typer.Option(help="coco, crowdpose or ochuman.")] = "coco",
+    layout: Annotated[str, typer.Option(help="coco, crowdpose, mpii or ochuman.")] = "coco",
     size: Annotated[int, typer.Option(min=64, help="Side of an image in pixels.")] = 256,
     crowd: Annotated[float, typer.Option(min=0, max=1, help="How dense the crowds are.")] = 0.1,
     lookalike: Annotated[bool, typer.Option(help="Dress everyone of an image alike.")] = False,

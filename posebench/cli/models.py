@@ -10,7 +10,7 @@ def models(json: JsonOption = False) -> None:
     import pandas as pd
     from rich.table import Table
 
-    from posebench.engine.zoo import describe
+    from posebench.bench.costs import describe
     from posebench.models import RECIPES
 
     rows = pd.DataFrame(describe(recipe) for recipe in RECIPES.values())
@@ -20,16 +20,17 @@ def models(json: JsonOption = False) -> None:
     table = Table(title="Model zoo", title_justify="left", title_style="bold")
     for name, justify in (
         ("recipe", "left"), ("backbone", "left"), ("keypoints", "left"), ("input", "right"),
-        ("params M", "right"), ("GFLOPs", "right"), ("authors' AP", "left"),
+        ("params M", "right"), ("GMACs", "right"), ("authors' AP", "left"),
     ):  # fmt: skip
         table.add_column(name, justify="right" if justify == "right" else "left")
     for row in rows.to_dict("records"):
         table.add_row(
             row["recipe"], row["backbone"], row["keypoints"], str(row["input_size"]),
-            f"{row['params_M']:.1f}", f"{row['gflops']:.1f}", row["reported"] or "–",
+            f"{row['params_M']:.1f}", f"{row['gmacs']:.1f}", row["reported"] or "–",
         )  # fmt: skip
     out.print(table)
     out.print(
-        "GFLOPs: multiply-adds of one forward pass on a square input with one person, no flip. "
+        "GMACs: multiply-adds of one forward pass on a square input with one person, no flip; "
+        "papers often call them GFLOPs. `posebench speed --flops` has the details. "
         "Weights: train a recipe, or `posebench weights import` the authors' checkpoint."
     )

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from posebench.errors import ModelError
 
+_PATIENCE = 20.0  # seconds that a server may be silent; by default, for ever
+
 _NARROW = {"model_name": "resnet10t", "channels": (32, 64, 128, 256), "stem_width": 16}
 # Trunks that learn in minutes on two CPU cores: one narrow block in each stage, or what stands for
 # deeper and other trunks where a study compares them.
@@ -36,7 +38,6 @@ _TINY: dict[str, dict[str, Any]] = {
         "num_heads": (2, 4, 8, 16),
     },
 }  # fmt: skip
-_PATIENCE = 20.0  # seconds that a server may be silent; by default, for ever
 
 
 def timm_trunk(name: str, *, pretrained: bool, **options: Any) -> nn.Module:

@@ -45,6 +45,8 @@ from posebench.models.base import PoseModel
 from posebench.recipe import Recipe, Reported
 from posebench.structures import (
     COCO,
+    CROWDPOSE,
+    MPII,
     Batch,
     DetrAugment,
     FitResize,
@@ -115,7 +117,10 @@ class MaskRCNNOutputs:
 class MaskRCNN(PoseModel):
     """torchvision's Keypoint R-CNN as a method of the zoo."""
 
-    published_names: ClassVar[dict[str, str]] = {}  # torchvision's are kept
+    # torchvision's are kept.
+    published_names: ClassVar[dict[str, str]] = {
+        part: part for part in ("backbone.", "rpn.", "roi_heads.")
+    }
     published_left_out = (r"num_batches_tracked$",)
     # torchvision's modules, whose parts have no declared types.
     backbone: nn.Module
@@ -472,28 +477,39 @@ def _paste(maps: Tensor, box: Tensor, heat: Tensor) -> None:
 
 # ---------------------------------------------------------------------------------------- recipes
 
+
+def _recipe(dataset: str, skeleton: Skeleton, **fields: Any) -> Recipe:
+    """Return torchvision's training of COCO; it has none of other datasets."""
+    return Recipe(
+        name=f"mask_rcnn_resnet50_{dataset}",
+        build=MaskRCNN,
+        config=MaskRCNNConfig(),
+        skeleton=skeleton,
+        test_time=TestTime(FitResize(short_side=800, long_side=1333), flip=False),
+        augment=DetrAugment(short_sides=(640, 672, 704, 736, 768, 800), crop=0.0),
+        epochs=46,
+        lr_drops=(36, 43),
+        batch_size=16,
+        images_per_pass=2,
+        lr=0.02,
+        warmup_steps=1000,
+        optimizer="sgd",
+        momentum=0.9,
+        weight_decay=1e-4,
+        **fields,
+    )
+
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            name="mask_rcnn_resnet50_coco",
-            build=MaskRCNN,
-            config=MaskRCNNConfig(),
-            skeleton=COCO,
-            default_for=("coco", "ochuman"),
-            test_time=TestTime(FitResize(short_side=800, long_side=1333), flip=False),
-            augment=DetrAugment(short_sides=(640, 672, 704, 736, 768, 800), crop=0.0),
-            epochs=46,
-            lr_drops=(36, 43),
-            batch_size=16,
-            images_per_pass=2,
-            lr=1e-4,
-            warmup_steps=1000,
-            optimizer="adamw",
-            weight_decay=1e-4,
+        _recipe(
+            "coco", COCO, default_for=("coco", "ochuman"),
             weights_url=KeypointRCNN_ResNet50_FPN_Weights.COCO_V1.url,
             reported=(Reported("coco", "val2017", "AP", 65.0, "released"),),
         ),
+        _recipe("crowdpose", CROWDPOSE, default_for=("crowdpose",)),
+        _recipe("mpii", MPII, default_for=("mpii",)),
         Recipe(
             name="mask_rcnn_tiny",
             build=MaskRCNN,

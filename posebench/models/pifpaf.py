@@ -286,7 +286,11 @@ class PifPaf(PoseModel):
         return explained
 
     def ideal_outputs(self, batch: Batch) -> PifPafOutputs:
-        """Return the training targets; people of unknown scale have that of their area."""
+        """Return the training targets with what they leave out.
+
+        That is people of unknown scale, who have that of their area, and cells in the boxes of
+        crowds and of people without labels, of which training asks nothing.
+        """
         height, width = batch.images.shape[-2:]
         size = field_size((height, width), STRIDE)
         keypoints, limbs = [], []
@@ -294,7 +298,7 @@ class PifPaf(PoseModel):
             sigmas = people.scales.new_tensor(self.layout.sigmas)
             by_area = poses.area.sqrt()[:, None] / STRIDE * sigmas
             scales = torch.where(people.scales.isnan(), by_area, people.scales)
-            known = replace(people, scales=scales)
+            known = replace(people, scales=scales, ignored=people.ignored[:0])
             keypoints.append(keypoint_fields(known, size))
             limbs.append(limb_fields(known, self.layout, size))
         return PifPafOutputs(_ideal(torch.stack(keypoints)), _ideal(torch.stack(limbs)))

@@ -866,6 +866,7 @@ _CROWDPOSE_STUDY: dict[str, Any] = {
 # Sec. 4.1: short sides of 300 to 800 in steps of 100, over the recipe's; 300 to 600 of a tiny one.
 _SIX_SCALES = ("test_time.flip=true", "test_time.scales=[0.47,0.625,0.78,0.94,1.09,1.25]")
 _SIX_SCALES_OF_512 = ("test_time.flip=true", "test_time.scales=[0.59,0.78,0.98,1.17,1.37,1.56]")
+_NMS = {"iou": "IoU", "oks": "OKS"}
 _THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 STUDIES = (
@@ -885,13 +886,13 @@ STUDIES = (
         **_CROWDPOSE_STUDY, column="APM_crowd",
         variants=tuple(
             Variant(
-                f"{centroid}, {nms.upper()}" + ", supervised" * supervised,
+                f"{centroid}, {_NMS[nms]}" + ", supervised" * supervised,
                 1 + 4 * (centroid == "keypoints") + 2 * (nms == "oks") + supervised,
                 (f"centroid={centroid}",) + ("intermediate_supervision=false",) * (not supervised),
                 (f"nms={nms}",),
             )
             for centroid in ("box", "keypoints")
-            for nms in ("iou", "oks")
+            for nms in _NMS
             for supervised in (False, True)
         ),
     ),
@@ -900,14 +901,14 @@ STUDIES = (
         **_CROWDPOSE_STUDY, ideal=True,
         variants=tuple(
             Variant(
-                f"{nms.upper()} {threshold}", test=(f"nms={nms}", f"nms_threshold={threshold}"),
+                f"{_NMS[nms]} {threshold}", test=(f"nms={nms}", f"nms_threshold={threshold}"),
                 tested_on="crowdpose:test",
             )
-            for nms in ("iou", "oks")
+            for nms in _NMS
             for threshold in _THRESHOLDS
         ),
         # The last threshold deletes nobody by either.
-        expected=tuple((f"IOU {t}", f"OKS {t}") for t in _THRESHOLDS[:-1]),
+        expected=tuple((f"IoU {t}", f"OKS {t}") for t in _THRESHOLDS[:-1]),
     ),
     Study(
         "posedet/backbone", "B4", "posedet_table01", "trunk and input size",

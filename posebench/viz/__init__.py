@@ -9,6 +9,7 @@ from posebench.viz.figures import (
     training_curve,
     write_image,
 )
+from posebench.viz.plots_speed import people_plot, stages_plot
 from posebench.viz.samples import draw_curve, draw_gallery, draw_sample, draw_steps
 from posebench.viz.video import write_video
 
@@ -23,6 +24,8 @@ __all__ = [
     "gallery",
     "heatmap_overlay",
     "instance_figure",
+    "people_plot",
+    "stages_plot",
     "steps_figure",
     "training_curve",
     "write_image",

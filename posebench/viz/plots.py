@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,13 @@ import matplotlib
 import pandas as pd
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from posebench.bench.measured import Runs
 from posebench.bench.tables import MEASURED, JoinedTable
 
 _USUAL_PEOPLE = 5
+_NAME_PT = 7.0  # of a point's name
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,13 @@ def speed_against_accuracy(tables: Sequence[JoinedTable]) -> Plot:
         return Plot("Speed against accuracy", "", caption)
     figure, axes = _figure(len(panels))
     for axis, (title, points) in zip(axes, panels, strict=True):
-        for x, y, label, filled in points:
-            axis.scatter(x, y, s=36, color="tab:blue", facecolor=None if filled else "white")
-            axis.annotate(label, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
+        for x, y, _, filled in points:
+            face = "tab:blue" if filled else "white"
+            axis.scatter(x, y, s=36, edgecolor="tab:blue", facecolor=face)
         axis.set(title=title, xlabel="frames per second", ylabel="AP")
-        axis.margins(x=0.18, y=0.08)
+        axis.margins(x=0.2, y=0.08)
+    for axis, (_, points) in zip(axes, panels, strict=True):
+        _name(axis, [(x, y, label) for x, y, label, _ in points])
     return Plot("Speed against accuracy", _svg(figure, "speed"), caption)
 
 
@@ -111,8 +115,9 @@ def speed_against_people(runs: Runs) -> Plot:
 
 def parameters_against_macs(tables: Sequence[JoinedTable]) -> Plot:
     """Draw multiply-adds over parameters: hollow as printed, filled as counted, a line between."""
-    figure, [axis] = _figure(1)
+    figure, [axis] = _figure(1, width=7.5)
     seen = set()
+    names = []
     for joined in tables:
         rows = joined.rows
         if not {"params_M", "GFLOPs"} <= set(rows.columns):
@@ -125,14 +130,11 @@ def parameters_against_macs(tables: Sequence[JoinedTable]) -> Plot:
             if (place, row["recipe"]) in seen:
                 continue
             seen.add((place, row["recipe"]))
-            axis.scatter(*place, s=36, color="tab:grey", facecolor="white", zorder=2)
+            axis.scatter(*place, s=36, edgecolor="tab:grey", facecolor="white", zorder=2)
             if pd.notna(counted[0]):
                 axis.plot(*zip(place, counted, strict=True), color="0.7", linewidth=1, zorder=1)
                 axis.scatter(*counted, s=36, color="tab:blue", zorder=3)
-            axis.annotate(
-                f"{_label(row)} ({joined.table.paper})", place,
-                xytext=(4, 3), textcoords="offset points", fontsize=7,
-            )  # fmt: skip
+            names.append((*place, f"{_label(row)} ({joined.table.paper})"))
     caption = (
         "Hollow: printed, under the name of FLOPs; filled: counted here. `posebench verify` says "
         "why they differ. DGCN prints megabytes and no operations, PoseDet and Group Pose neither."
@@ -140,7 +142,12 @@ def parameters_against_macs(tables: Sequence[JoinedTable]) -> Plot:
     if not seen:
         return Plot("Parameters against GMACs", "", caption)
     axis.set(xlabel="parameters, millions", ylabel="multiply-adds, G", xscale="log", yscale="log")
-    axis.margins(x=0.15, y=0.1)
+    axis.margins(x=0.2, y=0.1)
+    for scale in (axis.xaxis, axis.yaxis):
+        scale.set_major_formatter(ScalarFormatter())
+        scale.set_minor_formatter(ScalarFormatter())
+    axis.tick_params(which="both", labelsize=8)
+    _name(axis, names)
     return Plot("Parameters against GMACs", _svg(figure, "costs"), caption)
 
 
@@ -184,9 +191,31 @@ def _label(row: pd.Series) -> str:
     return f"{row['method']} {backbone}".strip()
 
 
-def _figure(panels: int, height: float = 4.2) -> tuple[Figure, Any]:
+def _name(axis: Any, points: Sequence[tuple[float, float, str]]) -> None:
+    """Write names to the right of points, higher where another name is in the way."""
+    if axis.figure.get_layout_engine():  # axes do not know their place yet
+        axis.figure.draw_without_rendering()
+        axis.figure.set_layout_engine("none")
+    taken: list[tuple[float, float, float]] = []  # left, right, bottom of a name, points
+    for x, y, text in sorted(points, key=lambda point: point[1]):
+        left, bottom = axis.transData.transform((x, y)) * 72 / axis.figure.dpi
+        left, own, width = left + 5, bottom - 2, 0.55 * _NAME_PT * len(text)
+        while any(
+            left < other_right and other_left < left + width and abs(own - other) < _NAME_PT
+            for other_left, other_right, other in taken
+        ):
+            own += 1
+        taken.append((left, left + width, own))
+        axis.annotate(
+            text, (x, y), xytext=(5, own - bottom), textcoords="offset points", fontsize=_NAME_PT,
+            arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.5, "shrinkB": 4}
+            if own > bottom + _NAME_PT else None,
+        )  # fmt: skip
+
+
+def _figure(panels: int, height: float = 4.2, width: float = 5.2) -> tuple[Figure, Any]:
     # A figure of its own instead of pyplot's shared state, which leaks figures and wants a screen.
-    figure = Figure(figsize=(5.2 * panels + 2.4, height), layout="constrained")
+    figure = Figure(figsize=(width * panels + 2.4, height), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots(1, panels, squeeze=False)[0]
     for axis in axes:
@@ -203,5 +232,5 @@ def _svg(figure: Figure, name: str) -> str:
     # No date, so that the same data is the same file; text stays text.
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    text = file.getvalue()
+    text = re.sub("<metadata>.*?</metadata>", "", file.getvalue(), flags=re.DOTALL)
     return text[text.index("<svg") :]

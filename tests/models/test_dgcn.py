@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from posebench.engine.zoo import describe
+from posebench.bench.costs import describe
 from posebench.layers.adjacency import KeypointDistances, limb_adjacency, soft_adjacency
 from posebench.layers.fields import field_layout
 from posebench.models import RECIPES

@@ -20,7 +20,7 @@ from posebench.models.pifpaf import (
     confidence_loss,
     field_losses,
 )
-from posebench.structures import COCO, Resize, TestTime
+from posebench.structures import COCO, Resize, TestTime, box_corners
 from tests.builders import make_batch, make_sample
 
 TINY = PifPafConfig(backbone="resnet_tiny")
@@ -180,6 +180,19 @@ def test_people_of_two_keypoints_are_found_by_their_area() -> None:
     ideal = model.ideal_outputs(batch)
     assert ideal.keypoints[0, 5, 3].amax() > 0
     assert set(ideal.keypoints[0, 5, 0].unique().tolist()) == {-SURE, SURE}
+
+
+def test_a_perfect_network_finds_people_in_the_box_of_a_crowd() -> None:
+    batch = make_batch((1,), size=128)
+    [poses] = batch.poses
+    everywhere = box_corners(torch.tensor([[0.0, 0.0, 128.0, 128.0]], dtype=torch.float64))
+    crowded = replace(batch, poses=[replace(poses, crowds=everywhere)])
+    with torch.device("meta"):
+        model = PifPaf(TINY, COCO)
+    assert model.targets(crowded).keypoints[0, :, 0].isnan().any()
+    ideal, expected = model.ideal_outputs(crowded), model.ideal_outputs(batch)
+    assert ideal.keypoints.equal(expected.keypoints)
+    assert ideal.limbs.equal(expected.limbs)
 
 
 def test_an_unknown_backbone_is_refused() -> None:
