@@ -130,24 +130,24 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def ordered_pairs(
     expected: Sequence[tuple[str, str, float | None]],
-    found: Mapping[str, Sequence[Matches]],
+    found: Mapping[str, Mapping[int, Matches]],
     resamples: int = RESAMPLES,
 ) -> list[Pair]:
-    """Compare all variants that the paper orders.
+    """Compare all variants that the paper orders, by the seeds that both have.
 
     Args:
         expected: worse, better, and by how much.
-        found: of each variant, a model for each seed.
+        found: of each variant, the models of its seeds.
         resamples: of the images.
     """
-    differences = [
-        difference(found[better], found[worse], resamples) for worse, better, _ in expected
-    ]
-    adjusted = holm([one.p_images for one in differences])
-    return [
-        Pair(worse, better, printed, one, p)
-        for (worse, better, printed), one, p in zip(expected, differences, adjusted, strict=True)
-    ]
+    compared = []
+    for worse, better, printed in expected:
+        seeds = sorted(found[worse].keys() & found[better].keys())
+        if seeds:
+            ours, reference = ([found[name][seed] for seed in seeds] for name in (better, worse))
+            compared.append((worse, better, printed, difference(ours, reference, resamples)))
+    adjusted = holm([one.p_images for *_, one in compared])
+    return [Pair(*own, p) for own, p in zip(compared, adjusted, strict=True)]
 
 
 def verdict(pairs: Sequence[Pair]) -> Verdict:

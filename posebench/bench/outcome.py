@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from posebench.bench.ablate import test_folder, tested
-from posebench.bench.ablation import Line, Setup, resolve
+from posebench.bench.ablation import Line, Place, Setup, resolve
 from posebench.bench.comparison import (
     RESAMPLES,
     Pair,
@@ -44,7 +44,6 @@ class Outcome:
     rows: pd.DataFrame  # tidy: variant, seed, metric, value in percent
     summary: pd.DataFrame  # a row for each variant: mean, std, n, and the printed figures
     pairs: list[Pair]
-    seeds: tuple[int, ...]  # that all the compared variants have
 
     @property
     def verdict(self) -> Verdict:
@@ -135,23 +134,16 @@ def outcome(
         for seed in seeds
         if (line.variant.name, seed) in found
     ]
-    done = [line for line in lines if any(name == line.variant.name for name, _ in found)]
-    # The seeds that all have, so that a pair's trainings saw the same images in the same order.
-    shared = tuple(
-        seed
-        for seed in (seeds[:1] if study.ideal else seeds)
-        if all((line.variant.name, seed) in found for line in done)
-    )
-    pairs: list[Pair] = []
-    if shared and len(done) > 1:
-        truths: dict[Any, Any] = {}
-        models = {
-            line.variant.name: [_matches(setup, line, folder, seed, truths) for seed in shared]
-            for line in done
-        }
-        pairs = ordered_pairs(expected_order(study, done), models, resamples)
+    truths: dict[Place, dict[str, Any]] = {}
+    models: dict[str, dict[int, Matches]] = {line.variant.name: {} for line in lines}
+    for line in lines:
+        for seed in seeds:
+            if (line.variant.name, seed) in found:
+                own = _matches(setup, line, folder, seed, truths)
+                models[line.variant.name][seed] = own
+    pairs = ordered_pairs(expected_order(study, lines), models, resamples)
     summary = pd.DataFrame(_summary(study, line, found) for line in lines)
-    return Outcome(pd.concat(rows) if rows else pd.DataFrame(), summary, pairs, shared)
+    return Outcome(pd.concat(rows) if rows else pd.DataFrame(), summary, pairs)
 
 
 def _rows(setup: Setup, line: Line, seed: int, metrics: dict[str, float]) -> pd.DataFrame:
@@ -169,7 +161,9 @@ def _rows(setup: Setup, line: Line, seed: int, metrics: dict[str, float]) -> pd.
     return rows
 
 
-def _matches(setup: Setup, line: Line, folder: Path, seed: int, truths: dict[Any, Any]) -> Matches:
+def _matches(
+    setup: Setup, line: Line, folder: Path, seed: int, truths: dict[Place, dict[str, Any]]
+) -> Matches:
     if line.place not in truths:
         truths[line.place] = line.place.open(setup.data_root).ground_truth()
     path = test_folder(folder, line, seed) / "predictions.json"

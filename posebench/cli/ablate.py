@@ -96,7 +96,7 @@ def ablate(
         workers=pick_workers(workers, place),
     )  # fmt: skip
     check(setup)
-    if setup.budget_s:
+    if setup.budget_s and not (folder / setup.name / "plan.json").is_file():
         messages.print("Measuring how many steps the budget allows for ...")
     setup = plan(setup, folder, seconds_per_step)
     todo = tasks(setup, folder, range(seeds), threads)

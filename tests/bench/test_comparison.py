@@ -100,11 +100,16 @@ def test_one_reversed_pair_reverses_the_ordering() -> None:
     assert "no two" in sentence([])
 
 
-def test_pairs_are_corrected_together() -> None:
-    models = {name: [model(skill, n)] for n, (name, skill) in enumerate(
-        {"low": 0.2, "middle": 0.5, "high": 0.9}.items())}  # fmt: skip
-    expected = [("low", "high", 3.0), ("low", "middle", None), ("high", "middle", 1.0)]
+def test_pairs_are_corrected_together_and_share_their_seeds() -> None:
+    skills = {"low": 0.2, "middle": 0.5, "high": 0.9}
+    models = {name: {0: model(skill, n)} for n, (name, skill) in enumerate(skills.items())}
+    models["low"][1] = model(0.2, 9)  # the others have no second seed
+    models["none"] = {}
+    expected = [
+        ("low", "high", 3.0), ("low", "middle", None), ("high", "middle", 1.0), ("none", "low", 1.0)
+    ]  # fmt: skip
     found = ordered_pairs(expected, models, 200)
     assert [one.verdict for one in found] == ["holds", "holds", "reversed"]
     assert all(one.p_adjusted == pytest.approx(3 / 201) for one in found)
+    assert all(one.difference.seeds == 1 for one in found)
     assert found[0].printed == 3.0
