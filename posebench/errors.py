@@ -31,9 +31,15 @@ class ModelError(PosebenchError):
     exit_code = 4
 
 
+# A list of names that is longer than this says nothing where one of them is near.
+_MANY_NAMES = 20
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a misspelt name, with the nearest known one and the whole list."""
+    """Return the error for a misspelt name: the nearest known one, and all if they are few."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return UsageError(f"There is no {kind} named {name!r}.{hint} Known: {', '.join(names)}.")
+    if not near or len(names) <= _MANY_NAMES:
+        hint += f" Known: {', '.join(names)}."
+    return UsageError(f"There is no {kind} named {name!r}.{hint}")

@@ -22,10 +22,24 @@ PERSON = 1  # column of the logits; column 0 is never a target
 FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2
 
-# Group Pose's, in the costs of a match as in the loss.
-CLASS_WEIGHT = 2.0
-KEYPOINT_WEIGHT = 10.0
-OKS_WEIGHT = 4.0
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the three terms, in the costs of a match as in the loss; Group Pose's by default."""
+
+    classes: float = 2.0
+    keypoints: float = 10.0
+    oks: float = 4.0
+
+    def __post_init__(self) -> None:
+        if min(self.classes, self.keypoints, self.oks) <= 0:
+            raise ValueError(
+                "The weights of classes, keypoints and OKS are above 0, not "
+                f"{self.classes:g}, {self.keypoints:g} and {self.oks:g}."
+            )
+
+
+PUBLISHED = Weights()
 
 
 @dataclass(frozen=True)
@@ -93,13 +107,20 @@ class SetLosses:
     oks: Tensor
 
 
-def set_losses(logits: Tensor, keypoints: Tensor, targets: PoseSets, sigmas: Tensor) -> SetLosses:
+def set_losses(
+    logits: Tensor,
+    keypoints: Tensor,
+    targets: PoseSets,
+    sigmas: Tensor,
+    weights: Weights = PUBLISHED,
+) -> SetLosses:
     """Match every set of predictions to the people of its image, and compare the two.
 
     Args:
         logits: (R, B, N, 2).
         keypoints: (R, B, N, K, 2).
         sigmas: (K,) of the skeleton.
+        weights: of the costs by which predictions and people are matched.
 
     Source: Group Pose (ICCV 2023), Sec. 3.1, and its published code: all three are divided by the
     number of people, the distance of keypoints too.
@@ -114,7 +135,9 @@ def set_losses(logits: Tensor, keypoints: Tensor, targets: PoseSets, sigmas: Ten
     images = zip(targets.keypoints, targets.visible, targets.area, strict=True)
     for image, (truth, visible, area) in enumerate(images):
         truth, area = truth.to(dtype), area.to(dtype)
-        costs = pose_costs(logits[:, image], keypoints[:, image], truth, visible, area, sigmas)
+        costs = pose_costs(
+            logits[:, image], keypoints[:, image], truth, visible, area, sigmas, weights
+        )
         for number, (chosen, person) in enumerate(assignment(costs)):
             is_person[number, image, chosen, PERSON] = 1
             found = keypoints[number, image, chosen]  # (P, K, 2)
@@ -137,6 +160,7 @@ def pose_costs(
     visible: Tensor,
     area: Tensor,
     sigmas: Tensor,
+    weights: Weights = PUBLISHED,
 ) -> Tensor:
     """Return what it costs to take each prediction for each person of one image, (R, N, P).
 
@@ -154,7 +178,7 @@ def pose_costs(
     similarity = keypoint_similarity(apart.square().sum(-1), area, sigmas) * visible
     oks = similarity.sum(-1) / visible.sum(-1).clamp(min=1)
     return (
-        CLASS_WEIGHT * focal_cost(logits[..., PERSON, None])
-        + KEYPOINT_WEIGHT * distance
-        + OKS_WEIGHT * (1 - oks.clamp(min=1e-6))
+        weights.classes * focal_cost(logits[..., PERSON, None])
+        + weights.keypoints * distance
+        + weights.oks * (1 - oks.clamp(min=1e-6))
     )

@@ -8,11 +8,9 @@ import pytest
 import torch
 
 from posebench.layers.matching import (
-    CLASS_WEIGHT,
-    KEYPOINT_WEIGHT,
-    OKS_WEIGHT,
     PERSON,
     PoseSets,
+    Weights,
     assignment,
     focal_cost,
     focal_loss,
@@ -71,11 +69,25 @@ def test_losses_of_one_person_by_hand() -> None:
     [costs] = pose_costs(
         logits[:, 0], keypoints[:, 0], truth.keypoints[0], truth.visible[0], truth.area[0], SIGMAS
     )
-    expected = (
-        CLASS_WEIGHT * (0.25 - 0.75) * entropy + KEYPOINT_WEIGHT * 0.03 + OKS_WEIGHT * (1 - oks)
-    )
+    expected = 2 * (0.25 - 0.75) * entropy + 10 * 0.03 + 4 * (1 - oks)
     assert costs[1, 0].item() == pytest.approx(expected, rel=1e-4)
     assert costs[0, 0] > costs[1, 0]
+
+
+def test_weights_decide_who_is_matched() -> None:
+    truth = one_person()
+    # The first is where the person is, and unsure; the second is sure, and 0.1 off everywhere.
+    keypoints = torch.stack([truth.keypoints[0], truth.keypoints[0] + 0.1], 1)[None]
+    logits = torch.tensor([[[[0.0, -1.0], [0.0, 3.0]]]])
+    near = set_losses(logits, keypoints, truth, SIGMAS)
+    sure = set_losses(logits, keypoints, truth, SIGMAS, Weights(keypoints=0.1, oks=0.1))
+    assert near.keypoints.item() == pytest.approx(0.0, abs=1e-6)
+    assert sure.keypoints.item() == pytest.approx(0.4)
+
+
+def test_a_term_without_weight_is_refused() -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        Weights(oks=0.0)
 
 
 def test_every_round_has_its_own_losses() -> None:

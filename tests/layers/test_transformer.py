@@ -31,6 +31,16 @@ def test_self_attention_is_torchs_own_along_an_axis(axis: int) -> None:
     torch.testing.assert_close(ours(x, axis=axis), expected)
 
 
+def test_attention_is_the_same_with_and_without_a_way_back() -> None:
+    attention = SelfAttention(16, heads=4)
+    x, mask = torch.randn(3, 5, 16), torch.rand(5, 5) < 0.7
+    mask.fill_diagonal_(True)
+    for hidden in (None, mask):
+        learning = attention(x, mask=hidden)
+        with torch.no_grad():
+            torch.testing.assert_close(learning, attention(x, mask=hidden))
+
+
 def test_a_mask_hides_tokens() -> None:
     attention = SelfAttention(8, heads=2)
     x = torch.randn(1, 4, 8)

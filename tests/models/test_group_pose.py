@@ -12,7 +12,7 @@ from torch import nn
 
 from posebench.errors import ModelError
 from posebench.layers.inputs import collate, resize_sample
-from posebench.layers.matching import PoseSets
+from posebench.layers.matching import PoseSets, Weights
 from posebench.models import RECIPES
 from posebench.models.cid import CID, CIDConfig
 from posebench.models.group_pose import (
@@ -76,6 +76,19 @@ def test_every_ablation_finds_poses(name: str) -> None:
     explained, maps = model.explain(sample, test_time)
     assert maps.people.shape == (len(explained), 17, 12, 12)
     assert maps.people.amax((2, 3)).allclose(torch.ones(()))
+
+
+def test_terms_have_their_weights() -> None:
+    def terms(weights: Weights) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        model = GroupPose(replace(TINY, weights=weights), COCO).train()
+        return model.loss(padded_batch((1, 0)))
+
+    one, other = terms(Weights()), terms(Weights(classes=6.0, keypoints=30.0, oks=12.0))
+    # All three times three: the same match.
+    assert list(one) == ["class", "keypoints", "oks", "layers before", "encoder"]
+    for name, value in one.items():
+        torch.testing.assert_close(3 * value, other[name])
 
 
 def test_ablations_change_what_they_say() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,7 @@ from torch import Tensor
 from posebench.engine.weights import convert_published
 from posebench.layers.deformable import Tokens
 from posebench.layers.matching import (
-    CLASS_WEIGHT,
-    KEYPOINT_WEIGHT,
-    OKS_WEIGHT,
+    PUBLISHED,
     PoseSets,
     assignment,
     pose_costs,
@@ -360,7 +359,7 @@ def test_matching(path: Path) -> None:
         assert person.equal(case[f"match_target_{image}"])
 
 
-WEIGHTS = {"classes": CLASS_WEIGHT, "keypoints": KEYPOINT_WEIGHT, "oks": OKS_WEIGHT}
+WEIGHTS = asdict(PUBLISHED)
 NAMES = {"classes": "loss_ce", "keypoints": "loss_keypoints", "oks": "loss_oks"}
 
 
