@@ -11,7 +11,19 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from posebench.cli import data, demo, evaluate, models, speed, tables, train, verify, viz, weights
+from posebench.cli import (
+    ablate,
+    data,
+    demo,
+    evaluate,
+    models,
+    speed,
+    tables,
+    train,
+    verify,
+    viz,
+    weights,
+)
 from posebench.cli.common import PROCESS, messages
 from posebench.errors import PosebenchError
 
@@ -28,6 +40,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("speed")(speed.speed)
 app.command("viz")(viz.viz)
+app.command("ablate")(ablate.ablate)
 app.command("tables")(tables.tables)
 app.command("verify")(verify.verify)
 app.add_typer(data.app, name="data")

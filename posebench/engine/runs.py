@@ -60,12 +60,17 @@ def _make(parent: Path, name: str) -> Path:
         ) from error
 
 
+class Busy(PosebenchError):
+    """Another process works in a folder."""
+
+
 @contextmanager
 def held(run: Path) -> Iterator[None]:
     """Keep other processes from training in the same folder; of several, the first one does it.
 
     Raises:
-        PosebenchError: another process trains in it, or it cannot be written.
+        Busy: another process trains in it.
+        PosebenchError: it cannot be written.
     """
     if rank() > 0:
         yield
@@ -83,7 +88,7 @@ def held(run: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise PosebenchError(
+        raise Busy(
             f"Another process trains in {run}: wait for it or stop it, or start a new run."
         ) from None
     except OSError as error:

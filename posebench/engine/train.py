@@ -43,7 +43,7 @@ from posebench.models import PoseModel
 from posebench.recipe import Recipe, recipe_to_json
 from posebench.structures import Batch
 
-SAVE_EVERY_SECONDS = 600  # between epochs too, so that a lost machine costs ten minutes
+SAVE_EVERY_SECONDS = 600.0  # so that a lost machine costs ten minutes
 
 
 class Interrupted(PosebenchError):
@@ -59,6 +59,7 @@ class TrainOptions:
     workers: int = 0
     precision: Precision = "fp32"
     strict: bool = False
+    save_every_s: float = SAVE_EVERY_SECONDS  # between epochs too
 
 
 @dataclass(frozen=True)
@@ -290,7 +291,7 @@ class _Trainer:
                 [stopping] = any_process([stop.is_set()], self.options.device)
                 # An evaluation may take long and fail, so what it needs is saved before.
                 epoch_done = step % self.schedule.steps_per_epoch == 0
-                overdue = time.monotonic() - last_save > SAVE_EVERY_SECONDS
+                overdue = time.monotonic() - last_save > self.options.save_every_s
                 if epoch_done or overdue or stopping:
                     self._save(step, optimizer)
                     last_save = time.monotonic()

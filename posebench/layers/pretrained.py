@@ -15,10 +15,27 @@ from posebench.errors import ModelError
 
 _PATIENCE = 20.0  # seconds that a server may be silent; by default, for ever
 
-# Trunks that learn in minutes on two CPU cores: here one narrow block in each stage.
+_NARROW = {"model_name": "resnet10t", "channels": (32, 64, 128, 256), "stem_width": 16}
+# Trunks that learn in minutes on two CPU cores: one narrow block in each stage, or what stands for
+# deeper and other trunks where a study compares them.
 _TINY: dict[str, dict[str, Any]] = {
-    "resnet_tiny": {
-        "model_name": "resnet10t", "channels": (32, 64, 128, 256), "stem_width": 16,
+    "resnet_tiny": _NARROW,
+    "resnet_tiny_2": {**_NARROW, "layers": (2, 2, 2, 2)},
+    "resnet_tiny_3": {**_NARROW, "layers": (3, 3, 3, 3)},
+    "resnext_tiny": {
+        "model_name": "resnext50_32x4d", "layers": (1, 1, 1, 1), "channels": (16, 32, 64, 128),
+        "cardinality": 8, "base_width": 16,
+    },
+    "densenet_tiny": {
+        "model_name": "densenet121", "growth_rate": 16, "block_config": (2, 2, 4, 2),
+    },
+    "swin_tiny": {
+        "model_name": "swin_tiny_patch4_window7_224", "embed_dim": 32, "depths": (1, 1, 2, 1),
+        "num_heads": (1, 2, 4, 8),
+    },
+    "swin_tiny_wide": {
+        "model_name": "swin_tiny_patch4_window7_224", "embed_dim": 64, "depths": (2, 2, 4, 2),
+        "num_heads": (2, 4, 8, 16),
     },
 }  # fmt: skip
 

@@ -14,7 +14,16 @@ TRUNK_WEIGHTS = {
     "resnet152": "resnet152.tv_in1k",
     "resnext50": "resnext50_32x4d.tv_in1k",
     "densenet121": "densenet121.tv_in1k",
-    "resnet_tiny": "resnet_tiny",
+    **{
+        name: name
+        for name in (
+            "resnet_tiny",
+            "resnet_tiny_2",
+            "resnet_tiny_3",
+            "resnext_tiny",
+            "densenet_tiny",
+        )
+    },
 }
 
 _POOLS = ("maxpool", "features_pool0")  # ResNet's and DenseNet's

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
@@ -86,6 +87,17 @@ def _mean(values: Floats, threshold: float | None) -> float:
     return float(chosen.mean())
 
 
+@dataclass(frozen=True)
+class Matches:
+    """What the detections of one model are, each in its image."""
+
+    scores: Floats  # (D,)
+    image: NDArray[np.int64]  # (D,) index of the image
+    found: NDArray[np.bool_]  # (T, D) matched a person who counts
+    wrong: NDArray[np.bool_]  # (T, D) matched nobody; neither: matched one who does not count
+    people: NDArray[np.int64]  # (N,) people of each image who count
+
+
 class Matcher:
     """The OKS of every detection with every person of its image, to be evaluated many ways.
 
@@ -119,6 +131,10 @@ class Matcher:
         self._pair_labelled = people.labelled[person]  # (M, K)
         self._similarity = _similarity(people[person], detections[detection], sigmas)  # (M, K)
         self._required = people.required
+        self._counted = people.required & ~people.crowd
+        self._crowd = people.crowd
+        self._scores, self._image = detections.scores, detections.image
+        self._persons_in = np.bincount(people.image[self._counted], minlength=num_images)
         self._images = np.arange(num_images)
         self._ground_truth = _index(
             {"id": index + 1, "image_id": image, "category_id": PERSON, "area": area, "iscrowd": c}
@@ -167,6 +183,21 @@ class Matcher:
         precision = np.asarray(evaluator.eval["precision"])[:, :, 0, :, 0]  # (T, R, areas)
         recall = np.asarray(evaluator.eval["recall"])[:, 0, :, 0]  # (T, areas)
         return [Curves(precision[..., area], recall[..., area]) for area in range(len(areas))]
+
+    def matches(self) -> Matches:
+        """Match by all keypoints, over people of all sizes, as `curves` does within."""
+        ends = np.cumsum([columns for _, columns in self._shapes])[:-1]
+        parts = [
+            _in_order(similarity, counted, crowd)
+            for similarity, counted, crowd in zip(
+                self._oks(None),
+                np.split(self._counted, ends),
+                np.split(self._crowd, ends),
+                strict=True,
+            )
+        ]
+        found, wrong = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+        return Matches(self._scores, self._image, found, wrong, self._persons_in)
 
     def _oks(self, keypoint: int | None) -> list[Floats]:
         """Return for each image the OKS (detections, people) by one or all keypoints."""
@@ -233,3 +264,49 @@ def _index(annotations: Any) -> COCO:
     coco.dataset = {"images": [], "annotations": list(annotations), "categories": [{"id": PERSON}]}
     coco.createIndex()  # type: ignore[no-untyped-call]
     return coco
+
+
+def _in_order(
+    similarity: Floats, counted: NDArray[np.bool_], crowd: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Match the detections of one image as COCO does, best first.
+
+    Args:
+        similarity: (detections, people) OKS.
+        counted: (people,) are missed when they are not found.
+        crowd: (people,) may be matched by several.
+
+    Returns:
+        (T, detections) that matched one who counts, and that matched nobody.
+    """
+    order = np.argsort(~counted, kind="stable")  # those who count first
+    return _matched(similarity[:, order], counted[order], crowd[order], THRESHOLDS)
+
+
+@numba.njit(cache=True)
+def _matched(
+    similarity: Floats,
+    counted: NDArray[np.bool_],
+    crowd: NDArray[np.bool_],
+    thresholds: Floats,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    detections, people = similarity.shape
+    found = np.zeros((len(thresholds), detections), np.bool_)
+    wrong = np.ones((len(thresholds), detections), np.bool_)
+    for t in range(len(thresholds)):
+        taken = np.zeros(people, np.bool_)
+        for d in range(detections):
+            best, most = -1, min(thresholds[t], 1 - 1e-10)
+            for p in range(people):
+                if taken[p] and not crowd[p]:
+                    continue
+                if best > -1 and counted[best] and not counted[p]:
+                    break
+                if similarity[d, p] < most:
+                    continue
+                best, most = p, similarity[d, p]
+            if best > -1:
+                taken[best] = True
+                found[t, d] = counted[best]
+                wrong[t, d] = False
+    return found, wrong

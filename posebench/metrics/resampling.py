@@ -1,0 +1,106 @@
+"""AP of resampled images: how sure a difference of two models is, given the images it was seen on.
+
+AP is not a mean over images, so it is computed anew for every resample; but matches within an image
+do not depend on other images, so they are found once.
+
+Shapes: T OKS thresholds, N images, D detections of one model, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from posebench.metrics.keypoints import Protocol, match
+from posebench.metrics.matching import Floats, Matches
+from posebench.metrics.results import parse_results
+
+_RECALLS = np.linspace(0.0, 1.0, 101)
+
+
+def matches(
+    ground_truth: dict[str, Any], results: list[dict[str, Any]], protocol: Protocol
+) -> Matches:
+    """Match detections of all images by a protocol's OKS, over people of all sizes.
+
+    Args:
+        ground_truth: as for `evaluate_keypoints`.
+        results: COCO-format results.
+        protocol: whose areas and sigmas count.
+
+    Raises:
+        DataError: as `evaluate_keypoints`.
+    """
+    detections = parse_results(results, ground_truth, protocol.skeleton)
+    return match(ground_truth, detections, protocol).matches()
+
+
+def resampled_ap(models: Sequence[Matches], weights: Sequence[Floats]) -> Floats:
+    """Return the AP (R,) of detections whose images count so often.
+
+    Args:
+        models: of whom the detections are, with the same images.
+        weights: of each model (R, N), how often an image's detections count. The people of an
+            image count as often as its detections of all models together: once where each image is
+            given to one model, `c` times where it was drawn `c` times.
+    """
+    image = np.concatenate([one.image for one in models])
+    scores = np.concatenate([one.scores for one in models])
+    owner = np.repeat(np.arange(len(models)), [len(one.image) for one in models])
+    # Equal scores in the order of images, as the official tools rank them.
+    order = np.lexsort((owner, image, -scores))
+    found = np.concatenate([one.found for one in models], axis=1)[:, order]
+    wrong = np.concatenate([one.wrong for one in models], axis=1)[:, order]
+    stacked = np.stack(weights, axis=1)  # (R, models, N)
+    people = models[0].people
+    return _aps(
+        np.ascontiguousarray(found), np.ascontiguousarray(wrong), image[order], owner[order],
+        np.ascontiguousarray(stacked, np.float64), people.astype(np.float64), _RECALLS,
+    )  # fmt: skip
+
+
+@numba.njit(cache=True)
+def _aps(
+    found: NDArray[np.bool_],
+    wrong: NDArray[np.bool_],
+    image: NDArray[np.int64],
+    owner: NDArray[np.int64],
+    weights: Floats,
+    people: Floats,
+    recalls: Floats,
+) -> Floats:
+    """Return the AP of each of the weights (R, models, N); detections come best first."""
+    thresholds, detections = found.shape
+    result = np.empty(len(weights))
+    precision = np.empty(detections)
+    recall = np.empty(detections)
+    for r in range(len(weights)):
+        wanted = 0.0
+        for n in range(len(people)):
+            wanted += people[n] * weights[r, :, n].sum()
+        if wanted == 0:
+            result[r] = np.nan
+            continue
+        total = 0.0
+        for t in range(thresholds):
+            true, false = 0.0, 0.0
+            for d in range(detections):
+                weight = weights[r, owner[d], image[d]]
+                true += weight * found[t, d]
+                false += weight * wrong[t, d]
+                recall[d] = true / wanted
+                precision[d] = true / (true + false + 2.220446049250313e-16)
+            best = 0.0
+            d = detections - 1
+            for k in range(len(recalls) - 1, -1, -1):
+                # The highest precision at this recall or beyond.
+                while d >= 0 and recall[d] >= recalls[k]:
+                    best = max(best, precision[d])
+                    d -= 1
+                total += best
+        result[r] = total / (thresholds * len(recalls))
+    return result

@@ -1,0 +1,249 @@
+"""Every study's variants change what they name, in the network, the loss, the reading or the data.
+
+Tiny recipes on drawn people, with weights as after some training: random ones have maps and graphs
+that some switches leave alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import cache
+from itertools import combinations
+from typing import Any
+
+import pytest
+import torch
+
+from posebench.bench.ablation import SYNTHETIC, Line, Setup, base_recipe, resolve
+from posebench.bench.outcome import expected_order, printed
+from posebench.bench.papers import load_table, table_names
+from posebench.layers.inputs import scaled_batches
+from posebench.models import STUDIES, PoseModel
+from posebench.models.group_pose import GroupPose
+from posebench.models.higher_hrnet import HigherHRNet, HigherHRNetOutputs
+from posebench.models.posedet import PoseDet
+from posebench.structures import SKELETONS
+from tests.builders import make_batch, make_sample
+
+RUN = {name: study for name, study in STUDIES.items() if study.variants}
+SIZE = 64
+
+# What the variants of a study differ in; nothing else may.
+NETWORK, LOSS, READING, LOOKS, IMAGES, LENGTH = (
+    "network", "loss", "reading", "looks", "images", "length",
+)  # fmt: skip
+DIFFERENT = {
+    "cid/recalibration": {NETWORK, LOSS},
+    "cid/embedding": {NETWORK, LOSS},
+    "cid/ochuman": {NETWORK, LOSS, IMAGES},
+    "cid/backbone": {NETWORK, LOSS, LOOKS},
+    "cid/backbone_crowdpose": {NETWORK, LOSS, LOOKS},
+    "posedet/refinement": {NETWORK, LOSS, READING},
+    "posedet/grid": {NETWORK, LOSS, READING},
+    "posedet/suppression": {READING},
+    "posedet/backbone": {NETWORK, LOSS, LOOKS},
+    "posedet/test_time": {NETWORK, LOSS, LOOKS},
+    "group_pose/queries": {NETWORK, LOSS},
+    "group_pose/score": {NETWORK, LOSS},
+    "group_pose/instances": {LOSS, READING},
+    "group_pose/attention": {NETWORK, LOSS},
+    "group_pose/groups": {NETWORK, LOSS},
+    "group_pose/types": {LOSS},
+    "group_pose/shared": {NETWORK, LOSS},
+    "group_pose/convergence": {NETWORK, LOSS, LENGTH},
+    "group_pose/backbone": {NETWORK, LOSS},
+    "higher_hrnet/deconvolutions": {NETWORK, LOSS, READING, LOOKS},  # masks at stride 1
+    "higher_hrnet/components": {NETWORK, LOSS, READING},
+    "higher_hrnet/size": {LOOKS},
+    "higher_hrnet/backbone": {NETWORK, LOSS},
+    "higher_hrnet/scales": {LOOKS},
+    "higher_hrnet/scales_crowdpose": {LOOKS},
+    "dgcn/adjacency": {NETWORK, LOSS},
+    "dgcn/gamma": {LOSS},
+    "dgcn/heads": {NETWORK, LOSS},
+    "dgcn/size": {NETWORK, LOSS},
+    "dgcn/backbone": {NETWORK, LOSS, IMAGES},
+}
+
+
+def lines(name: str) -> list[Line]:
+    study = STUDIES[name]
+    return resolve(Setup(name, SYNTHETIC, base_recipe(study, SYNTHETIC).name, steps=100))
+
+
+@cache
+def _learned(build: Callable[..., PoseModel], config: Any, skeleton: str) -> PoseModel:
+    """Return a model whose weights are none of a beginning's special values."""
+    torch.manual_seed(0)
+    model = build(config, SKELETONS[skeleton])
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape, generator=noise)
+    return model
+
+
+def learned(line: Line) -> PoseModel:
+    """Return the model of a line, the same for what differs in its schedule or data alone."""
+    return _learned(line.recipe.build, line.recipe.config, line.place.skeleton)
+
+
+def network(line: Line) -> Any:
+    return tuple((name, tuple(p.shape)) for name, p in learned(line).named_parameters())
+
+
+def loss(line: Line) -> Any:
+    """Return the terms with which a line is trained."""
+    if line.training is None:
+        return None
+    recipe = line.training.recipe
+    return _terms(recipe.build, recipe.config, line.training.place.skeleton)
+
+
+@cache
+def _terms(build: Callable[..., PoseModel], config: Any, skeleton: str) -> Any:
+    model = _learned(build, config, skeleton).train()
+    batch = make_batch((3, 2), SKELETONS[skeleton], SIZE)
+    torch.manual_seed(0)  # of drop paths
+    with torch.no_grad():
+        terms = model.loss(batch)
+    found = tuple((name, round(float(value), 6)) for name, value in terms.items())
+    if isinstance(model, PoseDet):
+        # More people than the loss is computed on: two centres are mostly in the same cell.
+        crowd = model.targets(make_batch((6, 6), SKELETONS[skeleton], 256))
+        return found, (crowd.coarse >= 0).nonzero().tolist()
+    return found
+
+
+def reading(line: Line) -> Any:
+    """Return what is made of given outputs, where a method can read them in several ways."""
+    model = learned(line).eval()
+    random = torch.Generator().manual_seed(0)
+    if isinstance(model, PoseDet):
+        base = make_sample(1, SKELETONS[line.place.skeleton], 256).poses.keypoints.float()
+        shifts = 60 * torch.linspace(0, 1, 60)[:, None, None] ** 2  # pixels
+        crowds = (base + shifts, base + shifts * torch.tensor([1.0, 0.0]), base * (1 + shifts / 60))
+        scores = torch.linspace(1, 0.5, len(shifts))
+        kept = [model.suppress(crowd, scores).tolist() for crowd in crowds]
+        batch = make_batch((1,), SKELETONS[line.place.skeleton], 128)
+        outputs = model.ideal_outputs(batch)
+        moved = replace(outputs, coarse=tuple(level + 1 for level in outputs.coarse))
+        [people] = model.decode(moved, batch.geometry)
+        return kept, people.keypoints.round(decimals=2).tolist()
+    if isinstance(model, HigherHRNet):
+        # Of two resolutions, whichever the network has.
+        shapes = ((1, 3, 8, 8), (1, 3, 16, 16))[: 1 + (model.config.deconvolutions > 0)]
+        maps = tuple(torch.randn(shape, generator=random) for shape in shapes)
+        read = model.aggregated(HigherHRNetOutputs(maps, maps[0][:, :, None], (32, 32)))
+        return round(float(read.sum()), 5)
+    if isinstance(model, GroupPose):
+        with torch.inference_mode():
+            return tuple(model(torch.zeros(1, 3, SIZE, SIZE)).logits.shape)
+    return None
+
+
+def looks(line: Line) -> Any:
+    """Return the sizes at which an image is shown in testing and in training."""
+    sample = make_sample(1, SKELETONS[line.place.skeleton], SIZE)
+    [(_, batches)] = scaled_batches([sample], line.recipe.test_time)
+    return (
+        [tuple(batch.images.shape) for batch in batches],
+        line.recipe.test_time.flip,
+        line.training and line.training.recipe.augment,
+    )
+
+
+ASPECTS: dict[str, Callable[[Line], Any]] = {
+    NETWORK: network,
+    LOSS: loss,
+    READING: reading,
+    LOOKS: looks,
+    IMAGES: lambda line: (line.training and line.training.place, line.place),
+    LENGTH: lambda line: line.training and line.training.steps,
+}
+
+
+def test_every_study_says_what_it_changes() -> None:
+    assert set(DIFFERENT) == set(RUN)
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_variants_change_what_they_name(name: str) -> None:
+    found = lines(name)
+    seen = {aspect: [repr(look(line)) for line in found] for aspect, look in ASPECTS.items()}
+    assert {aspect for aspect, values in seen.items() if len(set(values)) > 1} == DIFFERENT[name]
+    for (i, one), (j, other) in combinations(enumerate(found), 2):
+        same = all(values[i] == values[j] for values in seen.values())
+        assert not same, f"{one.variant.name} and {other.variant.name} are the same"
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_variants_that_share_a_training_have_its_parameters(name: str) -> None:
+    for line in lines(name):
+        if line.training is None:
+            continue
+        trained = replace(line, recipe=line.training.recipe)
+        assert network(line) == network(trained)
+
+
+# Of two readings of one row, this is not the one that the tables' own list has.
+_ANOTHER_READING = {"coarse, read before"}
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_variants_are_the_printed_rows(name: str) -> None:
+    """The papers' tables say by themselves which recipe a row is of: both agree."""
+    study = STUDIES[name]
+    for line in resolve(Setup(name, study.dataset, study.base)):
+        variant, table = line.variant, line.variant.table or study.table
+        if not variant.row or table not in table_names():
+            continue
+        assert printed(study, variant) is not None
+        row = load_table(table).recipe_of(variant.row, variant.column)
+        assert row is not None
+        assert row.recipe is not None
+        assert line.training is not None
+        if variant.name not in _ANOTHER_READING:
+            own = line.training.recipe if variant.tested_on else line.recipe
+            assert own.config == row.recipe.config, variant.name
+        assert line.training.recipe.epochs == row.recipe.epochs, variant.name
+
+
+@pytest.mark.parametrize("name", [name for name in RUN if not RUN[name].expected])
+def test_a_paper_orders_its_variants(name: str) -> None:
+    study = STUDIES[name]
+    found = resolve(Setup(name, study.dataset, study.base))
+    for worse, better, by in expected_order(study, found):
+        values = {line.variant.name: printed(study, line.variant) for line in found}
+        assert by is not None
+        assert values[better] - values[worse] == pytest.approx(by, abs=0.01)  # type: ignore[operator]
+    assert expected_order(study, found)
+
+
+def term(study: str, variant: str) -> dict[str, float]:
+    [line] = [line for line in lines(study) if line.variant.name == variant]
+    found = loss(line)
+    return dict(found[0] if study.startswith("posedet") else found)
+
+
+def test_switches_of_losses_take_away_their_terms() -> None:
+    assert term("cid/recalibration", "both")["contrastive"] == 0
+    assert term("cid/recalibration", "contrastive, both")["contrastive"] > 0
+    assert "refined" not in term("posedet/refinement", "coarse, trained without")
+    assert "refined" in term("posedet/refinement", "refined")
+    assert "heatmap" not in term("posedet/grid", "keypoints, OKS")
+    assert term("posedet/grid", "keypoints, OKS, supervised")["heatmap"] > 0
+    assert "boxes" not in term("group_pose/convergence", "60 of 60 epochs")
+    assert term("group_pose/convergence", "60 of 60 epochs, boxes first")["boxes"] > 0
+    assert "intermediate" not in term("dgcn/adjacency", "none")
+    assert term("dgcn/adjacency", "dynamic")["intermediate"] > 0
+    alone = term("higher_hrnet/components", "deconvolution, finest loss alone")["heatmap"]
+    assert alone < term("higher_hrnet/components", "b: loss at every resolution")["heatmap"]
+
+
+def test_all_entries_of_the_papers_are_there() -> None:
+    expected = {f"{paper}{number}" for paper, count in zip("ABCDE", (8, 7, 11, 5, 5), strict=True)
+                for number in range(1, count + 1)}  # fmt: skip
+    assert {study.entry for study in STUDIES.values()} == expected
+    assert all(asdict(study)["table"] for study in STUDIES.values())

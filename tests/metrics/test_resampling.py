@@ -1,0 +1,86 @@
+"""AP of resampled images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from posebench.metrics import PROTOCOLS, evaluate_keypoints
+from posebench.metrics.resampling import matches, resampled_ap
+from posebench.metrics.results import image_index
+from posebench.structures import COCO
+from tests.metrics.synthetic import random_case
+
+PROTOCOL = PROTOCOLS["ochuman"]
+SEEDS = range(4)
+
+
+def ap(ground_truth: dict[str, Any], results: list[dict[str, Any]]) -> float:
+    return evaluate_keypoints(ground_truth, results, PROTOCOL)["AP"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_image_once_is_the_official_ap(seed: int) -> None:
+    truth, results = random_case(COCO, seed)
+    found = resampled_ap([matches(truth, results, PROTOCOL)], [np.ones((1, 12))])
+    assert found == pytest.approx([ap(truth, results)], abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_images_that_are_not_drawn_are_as_if_they_were_not_there(seed: int) -> None:
+    truth, results = random_case(COCO, seed)
+    drawn = np.arange(12) % 3 > 0  # in the order of image ids
+    ids = {image_id for image_id, index in image_index(truth).items() if drawn[index]}
+    part = {
+        **truth,
+        "images": [image for image in truth["images"] if image["id"] in ids],
+        "annotations": [a for a in truth["annotations"] if a["image_id"] in ids],
+    }
+    found = resampled_ap([matches(truth, results, PROTOCOL)], [drawn[None].astype(float)])
+    expected = ap(part, [result for result in results if result["image_id"] in ids])
+    assert found == pytest.approx([expected], abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_image_that_is_drawn_twice_is_as_if_there_were_two_of_it(seed: int) -> None:
+    truth, results = random_case(COCO, seed)
+    # Ties across images are broken by the image, and a copy comes after all others.
+    results = [{**r, "score": r["score"] + 1e-4 * n} for n, r in enumerate(results)]
+    chosen = truth["images"][0]["id"]
+
+    def copies(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**e, "image_id": 5000} for e in entries if e["image_id"] == chosen]
+
+    double = {
+        **truth,
+        "images": [*truth["images"], {"id": 5000}],
+        "annotations": [*truth["annotations"], *copies(truth["annotations"])],
+    }
+    for number, annotation in enumerate(double["annotations"]):
+        double["annotations"][number] = {**annotation, "id": number + 1}
+    weights = np.ones((1, 12))
+    weights[0, image_index(truth)[chosen]] = 2
+    found = resampled_ap([matches(truth, results, PROTOCOL)], [weights])
+    assert found == pytest.approx([ap(double, results + copies(results))], abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_two_models_may_share_the_images(seed: int) -> None:
+    truth, results = random_case(COCO, seed)
+    half, rest = results[::2], results[1::2]
+    swapped = np.arange(12) % 2 == 0
+    of_image = {image_id: swapped[index] for image_id, index in image_index(truth).items()}
+    mixed = [r for r in half if not of_image[r["image_id"]]]
+    mixed += [r for r in rest if of_image[r["image_id"]]]
+    first, second = (matches(truth, own, PROTOCOL) for own in (half, rest))
+    share = swapped[None].astype(float)
+    found = resampled_ap([first, second], [1 - share, share])
+    assert found == pytest.approx([ap(truth, mixed)], abs=1e-12)
+
+
+def test_nobody_to_find_is_not_a_number() -> None:
+    truth, results = random_case(COCO, 0)
+    found = resampled_ap([matches(truth, results, PROTOCOL)], [np.zeros((1, 12))])
+    assert np.isnan(found).all()
