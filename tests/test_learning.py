@@ -21,7 +21,10 @@ def trained(runs: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("name", "least"), [("cid_tiny", 0.5), ("higher_hrnet_tiny", 0.4)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("cid_tiny", 0.5), ("higher_hrnet_tiny", 0.4), ("group_pose_tiny", 0.3)],
+)
 def test_a_tiny_recipe_learns_synthetic_crowds(name: str, least: float, tmp_path: Path) -> None:
     result = run(
         "train", name, "--dataset", "synthetic", "--precision", "bf16", "--runs", str(tmp_path)
