@@ -22,7 +22,13 @@ def trained(runs: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("cid_tiny", 0.5), ("higher_hrnet_tiny", 0.4), ("posedet_tiny", 0.3)]
+    ("name", "least"),
+    [
+        ("cid_tiny", 0.5),
+        ("higher_hrnet_tiny", 0.4),
+        ("posedet_tiny", 0.3),
+        ("group_pose_tiny", 0.3),
+    ],
 )
 def test_a_tiny_recipe_learns_synthetic_crowds(name: str, least: float, tmp_path: Path) -> None:
     result = run(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 INVERSE_SIGMOID_EPS = 1e-3
+FEW_TOKENS = 128  # in a group, so that what they pay one another takes little memory
 
 
 class MLP(nn.Module):
@@ -128,9 +129,9 @@ class SelfAttention(nn.Module):
 
 def _attended(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """Return what (G, heads, tokens, D) queries read from the values of their group."""
-    if query.device.type == "cpu" and query.requires_grad:
-        # On a CPU the fast attention's way back through groups of twenty tokens takes 2.5 times as
-        # long as the plain one's in float32, and 25 times in bfloat16.
+    if query.device.type == "cpu" and query.requires_grad and query.shape[-2] <= FEW_TOKENS:
+        # On a CPU the fast attention's way back through groups of twenty tokens takes 25 times as
+        # long as the plain one's in bfloat16, and no less in float32.
         with sdpa_kernel(SDPBackend.MATH):
             return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)

@@ -796,9 +796,9 @@ RECIPES = {
         Recipe(
             name="group_pose_tiny",
             build=GroupPose,
-            # With the published weights, meant for epochs of 118,000 images, the keypoints' loss is
-            # fifty times the class's at first: the trunk fits the mean pose, and where people are
-            # it learns late. docs/group_pose.md has the figures.
+            # With the published weights, meant for 60 epochs of COCO, the keypoints' loss is fifty
+            # times the class's at first: the trunk fits the mean pose, and learns late where people
+            # are. docs/group_pose.md has the figures.
             config=GroupPoseConfig(
                 backbone="resnet_tiny", frozen_backbone=False, channels=128, hidden=256,
                 encoder_layers=1, decoder_layers=2, instances=10,

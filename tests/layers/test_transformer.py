@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from posebench.layers.transformer import (
+    FEW_TOKENS,
     MLP,
     SelfAttention,
     class_head,
@@ -31,14 +32,15 @@ def test_self_attention_is_torchs_own_along_an_axis(axis: int) -> None:
     torch.testing.assert_close(ours(x, axis=axis), expected)
 
 
-def test_attention_is_the_same_with_and_without_a_way_back() -> None:
+@pytest.mark.parametrize("tokens", [5, FEW_TOKENS + 1])
+def test_attention_is_the_same_with_and_without_a_way_back(tokens: int) -> None:
     attention = SelfAttention(16, heads=4)
-    x, mask = torch.randn(3, 5, 16), torch.rand(5, 5) < 0.7
+    x, mask = torch.randn(3, tokens, 16), torch.rand(tokens, tokens) < 0.7
     mask.fill_diagonal_(True)
-    for hidden in (None, mask):
-        learning = attention(x, mask=hidden)
+    for seen in (None, mask):
+        learning = attention(x, mask=seen)
         with torch.no_grad():
-            torch.testing.assert_close(learning, attention(x, mask=hidden))
+            torch.testing.assert_close(learning, attention(x, mask=seen))
 
 
 def test_a_mask_hides_tokens() -> None:

@@ -23,6 +23,7 @@ from posebench.models.group_pose import (
     GroupPoseOutputs,
     _group_mask,
 )
+from posebench.recipe import override
 from posebench.structures import COCO, CROWDPOSE, Batch, DetrResize, Geometry, Sample, TestTime
 from tests.builders import make_batch, make_sample
 
@@ -89,6 +90,14 @@ def test_terms_have_their_weights() -> None:
     assert list(one) == ["class", "keypoints", "oks", "layers before", "encoder"]
     for name, value in one.items():
         torch.testing.assert_close(3 * value, other[name])
+
+
+def test_only_the_tiny_recipe_has_weights_of_its_own() -> None:
+    recipes = [recipe for name, recipe in RECIPES.items() if name.startswith("group_pose_")]
+    own = [recipe.name for recipe in recipes if recipe.config.weights != Weights()]
+    assert own == ["group_pose_tiny"]
+    changed = override(RECIPES["group_pose_tiny"], "weights.oks=3")
+    assert changed.config.weights == replace(TINY.weights, oks=3.0)
 
 
 def test_ablations_change_what_they_say() -> None:
