@@ -352,7 +352,8 @@ RECIPES = {
             "dgcn_resnet50_mpii", _R50, MPII, default_for=("mpii",),
             reported=(Reported("mpii", "test", "PCKh@0.5", 81.2, "paper:dgcn:table08"),),
         ),
-        tiny_recipe("dgcn_tiny", DGCN, DGCNConfig(backbone="resnet_tiny", width=64)),
+        # As wide as the trunk's map, so that fields are read from as many channels as PifPaf's.
+        tiny_recipe("dgcn_tiny", DGCN, DGCNConfig(backbone="resnet_tiny", width=256)),
     )
 }  # fmt: skip
 
