@@ -121,7 +121,7 @@ class MaskRCNN(PoseModel):
     published_names: ClassVar[dict[str, str]] = {
         part: part for part in ("backbone.", "rpn.", "roi_heads.")
     }
-    published_left_out = (r"num_batches_tracked$",)
+    published_left_out: ClassVar[tuple[str, ...]] = (r"num_batches_tracked$",)
     # torchvision's modules, whose parts have no declared types.
     backbone: nn.Module
     rpn: Any
@@ -130,6 +130,8 @@ class MaskRCNN(PoseModel):
     def __init__(self, config: MaskRCNNConfig, skeleton: Skeleton) -> None:
         super().__init__(skeleton)
         self.config = config
+        if not config.frozen_backbone:  # these batch norms do count
+            self.published_left_out = ()  # type: ignore[misc]
         trunk = _trunk(config)
         self.stride, levels = (8, 4) if config.backbone == "resnet_tiny" else (4, 5)
         names = [str(level) for level in range(levels - 1)]  # the coarsest proposes boxes only

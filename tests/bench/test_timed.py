@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +38,13 @@ class Steps:
 
     def stop(self) -> dict[str, float]:
         return dict.fromkeys(self.stages, 1.0)
+
+
+@pytest.fixture(autouse=True)
+def numbers_next_to_zero() -> Iterator[None]:
+    """A timed model owns its process; this one is shared with other tests."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="module")
