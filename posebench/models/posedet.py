@@ -27,11 +27,23 @@ from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
 from posebench.layers.affine import apply
+from posebench.layers.candidates import (
+    IGNORED,
+    PUBLISHED,
+    PoseDetTargets,
+    Similarity,
+    add_torso,
+    assign_nearest,
+    build_targets,
+    candidate_strides,
+    poses_of,
+    published_area,
+    targets_by_oks,
+)
 from posebench.layers.heatmaps import gaussian_heatmaps, heatmap_focal_loss_of_logits
 from posebench.layers.hrnet import HRNET_WIDTHS, hrnet
 from posebench.layers.inputs import mirrored_images
 from posebench.layers.nms import box_nms, oks_nms, pose_area
-from posebench.layers.oks import oks
 from posebench.layers.point_conv import point_conv
 from posebench.layers.precision import precise, precise_conv, unrounded
 from posebench.layers.pretrained import timm_trunk
@@ -60,10 +72,6 @@ DLA34_CHANNELS = (64, 128, 256, 512)
 PRIOR = 0.01  # initial score of every candidate
 GRADIENT_SHARE = 0.1  # of the embeddings' gradient that reaches the coarse displacements
 
-SMALLEST_STRIDE_SIZE = 4  # a person of 4 strides up to twice that belongs to a level, in cells
-MIN_LABELLED = 3  # keypoints of a person who is trained on
-NOBODY, IGNORED = -1, -2  # in place of a person's number
-
 DISTANCE_UNIT = 4  # strides, of the keypoint loss
 MAX_DISTANCE = 5.0  # of these units
 REFINED_WEIGHT = 0.2  # the score's is 1
@@ -73,23 +81,6 @@ MAX_PER_LEVEL = 500  # candidates before suppression
 MAX_DETECTIONS = 100
 MIN_AREA = 32.0**2  # square pixels, of a pose in suppression
 SURE = 20.0  # logit of an ideal candidate
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """OKS of coarse poses by which candidates are for a person; by default as published."""
-
-    refined: float = 0.7  # from which a candidate is refined towards a person
-    refined_at_best: float = 0.52  # and a person's best one
-    positive: float = 0.6  # from which it is a person
-    negative: float = 0.5  # and below which it is none
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.negative <= self.positive <= 1:
-            raise ValueError(
-                "A candidate is a person from an OKS that is at least the one below which it is "
-                f"none, both from 0 to 1, but they are {self.positive:g} and {self.negative:g}."
-            )
 
 
 @dataclass(frozen=True)
@@ -105,7 +96,7 @@ class PoseDetConfig:
     # How it starts and what it learns from; others than the published for few images.
     head_std: float = 0.01  # of the heads' initial weights
     coarse_candidates: int = 1  # that learn a person's coarse pose, nearest to its centre
-    similarity: Similarity = Similarity()
+    similarity: Similarity = PUBLISHED
     coarse_weight: float = 0.1
     heatmap_weight: float = 0.1
     heatmap_sigma: float = 2.0  # cells, at every level
@@ -150,18 +141,6 @@ class PoseDetOutputs:
     refined: tuple[Tensor, ...]  # per level (B, 2K, h, w), of the keypoints, not of the coarse ones
     # What further looks at the images found, mirrored or at other scales, per look and image.
     further: tuple[list[Candidates], ...] = ()
-
-
-@dataclass(frozen=True)
-class PoseDetTargets:
-    keypoints: Tensor  # (M, K, 2) float32, network-input pixels
-    labelled: Tensor  # (M, K) bool
-    area: Tensor  # (M,) of the boxes
-    people: list[Tensor]  # per image the numbers, among M, of those with enough keypoints
-    anybody: list[bool]  # per image: somebody is annotated, labelled or not
-    coarse: Tensor  # (B, P) int64: the person whose coarse pose is learned there, or NOBODY
-    heatmaps: tuple[Tensor, ...]  # per level (B, K, h, w)
-    masks: tuple[Tensor, ...]  # per level (B, 1, h, w) bool, True where the loss counts
 
 
 # ---------------------------------------------------------------------------------------- network
@@ -421,7 +400,7 @@ class PoseDet(PoseModel):
         threshold = self.config.nms_threshold
         if self.config.nms == "iou":
             return box_nms(keypoints, scores, threshold, limit=MAX_DETECTIONS)
-        area = _published_area(pose_area(keypoints).clamp(min=MIN_AREA))
+        area = published_area(pose_area(keypoints).clamp(min=MIN_AREA))
         sigmas = torch.tensor(self.skeleton.sigmas)
         return oks_nms(keypoints, scores, sigmas, threshold, area=area, limit=MAX_DETECTIONS)
 
@@ -492,33 +471,12 @@ def _convs(width: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(Conv(width, width, 3, relu=True) for _ in range(count)))
 
 
-def poses_of(offsets: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
-    """Return the poses (B, P, K, 2) x, y in network-input pixels of each level's (B, 2K, h, w)."""
-    poses = []
-    for level, stride in zip(offsets, strides, strict=True):
-        height, width = level.shape[-2:]
-        yx = level.reshape(len(level), -1, 2, height, width)
-        rows = torch.arange(height, device=level.device)[:, None]
-        columns = torch.arange(width, device=level.device)
-        xy = torch.stack([yx[:, :, 1] + columns, yx[:, :, 0] + rows], -1)  # (B, K, h, w, 2)
-        poses.append(stride * xy.flatten(2, 3).transpose(1, 2))
-    return torch.cat(poses, 1)
-
-
 def _as_maps(values: Tensor, sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, ...]:
     """Return (B, P, C) values of candidates as each level's map (B, C, h, w)."""
     levels = torch.split(values, [height * width for height, width in sizes], 1)
     return tuple(
         level.mT.reshape(len(level), -1, *size) for level, size in zip(levels, sizes, strict=True)
     )
-
-
-def candidate_strides(
-    sizes: Sequence[Sequence[int]], strides: Sequence[int], device: torch.device
-) -> Tensor:
-    """Return the stride (P,) of every candidate of levels of (h, w)."""
-    counts = torch.tensor([height * width for height, width in sizes], device=device)
-    return torch.tensor(strides, device=device).repeat_interleave(counts)
 
 
 def mirror_poses(keypoints: Tensor, width: float, flip_index: Sequence[int]) -> Tensor:
@@ -532,25 +490,6 @@ def mirror_poses(keypoints: Tensor, width: float, flip_index: Sequence[int]) -> 
 
 
 # ---------------------------------------------------------------------------------------- targets
-
-
-def add_torso(poses: Poses, skeleton: Skeleton) -> Poses:
-    """Return poses with one keypoint more: the mean of shoulders and hips.
-
-    It is labelled where three of the four are; its visibility is their number, as published.
-    """
-    corners = [skeleton.keypoints.index(name) for name in TORSO]
-    labelled = (poses.visibility[:, corners] > 0)[..., None]
-    count = labelled.sum(1)  # (N, 1)
-    torso = (poses.keypoints[:, corners] * labelled).sum(1) / count.clamp(min=1)
-    return replace(
-        poses,
-        keypoints=torch.cat([poses.keypoints, torso[:, None]], 1),
-        visibility=torch.cat([poses.visibility, count.where(count >= 3, 0)], 1),
-    )
-
-
-TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
 
 def _shifted(poses: Poses, right: float) -> Poses:
@@ -574,211 +513,6 @@ def _completed(poses: Poses) -> Poses:
         min=1
     )
     return replace(poses, keypoints=poses.keypoints.where(labelled, mean))
-
-
-def build_targets(
-    everybody: Sequence[Poses],
-    sizes: Sequence[Sequence[int]],
-    strides: Sequence[int],
-    *,
-    centroid: str,
-    candidates: int = 1,
-    sigma: float = 2.0,
-) -> PoseDetTargets:
-    """Return what does not depend on predictions.
-
-    Args:
-        everybody: each image's people, with torsos, in network-input pixels.
-        sizes: h, w of the levels.
-        strides: of the levels.
-        centroid: of which candidates lie nearest to, "keypoints" or "box".
-        candidates: that learn the coarse pose of one person.
-        sigma: of the heatmaps, cells.
-    """
-    first = 0
-    people, coarse = [], []
-    for poses in everybody:
-        labelled = poses.visibility > 0
-        people.append(first + (labelled.sum(1) >= MIN_LABELLED).nonzero()[:, 0])
-        assigned = assign_nearest(poses, sizes, strides, centroid, candidates=candidates)
-        coarse.append(torch.where(assigned >= 0, assigned + first, NOBODY))
-        first += len(poses)
-    drawn = [
-        _heatmap_targets(everybody, size, stride, sigma)
-        for size, stride in zip(sizes, strides, strict=True)
-    ]
-    return PoseDetTargets(
-        keypoints=torch.cat([poses.keypoints for poses in everybody]).float(),
-        labelled=torch.cat([poses.visibility for poses in everybody]) > 0,
-        area=torch.cat([_box_sides(poses).prod(1) for poses in everybody]).float(),
-        people=people,
-        anybody=[len(poses) + len(poses.unlabelled) > 0 for poses in everybody],
-        coarse=torch.stack(coarse),
-        heatmaps=tuple(maps for maps, _ in drawn),
-        masks=tuple(mask for _, mask in drawn),
-    )
-
-
-def _box_sides(poses: Poses) -> Tensor:
-    return poses.boxes[:, 3] - poses.boxes[:, 0]
-
-
-def assign_nearest(
-    poses: Poses,
-    sizes: Sequence[Sequence[int]],
-    strides: Sequence[int],
-    centroid: str,
-    *,
-    min_labelled: int = MIN_LABELLED,
-    candidates: int = 1,
-) -> Tensor:
-    """Return for every candidate (P,) the person who is nearest of those it is nearest to.
-
-    A person belongs to the level whose stride fits the size of its keypoints, and to the candidate
-    there that lies nearest to their mean, or to the box's centre; or to so many candidates.
-
-    Source: Sec. 3.2; the rule for levels from the published code, RepPoints' (arXiv:1904.11490).
-    """
-    device = poses.keypoints.device
-    stride = candidate_strides(sizes, strides, device)
-    assigned = torch.full((len(stride),), NOBODY, device=device)
-    labelled = poses.visibility > 0
-    counted = (labelled.sum(1) >= min_labelled).nonzero()[:, 0]
-    if not len(counted):
-        return assigned
-    keypoints, labelled = poses.keypoints[counted], labelled[counted][..., None]
-    low = keypoints.where(labelled, torch.inf).amin(1)
-    high = keypoints.where(labelled, -torch.inf).amax(1)
-    fitting = ((high - low).clamp(min=1e-6) / SMALLEST_STRIDE_SIZE).log2().mean(1).trunc()
-    fitting = fitting.clamp(math.log2(strides[0]), math.log2(strides[-1]))
-    if centroid == "box":
-        centre = poses.boxes[counted].mean(1)
-    else:
-        centre = (keypoints * labelled).sum(1) / labelled.sum(1)
-    points = poses_of([keypoints.new_zeros(1, 2, h, w) for h, w in sizes], strides)[0]  # (P, 1, 2)
-    sides = _box_sides(poses)[counted].clamp(min=1e-6)
-    distance = ((points - centre) / sides).norm(dim=2)  # (P, N)
-    distance = distance.where(stride[:, None] == 2**fitting, torch.inf)
-    wishes = []
-    for _ in range(candidates):
-        wishes.append(distance.min(0))
-        distance = distance.scatter(0, wishes[-1].indices[None], torch.inf)
-    nearest = torch.stack([wish.values for wish in wishes], 1).flatten()
-    candidate = torch.stack([wish.indices for wish in wishes], 1).flatten()
-    person = counted.repeat_interleave(candidates)
-    # A candidate that two want is given to the nearer one, the earlier of equals.
-    order = torch.arange(len(person), device=device)
-    nearer = (nearest < nearest[:, None]) | (
-        (nearest == nearest[:, None]) & (order < order[:, None])
-    )
-    lost = (nearer & (candidate == candidate[:, None])).any(1)
-    lost |= nearest.isinf()  # the level has not so many
-    assigned[candidate[~lost]] = person[~lost]
-    return assigned
-
-
-def _heatmap_targets(
-    everybody: Sequence[Poses], size: Sequence[int], stride: int, sigma: float
-) -> tuple[Tensor, Tensor]:
-    """Return Gaussians (B, K, h, w) at the keypoints, and where their loss counts (B, 1, h, w).
-
-    It does not count in the boxes of people whose keypoints nobody labelled.
-    """
-    height, width = size
-    heatmaps, masks = [], []
-    for poses in everybody:
-        constant = poses.keypoints.new_ones(len(poses))
-        maps = gaussian_heatmaps(
-            poses.keypoints / stride, poses.visibility > 0, (height, width),
-            radius=round(3.5 * sigma) * constant,  # published: 7 cells where sigma is 2
-            sigma=sigma * constant,
-        )  # fmt: skip
-        heatmaps.append(maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:]))
-        mask = torch.ones(1, height, width, dtype=torch.bool, device=maps.device)
-        for (left, top), _, _, (right, bottom) in poses.unlabelled.tolist():
-            rows = slice(max(int(top / stride), 0), max(int(bottom / stride), 0))
-            columns = slice(max(int(left / stride), 0), max(int(right / stride), 0))
-            mask[:, rows, columns] = False
-        masks.append(mask)
-    return torch.stack(heatmaps), torch.stack(masks)
-
-
-@dataclass(frozen=True)
-class TargetsByOks:
-    """Which person (B, P) a candidate is for, or NOBODY, or IGNORED."""
-
-    refined: Tensor
-    scored: Tensor
-
-
-def targets_by_oks(
-    coarse: Tensor,
-    targets: PoseDetTargets,
-    skeleton: Skeleton,
-    similarity: Similarity = Similarity(),
-) -> TargetsByOks:
-    """Compare coarse poses (B, P, K, 2) with people.
-
-    Source: Sec. 3.2; the second threshold of refinement from the published code.
-    """
-    refined, scored = [], []
-    for poses, people, anybody in zip(coarse, targets.people, targets.anybody, strict=True):
-        if not len(people):
-            # Where everybody lacks keypoints nothing is known of any candidate.
-            nothing = torch.full((len(poses),), IGNORED if anybody else NOBODY, device=poses.device)
-            refined.append(nothing)
-            scored.append(nothing)
-            continue
-        found = similarity_to_people(poses, targets, people, skeleton)
-        least = similarity.refined
-        refined.append(people_of(found, people, least, least, similarity.refined_at_best))
-        scored.append(people_of(found, people, similarity.positive, similarity.negative))
-    return TargetsByOks(torch.stack(refined), torch.stack(scored))
-
-
-def similarity_to_people(
-    poses: Tensor, targets: PoseDetTargets, people: Tensor, skeleton: Skeleton
-) -> Tensor:
-    """Return the OKS (P, N) of poses (P, K, 2) with these people (N,); torsos do not count."""
-    count = len(skeleton)
-    return oks(
-        poses[:, :count],
-        targets.keypoints[people, :count],
-        targets.labelled[people, :count],
-        _published_area(targets.area[people]),
-        poses.new_tensor(skeleton.sigmas),
-    )
-
-
-def _published_area(area: Tensor) -> Tensor:
-    """Return the area by which COCO's OKS is the published one, which has no factor 2 with it."""
-    return area / 2
-
-
-def people_of(
-    similarity: Tensor,
-    people: Tensor,
-    positive: float,
-    negative: float,
-    positive_at_best: float = math.inf,
-) -> Tensor:
-    """Return the person (P,) that a candidate is for, or NOBODY, or IGNORED in between.
-
-    Args:
-        similarity: (P, N).
-        people: (N,) numbers, at least one.
-        positive: similarity from which a candidate is for its most similar person.
-        negative: similarity below which it is for nobody.
-        positive_at_best: similarity from which it is for a person to whom none is more similar,
-            the last of several.
-    """
-    highest, index = similarity.max(1)
-    person = torch.where(highest < negative, NOBODY, IGNORED)
-    person = torch.where(highest >= positive, people[index], person)
-    best = similarity.amax(0)
-    chosen = (similarity == best) & (best >= positive_at_best)
-    last = (chosen * torch.arange(1, len(people) + 1, device=people.device)).amax(1)
-    return torch.where(last > 0, people[last - 1], person)
 
 
 # ----------------------------------------------------------------------------------------- losses

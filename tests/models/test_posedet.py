@@ -9,23 +9,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebench.layers.inputs import blank_batch
-from posebench.models.posedet import (
+from posebench.layers.candidates import (
     IGNORED,
     NOBODY,
-    PoseDet,
-    PoseDetConfig,
     PoseDetTargets,
     Similarity,
     add_torso,
     assign_nearest,
     build_targets,
-    heatmap_loss,
-    keypoint_loss,
     people_of,
     poses_of,
-    score_loss,
     targets_by_oks,
+)
+from posebench.layers.inputs import blank_batch
+from posebench.models.posedet import (
+    PoseDet,
+    PoseDetConfig,
+    heatmap_loss,
+    keypoint_loss,
+    score_loss,
 )
 from posebench.structures import (
     COCO,

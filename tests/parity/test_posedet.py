@@ -16,27 +16,29 @@ import torch
 from posebench.data.transforms import crop_centres, crop_sample
 from posebench.engine.weights import convert_published
 from posebench.layers.affine import compose, fit_size, invert, square_affine
+from posebench.layers.candidates import (
+    IGNORED,
+    PoseDetTargets,
+    add_torso,
+    assign_nearest,
+    build_targets,
+    candidate_strides,
+    poses_of,
+    published_area,
+    similarity_to_people,
+    targets_by_oks,
+)
 from posebench.layers.inputs import collate, resize_sample
 from posebench.layers.nms import oks_nms, pose_area
 from posebench.layers.oks import oks
 from posebench.layers.point_conv import deformable_point_conv, sampled_point_conv
 from posebench.models.posedet import (
-    IGNORED,
     MIN_AREA,
     PoseDet,
     PoseDetConfig,
     PoseDetOutputs,
-    PoseDetTargets,
-    _published_area,
-    add_torso,
-    assign_nearest,
-    build_targets,
-    candidate_strides,
     keypoint_loss,
     mirror_poses,
-    poses_of,
-    similarity_to_people,
-    targets_by_oks,
 )
 from posebench.structures import (
     COCO,
@@ -321,7 +323,7 @@ def test_suppression(path: Path, name: str) -> None:
     scores, poses = scores[good], tensor(case[f"{points}_poses"])[good]
     sigmas = torch.tensor(skeleton.sigmas)
     annotated = poses.reshape(len(poses), -1, 3)[:, : len(skeleton), :2]
-    area = _published_area(pose_area(annotated).clamp(min=MIN_AREA))
+    area = published_area(pose_area(annotated).clamp(min=MIN_AREA))
     pair_area = (area[:, None] + area) / 2
     similarity = oks(annotated, annotated, torch.ones(annotated.shape[:2]), pair_area, sigmas)
     assert_close(similarity, case[f"{points}_oks_of_kept_candidates"], absolute=1e-5)
