@@ -16,9 +16,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from posebench.layers.decoupling import Decoupling
 from posebench.layers.heatmaps import heatmap_focal_loss
 from posebench.layers.hrnet import joined, joined_conv
-from posebench.models.cid import CIDConfig, Decoupling
 
 
 def plain_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
@@ -27,22 +27,6 @@ def plain_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
     elsewhere = (1 - targets) ** 4 * scores**2 * (1 - scores).log()
     terms = torch.where(targets == 1, at_peak, elsewhere) * mask
     return -terms.sum() / ((targets == 1) & mask).sum().clamp(min=1)
-
-
-def plain_decoupling(
-    module: Decoupling, shared: Tensor, features: Tensor, people: Tensor
-) -> Tensor:
-    """Eqs. 9 to 12 for all people at once, each with a copy of the shared map."""
-    image, y, x = people.unbind(1)
-    maps = shared[image]
-    by_channel = maps * module.channel(features)[:, :, None, None]
-    similarity = (maps * module.similarity(features)[:, :, None, None]).sum(1, keepdim=True)
-    height, width = maps.shape[-2:]
-    dx = ((x[:, None] - torch.arange(width)) / 32)[:, None, None].expand(-1, 1, height, width)
-    dy = ((y[:, None] - torch.arange(height)) / 32)[:, None, :, None].expand(-1, 1, height, width)
-    by_space = maps * module.mask(torch.cat([similarity, dx, dy], 1)).sigmoid()
-    fused = module.fuse(torch.cat([by_channel, by_space], 1)).relu()
-    return module.heatmap(fused).sigmoid().clamp(1e-4, 1 - 1e-4)
 
 
 def compare(name: str, ours: Callable[[], Tensor], plain: Callable[[], Tensor]) -> None:
@@ -81,13 +65,13 @@ def main() -> None:
     count = options.images * options.people
     people = torch.randint(0, side, (count, 3))
     people[:, 0] = torch.arange(options.images).repeat_interleave(options.people)
-    module = Decoupling(channels, 17, CIDConfig(embedding=embedding))
+    module = Decoupling(channels, 17, embedding)
     shared = torch.randn(options.images, embedding, side, side, requires_grad=True)
     features = torch.randn(count, channels, requires_grad=True)
     compare(
         "decoupling",
         lambda: module(shared, features, people),
-        lambda: plain_decoupling(module, shared, features, people),
+        lambda: module.as_written(shared, features, people),
     )
     targets = torch.rand(count, 17, side, side) ** 20
     targets[:, :, side // 2, side // 2] = 1

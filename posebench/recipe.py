@@ -33,6 +33,11 @@ class Reported:
     source: str  # "paper:cid:table05", or "released" for the authors' repository
 
 
+def printed(dataset: str, split: str, ap: float, table: str) -> Reported:
+    """Return an AP that stands in a paper's table, as `cid:table05`."""
+    return Reported(dataset, split, "AP", ap, f"paper:{table}")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything a run of one model needs but the data's place, the device and the seed."""

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from posebench.layers.decoupling import Decoupling, per_image, portions
 from posebench.layers.grids import Grid
 from posebench.layers.heatmaps import (
     cell_poses,
@@ -35,7 +36,7 @@ from posebench.layers.hrnet import HRNET_WIDTHS, hrnet, joined, joined_at, joine
 from posebench.layers.nms import oks_nms
 from posebench.layers.processes import mean_count
 from posebench.models.base import PoseModel
-from posebench.recipe import Recipe, Reported
+from posebench.recipe import Recipe, Reported, printed
 from posebench.structures import (
     COCO,
     CROWDPOSE,
@@ -59,7 +60,6 @@ MIN_OVERLAP = 0.7  # of two boxes, in the size-adaptive radius
 MAX_PEOPLE_PER_PASS = 200  # in training, over all images of a pass
 MAX_DETECTIONS = 30
 MIN_CENTRE_SCORE = 0.01
-COORDINATE_SCALE = 32  # cells, of the relative coordinates in Eq. 10
 
 
 Streams = tuple[Tensor, ...]
@@ -143,7 +143,10 @@ class CID(PoseModel):
         self.backbone = hrnet(config.backbone)
         self.keypoint_head = nn.Conv2d(channels, len(skeleton) + 1, 1)
         self.reduce = nn.Conv2d(channels, config.embedding, 1)  # the transformed map of Eq. 9
-        self.decoupling = Decoupling(channels, len(skeleton), config)
+        self.decoupling = Decoupling(
+            channels, len(skeleton), config.embedding,
+            spatial=config.spatial, channel=config.channel,
+        )  # fmt: skip
         for head in (self.keypoint_head, self.reduce, self.decoupling):
             for layer in head.modules():
                 if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -340,7 +343,7 @@ class CID(PoseModel):
         sigmas = torch.tensor(self.skeleton.sigmas, device=keypoints.device)
         decoded, first = [], 0
         for xy, scores in zip(
-            _split(keypoints, counts), _split(keypoint_scores, counts), strict=True
+            per_image(keypoints, counts), per_image(keypoint_scores, counts), strict=True
         ):
             person_scores = scores.mean(1)
             keep = oks_nms(xy, person_scores, sigmas, self.config.nms_threshold)
@@ -384,152 +387,8 @@ class CID(PoseModel):
         )
 
 
-class Decoupling(nn.Module):
-    """GFD: one map per person out of the shared map, Eqs. 7 and 9 to 12.
-
-    Both recalibrations and their fusion are linear in the shared map S. With a the person's
-    channel weights, m its mask and W_c, W_s the halves of the fusing convolution,
-
-        W_c (S * a) + W_s (S * m) = (W_c diag(a)) S + m * (W_s S),
-
-    so a person costs one E x E matrix and its product with S; W_s S is shared by all people.
-    """
-
-    def __init__(self, channels: int, num_keypoints: int, config: CIDConfig) -> None:
-        super().__init__()
-        width = config.embedding
-        if config.channel:
-            self.channel = nn.Linear(channels, width)
-        if config.spatial:
-            self.similarity = nn.Linear(channels, width)
-            self.mask = nn.Conv2d(3, 1, 5, padding=2)
-        self.fuse = nn.Conv2d(width * (config.channel + config.spatial), width, 1)
-        self.heatmap = nn.Conv2d(width, num_keypoints, 1)
-        self.config = config
-
-    def forward(self, shared: Tensor, person_features: Tensor, people: Tensor) -> Tensor:
-        """Return the heatmap scores (M, K, H, W) of people.
-
-        Args:
-            shared: S, (B, E, H, W).
-            person_features: f of Eq. 7, (M, C).
-            people: their centres (M, 3) image, y, x, sorted by image.
-        """
-        # Per image, since all its people read the same map.
-        counts = torch.bincount(people[:, 0], minlength=len(shared)).tolist()
-        maps = shared.flatten(2)  # (B, E, HW)
-        width = self.config.embedding
-        fuse = self.fuse.weight[:, :, 0, 0]
-        matrices: Sequence[Tensor | None] = [None] * len(counts)
-        masks: Sequence[Tensor | None] = [None] * len(counts)
-        by_space: Sequence[Tensor | None] = [None] * len(counts)
-        if self.config.channel:
-            # Without a sigmoid on a: the published code has none either.
-            matrices = _split(fuse[:, :width] * self.channel(person_features)[:, None], counts)
-        if self.config.spatial:
-            masks = _split(self.spatial_masks(shared, person_features, people, counts), counts)
-            by_space = (fuse[:, -width:] @ maps).unbind(0)  # W_s S
-        scores = [
-            self._scores(own, own_masks, maps[image], by_space[image])
-            for image, count in enumerate(counts)
-            for own, own_masks in zip(
-                _chunks(matrices[image], count), _chunks(masks[image], count), strict=True
-            )
-        ]
-        keypoints = self.heatmap.out_channels
-        return torch.cat(scores).view(len(people), keypoints, *shared.shape[-2:])
-
-    def as_written(self, shared: Tensor, person_features: Tensor, people: Tensor) -> Tensor:
-        """Return what `forward` does, by Eqs. 9 to 12 on a copy of the shared map for everyone."""
-        if not len(people):
-            return shared.new_zeros(0, self.heatmap.out_channels, *shared.shape[-2:])
-        maps = shared[people[:, 0]]  # (M, E, H, W)
-        recalibrated = []
-        if self.config.channel:
-            recalibrated.append(maps * self.channel(person_features)[:, :, None, None])
-        if self.config.spatial:
-            # One image of its own for everyone.
-            ones = [1] * len(people)
-            alone = F.pad(people[:, 1:], (1, 0))
-            masks = self.spatial_masks(maps, person_features, alone, ones)
-            recalibrated.append(maps * masks.view(len(maps), 1, *maps.shape[-2:]))
-        fused = self.fuse(torch.cat(recalibrated, 1)).relu()
-        return clamped_sigmoid(self.heatmap(fused))
-
-    def _scores(
-        self,
-        matrices: Tensor | None,
-        masks: Tensor | None,
-        shared: Tensor,
-        shared_by_space: Tensor | None,
-    ) -> Tensor:
-        """Return the heatmap scores (N, K, HW) of some people of one image.
-
-        Args:
-            matrices: W_c diag(a), (N, E, E).
-            masks: m, (N, HW).
-            shared: S, (E, HW).
-            shared_by_space: W_s S, (E, HW).
-        """
-        assert self.fuse.bias is not None
-        assert self.heatmap.bias is not None
-        if matrices is None:
-            assert masks is not None
-            assert shared_by_space is not None
-            fused = masks[:, None] * shared_by_space
-        else:
-            size = (*matrices.shape[:2], shared.shape[1])
-            fused = (matrices.flatten(0, 1) @ shared).view(size)
-            if masks is not None:
-                assert shared_by_space is not None
-                fused.addcmul_(masks[:, None], shared_by_space)
-        # In place: the product keeps its factors for the gradient, not its result.
-        fused.add_(self.fuse.bias[:, None]).relu_()
-        logits = self.heatmap.weight[:, :, 0, 0] @ fused
-        return clamped_sigmoid(logits + self.heatmap.bias[:, None])
-
-    def spatial_masks(
-        self, shared: Tensor, person_features: Tensor, people: Tensor, counts: list[int]
-    ) -> Tensor:
-        """Return the foreground masks (M, HW) of Eq. 10."""
-        _, y, x = people.unbind(1)
-        height, width = shared.shape[-2:]
-        queries = _split(self.similarity(person_features), counts)
-        similarity = torch.cat(
-            [q @ s for q, s in zip(queries, shared.flatten(2).unbind(0), strict=True)]
-        )
-        columns = torch.arange(width, device=people.device)
-        rows = torch.arange(height, device=people.device)
-        dx = (x[:, None] - columns) / COORDINATE_SCALE
-        dy = (y[:, None] - rows) / COORDINATE_SCALE
-        size = (len(people), height, width)
-        similarity = similarity.view(size)
-        offsets = [dx[:, None].expand(size), dy[:, :, None].expand(size)]
-        cues = [similarity, *(offset.to(similarity) for offset in offsets)]
-        masks: Tensor = self.mask(torch.stack(cues, 1)).sigmoid()
-        return masks.flatten(1)
-
-
 def _mean(maps: list[Tensor]) -> Tensor:
     return sum(maps[1:], maps[0]) / len(maps)
-
-
-def _split(values: Tensor, counts: list[int]) -> tuple[Tensor, ...]:
-    """Return the rows of each image."""
-    return torch.split(values, counts)
-
-
-def _chunks(values: Tensor | None, count: int) -> Sequence[Tensor | None]:
-    """Return the rows of `count` people in the portions in which they are worked on.
-
-    On a CPU a person's maps fit its cache, and everybody's do not: one by one they take a quarter
-    of the time. Elsewhere, and where gradients are taken, many small steps cost more than that.
-    """
-    one_by_one = not torch.is_grad_enabled() and (values is None or values.device.type == "cpu")
-    size = 1 if one_by_one else max(count, 1)
-    if values is None:
-        return [None] * max(-(-count // size), 1)
-    return torch.split(values, size)
 
 
 def _fill_bias(layer: nn.Conv2d | nn.Linear, value: float) -> None:
@@ -733,9 +592,9 @@ def decode_instances(outputs: CIDOutputs, pool: int) -> tuple[Tensor, Tensor]:
     neighbour; not on ties, nor at the border. Its score is the maximum times the centre's score.
     """
     instance_heatmaps = outputs.instance_heatmaps
-    portions = _chunks(instance_heatmaps, len(instance_heatmaps))
-    read = [_read_peaks(maps, pool) for maps in portions if maps is not None]
-    keypoints, peaks = (torch.cat(parts) for parts in zip(*read, strict=True))
+    parts = portions(instance_heatmaps, len(instance_heatmaps))
+    read = [_read_peaks(maps, pool) for maps in parts if maps is not None]
+    keypoints, peaks = (torch.cat(found) for found in zip(*read, strict=True))
     return STRIDE * keypoints + STRIDE / 2, peaks * outputs.centre_scores[:, None]
 
 
@@ -804,9 +663,9 @@ RECIPES = {
             skeleton=COCO, default_for=("coco",), elsewhere=_COCO_ON_OCHUMAN,
             reported=(
                 Reported("coco", "val2017", "AP", 69.8, "released"),
-                Reported("coco", "test-dev2017", "AP", 68.9, "paper:cid:table04"),
-                Reported("ochuman", "val", "AP", 44.9, "paper:cid:table06"),
-                Reported("ochuman", "test", "AP", 44.0, "paper:cid:table06"),
+                printed("coco", "test-dev2017", 68.9, "cid:table04"),
+                printed("ochuman", "val", 44.9, "cid:table06"),
+                printed("ochuman", "test", 44.0, "cid:table06"),
             ),
         ),
         # The paper tests W48 at 640 and does not say at which size it was trained.
@@ -814,9 +673,9 @@ RECIPES = {
             "cid_hrnet_w48_coco", _wide(_COCO), 640, 140, (90, 120),
             skeleton=COCO, elsewhere=_COCO_ON_OCHUMAN,
             reported=(
-                Reported("coco", "test-dev2017", "AP", 70.7, "paper:cid:table04"),
-                Reported("ochuman", "val", "AP", 46.1, "paper:cid:table06"),
-                Reported("ochuman", "test", "AP", 45.0, "paper:cid:table06"),
+                printed("coco", "test-dev2017", 70.7, "cid:table04"),
+                printed("ochuman", "val", 46.1, "cid:table06"),
+                printed("ochuman", "test", 45.0, "cid:table06"),
             ),
         ),
         _recipe(
@@ -824,25 +683,25 @@ RECIPES = {
             skeleton=CROWDPOSE, default_for=("crowdpose",),
             reported=(
                 Reported("crowdpose", "test", "AP", 71.2, "released"),
-                Reported("crowdpose", "test", "AP", 71.3, "paper:cid:table05"),
+                printed("crowdpose", "test", 71.3, "cid:table05"),
             ),
         ),
         _recipe(
             "cid_hrnet_w48_crowdpose", _wide(_CROWDPOSE), 640, 300, (200, 260),
             skeleton=CROWDPOSE,
-            reported=(Reported("crowdpose", "test", "AP", 72.3, "paper:cid:table05"),),
+            reported=(printed("crowdpose", "test", 72.3, "cid:table05"),),
         ),
         # Trained on OCHuman's val split. The paper's batch is read as 20 there, on one GPU.
         _recipe(
             "cid_hrnet_w32_ochuman", _OCHUMAN, 512, 140, (90, 120),
             skeleton=COCO, default_for=("ochuman",), batch_size=20,
-            reported=(Reported("ochuman", "test", "AP", 57.5, "paper:cid:table06"),),
+            reported=(printed("ochuman", "test", 57.5, "cid:table06"),),
         ),
         # Its test size is not stated; the paper's other W48 models are tested at 640.
         _recipe(
             "cid_hrnet_w48_ochuman", _wide(_OCHUMAN), 640, 140, (90, 120),
             skeleton=COCO, batch_size=20,
-            reported=(Reported("ochuman", "test", "AP", 58.6, "paper:cid:table06"),),
+            reported=(printed("ochuman", "test", 58.6, "cid:table06"),),
         ),
         # On MPII, for which the paper has no figure: as on COCO.
         _recipe(

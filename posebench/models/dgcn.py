@@ -42,7 +42,7 @@ from posebench.models.pifpaf import (
     tiny_recipe,
     training_recipe,
 )
-from posebench.recipe import Recipe, Reported
+from posebench.recipe import Recipe, Reported, printed
 from posebench.structures import COCO, CROWDPOSE, MPII, Batch, Skeleton
 from posebench.study import Study, Variant, named
 
@@ -301,10 +301,6 @@ def _recipe(name: str, config: DGCNConfig, skeleton: Skeleton, **fields: Any) ->
     return training_recipe(name, DGCN, config, skeleton, **fields)
 
 
-def _paper(dataset: str, split: str, ap: float, table: str) -> Reported:
-    return Reported(dataset, split, "AP", ap, f"paper:dgcn:{table}")
-
-
 _R50, _R101, _R152, _X50, _D121 = (
     DGCNConfig(backbone=name)
     for name in ("resnet50", "resnet101", "resnet152", "resnext50", "densenet121")
@@ -315,38 +311,38 @@ RECIPES = {
     for recipe in (
         _recipe(
             "dgcn_resnet50_coco", _R50, COCO, default_for=("coco", "ochuman"),
-            reported=(_paper("coco", "val2017", 64.6, "table06"),),
+            reported=(printed("coco", "val2017", 64.6, "dgcn:table06"),),
         ),
         _recipe(
             "dgcn_resnet50_2heads_coco", replace(_R50, heads=2), COCO,
-            reported=(_paper("coco", "val2017", 65.1, "table03"),),
+            reported=(printed("coco", "val2017", 65.1, "dgcn:table03"),),
         ),
         _recipe(
             "dgcn_resnet50_3heads_coco", replace(_R50, heads=3), COCO,
-            reported=(_paper("coco", "val2017", 65.2, "table03"),),
+            reported=(printed("coco", "val2017", 65.2, "dgcn:table03"),),
         ),
         _recipe(
             "dgcn_resnet101_coco", _R101, COCO,
-            reported=(_paper("coco", "val2017", 67.3, "table06"),),
+            reported=(printed("coco", "val2017", 67.3, "dgcn:table06"),),
         ),
         _recipe(
             "dgcn_resnet152_coco", _R152, COCO,
             reported=(
-                _paper("coco", "val2017", 68.8, "table06"),
-                _paper("coco", "test-dev2017", 67.4, "table07"),
+                printed("coco", "val2017", 68.8, "dgcn:table06"),
+                printed("coco", "test-dev2017", 67.4, "dgcn:table07"),
             ),
         ),
         _recipe(
             "dgcn_resnext50_coco", _X50, COCO,
-            reported=(_paper("coco", "val2017", 65.1, "table05"),),
+            reported=(printed("coco", "val2017", 65.1, "dgcn:table05"),),
         ),
         _recipe(
             "dgcn_densenet121_coco", _D121, COCO,
-            reported=(_paper("coco", "val2017", 63.6, "table05"),),
+            reported=(printed("coco", "val2017", 63.6, "dgcn:table05"),),
         ),
         _recipe(
             "dgcn_resnet50_crowdpose", _R50, CROWDPOSE, default_for=("crowdpose",),
-            reported=(_paper("crowdpose", "test", 59.1, "table05"),),
+            reported=(printed("crowdpose", "test", 59.1, "dgcn:table05"),),
         ),
         _recipe(
             "dgcn_resnet50_mpii", _R50, MPII, default_for=("mpii",),

@@ -56,7 +56,7 @@ from posebench.layers.transformer import (
     still_head,
 )
 from posebench.models.base import PoseModel
-from posebench.recipe import Recipe, Reported
+from posebench.recipe import Recipe, printed
 from posebench.structures import (
     COCO,
     CROWDPOSE,
@@ -757,39 +757,35 @@ def _recipe(name: str, config: GroupPoseConfig, skeleton: Skeleton, **fields: An
 _R50, _SWIN_T, _SWIN_L = (GroupPoseConfig(backbone=b) for b in ("resnet50", "swin_t", "swin_l"))
 
 
-def _paper(dataset: str, split: str, ap: float, table: str) -> Reported:
-    return Reported(dataset, split, "AP", ap, f"paper:grouppose:{table}")
-
-
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         _recipe(
             "group_pose_resnet50_coco", _R50, COCO, default_for=("coco", "ochuman"),
             reported=(
-                _paper("coco", "val2017", 72.0, "table01"),
-                _paper("coco", "test-dev2017", 70.2, "table02"),
+                printed("coco", "val2017", 72.0, "grouppose:table01"),
+                printed("coco", "test-dev2017", 70.2, "grouppose:table02"),
             ),
         ),
         _recipe(
             "group_pose_swin_t_coco", _SWIN_T, COCO,
             reported=(
-                _paper("coco", "val2017", 73.6, "table01"),
-                _paper("coco", "test-dev2017", 72.1, "table02"),
+                printed("coco", "val2017", 73.6, "grouppose:table01"),
+                printed("coco", "test-dev2017", 72.1, "grouppose:table02"),
             ),
         ),
         _recipe(
             "group_pose_swin_l_coco", _SWIN_L, COCO,
             reported=(
-                _paper("coco", "val2017", 74.8, "table01"),
-                _paper("coco", "test-dev2017", 72.8, "table02"),
+                printed("coco", "val2017", 74.8, "grouppose:table01"),
+                printed("coco", "test-dev2017", 72.8, "grouppose:table02"),
             ),
         ),
         _recipe("group_pose_resnet50_crowdpose", _R50, CROWDPOSE, default_for=("crowdpose",)),
         _recipe("group_pose_swin_t_crowdpose", _SWIN_T, CROWDPOSE),
         _recipe(
             "group_pose_swin_l_crowdpose", _SWIN_L, CROWDPOSE,
-            reported=(_paper("crowdpose", "test", 74.1, "table03"),),
+            reported=(printed("crowdpose", "test", 74.1, "grouppose:table03"),),
         ),
         # On MPII, for which the paper has no figure: as on COCO.
         _recipe("group_pose_resnet50_mpii", _R50, MPII, default_for=("mpii",)),

@@ -26,7 +26,7 @@ from posebench.layers.heatmaps import cell_poses, gaussian_heatmaps, inside
 from posebench.layers.hrnet import HRNET_WIDTHS, hrnet
 from posebench.layers.processes import mean_count
 from posebench.models.base import PoseModel
-from posebench.recipe import Recipe, Reported
+from posebench.recipe import Recipe, printed
 from posebench.structures import (
     COCO,
     CROWDPOSE,
@@ -453,10 +453,6 @@ _W32, _W40, _W48 = (HigherHRNetConfig(backbone=f"hrnet_w{width}") for width in (
 _BASELINE = replace(_W32, deconvolutions=0)
 
 
-def _paper(dataset: str, split: str, ap: float, table: str) -> Reported:
-    return Reported(dataset, split, "AP", ap, f"paper:higherhrnet:{table}")
-
-
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -464,23 +460,23 @@ RECIPES = {
             "higher_hrnet_w32_coco", 512, images=12, config=_W32,
             skeleton=COCO, default_for=("coco", "ochuman"),
             reported=(
-                _paper("coco", "val2017", 67.1, "table05"),
-                _paper("coco", "test-dev2017", 66.4, "table01"),
+                printed("coco", "val2017", 67.1, "higherhrnet:table05"),
+                printed("coco", "test-dev2017", 66.4, "higherhrnet:table01"),
             ),
         ),
         _recipe(
             "higher_hrnet_w32_640_coco", 640, images=12, config=_W32, skeleton=COCO,
-            reported=(_paper("coco", "val2017", 68.5, "table05"),),
+            reported=(printed("coco", "val2017", 68.5, "higherhrnet:table05"),),
         ),
         _recipe(
             "higher_hrnet_w40_640_coco", 640, images=10, config=_W40, skeleton=COCO,
-            reported=(_paper("coco", "val2017", 69.2, "table06"),),
+            reported=(printed("coco", "val2017", 69.2, "higherhrnet:table06"),),
         ),
         _recipe(
             "higher_hrnet_w48_640_coco", 640, images=10, config=_W48, skeleton=COCO,
             reported=(
-                _paper("coco", "val2017", 69.9, "table06"),
-                _paper("coco", "test-dev2017", 68.4, "table01"),
+                printed("coco", "val2017", 69.9, "higherhrnet:table06"),
+                printed("coco", "test-dev2017", 68.4, "higherhrnet:table01"),
             ),
         ),
         _recipe(
@@ -489,7 +485,7 @@ RECIPES = {
         _recipe(
             "higher_hrnet_w48_640_crowdpose", 640, images=10, config=_W48,
             skeleton=CROWDPOSE, default_for=("crowdpose",),
-            reported=(_paper("crowdpose", "test", 65.9, "table07"),),
+            reported=(printed("crowdpose", "test", 65.9, "higherhrnet:table07"),),
         ),
         # On MPII, for which the paper has no figure: as on COCO.
         _recipe(
@@ -500,8 +496,8 @@ RECIPES = {
         _recipe(
             "higher_hrnet_baseline_w32_coco", 512, images=12, config=_BASELINE, skeleton=COCO,
             reported=(
-                _paper("coco", "val2017", 64.4, "table03"),
-                _paper("coco", "test-dev2017", 64.1, "table01"),
+                printed("coco", "val2017", 64.4, "higherhrnet:table03"),
+                printed("coco", "test-dev2017", 64.1, "higherhrnet:table01"),
             ),
         ),
         _recipe(

@@ -32,7 +32,7 @@ from posebench.layers.fields import (
 from posebench.layers.processes import mean_counts
 from posebench.layers.trunks import TRUNK_WEIGHTS, trunk_channels, unpooled_trunk
 from posebench.models.base import PoseModel
-from posebench.recipe import Recipe, Reported
+from posebench.recipe import Recipe, printed
 from posebench.structures import (
     COCO,
     CROWDPOSE,
@@ -414,10 +414,6 @@ def _distance_loss(values: Tensor, targets: Tensor, there: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------------- recipes
 
 
-def _paper(dataset: str, split: str, ap: float, table: str) -> Reported:
-    return Reported(dataset, split, "AP", ap, f"paper:dgcn:{table}")
-
-
 def _recipe(name: str, config: PifPafConfig, skeleton: Skeleton, **fields: Any) -> Recipe:
     """Return a recipe as DGCN's paper trains; the momentum is PifPaf's."""
     return training_recipe(name, PifPaf, config, skeleton, **fields)
@@ -478,30 +474,30 @@ RECIPES = {
     for recipe in (
         _recipe(
             "pifpaf_resnet50_coco", _R50, COCO, default_for=("coco", "ochuman"),
-            reported=(_paper("coco", "val2017", 62.6, "table06"),),
+            reported=(printed("coco", "val2017", 62.6, "dgcn:table06"),),
         ),
         _recipe(
             "pifpaf_resnet101_coco", _R101, COCO,
-            reported=(_paper("coco", "val2017", 65.7, "table06"),),
+            reported=(printed("coco", "val2017", 65.7, "dgcn:table06"),),
         ),
         _recipe(
             "pifpaf_resnet152_coco", _R152, COCO,
             reported=(
-                _paper("coco", "val2017", 67.4, "table06"),
-                _paper("coco", "test-dev2017", 66.7, "table07"),
+                printed("coco", "val2017", 67.4, "dgcn:table06"),
+                printed("coco", "test-dev2017", 66.7, "dgcn:table07"),
             ),
         ),
         _recipe(
             "pifpaf_resnext50_coco", _X50, COCO,
-            reported=(_paper("coco", "val2017", 63.8, "table05"),),
+            reported=(printed("coco", "val2017", 63.8, "dgcn:table05"),),
         ),
         _recipe(
             "pifpaf_densenet121_coco", _D121, COCO,
-            reported=(_paper("coco", "val2017", 61.8, "table05"),),
+            reported=(printed("coco", "val2017", 61.8, "dgcn:table05"),),
         ),
         _recipe(
             "pifpaf_resnet50_crowdpose", _R50, CROWDPOSE, default_for=("crowdpose",),
-            reported=(_paper("crowdpose", "test", 56.3, "table05"),),
+            reported=(printed("crowdpose", "test", 56.3, "dgcn:table05"),),
         ),
         _recipe("pifpaf_resnet50_mpii", _R50, MPII, default_for=("mpii",)),
         tiny_recipe("pifpaf_tiny", PifPaf, PifPafConfig(backbone="resnet_tiny")),

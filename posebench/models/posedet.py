@@ -50,7 +50,7 @@ from posebench.layers.pretrained import timm_trunk
 from posebench.layers.processes import mean_count
 from posebench.layers.pyramids import FPN, HRFPN, Conv
 from posebench.models.base import PoseModel
-from posebench.recipe import Recipe, Reported
+from posebench.recipe import Recipe, printed
 from posebench.structures import (
     COCO,
     CROWDPOSE,
@@ -74,7 +74,6 @@ GRADIENT_SHARE = 0.1  # of the embeddings' gradient that reaches the coarse disp
 
 DISTANCE_UNIT = 4  # strides, of the keypoint loss
 MAX_DISTANCE = 5.0  # of these units
-REFINED_WEIGHT = 0.2  # the score's is 1
 
 MIN_SCORE = 0.05
 MAX_PER_LEVEL = 500  # candidates before suppression
@@ -97,7 +96,8 @@ class PoseDetConfig:
     head_std: float = 0.01  # of the heads' initial weights
     coarse_candidates: int = 1  # that learn a person's coarse pose, nearest to its centre
     similarity: Similarity = PUBLISHED
-    coarse_weight: float = 0.1
+    coarse_weight: float = 0.1  # of the losses; the score's is 1
+    refined_weight: float = 0.2
     heatmap_weight: float = 0.1
     heatmap_sigma: float = 2.0  # cells, at every level
 
@@ -318,7 +318,7 @@ class PoseDet(PoseModel):
         }
         if config.refinement:
             refined = poses_of(outputs.refined, self.strides)
-            terms["refined"] = REFINED_WEIGHT * keypoint_loss(
+            terms["refined"] = config.refined_weight * keypoint_loss(
                 refined, found.refined, targets, stride
             )
         if heatmaps:
@@ -590,31 +590,27 @@ _DLA34 = PoseDetConfig()
 _W32, _W48 = (PoseDetConfig(backbone=f"hrnet_w{width}", width=256) for width in (32, 48))
 
 
-def _paper(dataset: str, split: str, ap: float, table: str) -> Reported:
-    return Reported(dataset, split, "AP", ap, f"paper:posedet:{table}")
-
-
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         _recipe(
             "posedet_dla34_coco", _DLA34, 512, 800, skeleton=COCO,
-            reported=(_paper("coco", "test-dev2017", 59.2, "table01"),),
+            reported=(printed("coco", "test-dev2017", 59.2, "posedet:table01"),),
         ),
         _recipe(
             "posedet_hrnet_w32_coco", _W32, 512, 800, skeleton=COCO,
             default_for=("coco", "ochuman"),
-            reported=(_paper("coco", "test-dev2017", 64.4, "table01"),),
+            reported=(printed("coco", "test-dev2017", 64.4, "posedet:table01"),),
         ),
         _recipe(
             "posedet_hrnet_w48_coco", _W48, 640, 1000, skeleton=COCO,
-            reported=(_paper("coco", "test-dev2017", 66.2, "table01"),),
+            reported=(printed("coco", "test-dev2017", 66.2, "posedet:table01"),),
         ),
         _recipe("posedet_dla34_crowdpose", _DLA34, 512, 800, skeleton=CROWDPOSE),
         _recipe(
             "posedet_hrnet_w48_crowdpose", _W48, 640, 1000, skeleton=CROWDPOSE,
             default_for=("crowdpose",),
-            reported=(_paper("crowdpose", "test", 65.9, "table04"),),
+            reported=(printed("crowdpose", "test", 65.9, "posedet:table04"),),
         ),
         # On MPII, for which the paper has no figure: as on COCO.
         _recipe(

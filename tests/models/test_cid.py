@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from posebench.layers.decoupling import Decoupling
 from posebench.layers.grids import Grid
 from posebench.layers.inputs import blank_batch, scaled_batches
 from posebench.models.cid import (
     CID,
     CIDConfig,
     CIDOutputs,
-    Decoupling,
     build_targets,
     contrastive_loss,
     decode_instances,
@@ -125,9 +125,9 @@ def reference_decoupling(
     for (image, y, x), person in zip(people.tolist(), features, strict=True):
         shared = maps[image : image + 1]
         parts = []
-        if module.config.channel:
+        if module.has_channel:
             parts.append(shared * module.channel(person)[:, None, None])
-        if module.config.spatial:
+        if module.has_spatial:
             query = module.similarity(person)[:, None, None]
             rows, columns = torch.meshgrid(
                 torch.arange(shared.shape[2]), torch.arange(shared.shape[3]), indexing="ij"
@@ -142,7 +142,7 @@ def reference_decoupling(
 
 @pytest.mark.parametrize(("spatial", "channel"), [(True, True), (True, False), (False, True)])
 def test_decoupling_equals_the_papers_equations(spatial: bool, channel: bool) -> None:
-    module = Decoupling(24, 5, replace(TINY, spatial=spatial, channel=channel)).double()
+    module = Decoupling(24, 5, TINY.embedding, spatial=spatial, channel=channel).double()
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     shared = torch.randn(3, TINY.embedding, 9, 11, dtype=torch.float64)

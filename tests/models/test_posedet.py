@@ -419,9 +419,12 @@ def test_a_candidate_is_not_somebody_and_nobody() -> None:
 def test_the_config_says_how_a_network_starts_and_what_weighs() -> None:
     batch = make_batch((2, 1))
     terms = []
-    for changes in ({}, {"coarse_weight": 0.3, "heatmap_weight": 0.2}):
+    everybody = replace(TINY, similarity=Similarity(refined=0.0, refined_at_best=0.0))
+    for changes in ({}, {"coarse_weight": 0.3, "refined_weight": 1.0, "heatmap_weight": 0.2}):
         torch.manual_seed(0)
-        terms.append(PoseDet(replace(TINY, **changes), COCO).eval().loss(batch))
+        terms.append(PoseDet(replace(everybody, **changes), COCO).eval().loss(batch))
+    assert terms[0]["refined"].item() > 0
+    assert terms[1]["refined"].item() == pytest.approx(5 * terms[0]["refined"].item())
     assert terms[1]["coarse"].item() == pytest.approx(3 * terms[0]["coarse"].item())
     assert terms[1]["heatmap"].item() == pytest.approx(2 * terms[0]["heatmap"].item())
     model = PoseDet(replace(TINY, head_std=0.05), COCO)
