@@ -30,6 +30,7 @@ from posebench.cli.common import (
     progress_bar,
     say_unreadable,
 )
+from posebench.cli.together import DevicesOption, share_work
 
 if TYPE_CHECKING:
     from posebench.data import PoseDataset
@@ -64,6 +65,7 @@ def evaluate(
     ] = None,
     settings: SetOption = None,
     device: DeviceOption = "auto",
+    devices: DevicesOption = 1,
     precision: PrecisionOption = "fp32",
     workers: WorkersOption = None,
     strict: StrictOption = False,
@@ -71,6 +73,7 @@ def evaluate(
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Print the average precision of a run, a checkpoint or a result file."""
+    share_work(devices)
     from posebench import engine
     from posebench.data import find_layout, open_dataset
     from posebench.errors import UsageError

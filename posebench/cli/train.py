@@ -31,6 +31,7 @@ from posebench.cli.common import (
     progress_bar,
     say_unreadable,
 )
+from posebench.cli.together import DevicesOption, share_work
 
 if TYPE_CHECKING:
     from posebench.data.loader import Unreadable
@@ -59,6 +60,7 @@ def train(
     ] = True,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     device: DeviceOption = "auto",
+    devices: DevicesOption = 1,
     precision: PrecisionOption = "fp32",
     workers: WorkersOption = None,
     strict: StrictOption = False,
@@ -68,6 +70,7 @@ def train(
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Train a recipe; Ctrl-C leaves a run that --resume continues."""
+    share_work(devices)
     from dataclasses import replace
 
     from posebench import engine

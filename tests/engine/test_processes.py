@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from posebench.cli.together import share_work
 from posebench.data.loader import Plan
 from posebench.engine import read_log
+from posebench.errors import UsageError
 from tests.builders import write_coco
 from tests.cli.command import TINY
 from tests.engine import joint
@@ -26,9 +28,9 @@ TORCHRUN = (
 ROOT = Path(__file__).parents[2]
 
 
-def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
+def start(*words: object, cwd: Path, launcher: tuple[str, ...] = TORCHRUN) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*TORCHRUN, *map(str, words)],
+        [*launcher, *map(str, words)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -132,12 +134,38 @@ def test_a_run_that_loses_a_process_ends_and_continues(tmp_path: Path) -> None:
     assert "lost the others" in err or "Stopped after step" in err
     assert len(losses(run)) < 40
 
-    code, _, err = finish(start(*train(tmp_path, tmp_path, "--resume", run), cwd=tmp_path))
+    # The other way to start as many.
+    words = train(tmp_path, tmp_path, "--resume", run, "--devices", 2)
+    code, out, err = finish(start(*words, cwd=tmp_path, launcher=(sys.executable,)))
     assert code == 0, err
+    assert out.count("cid_tiny on coco val") == 1
     assert losses(run) == losses(expected)
     assert json.loads((run / "metrics.json").read_text()) == json.loads(
         (expected / "metrics.json").read_text()
     )
+
+
+def test_devices_hands_on_what_goes_wrong(tmp_path: Path) -> None:
+    words = ("-m", "posebench", "eval", "nowhere", "--devices=2")
+    code, out, err = finish(start(*words, cwd=tmp_path, launcher=(sys.executable,)))
+    assert code == 4
+    assert not out
+    assert "process 0: error:" in err
+    assert "process 1: error:" in err
+    assert "Traceback" not in err
+
+
+def test_devices_within_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="leave out --devices"):
+        share_work(2)
+    share_work(1)  # which is no wish
+
+
+def test_devices_are_not_more_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UsageError, match="at most 2"):
+        share_work(3)
 
 
 def _wait_for_steps(runs: Path, process: subprocess.Popen[str]) -> Path:

@@ -1,0 +1,68 @@
+"""`--devices N`: a command line in N processes of this machine, as `torchrun` starts them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+DevicesOption = Annotated[
+    int,
+    typer.Option("--devices", min=1, help="Processes that share the work, each with its own GPU."),
+]
+
+
+def share_work(processes: int) -> None:
+    """Do this command line in several processes and leave with their exit code; for one, return.
+
+    Raises:
+        UsageError: there are fewer GPUs, or other processes share the work already.
+    """
+    if processes == 1:
+        return
+    import torch
+
+    from posebench.errors import UsageError
+
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError("torchrun has started processes already: leave out --devices.")
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < processes:
+        raise UsageError(f"--devices is at most {gpus}, the GPUs of this machine, not {processes}.")
+    raise typer.Exit(_run(processes, _without_devices(sys.argv[1:])))
+
+
+def _run(processes: int, words: Sequence[str]) -> int:
+    """Return the exit code of the first process that failed, or 0."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    # On a CPU they share its cores; without this each would have one.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // processes, 1)))
+    # The processes say in a sentence of their own what went wrong.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    arguments = ["--standalone", f"--nproc-per-node={processes}", "-m", "posebench", *words]
+    try:
+        run(parse_args(arguments))  # type: ignore[no-untyped-call]
+    except ChildFailedError as failure:
+        code: int = failure.get_first_failure()[1].exitcode
+        return code if code > 0 else 1  # below 0: ended by a signal
+    except SignalException:
+        return 130
+    return 0
+
+
+def _without_devices(words: Sequence[str]) -> list[str]:
+    kept = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--devices":
+            next(rest, None)
+        elif not word.startswith("--devices="):
+            kept.append(word)
+    return kept
