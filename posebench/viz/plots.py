@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from posebench.bench.measured import Runs
 from posebench.bench.tables import MEASURED, JoinedTable
+from posebench.viz.plots_speed import stages_figure
 
 _USUAL_PEOPLE = 5
 _NAME_PT = 7.0  # of a point's name
@@ -82,6 +83,7 @@ def speed_against_accuracy(tables: Sequence[JoinedTable]) -> Plot:
             axis.scatter(x, y, s=36, edgecolor="tab:blue", facecolor=face)
         axis.set(title=title, xlabel="frames per second", ylabel="AP")
         axis.margins(x=0.2, y=0.08)
+        axis.set_xlim(left=0)
     for axis, (_, points) in zip(axes, panels, strict=True):
         _name(axis, [(x, y, label) for x, y, label, _ in points])
     return Plot("Speed against accuracy", _svg(figure, "speed"), caption)
@@ -152,7 +154,7 @@ def parameters_against_macs(tables: Sequence[JoinedTable]) -> Plot:
 
 
 def time_per_stage(runs: Runs) -> Plot:
-    """Draw how long each stage takes, a bar for each recipe."""
+    """Draw each stage's share of the time, a bar for each recipe, the quickest first."""
     title = "Time per stage"
     times = runs.times()
     rows = times[times["metric"].str.startswith("stage/")] if len(times) else times
@@ -165,19 +167,12 @@ def time_per_stage(runs: Runs) -> Plot:
     rows = rows[rows["protocol"] == protocol].assign(people=pd.to_numeric(rows["people"]))
     distance = (rows["people"] - _USUAL_PEOPLE).abs()
     rows = rows[distance == distance.min()]
-    wide = rows.pivot_table(index="recipe", columns="metric", values="value", aggfunc="last")
-    wide = wide.loc[wide.sum(axis=1).sort_values(ascending=False).index]
-    figure, [axis] = _figure(1, height=1.2 + 0.28 * len(wide))
-    left = pd.Series(0.0, index=wide.index)
-    colours = matplotlib.color_sequences["tab20"]
-    for index, stage in enumerate(dict.fromkeys(rows["metric"])):
-        widths = wide[stage].fillna(0.0)
-        name = stage.removeprefix("stage/").removesuffix("_p50")
-        axis.barh(wide.index, widths, left=left, label=name, color=colours[index % len(colours)])
-        left = left + widths
-    axis.set_xlabel("ms an image, medians")
-    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return Plot(title, _svg(figure, "stages"), _conditions(rows))
+    stages: dict[str, dict[str, float]] = {}
+    for _, row in rows.iterrows():
+        name = row["metric"].removeprefix("stage/").removesuffix("_p50")
+        stages.setdefault(row["recipe"], {})[name] = float(row["value"])
+    in_order = dict(sorted(stages.items(), key=lambda item: sum(item[1].values())))
+    return Plot(title, _svg(stages_figure(in_order), "stages"), _conditions(rows))
 
 
 def _conditions(rows: pd.DataFrame) -> str:
@@ -192,14 +187,19 @@ def _label(row: pd.Series) -> str:
 
 
 def _name(axis: Any, points: Sequence[tuple[float, float, str]]) -> None:
-    """Write names to the right of points, higher where another name is in the way."""
+    """Write names to the right of points, higher where another name is in the way.
+
+    A name that would leave the figure stands to the left.
+    """
     if axis.figure.get_layout_engine():  # axes do not know their place yet
         axis.figure.draw_without_rendering()
         axis.figure.set_layout_engine("none")
     taken: list[tuple[float, float, float]] = []  # left, right, bottom of a name, points
     for x, y, text in sorted(points, key=lambda point: point[1]):
         left, bottom = axis.transData.transform((x, y)) * 72 / axis.figure.dpi
-        left, own, width = left + 5, bottom - 2, 0.55 * _NAME_PT * len(text)
+        own, width = bottom - 2, 0.55 * _NAME_PT * len(text)
+        beside = left + 5 + width > 72 * axis.figure.get_figwidth()
+        left = left - 5 - width if beside else left + 5
         while any(
             left < other_right and other_left < left + width and abs(own - other) < _NAME_PT
             for other_left, other_right, other in taken
@@ -207,15 +207,16 @@ def _name(axis: Any, points: Sequence[tuple[float, float, str]]) -> None:
             own += 1
         taken.append((left, left + width, own))
         axis.annotate(
-            text, (x, y), xytext=(5, own - bottom), textcoords="offset points", fontsize=_NAME_PT,
+            text, (x, y), xytext=(-5 if beside else 5, own - bottom), fontsize=_NAME_PT,
+            textcoords="offset points", ha="right" if beside else "left",
             arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.5, "shrinkB": 4}
             if own > bottom + _NAME_PT else None,
         )  # fmt: skip
 
 
-def _figure(panels: int, height: float = 4.2, width: float = 5.2) -> tuple[Figure, Any]:
+def _figure(panels: int, width: float = 5.2) -> tuple[Figure, Any]:
     # A figure of its own instead of pyplot's shared state, which leaks figures and wants a screen.
-    figure = Figure(figsize=(width * panels + 2.4, height), layout="constrained")
+    figure = Figure(figsize=(width * panels + 2.4, 4.2), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots(1, panels, squeeze=False)[0]
     for axis in axes:

@@ -21,7 +21,12 @@ Curve = Mapping[int, float]
 
 
 def stages_plot(stages: Mapping[str, Mapping[str, float]]) -> RGB:
-    """Draw a bar for each model, made of its stages' shares, with the milliseconds of the whole.
+    """Draw `stages_figure`."""
+    return _drawn(stages_figure(stages))
+
+
+def stages_figure(stages: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Return a bar for each model, made of its stages' shares, with the milliseconds of the whole.
 
     Args:
         stages: model -> stage -> milliseconds; stages of one name have one colour.
@@ -34,7 +39,6 @@ def stages_plot(stages: Mapping[str, Mapping[str, float]]) -> RGB:
     names = _in_order(stages)
     totals = np.array([sum(own.values()) for own in stages.values()])
     figure = Figure(figsize=(9, 1.4 + 0.36 * len(stages)), dpi=150, layout="constrained")
-    canvas: Any = FigureCanvasAgg(figure)
     axis = figure.subplots()
     rows = np.arange(len(stages))
     left = np.zeros(len(stages))
@@ -44,6 +48,7 @@ def stages_plot(stages: Mapping[str, Mapping[str, float]]) -> RGB:
         axis.barh(rows, widths, left=left, label=stage, color=colour, height=0.7)
         left += widths
     axis.set_yticks(rows, list(stages))
+    axis.set_ylim(-0.6, len(stages) - 0.4)
     axis.invert_yaxis()
     for row, total in enumerate(totals.tolist()):
         axis.text(
@@ -57,7 +62,7 @@ def stages_plot(stages: Mapping[str, Mapping[str, float]]) -> RGB:
     axis.set_xlabel("% of a pass")
     _plain(axis)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
-    return _drawn(canvas)
+    return figure
 
 
 def _in_order(stages: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -86,14 +91,13 @@ def people_plot(models: Mapping[str, Mapping[str, Curve]], title: str = "") -> R
     columns = min(_COLUMNS, len(models))
     rows = math.ceil(len(models) / columns)
     figure = Figure(figsize=(4.4 * columns, 3.3 * rows), dpi=150, layout="constrained")
-    canvas: Any = FigureCanvasAgg(figure)
     figure.suptitle(title)
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis, (name, stages) in zip(panels, models.items(), strict=False):
         _panel(axis, name, stages)
     for axis in panels[len(models) :]:
         axis.set_visible(False)
-    return _drawn(canvas)
+    return _drawn(figure)
 
 
 def _panel(axis: Any, name: str, stages: Mapping[str, Curve]) -> None:
@@ -115,6 +119,7 @@ def _plain(axis: Any) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _drawn(canvas: Any) -> RGB:
+def _drawn(figure: Figure) -> RGB:
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
