@@ -706,7 +706,7 @@ STUDIES = (
         variants=(
             Variant("W48, 640", 6, tiny=(
                 "backbone=hrnet_tiny_36", "test_time.resize.short_side=240",
-                "test_time.resize.long_side=480", "augment.size=200",
+                "test_time.resize.long_side=480", "augment.size=192",
             )),
             Variant("W32, 512", 7, recipe="posedet_hrnet_w32_coco", tiny=()),
             Variant("DLA-34, 512", 8, recipe="posedet_dla34_coco", tiny=("backbone=dla34",)),
