@@ -70,10 +70,10 @@ def _options(
 def main() -> None:
     """Run the command line; an error the user can mend is one sentence and an exit code."""
     debug = "--debug" in sys.argv
-    sys.argv = [word for word in sys.argv if word != "--debug"]
+    words = [word for word in sys.argv[1:] if word != "--debug"]
     try:
         with _processes():
-            app()
+            app(words)
     except PosebenchError as error:
         if debug:
             raise

@@ -153,6 +153,8 @@ def test_devices_hands_on_what_goes_wrong(tmp_path: Path) -> None:
     assert "process 0: error:" in err
     assert "process 1: error:" in err
     assert "Traceback" not in err
+    _, _, err = finish(start(*words, "--debug", cwd=tmp_path, launcher=(sys.executable,)))
+    assert "ModelError" in err
 
 
 def test_devices_within_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
