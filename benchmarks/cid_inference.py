@@ -15,7 +15,6 @@ import statistics
 import time
 
 import torch
-from cid_parts import plain_decoupling
 from torch import Tensor
 
 from posebench.engine.evaluate import Precision, autocast, inference_model
@@ -40,10 +39,10 @@ def plain_inference(model: CID, images: Tensor, clocks: dict[str, list[float]]) 
     people, centre_scores = find_centres(heatmaps[:, -1], model.config.centre_pool)
     start = time.perf_counter()
     parts = []
-    for view in features.split(1):
+    for view in torch.split(features, 1):
         person_features = view[0][:, people[:, 1], people[:, 2]].T
         shared = model.reduce(view)
-        parts.append(plain_decoupling(model.decoupling, shared, person_features, people))
+        parts.append(model.decoupling.as_written(shared, person_features, people))
     merged = (parts[0] + parts[1][:, order]) / 2
     clocks["decoupling"].append(time.perf_counter() - start)
     return CIDOutputs(heatmaps, people, centre_scores, person_features, merged)
@@ -71,6 +70,7 @@ def main() -> None:
     model: CID = recipe.build(recipe.config, COCO).eval()
     with torch.no_grad():
         # Random weights find nobody; these have a peak in most windows, and some are as good.
+        assert model.keypoint_head.bias is not None
         model.keypoint_head.bias[-1] = 0.0
         model.keypoint_head.weight[-1] *= 100
     calibrate(model, options.size)

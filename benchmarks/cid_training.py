@@ -35,7 +35,8 @@ def write_dataset(folder: Path, images: int, people: int) -> FileDataset:
     for number in range(images):
         coarse = rng.integers(0, 256, (HEIGHT // 20, WIDTH // 20, 3), dtype=np.uint8)
         picture = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-        picture = cv2.add(picture, rng.integers(0, 20, picture.shape, dtype=np.uint8))
+        noise = rng.integers(0, 20, picture.shape)
+        picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
         cv2.imwrite(str(folder / f"{number}.jpg"), picture)
         content["images"].append(
             {"id": number, "file_name": f"{number}.jpg", "width": WIDTH, "height": HEIGHT}
@@ -76,7 +77,7 @@ def measure(recipe_name: str, images: int, people: int, rounds: int, precision: 
             with autocast(torch.device("cpu"), precision):
                 terms = model.loss(batch)
             times.append(time.perf_counter())
-            torch.stack(list(terms.values())).sum().backward()
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
             times.append(time.perf_counter())
             model.zero_grad()
             if turn:  # the first warms up

@@ -44,7 +44,7 @@ def average_precision(text: str, seed: int, options: argparse.Namespace) -> floa
     folder = Path(options.out) / f"{label}_crowd{options.crowd:g}_seed{seed}"
     finished = folder / "metrics.json"
     if not finished.is_file():
-        sets = (
+        images, unseen = (
             SyntheticCrowds(COCO, split, length=length, crowd=options.crowd)
             for split, length in (("train", options.images), ("val", 0))
         )
@@ -52,7 +52,8 @@ def average_precision(text: str, seed: int, options: argparse.Namespace) -> floa
         began = time.perf_counter()
         train(
             variant(text, options.epochs),
-            *sets,
+            images,
+            unseen,
             folder,
             TrainOptions(device, seed=seed, precision=options.precision),
             resume=(folder / "checkpoints" / "last.safetensors").is_file(),

@@ -16,7 +16,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from posebench.engine.evaluate import Precision, autocast, inference_model
 from posebench.engine.runs import hardware, has_bf16
-from posebench.layers import deformable
+from posebench.layers.deformable import DeformableAttention, Tokens
 from posebench.layers.sampling import Sizes, gathered_samples, weighted_samples
 from posebench.models import RECIPES
 from posebench.models.group_pose import GroupPose, GroupPoseFeatures, GroupPoseOutputs
@@ -46,7 +47,7 @@ def plain_samples(
     sampled = []
     areas = [height * width for height, width in sizes]
     for level, (height, width) in enumerate(sizes):
-        own = values.split(areas, 1)[level].flatten(2).transpose(1, 2)
+        own = torch.split(values, areas, 1)[level].flatten(2).transpose(1, 2)
         maps = own.reshape(batch * heads, depth, height, width)
         grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)
         sampled.append(F.grid_sample(maps, grid, align_corners=False))
@@ -65,12 +66,8 @@ def sampled_by(way: Callable[..., Tensor], times: list[float]) -> Iterator[None]
         times.append(time.perf_counter() - start)
         return found
 
-    usual = deformable.weighted_samples
-    deformable.weighted_samples = timed
-    try:
+    with mock.patch("posebench.layers.deformable.weighted_samples", timed):
         yield
-    finally:
-        deformable.weighted_samples = usual
 
 
 def inference(
@@ -118,7 +115,7 @@ def sampling_alone(sizes: Sizes, heads: int = 8, depth: int = 32, points: int = 
     """Time one encoder layer's sampling in each way, beside the least that memory allows."""
     count = sum(height * width for height, width in sizes)
     shape = (1, count, heads, len(sizes), points)
-    tokens = deformable.Tokens(
+    tokens = Tokens(
         torch.empty(0), torch.empty(0), None,
         torch.tensor([[(width, height) for height, width in sizes]]).float(), tuple(sizes),
     )  # fmt: skip
@@ -163,7 +160,7 @@ def main() -> None:
         for head in (model.proposal_pose, *model.pose_heads):
             head.layers[-1].weight.normal_(std=0.02)  # untrained, all people would be points
         for module in model.modules():
-            if isinstance(module, deformable.DeformableAttention):
+            if isinstance(module, DeformableAttention):
                 module.sampling_offsets.weight.normal_(std=0.02)
                 module.attention_weights.weight.normal_(std=0.05)
     cpu = torch.device("cpu")
@@ -188,7 +185,11 @@ def main() -> None:
                 with autocast(cpu, precision):
                     own = images.to(torch.bfloat16 if precision == "bf16" else torch.float32)
                     outputs[precision] = inference(
-                        network, own, weighted_samples, clocks[precision], plain=False
+                        cast(GroupPose, network),
+                        own,
+                        weighted_samples,
+                        clocks[precision],
+                        plain=False,
                     )
             for name, found in outputs.items():
                 start = time.perf_counter()

@@ -32,6 +32,7 @@ from posebench.layers.candidates import (
     PUBLISHED,
     PoseDetTargets,
     Similarity,
+    TargetsByOks,
     add_torso,
     assign_nearest,
     build_targets,
@@ -44,7 +45,7 @@ from posebench.layers.heatmaps import gaussian_heatmaps, heatmap_focal_loss_of_l
 from posebench.layers.hrnet import HRNET_WIDTHS, hrnet
 from posebench.layers.inputs import mirrored_images
 from posebench.layers.nms import box_nms, oks_nms, pose_area
-from posebench.layers.point_conv import point_conv
+from posebench.layers.point_conv import point_conv, point_conv_at
 from posebench.layers.precision import precise, precise_conv, unrounded
 from posebench.layers.pretrained import timm_trunk
 from posebench.layers.processes import mean_count
@@ -161,6 +162,12 @@ class PoseEmbedding(nn.Module):
         """Return (B, C, h, w) of features (B, C, h, w) and offsets (B, 2K, h, w)."""
         return F.relu(point_conv(features, offsets, self.weight), inplace=True)
 
+    def at(
+        self, features: Sequence[Tensor], level: Tensor, image: Tensor, points: Tensor
+    ) -> Tensor:
+        """Return (N, C) of points (N, K, 2), in cells, in the maps of these levels and images."""
+        return F.relu(point_conv_at(features, level, image, points, self.weight), inplace=True)
+
 
 class PoseDet(PoseModel):
     """Heads shared by the levels of a pyramid: bypass, refinement, score."""
@@ -235,16 +242,42 @@ class PoseDet(PoseModel):
 
     def _level(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the logits, coarse and refined offsets of a level."""
-        # Offsets reach dozens of cells, of which bfloat16 keeps three digits.
-        coarse = precise_conv(self.coarse, self.bypass(features))
-        settled = coarse.detach()
-        points = GRADIENT_SHARE * coarse + (1 - GRADIENT_SHARE) * settled
-        embedding = self.classification_embedding(self.classification(features), points)
-        logits = self.score(embedding)
+        coarse = self._coarse(features)
+        logits = self._logits(features, coarse)
         if not self.config.refinement:
             return logits, coarse, coarse
-        embedding = self.regression_embedding(self.regression(features), points)
-        return logits, coarse, settled + precise_conv(self.refinement, embedding)
+        return logits, coarse, self._refined(features, coarse)
+
+    def _coarse(self, features: Tensor) -> Tensor:
+        # Offsets reach dozens of cells, of which bfloat16 keeps three digits.
+        return precise_conv(self.coarse, self.bypass(features))
+
+    def _logits(self, features: Tensor, coarse: Tensor) -> Tensor:
+        embedding = self.classification_embedding(self.classification(features), _points(coarse))
+        logits: Tensor = self.score(embedding)
+        return logits
+
+    def _refined(self, features: Tensor, coarse: Tensor) -> Tensor:
+        embedding = self.regression_embedding(self.regression(features), _points(coarse))
+        return coarse.detach() + precise_conv(self.refinement, embedding)
+
+    def _refined_at(self, features: Sequence[Tensor], coarse: Tensor, chosen: Tensor) -> Tensor:
+        """Return the refined poses (N, K, 2) of chosen candidates (B, P), in pixels.
+
+        Few candidates learn to be refined, and the others' embeddings would take most of the time.
+        """
+        device = coarse.device
+        levels = torch.arange(len(features), device=device)
+        counts = torch.tensor([maps[0, 0].numel() for maps in features], device=device)
+        image, candidate = chosen.nonzero().unbind(1)
+        level = levels.repeat_interleave(counts)[candidate]
+        stride = torch.tensor(self.strides, device=device)[level, None, None]
+        settled = coarse[chosen]
+        embedding = self.regression_embedding.at(
+            [self.regression(maps) for maps in features], level, image, _points(settled) / stride
+        )
+        yx = precise_conv(self.refinement, embedding[..., None, None]).view(settled.shape)
+        return settled.detach() + stride * yx.flip(-1)
 
     def test_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> PoseDetOutputs:
         """Return what the first batch gives, and the candidates of all further looks.
@@ -296,28 +329,50 @@ class PoseDet(PoseModel):
 
     def loss_terms(self, images: Tensor, targets: PoseDetTargets) -> dict[str, Tensor]:
         """Return the weighted terms of Eq. 4."""
+        config = self.config
         features = self.features(images)
-        outputs = self.heads(features)
-        supervised = self.config.intermediate_supervision
-        heatmaps = tuple(self.intermediate(level) for level in features) if supervised else ()
+        offsets = [self._coarse(level) for level in features]
+        logits = [self._logits(*level) for level in zip(features, offsets, strict=True)]
         with unrounded(images.device):
-            return self._terms(outputs, heatmaps, targets)
+            coarse = poses_of(offsets, self.strides)
+            found = targets_by_oks(coarse.detach(), targets, self.skeleton, config.similarity)
+        refined = None
+        if config.refinement:
+            refined = self._refined_at(features, coarse, found.refined >= 0)
+        supervised = config.intermediate_supervision
+        heatmaps = [self.intermediate(level) for level in features] if supervised else []
+        with unrounded(images.device):
+            return self._terms(logits, coarse, refined, heatmaps, targets, found)
 
     def _terms(
-        self, outputs: PoseDetOutputs, heatmaps: tuple[Tensor, ...], targets: PoseDetTargets
+        self,
+        levels: Sequence[Tensor],
+        coarse: Tensor,
+        refined: Tensor | None,
+        heatmaps: Sequence[Tensor],
+        targets: PoseDetTargets,
+        found: TargetsByOks,
     ) -> dict[str, Tensor]:
-        sizes = [level.shape[-2:] for level in outputs.logits]
-        stride = candidate_strides(sizes, self.strides, outputs.logits[0].device)
-        logits = torch.cat([level.flatten(1) for level in outputs.logits], 1)  # (B, P)
-        coarse = poses_of(outputs.coarse, self.strides)
+        """Return the weighted terms.
+
+        Args:
+            levels: logits (B, 1, h, w).
+            coarse: poses (B, P, K, 2).
+            refined: poses (N, K, 2) of the candidates that are refined, if any is.
+            heatmaps: logits (B, K, h, w) of the levels, or none.
+            targets: what does not depend on predictions.
+            found: what does.
+        """
         config = self.config
-        found = targets_by_oks(coarse.detach(), targets, self.skeleton, config.similarity)
+        logits = torch.cat([level.flatten(1) for level in levels], 1)  # (B, P)
+        sizes = [level.shape[-2:] for level in levels]
+        stride = candidate_strides(sizes, self.strides, logits.device)
         terms = {
             "score": score_loss(logits, found.scored),
-            "coarse": config.coarse_weight * keypoint_loss(coarse, targets.coarse, targets, stride),
+            "coarse": config.coarse_weight
+            * keypoint_loss(coarse[targets.coarse >= 0], targets.coarse, targets, stride),
         }
-        if config.refinement:
-            refined = poses_of(outputs.refined, self.strides)
+        if refined is not None:
             terms["refined"] = config.refined_weight * keypoint_loss(
                 refined, found.refined, targets, stride
             )
@@ -467,6 +522,11 @@ def _trunk(name: str, *, pretrained: bool = False) -> nn.Module:
     return hrnet(name, pretrained=pretrained)
 
 
+def _points(coarse: Tensor) -> Tensor:
+    """Return where embeddings are sampled: coarse poses or offsets, with less of their gradient."""
+    return GRADIENT_SHARE * coarse + (1 - GRADIENT_SHARE) * coarse.detach()
+
+
 def _convs(width: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(Conv(width, width, 3, relu=True) for _ in range(count)))
 
@@ -534,16 +594,16 @@ def score_loss(logits: Tensor, person: Tensor) -> Tensor:
 
 
 def keypoint_loss(poses: Tensor, person: Tensor, targets: PoseDetTargets, stride: Tensor) -> Tensor:
-    """Return the summed distance of poses (B, P, K, 2) to their people's labelled keypoints.
+    """Return the summed distance of poses (N, K, 2) to their people's labelled keypoints.
 
-    It is measured in four strides (P,) of the candidate's level, and has no gradient beyond five
-    of them.
+    They are those of the N candidates for whom `person` (B, P) names somebody. The distance is
+    measured in four strides (P,) of the candidate's level, and has no gradient beyond five of them.
 
     Source: Eq. 4; units, bound and sum from the published code.
     """
     image, candidate = (person >= 0).nonzero().unbind(1)
     own = person[image, candidate]
-    distance = (precise(poses)[image, candidate] - targets.keypoints[own]).norm(dim=-1)
+    distance = (precise(poses) - targets.keypoints[own]).norm(dim=-1)
     distance = distance / (DISTANCE_UNIT * stride[candidate, None])
     total: Tensor = (distance.clamp(max=MAX_DISTANCE) * targets.labelled[own]).sum()
     return total / _normaliser(person)

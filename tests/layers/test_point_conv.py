@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebench.layers.point_conv import deformable_point_conv, point_conv, sampled_point_conv
+from posebench.layers.point_conv import (
+    deformable_point_conv,
+    point_conv,
+    point_conv_at,
+    sampled_point_conv,
+)
 from posebench.layers.precision import precise_conv
 
 WAYS = (deformable_point_conv, sampled_point_conv)
@@ -58,6 +63,46 @@ def test_points_are_not_rounded_under_autocast(way: type[point_conv]) -> None:
     assert found[0, 0, 1, 10].item() == pytest.approx(110.4, abs=0.5)  # the value itself is rounded
     exact = way(columns, offsets, torch.ones(1, 1, 1, 1))
     assert exact[0, 0, 1, 10].item() == pytest.approx(110.4, abs=1e-3)
+
+
+@pytest.mark.parametrize("chosen", [[(0, 1, 2, 3), (1, 0, 0, 1), (0, 0, 3, 8), (1, 1, 2, 0)], []])
+def test_chosen_cells_of_levels_have_the_values_and_gradients_of_all(
+    chosen: list[tuple[int, int, int, int]],
+) -> None:
+    fine, fine_offsets, weight = case(4, 9)
+    coarse, coarse_offsets, _ = case(3, 2)
+    inputs = (fine, fine_offsets, coarse, coarse_offsets, weight)
+    pairs = ((fine, fine_offsets), (coarse, coarse_offsets))
+    level, image = torch.tensor(chosen, dtype=torch.long).view(-1, 4)[:, :2].unbind(1)
+    everywhere = [deformable_point_conv(*pair, weight) for pair in pairs]
+    expected, points = [torch.zeros(0, 4).double()], [torch.zeros(0, 5, 2).double()]
+    for number, b, y, x in chosen:
+        expected.append(everywhere[number][b, :, y, x][None])
+        away = pairs[number][1][b, :, y, x].view(-1, 2)
+        points.append((away.flip(1) + torch.tensor([x, y]))[None])
+    found = point_conv_at([fine, coarse], level, image, torch.cat(points), weight)
+    wanted = torch.cat(expected)
+    assert found.shape == (len(chosen), 4)
+    torch.testing.assert_close(found, wanted)
+    direction = torch.randn_like(found)
+    if not chosen:
+        gradients = torch.autograd.grad(found, (fine, coarse, weight), direction)
+        assert not any(gradient.any() for gradient in gradients)
+        return
+    for first, second in zip(
+        torch.autograd.grad(found, inputs, direction, retain_graph=True),
+        torch.autograd.grad(wanted, inputs, direction),
+        strict=True,
+    ):
+        torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize("lost", [torch.nan, torch.inf])
+def test_points_that_are_lost_reach_the_loss(lost: float) -> None:
+    features, offsets, weight = case(3, 4)
+    with torch.no_grad():
+        offsets[0, 0, 1, 1] = lost
+    assert sampled_point_conv(features, offsets, weight).isfinite().sum() == 2 * 4 * 12 - 4
 
 
 def test_a_precise_convolution_is_not_rounded() -> None:

@@ -354,7 +354,7 @@ def test_the_keypoint_loss_is_a_bounded_sum_in_strides() -> None:
         poses[0, 1, 1] = torch.tensor([8.0, 308.0])  # beyond the bound
     person = torch.full((2, 2), NOBODY)
     person[0, 1] = 0
-    loss = keypoint_loss(poses, person, targets, torch.tensor([16, 8]))
+    loss = keypoint_loss(poses[person >= 0], person, targets, torch.tensor([16, 8]))
     # One positive, and one counted for the image without any.
     assert loss.item() == pytest.approx((40 / 32 + 5) / 2)
     loss.backward()

@@ -1,0 +1,103 @@
+"""Time a training step of PoseDet that refines chosen candidates beside one that refines all.
+
+    python benchmarks/posedet_refinement.py [--recipe posedet_tiny] [--images 8] [--chosen 40]
+
+`--chosen` candidates of every image learn to be refined; as published all are, and the others'
+refinements reach no loss. Prints medians of milliseconds of processor time on one thread, in turn,
+in bfloat16, and the largest difference of a gradient relative to the largest value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from posebench.data.loader import Plan, training_passes
+from posebench.data.synthetic import SyntheticCrowds
+from posebench.engine.runs import hardware
+from posebench.layers.candidates import NOBODY, TargetsByOks, poses_of, targets_by_oks
+from posebench.models import RECIPES, posedet
+from posebench.models.posedet import PoseDet
+from posebench.structures import COCO, Batch, Skeleton
+
+
+class AsPublished(PoseDet):
+    """Refines every candidate in training as well, and reads those that learn."""
+
+    def __init__(self, config: posedet.PoseDetConfig, skeleton: Skeleton) -> None:
+        super().__init__(config, skeleton)
+        self.made: list[Tensor] = []
+
+    def _coarse(self, features: Tensor) -> Tensor:
+        offsets = super()._coarse(features)
+        self.made.append(offsets)
+        return offsets
+
+    def _refined_at(self, features: Sequence[Tensor], coarse: Tensor, chosen: Tensor) -> Tensor:
+        refined = [self._refined(*level) for level in zip(features, self.made, strict=True)]
+        self.made = []
+        return poses_of(refined, self.strides)[chosen]
+
+
+def chosen_candidates(count: int) -> Any:
+    """Return an assigner that refines the first so many candidates of every image."""
+
+    def assign(coarse: Tensor, *facts: Any) -> TargetsByOks:
+        found = targets_by_oks(coarse, *facts)
+        refined = torch.full_like(found.refined, NOBODY)
+        for people, row in zip(facts[0].people, refined, strict=True):
+            row[:count] = people[0] if len(people) else NOBODY
+        return replace(found, refined=refined)
+
+    return assign
+
+
+def measure(model: PoseDet, batch: Batch) -> tuple[float, list[Tensor]]:
+    model.zero_grad()
+    start = time.process_time()
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = model.loss(batch)
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    spent = 1000 * (time.process_time() - start)
+    return spent, [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", default="posedet_tiny")
+    for name, default in (("images", 8), ("chosen", 40), ("rounds", 7)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    print(hardware(torch.device("cpu")))
+    recipe = RECIPES[options.recipe]
+    people = SyntheticCrowds(recipe.skeleton or COCO, "train")
+    config = cast(posedet.PoseDetConfig, recipe.config)
+    ours = PoseDet(config, people.skeleton).to(memory_format=torch.channels_last).train()
+    published = AsPublished(config, people.skeleton).to(memory_format=torch.channels_last).train()
+    published.load_state_dict(ours.state_dict())
+    plan = Plan(list(range(options.images)), options.images, 0, 1, 0, 1)
+    batch = next(training_passes(people, recipe.augment, plan, workers=0)).batch
+    assert batch is not None
+    times: list[list[float]] = []
+    with mock.patch.object(posedet, "targets_by_oks", chosen_candidates(options.chosen)):
+        for _ in range(options.rounds + 1):
+            (a, first), (b, second) = measure(ours, batch), measure(published, batch)
+            times.append([a, b])
+    chosen, every = np.median(times[1:], axis=0).tolist()
+    largest = max(float(gradient.abs().max()) for gradient in second)
+    apart = max(float((x - y).abs().max()) for x, y in zip(first, second, strict=True)) / largest
+    print(f"chosen {chosen:.0f} ms, every {every:.0f} ms, ratio {every / chosen:.2f}, {apart:.0e}")
+
+
+if __name__ == "__main__":
+    main()
