@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from posebench.layers.heatmaps import gaussian_heatmaps
 from posebench.layers.oks import oks
 from posebench.structures import Poses, Skeleton
 
-SMALLEST_STRIDE_SIZE = 4  # a person of 4 strides up to twice that belongs to a level, in cells
+PERSON_CELLS = 4  # published: a person across so many cells, up to twice that, belongs to a level
 MIN_LABELLED = 3  # keypoints of a person who is trained on
 NOBODY, IGNORED = -1, -2  # in place of a person's number
 TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
@@ -99,6 +100,7 @@ def build_targets(
     *,
     centroid: str,
     candidates: int = 1,
+    person_cells: int = PERSON_CELLS,
     sigma: float = 2.0,
 ) -> PoseDetTargets:
     """Return what does not depend on predictions.
@@ -109,6 +111,7 @@ def build_targets(
         strides: of the levels.
         centroid: of which candidates lie nearest to, "keypoints" or "box".
         candidates: that learn the coarse pose of one person.
+        person_cells: across the smallest people of a level, half of the largest.
         sigma: of the heatmaps, cells.
     """
     first = 0
@@ -116,7 +119,9 @@ def build_targets(
     for poses in everybody:
         labelled = poses.visibility > 0
         people.append(first + (labelled.sum(1) >= MIN_LABELLED).nonzero()[:, 0])
-        assigned = assign_nearest(poses, sizes, strides, centroid, candidates=candidates)
+        assigned = assign_nearest(
+            poses, sizes, strides, centroid, candidates=candidates, person_cells=person_cells
+        )
         coarse.append(torch.where(assigned >= 0, assigned + first, NOBODY))
         first += len(poses)
     drawn = [
@@ -147,6 +152,7 @@ def assign_nearest(
     *,
     min_labelled: int = MIN_LABELLED,
     candidates: int = 1,
+    person_cells: int = PERSON_CELLS,
 ) -> Tensor:
     """Return for every candidate (P,) the person who is nearest of those it is nearest to.
 
@@ -156,7 +162,12 @@ def assign_nearest(
     Source: Sec. 3.2; the rule for levels from the published code, RepPoints' (arXiv:1904.11490).
     """
     device = poses.keypoints.device
-    stride = candidate_strides(sizes, strides, device)
+    stride, points = _candidates(
+        tuple((height, width) for height, width in sizes),
+        tuple(strides),
+        poses.keypoints.dtype,
+        device,
+    )
     assigned = torch.full((len(stride),), NOBODY, device=device)
     labelled = poses.visibility > 0
     counted = (labelled.sum(1) >= min_labelled).nonzero()[:, 0]
@@ -165,13 +176,12 @@ def assign_nearest(
     keypoints, labelled = poses.keypoints[counted], labelled[counted][..., None]
     low = keypoints.where(labelled, torch.inf).amin(1)
     high = keypoints.where(labelled, -torch.inf).amax(1)
-    fitting = ((high - low).clamp(min=1e-6) / SMALLEST_STRIDE_SIZE).log2().mean(1).trunc()
+    fitting = ((high - low).clamp(min=1e-6) / person_cells).log2().mean(1).trunc()
     fitting = fitting.clamp(math.log2(strides[0]), math.log2(strides[-1]))
     if centroid == "box":
         centre = poses.boxes[counted].mean(1)
     else:
         centre = (keypoints * labelled).sum(1) / labelled.sum(1)
-    points = poses_of([keypoints.new_zeros(1, 2, h, w) for h, w in sizes], strides)[0]  # (P, 1, 2)
     sides = _box_sides(poses)[counted].clamp(min=1e-6)
     distance = ((points - centre) / sides).norm(dim=2)  # (P, N)
     distance = distance.where(stride[:, None] == 2**fitting, torch.inf)
@@ -193,6 +203,18 @@ def assign_nearest(
     return assigned
 
 
+@lru_cache(maxsize=16)  # training has few sizes; every image asks
+def _candidates(
+    sizes: tuple[tuple[int, int], ...],
+    strides: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Return the stride (P,) and the place (P, 1, 2) in pixels of every candidate."""
+    still = [torch.zeros(1, 2, *size, dtype=dtype, device=device) for size in sizes]
+    return candidate_strides(sizes, strides, device), poses_of(still, strides)[0]
+
+
 def _heatmap_targets(
     everybody: Sequence[Poses], size: Sequence[int], stride: int, sigma: float
 ) -> tuple[Tensor, Tensor]:
@@ -201,14 +223,19 @@ def _heatmap_targets(
     It does not count in the boxes of people whose keypoints nobody labelled.
     """
     height, width = size
+    keypoints = torch.cat([poses.keypoints for poses in everybody])
+    constant = keypoints.new_ones(len(keypoints))
+    drawn = gaussian_heatmaps(
+        keypoints / stride,
+        torch.cat([poses.visibility for poses in everybody]) > 0,
+        (height, width),
+        radius=round(3.5 * sigma) * constant,  # published: 7 cells where sigma is 2
+        sigma=sigma * constant,
+    )
     heatmaps, masks = [], []
-    for poses in everybody:
-        constant = poses.keypoints.new_ones(len(poses))
-        maps = gaussian_heatmaps(
-            poses.keypoints / stride, poses.visibility > 0, (height, width),
-            radius=round(3.5 * sigma) * constant,  # published: 7 cells where sigma is 2
-            sigma=sigma * constant,
-        )  # fmt: skip
+    for poses, maps in zip(
+        everybody, torch.split(drawn, [len(poses) for poses in everybody]), strict=True
+    ):
         heatmaps.append(maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:]))
         mask = torch.ones(1, height, width, dtype=torch.bool, device=maps.device)
         for (left, top), _, _, (right, bottom) in poses.unlabelled.tolist():

@@ -7,8 +7,9 @@ are too alike are suppressed. Follows the published code where it and the paper 
 docs/posedet.md lists where.
 
 Shapes: B images, M people of all images, K keypoints, P candidates of all levels (level by level,
-row by row), C channels. Offsets are 2K channels y1, x1, y2, x2, ... in cells of their level. The
-candidate (y, x) lies at (x, y) times the stride: there is no shift by half a cell.
+row by row), C channels, E of an embedding. Offsets are 2K channels y1, x1, y2, x2, ... in cells of
+their level. The candidate (y, x) lies at (x, y) times the stride: there is no shift by half a
+cell.
 
 The kernel of the embedding needs an odd K. Skeletons with an even number of keypoints get a torso
 point as the last one, which is learned like the others, and dropped from the predictions.
@@ -29,6 +30,7 @@ from torchvision.ops import sigmoid_focal_loss
 from posebench.layers.affine import apply
 from posebench.layers.candidates import (
     IGNORED,
+    PERSON_CELLS,
     PUBLISHED,
     PoseDetTargets,
     Similarity,
@@ -95,7 +97,9 @@ class PoseDetConfig:
     intermediate_supervision: bool = True  # Table 5: heatmaps of the pyramid, in training only
     # How it starts and what it learns from; others than the published for few images.
     head_std: float = 0.01  # of the heads' initial weights
+    refined_width: int = 0  # of the embedding that refines; 0: like the heads
     coarse_candidates: int = 1  # that learn a person's coarse pose, nearest to its centre
+    person_cells: int = PERSON_CELLS  # across a person, up to twice as many, at its level
     similarity: Similarity = PUBLISHED
     coarse_weight: float = 0.1  # of the losses; the score's is 1
     refined_weight: float = 0.2
@@ -114,6 +118,16 @@ class PoseDetConfig:
         for name, value in (("head_std", self.head_std), ("heatmap_sigma", self.heatmap_sigma)):
             if value <= 0:
                 raise ValueError(f"PoseDet's {name} is above 0, not {value:g}.")
+        if self.refined_width < 0:
+            raise ValueError(
+                "PoseDet's refined_width is the number of channels of the embedding that refines, "
+                f"or 0 for as many as the heads have, not {self.refined_width}."
+            )
+        if self.person_cells < 1:
+            raise ValueError(
+                "PoseDet's person_cells is at least 1, the cells across the smallest people of a "
+                f"level, not {self.person_cells}."
+            )
         if self.coarse_candidates < 1:
             raise ValueError(
                 "PoseDet's coarse_candidates is at least 1, since nobody else learns coarse poses, "
@@ -153,19 +167,19 @@ class PoseEmbedding(nn.Module):
     Published as a deformable convolution with a kernel of 1 x K whose taps land on the points.
     """
 
-    def __init__(self, width: int, points: int, std: float) -> None:
+    def __init__(self, width: int, embedding: int, points: int, std: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(width, width, 1, points))
+        self.weight = nn.Parameter(torch.empty(embedding, width, 1, points))
         nn.init.normal_(self.weight, std=std)
 
     def forward(self, features: Tensor, offsets: Tensor) -> Tensor:
-        """Return (B, C, h, w) of features (B, C, h, w) and offsets (B, 2K, h, w)."""
+        """Return (B, E, h, w) of features (B, C, h, w) and offsets (B, 2K, h, w)."""
         return F.relu(point_conv(features, offsets, self.weight), inplace=True)
 
     def at(
         self, features: Sequence[Tensor], level: Tensor, image: Tensor, points: Tensor
     ) -> Tensor:
-        """Return (N, C) of points (N, K, 2), in cells, in the maps of these levels and images."""
+        """Return (N, E) of points (N, K, 2), in cells, in the maps of these levels and images."""
         return F.relu(point_conv_at(features, level, image, points, self.weight), inplace=True)
 
 
@@ -206,10 +220,11 @@ class PoseDet(PoseModel):
         self.coarse = nn.Conv2d(width, 2 * points, 1)
         if config.refinement:
             self.regression = _convs(width, 2)
-            self.regression_embedding = PoseEmbedding(width, points, config.head_std)
-            self.refinement = nn.Conv2d(width, 2 * points, 1)
+            wide = config.refined_width or width
+            self.regression_embedding = PoseEmbedding(width, wide, points, config.head_std)
+            self.refinement = nn.Conv2d(wide, 2 * points, 1)
         self.classification = _convs(width, 2)
-        self.classification_embedding = PoseEmbedding(width, points, config.head_std)
+        self.classification_embedding = PoseEmbedding(width, width, points, config.head_std)
         self.score = nn.Conv2d(width, 1, 1)
         if config.intermediate_supervision:
             self.intermediate = nn.Sequential(_convs(width, 1), nn.Conv2d(width, points, 1))
@@ -307,6 +322,7 @@ class PoseDet(PoseModel):
             self.strides,
             centroid=self.config.centroid,
             candidates=self.config.coarse_candidates,
+            person_cells=self.config.person_cells,
             sigma=self.config.heatmap_sigma,
         )
 
@@ -502,7 +518,12 @@ class PoseDet(PoseModel):
         logits, offsets = [], []
         for poses in map(_completed, self._people(batch)):
             person = assign_nearest(
-                poses, sizes, self.strides, self.config.centroid, min_labelled=1
+                poses,
+                sizes,
+                self.strides,
+                self.config.centroid,
+                min_labelled=1,
+                person_cells=self.config.person_cells,
             )
             chosen = (person >= 0).nonzero()[:, 0]
             xy = torch.zeros(len(points), poses.keypoints.shape[1], 2)
@@ -683,7 +704,7 @@ RECIPES = {
             # every candidate without a person for thousands of steps; docs/posedet.md.
             config=PoseDetConfig(
                 backbone="hrnet_tiny", width=64, nms_threshold=0.3,
-                head_std=0.05, coarse_candidates=5,
+                head_std=0.05, refined_width=256, coarse_candidates=13, person_cells=8,
                 similarity=Similarity(0.4, 0.2, positive=0.5, negative=0.4),
                 coarse_weight=0.3, refined_weight=0.5, heatmap_weight=4.0, heatmap_sigma=1.0,
             ),

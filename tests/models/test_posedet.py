@@ -239,9 +239,11 @@ def test_ideal_outputs_hold_people_with_few_keypoints() -> None:
 # -------------------------------------------------------------------------------------- assignment
 
 
-def nearest(poses: Poses, centroid: str = "keypoints") -> list[tuple[int, int, int, int]]:
+def nearest(
+    poses: Poses, centroid: str = "keypoints", person_cells: int = 4
+) -> list[tuple[int, int, int, int]]:
     """Return person, x, y, stride of every candidate that is somebody's."""
-    assigned = assign_nearest(poses, SIZES, STRIDES, centroid)
+    assigned = assign_nearest(poses, SIZES, STRIDES, centroid, person_cells=person_cells)
     points = poses_of([torch.zeros(1, 2, *size) for size in SIZES], STRIDES)[0, :, 0]
     levels = [s for size, s in zip(SIZES, STRIDES, strict=True) for _ in range(size[0] * size[1])]
     return [
@@ -255,6 +257,7 @@ def test_a_person_goes_to_the_level_of_its_size_and_to_its_centre() -> None:
     large = person((10, 10), (100, 50), (90, 120), box=(0, 0, 60, 80))
     assert nearest(small) == [(0, 32, 40, 8)]
     assert nearest(large) == [(0, 64, 64, 16)]
+    assert nearest(large, person_cells=8) == [(0, 64, 56, 8)]
     assert nearest(small, "box") == [(0, 32, 40, 8)]
     assert nearest(person((10, 10), (30, 50), (50, 60), box=(0, 0, 90, 80)), "box") == [
         (0, 48, 40, 8)
@@ -403,6 +406,8 @@ def test_heatmaps_do_not_count_in_the_boxes_of_people_without_labels() -> None:
         ({"nms": "soft"}, "oks, iou"),
         ({"centroid": "head"}, "keypoints, box"),
         ({"coarse_candidates": 0}, "at least 1"),
+        ({"person_cells": 0}, "cells across"),
+        ({"refined_width": -1}, "refined_width"),
         ({"heatmap_sigma": 0.0}, "heatmap_sigma is above 0"),
     ],
 )
