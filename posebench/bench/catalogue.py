@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from posebench.bench.ablation import Setup, resolve
-from posebench.models import STUDIES
-from posebench.study import Study
+from posebench.studies import STUDIES, Study
 
 
 def catalogue() -> pd.DataFrame:

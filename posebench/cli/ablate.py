@@ -135,7 +135,8 @@ def _setup(
     from posebench.data import data_root as find_root
     from posebench.data import find_layout
     from posebench.errors import UsageError, unknown_name
-    from posebench.models import STUDIES, find_recipe
+    from posebench.models import find_recipe
+    from posebench.studies import STUDIES
 
     find_layout(dataset)
     if name not in STUDIES:
@@ -226,7 +227,7 @@ def _plot(setup: Setup, found: Outcome, folder: Path) -> None:
 
 
 def _print(setup: Setup, found: Outcome) -> None:
-    from posebench.models import STUDIES
+    from posebench.studies import STUDIES
 
     study = STUDIES[setup.study]
     title = f"{study.name} ({study.entry}; {study.table}) on {setup.dataset}, {setup.recipe}"

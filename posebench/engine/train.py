@@ -27,7 +27,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from posebench.data.base import PoseDataset
 from posebench.data.loader import Pass, Plan, Unreadable, training_passes
@@ -537,11 +537,11 @@ class _Average:
 
     def __call__(self, averaged: Any, current: Any, count: Any) -> None:
         decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
-        for mean, value in zip(averaged, current, strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value.detach(), 1 - decay)
-            else:
-                mean.copy_(value)  # batch norm's counters
+        if averaged[0].is_floating_point():  # all are of one type
+            get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
+            return
+        for counter, value in zip(averaged, current, strict=True):  # batch norm's
+            counter.copy_(value)
 
 
 class Log:

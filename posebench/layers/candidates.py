@@ -69,12 +69,32 @@ def poses_of(offsets: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
     return torch.cat(poses, 1)
 
 
-def candidate_strides(
-    sizes: Sequence[Sequence[int]], strides: Sequence[int], device: torch.device
-) -> Tensor:
-    """Return the stride (P,) of every candidate of levels of (h, w)."""
-    counts = torch.tensor([height * width for height, width in sizes], device=device)
-    return torch.tensor(strides, device=device).repeat_interleave(counts)
+def candidate_grid(
+    sizes: Sequence[Sequence[int]], strides: Sequence[int], like: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return every candidate's stride (P,) and its place (P, 2) x, y in network-input pixels.
+
+    Args:
+        sizes: h, w of the levels.
+        strides: of the levels.
+        like: a tensor of the places' type, on the device.
+    """
+    levels = tuple((height, width) for height, width in sizes)
+    return _grid(levels, tuple(strides), like.dtype, like.device)
+
+
+@lru_cache(maxsize=16)  # training has few sizes; every image asks
+def _grid(
+    sizes: tuple[tuple[int, int], ...],
+    strides: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode(False):  # whoever asks first, training may ask next
+        counts = torch.tensor([height * width for height, width in sizes], device=device)
+        stride = torch.tensor(strides, device=device).repeat_interleave(counts)
+        still = [torch.zeros(1, 2, *size, dtype=dtype, device=device) for size in sizes]
+        return stride, poses_of(still, strides)[0, :, 0]
 
 
 def add_torso(poses: Poses, skeleton: Skeleton) -> Poses:
@@ -162,12 +182,7 @@ def assign_nearest(
     Source: Sec. 3.2; the rule for levels from the published code, RepPoints' (arXiv:1904.11490).
     """
     device = poses.keypoints.device
-    stride, points = _candidates(
-        tuple((height, width) for height, width in sizes),
-        tuple(strides),
-        poses.keypoints.dtype,
-        device,
-    )
+    stride, points = candidate_grid(sizes, strides, poses.keypoints)
     assigned = torch.full((len(stride),), NOBODY, device=device)
     labelled = poses.visibility > 0
     counted = (labelled.sum(1) >= min_labelled).nonzero()[:, 0]
@@ -183,7 +198,7 @@ def assign_nearest(
     else:
         centre = (keypoints * labelled).sum(1) / labelled.sum(1)
     sides = _box_sides(poses)[counted].clamp(min=1e-6)
-    distance = ((points - centre) / sides).norm(dim=2)  # (P, N)
+    distance = ((points[:, None] - centre) / sides).norm(dim=2)  # (P, N)
     distance = distance.where(stride[:, None] == 2**fitting, torch.inf)
     wishes = []
     for _ in range(candidates):
@@ -201,18 +216,6 @@ def assign_nearest(
     lost |= nearest.isinf()  # the level has not so many
     assigned[candidate[~lost]] = person[~lost]
     return assigned
-
-
-@lru_cache(maxsize=16)  # training has few sizes; every image asks
-def _candidates(
-    sizes: tuple[tuple[int, int], ...],
-    strides: tuple[int, ...],
-    dtype: torch.dtype,
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """Return the stride (P,) and the place (P, 1, 2) in pixels of every candidate."""
-    still = [torch.zeros(1, 2, *size, dtype=dtype, device=device) for size in sizes]
-    return candidate_strides(sizes, strides, device), poses_of(still, strides)[0]
 
 
 def _heatmap_targets(

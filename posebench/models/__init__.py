@@ -6,15 +6,11 @@ from posebench.errors import UsageError, unknown_name
 from posebench.models import cid, dgcn, group_pose, higher_hrnet, mask_rcnn, pifpaf, posedet
 from posebench.models.base import PoseModel
 from posebench.recipe import Recipe
-from posebench.study import Study
 
 METHODS = (cid, dgcn, group_pose, higher_hrnet, mask_rcnn, pifpaf, posedet)
 RECIPES: dict[str, Recipe] = {n: r for method in METHODS for n, r in method.RECIPES.items()}
-STUDIES: dict[str, Study] = {
-    study.name: study for method in METHODS for study in getattr(method, "STUDIES", ())
-}
 
-__all__ = ["METHODS", "RECIPES", "STUDIES", "PoseModel", "find_recipe"]
+__all__ = ["METHODS", "RECIPES", "PoseModel", "find_recipe"]
 
 
 def find_recipe(name: str, dataset: str) -> Recipe:

@@ -38,7 +38,7 @@ from posebench.layers.candidates import (
     add_torso,
     assign_nearest,
     build_targets,
-    candidate_strides,
+    candidate_grid,
     poses_of,
     published_area,
     targets_by_oks,
@@ -69,7 +69,6 @@ from posebench.structures import (
     Skeleton,
     TestTime,
 )
-from posebench.study import Study, Variant
 
 DLA34_CHANNELS = (64, 128, 256, 512)
 PRIOR = 0.01  # initial score of every candidate
@@ -281,12 +280,10 @@ class PoseDet(PoseModel):
 
         Few candidates learn to be refined, and the others' embeddings would take most of the time.
         """
-        device = coarse.device
-        levels = torch.arange(len(features), device=device)
-        counts = torch.tensor([maps[0, 0].numel() for maps in features], device=device)
+        strides, _ = candidate_grid([maps.shape[-2:] for maps in features], self.strides, coarse)
         image, candidate = chosen.nonzero().unbind(1)
-        level = levels.repeat_interleave(counts)[candidate]
-        stride = torch.tensor(self.strides, device=device)[level, None, None]
+        stride = strides[candidate, None, None]
+        level = torch.bucketize(strides[candidate], strides.new_tensor(self.strides))
         settled = coarse[chosen]
         embedding = self.regression_embedding.at(
             [self.regression(maps) for maps in features], level, image, _points(settled) / stride
@@ -382,7 +379,7 @@ class PoseDet(PoseModel):
         config = self.config
         logits = torch.cat([level.flatten(1) for level in levels], 1)  # (B, P)
         sizes = [level.shape[-2:] for level in levels]
-        stride = candidate_strides(sizes, self.strides, logits.device)
+        stride, _ = candidate_grid(sizes, self.strides, logits)
         terms = {
             "score": score_loss(logits, found.scored),
             "coarse": config.coarse_weight
@@ -513,8 +510,7 @@ class PoseDet(PoseModel):
         in the middle of its person's others.
         """
         sizes = self._sizes(batch)
-        points = poses_of([torch.zeros(1, 2, *size) for size in sizes], self.strides)[0]
-        stride = candidate_strides(sizes, self.strides, points.device)
+        stride, points = candidate_grid(sizes, self.strides, torch.zeros(()))
         logits, offsets = [], []
         for poses in map(_completed, self._people(batch)):
             person = assign_nearest(
@@ -527,7 +523,7 @@ class PoseDet(PoseModel):
             )
             chosen = (person >= 0).nonzero()[:, 0]
             xy = torch.zeros(len(points), poses.keypoints.shape[1], 2)
-            away = poses.keypoints[person[chosen]].float() - points[chosen]
+            away = poses.keypoints[person[chosen]].float() - points[chosen, None]
             xy[chosen] = away / stride[chosen, None, None]
             offsets.append(xy.flip(-1).flatten(1))
             logits.append(torch.where(person >= 0, SURE, -SURE)[:, None])
@@ -725,98 +721,3 @@ RECIPES = {
         ),
     )
 }  # fmt: skip
-
-
-# ---------------------------------------------------------------------------------------- studies
-
-_CROWDPOSE_STUDY: dict[str, Any] = {
-    "base": "posedet_hrnet_w48_crowdpose",
-    "dataset": "crowdpose",
-    "train_split": "train",
-}
-# Sec. 4.1: short sides of 300 to 800 in steps of 100, over the recipe's; 300 to 600 of a tiny one.
-_SIX_SCALES = ("test_time.flip=true", "test_time.scales=[0.47,0.625,0.78,0.94,1.09,1.25]")
-_SIX_SCALES_OF_512 = ("test_time.flip=true", "test_time.scales=[0.59,0.78,0.98,1.17,1.37,1.56]")
-_NMS = {"iou": "IoU", "oks": "OKS"}
-_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
-
-STUDIES = (
-    Study(
-        "posedet/refinement", "B1", "posedet_table04", "refinement through the pose embedding",
-        **_CROWDPOSE_STUDY,
-        variants=(
-            # The paper does not say which of these it calls unrefined.
-            Variant("coarse, trained without", 1, ("refinement=false",)),
-            Variant("coarse, read before", 1, test=("read_coarse=true",)),
-            Variant("refined", 2),
-        ),
-    ),
-    Study(
-        "posedet/grid", "B2", "posedet_table05",
-        "a person's centre, similarity in suppression, intermediate supervision",
-        **_CROWDPOSE_STUDY, column="APM_crowd",
-        variants=tuple(
-            Variant(
-                f"{centroid}, {_NMS[nms]}" + ", supervised" * supervised,
-                1 + 4 * (centroid == "keypoints") + 2 * (nms == "oks") + supervised,
-                (f"centroid={centroid}",) + ("intermediate_supervision=false",) * (not supervised),
-                (f"nms={nms}",),
-            )
-            for centroid in ("box", "keypoints")
-            for nms in _NMS
-            for supervised in (False, True)
-        ),
-    ),
-    Study(
-        "posedet/suppression", "B3", "Figure 3", "suppression of perfect poses by OKS and by IoU",
-        **_CROWDPOSE_STUDY, ideal=True,
-        variants=tuple(
-            Variant(
-                f"{_NMS[nms]} {threshold}", test=(f"nms={nms}", f"nms_threshold={threshold}"),
-                tested_on="crowdpose:test",
-            )
-            for nms in _NMS
-            for threshold in _THRESHOLDS
-        ),
-        # The last threshold deletes nobody by either.
-        expected=tuple((f"IoU {t}", f"OKS {t}") for t in _THRESHOLDS[:-1]),
-    ),
-    Study(
-        "posedet/backbone", "B4", "posedet_table01", "trunk and input size",
-        base="posedet_hrnet_w48_coco",
-        variants=(
-            Variant("W48, 640", 6, tiny=(
-                "backbone=hrnet_tiny_36", "test_time.resize.short_side=240",
-                "test_time.resize.long_side=480", "augment.size=192",
-            )),
-            Variant("W32, 512", 7, recipe="posedet_hrnet_w32_coco", tiny=()),
-            Variant("DLA-34, 512", 8, recipe="posedet_dla34_coco", tiny=("backbone=dla34",)),
-        ),
-    ),
-    Study(
-        "posedet/test_time", "B5", "posedet_table02", "six scales and a mirror at test time",
-        base="posedet_hrnet_w48_coco",
-        variants=(
-            Variant("W48, once", 6, table="posedet_table01", tiny=("backbone=hrnet_tiny_36",)),
-            Variant(
-                "W48, six scales, mirrored", 6, test=_SIX_SCALES, tiny=("backbone=hrnet_tiny_36",)
-            ),
-            Variant(
-                "W32, once", 7, recipe="posedet_hrnet_w32_coco", table="posedet_table01", tiny=()
-            ),
-            Variant(
-                "W32, six scales, mirrored", 7, recipe="posedet_hrnet_w32_coco", tiny=(),
-                test=_SIX_SCALES_OF_512, tiny_test=_SIX_SCALES,
-            ),
-        ),
-    ),
-    Study(
-        "posedet/time", "B6", "Sec. 4.3", "time over the number of people",
-        elsewhere="posebench speed --models posedet --people 1,5,20,50",
-    ),
-    Study(
-        "posedet/poses", "B7", "Figure 5", "coarse and refined poses side by side",
-        elsewhere="posebench viz IMAGE --heatmaps --model RUN (the maps are the coarse keypoints, "
-        "the skeletons the refined ones)",
-    ),
-)  # fmt: skip

@@ -22,9 +22,9 @@ from posebench.engine import Interrupted, read_checkpoint, read_log
 from posebench.engine.runs import held
 from posebench.engine.train import Reporter, Schedule, Silent, StepReport
 from posebench.errors import PosebenchError, UsageError
-from posebench.models import RECIPES, STUDIES, cid
+from posebench.models import RECIPES, cid
 from posebench.structures import COCO
-from posebench.study import Study, Variant
+from posebench.studies import STUDIES, Study, Variant
 from tests.builders import write_coco
 
 test_folder.__test__ = tested.__test__ = False  # type: ignore[attr-defined]

@@ -17,8 +17,8 @@ from posebench.layers.candidates import (
     add_torso,
     assign_nearest,
     build_targets,
+    candidate_grid,
     people_of,
-    poses_of,
     targets_by_oks,
 )
 from posebench.layers.inputs import blank_batch
@@ -244,10 +244,9 @@ def nearest(
 ) -> list[tuple[int, int, int, int]]:
     """Return person, x, y, stride of every candidate that is somebody's."""
     assigned = assign_nearest(poses, SIZES, STRIDES, centroid, person_cells=person_cells)
-    points = poses_of([torch.zeros(1, 2, *size) for size in SIZES], STRIDES)[0, :, 0]
-    levels = [s for size, s in zip(SIZES, STRIDES, strict=True) for _ in range(size[0] * size[1])]
+    stride, points = candidate_grid(SIZES, STRIDES, torch.zeros(()))
     return [
-        (int(assigned[i]), *(int(v) for v in points[i]), levels[i])
+        (int(assigned[i]), *(int(v) for v in points[i]), int(stride[i]))
         for i in (assigned >= 0).nonzero()[:, 0].tolist()
     ]
 
@@ -275,10 +274,21 @@ def test_a_candidate_is_given_to_the_nearer_of_two() -> None:
     assert nearest(both(first, first)) == [(0, 32, 40, 8)]
 
 
+def test_a_grid_first_made_in_inference_serves_training() -> None:
+    sizes = ((3, 5), (2, 3))
+    with torch.inference_mode():
+        candidate_grid(sizes, (8, 16), torch.zeros(()))
+    stride, points = candidate_grid(sizes, (8, 16), torch.zeros(()))
+    weight = torch.ones((), requires_grad=True)
+    (weight * points / stride[:, None]).sum().backward()
+    assert stride.tolist() == [8] * 15 + [16] * 6
+    assert points[7].tolist() == [16, 8] and points[-1].tolist() == [32, 16]
+
+
 def test_several_candidates_may_learn_a_person() -> None:
     def assigned(poses: Poses, candidates: int) -> dict[tuple[int, int], int]:
         found = assign_nearest(poses, SIZES, STRIDES, "keypoints", candidates=candidates)
-        points = poses_of([torch.zeros(1, 2, *size) for size in SIZES], STRIDES)[0, :, 0]
+        _, points = candidate_grid(SIZES, STRIDES, torch.zeros(()))
         chosen = (found >= 0).nonzero()[:, 0]
         places = (tuple(map(int, point)) for point in points[chosen].tolist())
         return dict(zip(places, found[chosen].tolist(), strict=True))  # type: ignore[arg-type]

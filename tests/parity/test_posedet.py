@@ -22,7 +22,7 @@ from posebench.layers.candidates import (
     add_torso,
     assign_nearest,
     build_targets,
-    candidate_strides,
+    candidate_grid,
     poses_of,
     published_area,
     similarity_to_people,
@@ -419,9 +419,9 @@ def test_levels(path: Path) -> None:
         poses = Poses(keypoints, torch.ones(1, 3, dtype=torch.int64), side[:1], boxes)
         assigned = assign_nearest(poses, sizes, strides, "keypoints")
         (candidate,) = (assigned >= 0).nonzero()[:, 0].tolist()
-        points = poses_of([torch.zeros(1, 2, *size) for size in sizes], strides)[0, :, 0]
+        steps, points = candidate_grid(sizes, strides, torch.zeros(()))
         assert points[candidate].tolist() == [x, y]
-        assert int(candidate_strides(sizes, strides, points.device)[candidate]) == stride
+        assert int(steps[candidate]) == stride
 
 
 # ------------------------------------------------------------------------------------------ losses
@@ -479,7 +479,7 @@ def compare_single_levels(
     """Compare the terms level by level: candidates of other levels are nobody's."""
     strides = tuple(case["strides"].tolist())
     sizes = [(level.shape[-2], level.shape[-1]) for level in outputs.logits]
-    stride = candidate_strides(sizes, strides, outputs.logits[0].device)
+    stride, _ = candidate_grid(sizes, strides, outputs.logits[0])
     coarse, refined = poses_of(outputs.coarse, strides), poses_of(outputs.refined, strides)
     found = targets_by_oks(coarse.detach(), targets, skeleton)
     for key, poses, person, weight in (

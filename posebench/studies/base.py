@@ -1,7 +1,6 @@
 """A study: what a paper varies, in which table it prints the outcome, and how to do it again.
 
-Studies are plain values. A method's file lists its own; `posebench.models` gathers them, and
-`posebench.bench.ablate` runs them.
+Studies are plain values that name recipes and fields; `posebench.bench.ablate` runs them.
 """
 
 from __future__ import annotations
