@@ -26,7 +26,7 @@ def trained(runs: Path) -> Path:
     [
         ("cid_tiny", 0.5),
         ("higher_hrnet_tiny", 0.4),
-        ("posedet_tiny", 0.38),
+        ("posedet_tiny", 0.39),  # 40.4 was seen; another machine rounds otherwise
         ("group_pose_tiny", 0.3),
     ],
 )
