@@ -152,6 +152,10 @@ def _gmacs(claim: Claim, recipe: str = "") -> float:
     return _macs(recipe or claim.recipe, claim.size, claim.people, False)
 
 
+def _gmacs_as_written(claim: Claim) -> float:
+    return _macs(claim.recipe, claim.size, claim.people, True)
+
+
 def _percent_more(own: float, other: float) -> float:
     return 100 * (own / other - 1)
 
@@ -162,8 +166,8 @@ def _mebibytes(recipe: str) -> float:
 
 
 def _looks(claim: Claim) -> float:
-    looks = sum(_macs(claim.recipe, size, claim.people, False) for size in claim.sizes)
-    return claim.views * looks / _gmacs(claim)
+    looks = sum(_macs(claim.recipe, size, claim.people, True) for size in claim.sizes)
+    return claim.views * looks / _gmacs_as_written(claim)
 
 
 QUANTITIES: Mapping[str, Callable[[Claim], float]] = {
@@ -174,7 +178,7 @@ QUANTITIES: Mapping[str, Callable[[Claim], float]] = {
         _parameters(claim.recipe), _parameters(claim.against)
     ),
     "gmacs": _gmacs,
-    "gmacs_as_written": lambda claim: _macs(claim.recipe, claim.size, claim.people, True),
+    "gmacs_as_written": _gmacs_as_written,
     "gmacs_percent_more": lambda claim: _percent_more(_gmacs(claim), _gmacs(claim, claim.against)),
     "gmacs_times": _looks,
 }

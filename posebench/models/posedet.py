@@ -249,18 +249,36 @@ class PoseDet(PoseModel):
         return levels
 
     def heads(self, features: tuple[Tensor, ...], people: Tensor | None = None) -> PoseDetOutputs:
-        """Return the outputs; there is no notion of given people."""
-        levels = [self._level(features_of_level) for features_of_level in features]
-        logits, coarse, refined = zip(*levels, strict=True)
+        """Return the outputs; there is no notion of given people.
+
+        Those candidates are refined that decoding reads, and the others keep their coarse poses.
+        """
+        # A GPU has embedded them all before it would have chosen.
+        if features[0].is_cuda:
+            return self.heads_everywhere(features)
+        coarse, logits = self._unrefined(features)
+        refined = self._refined_best(features, coarse, logits) if self.config.refinement else coarse
         return PoseDetOutputs(logits, coarse, refined)
 
-    def _level(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the logits, coarse and refined offsets of a level."""
-        coarse = self._coarse(features)
-        logits = self._logits(features, coarse)
-        if not self.config.refinement:
-            return logits, coarse, coarse
-        return logits, coarse, self._refined(features, coarse)
+    def heads_everywhere(self, features: tuple[Tensor, ...]) -> PoseDetOutputs:
+        """Return the outputs with every candidate refined, as the paper has it."""
+        coarse, logits = self._unrefined(features)
+        refined = coarse
+        if self.config.refinement:
+            refined = tuple(self._refined(*level) for level in zip(features, coarse, strict=True))
+        return PoseDetOutputs(logits, coarse, refined)
+
+    def as_written(
+        self, images: Tensor, padding: Tensor | None = None, people: Tensor | None = None
+    ) -> PoseDetOutputs:
+        return self.heads_everywhere(self.features(images))
+
+    def _unrefined(
+        self, features: Sequence[Tensor]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return each level's coarse offsets (B, 2K, h, w) and logits (B, 1, h, w)."""
+        coarse = tuple(self._coarse(level) for level in features)
+        return coarse, tuple(self._logits(*level) for level in zip(features, coarse, strict=True))
 
     def _coarse(self, features: Tensor) -> Tensor:
         # Offsets reach dozens of cells, of which bfloat16 keeps three digits.
@@ -275,6 +293,38 @@ class PoseDet(PoseModel):
         embedding = self.regression_embedding(self.regression(features), _points(coarse))
         return coarse.detach() + precise_conv(self.refinement, embedding)
 
+    def _refined_best(
+        self, features: Sequence[Tensor], coarse: Sequence[Tensor], logits: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Return offsets (B, 2K, h, w) that are refined at each level's best candidates."""
+        chosen = [_best(level)[1] for level in logits]  # (B, P of the level)
+        rows = torch.arange(len(chosen[0]), device=chosen[0].device)[:, None]
+        points = [
+            poses_of([_points(maps)], [1])[rows, index].flatten(0, 1)  # in cells
+            for maps, index in zip(coarse, chosen, strict=True)
+        ]
+        image = [rows.expand_as(index).flatten() for index in chosen]
+        level = [torch.full_like(own, number) for number, own in enumerate(image)]
+        moves = self._moves(features, torch.cat(level), torch.cat(image), torch.cat(points))
+        refined = []
+        for maps, index, moved in zip(
+            coarse, chosen, torch.split(moves, [len(own) for own in image]), strict=True
+        ):
+            offsets = maps.detach().flatten(2).mT  # (B, P, 2K)
+            moved = moved.view(*index.shape, -1)
+            offsets = offsets.index_put((rows, index), moved, accumulate=True)
+            refined.append(offsets.mT.reshape(maps.shape))
+        return tuple(refined)
+
+    def _moves(
+        self, features: Sequence[Tensor], level: Tensor, image: Tensor, points: Tensor
+    ) -> Tensor:
+        """Return how far (N, 2K) refinement moves poses, of points (N, K, 2) in cells."""
+        embedding = self.regression_embedding.at(
+            [self.regression(maps) for maps in features], level, image, points
+        )
+        return precise_conv(self.refinement, embedding[..., None, None]).flatten(1)
+
     def _refined_at(self, features: Sequence[Tensor], coarse: Tensor, chosen: Tensor) -> Tensor:
         """Return the refined poses (N, K, 2) of chosen candidates (B, P), in pixels.
 
@@ -285,10 +335,7 @@ class PoseDet(PoseModel):
         stride = strides[candidate, None, None]
         level = torch.bucketize(strides[candidate], strides.new_tensor(self.strides))
         settled = coarse[chosen]
-        embedding = self.regression_embedding.at(
-            [self.regression(maps) for maps in features], level, image, _points(settled) / stride
-        )
-        yx = precise_conv(self.refinement, embedding[..., None, None]).view(settled.shape)
+        yx = self._moves(features, level, image, _points(settled) / stride).view(settled.shape)
         return settled.detach() + stride * yx.flip(-1)
 
     def test_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> PoseDetOutputs:
@@ -344,8 +391,7 @@ class PoseDet(PoseModel):
         """Return the weighted terms of Eq. 4."""
         config = self.config
         features = self.features(images)
-        offsets = [self._coarse(level) for level in features]
-        logits = [self._logits(*level) for level in zip(features, offsets, strict=True)]
+        offsets, logits = self._unrefined(features)
         with unrounded(images.device):
             coarse = poses_of(offsets, self.strides)
             found = targets_by_oks(coarse.detach(), targets, self.skeleton, config.similarity)
@@ -434,8 +480,7 @@ class PoseDet(PoseModel):
         chosen = []
         first = 0
         for level in outputs.logits:
-            scores = precise(level).sigmoid().flatten(1)
-            scores, index = scores.topk(min(MAX_PER_LEVEL, scores.shape[1]))
+            scores, index = _best(level)
             chosen.append((scores, first + index))
             first += level[0].numel()
         scores, index = (torch.cat(parts, 1) for parts in zip(*chosen, strict=True))
@@ -542,6 +587,12 @@ def _trunk(name: str, *, pretrained: bool = False) -> nn.Module:
 def _points(coarse: Tensor) -> Tensor:
     """Return where embeddings are sampled: coarse poses or offsets, with less of their gradient."""
     return GRADIENT_SHARE * coarse + (1 - GRADIENT_SHARE) * coarse.detach()
+
+
+def _best(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return scores (B, P) and indices of the best candidates of a level (B, 1, h, w)."""
+    scores = precise(logits).sigmoid().flatten(1)
+    return scores.topk(min(MAX_PER_LEVEL, scores.shape[1]))
 
 
 def _convs(width: int, count: int) -> nn.Sequential:

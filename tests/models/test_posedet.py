@@ -34,6 +34,7 @@ from posebench.structures import (
     CROWDPOSE,
     MPII,
     FitResize,
+    Geometry,
     Poses,
     Skeleton,
     TestTime,
@@ -127,6 +128,38 @@ def test_refinement_adds_to_coarse_offsets_without_moving_them() -> None:
     torch.testing.assert_close(outputs.refined[0], outputs.coarse[0] + 2)
     outputs.refined[0].sum().backward()
     assert model.coarse.weight.grad is None or not model.coarse.weight.grad.any()
+
+
+@pytest.mark.parametrize("most", [3, 500])
+def test_candidates_that_are_read_are_refined_and_no_others(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = lively().eval()
+    monkeypatch.setattr("posebench.models.posedet.MAX_PER_LEVEL", most)
+    images = torch.randn(2, 3, 96, 64, dtype=torch.float64)
+    found, written = model(images), model.as_written(images)
+    for ours, theirs in ((found.logits, written.logits), (found.coarse, written.coarse)):
+        for level, expected in zip(ours, theirs, strict=True):
+            assert level.equal(expected)
+    for logits, coarse, ours, theirs in zip(
+        found.logits, found.coarse, found.refined, written.refined, strict=True
+    ):
+        best = logits.flatten(1).topk(min(most, logits[0].numel())).indices
+        read = torch.zeros_like(logits.flatten(1), dtype=torch.bool).scatter(1, best, True)
+        read = read.view(logits.shape)
+        assert not theirs.allclose(coarse)
+        torch.testing.assert_close(ours, theirs.where(read, coarse), rtol=0, atol=1e-9)
+    geometry = Geometry(
+        to_image=torch.eye(2, 3, dtype=torch.float64).expand(2, 2, 3),
+        flipped=torch.zeros(2, dtype=torch.bool),
+        sizes=torch.tensor([[64, 96]]).expand(2, 2),
+    )
+    for ours, theirs in zip(
+        model.decode(found, geometry), model.decode(written, geometry), strict=True
+    ):
+        assert len(ours) > 0
+        torch.testing.assert_close(ours.keypoints, theirs.keypoints)
+        assert ours.scores.equal(theirs.scores)
 
 
 def test_the_heatmap_branch_is_not_run_outside_of_training() -> None:

@@ -211,13 +211,17 @@ def test_forward(path: Path) -> None:
     case = np.load(path)
     gain = float(case["weight_gain"]) if "weight_gain" in case else 1.0
     model = load_model(keys_of(path), gain)
-    embeddings: list[torch.Tensor] = []
-    for part in (model.classification_embedding, model.regression_embedding):
-        part.register_forward_hook(lambda _, __, output: embeddings.append(output))
+    embeddings: dict[str, list[torch.Tensor]] = {"cls": [], "refine": []}
+    for part, name in (
+        (model.classification_embedding, "cls"), (model.regression_embedding, "refine"),
+    ):  # fmt: skip
+        part.register_forward_hook(
+            lambda _, __, output, found=embeddings[name]: found.append(output)
+        )
     with torch.inference_mode():
         trunk = model.backbone(tensor(case["images"]))
         features = model.neck(trunk)
-        outputs = model.heads(features)
+        outputs = model.heads_everywhere(features)
         heatmaps = [model.intermediate(level) for level in features]
     for name, found in (("backbone", trunk), ("neck", features)):
         for maps, expected in zip(found, levels_of_slices(case, name), strict=True):
@@ -231,10 +235,12 @@ def test_forward(path: Path) -> None:
     ):
         for maps, expected in zip(maps_of_levels, levels(case, name), strict=True):
             assert_close(maps, expected, absolute=2e-4)
-    for name, found in (("cls", embeddings[::2]), ("refine", embeddings[1::2])):
+    for name, found in embeddings.items():
         for maps, expected in zip(found, levels_of_slices(case, f"{name}_embedding"), strict=True):
             assert_close(maps[:, : expected.shape[1]], expected.relu(), absolute=2e-4)
     compare_detections(model, outputs, case)
+    with torch.inference_mode():
+        compare_detections(model, model.heads(features), case)
 
 
 def levels_of_slices(case: Any, name: str) -> list[torch.Tensor]:
