@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Draws where nothing has been trained: the one recipe whose published weights need no login.
 _BASELINE = "mask_rcnn_resnet50_coco"
+# Of files that can be written.
+_PICTURE_SUFFIXES, _VIDEO_SUFFIXES = (".png", ".jpg", ".jpeg"), (".mp4",)
 
 
 def viz(
@@ -54,7 +56,10 @@ def viz(
     ] = None,
     min_score: Annotated[float, typer.Option(help="Leave out people below this score.")] = 0.1,
     to: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the pictures [a run folder].")
+        Path | None,
+        typer.Option(
+            "--out", help="Folder for the pictures, or the one picture or video [a run folder]."
+        ),
     ] = None,
     device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),
@@ -74,25 +79,29 @@ def viz(
         raise UsageError("--steps makes a picture of its own: leave out the other options.")
     video = open_video(source) if moving else None
     images = [] if video else find_images(Path(source))
-    if to and images and to.resolve() == images[0].parent.resolve():
+    suffixes = _VIDEO_SUFFIXES if moving else _PICTURE_SUFFIXES
+    single = to if to and to.suffix.lower() in suffixes and not to.is_dir() else None
+    if single and len(images) > 1:
+        raise UsageError(f"{single} is one picture of {len(images)}: name a folder with --out.")
+    if to and images and to.resolve() in (images[0].parent.resolve(), images[0].resolve()):
         raise UsageError(f"The pictures would replace the images in {to}: choose another --out.")
     checkpoint = engine.find_model(model) if model else _newest(runs)
     network = engine.inference_model(checkpoint.model().to(pick_device(device)))
     name = video.name if video else Path(source).stem
     folder = to or engine.new_run(runs, "viz", checkpoint.recipe.name, name)
     if video:
-        target = folder / f"{name}.mp4"
+        target = single or folder / f"{name}.mp4"
         if to and target.resolve() == Path(source).resolve():
             raise UsageError(f"The video would replace {source}: choose another --out.")
         _draw_video(network, video, target, checkpoint.recipe.test_time, min_score)
         return
     truth = _truth(annotations, checkpoint.skeleton) if annotations else {}
+    targets = [single or folder / f"{image.stem}.png" for image in images]
     _draw_images(
-        network, images, folder, checkpoint.recipe.test_time,
+        network, images, targets, checkpoint.recipe.test_time,
         truth=truth, heatmaps=heatmaps, steps=steps, min_score=min_score,
     )  # fmt: skip
-    written = folder / f"{images[0].stem}.png" if len(images) == 1 else folder
-    out.print(escape(str(written)), soft_wrap=True)
+    out.print(escape(str(targets[0] if len(targets) == 1 else folder)), soft_wrap=True)
 
 
 def _newest(runs: Path) -> Checkpoint:
@@ -121,7 +130,7 @@ def _newest(runs: Path) -> Checkpoint:
 def _draw_images(
     network: PoseModel,
     images: list[Path],
-    folder: Path,
+    targets: list[Path],
     test_time: TestTime,
     *,
     truth: dict[str, Poses],
@@ -136,7 +145,8 @@ def _draw_images(
 
     failed = 0
     with progress_bar() as bar:
-        for path in bar.track(images, description="draw"):
+        pairs = list(zip(images, targets, strict=True))
+        for path, target in bar.track(pairs, description="draw"):
             try:
                 image = read_image(path)
             except DataError as error:
@@ -151,7 +161,7 @@ def _draw_images(
                     network, sample, test_time,
                     truth=truth.get(path.name), heatmaps=heatmaps, min_score=min_score,
                 )  # fmt: skip
-            write_image(folder / f"{path.stem}.png", picture)
+            write_image(target, picture)
     if failed == len(images):
         raise DataError(f"None of the {failed} images can be read; the first is {images[0]}.")
     if failed:

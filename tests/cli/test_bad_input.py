@@ -428,6 +428,8 @@ def test_pictures_do_not_replace_the_images_they_are_of(trained: Path, data: Pat
     before = contents(folder)
     for source in (folder, picture):
         fails(run("viz", source, "--model", trained, "--out", folder), USAGE, "--out")
+    fails(run("viz", picture, "--model", trained, "--out", picture), USAGE, "--out")
+    fails(run("viz", folder, "--model", trained, "--out", "all.png"), USAGE, "name a folder")
     assert contents(folder) == before
 
 

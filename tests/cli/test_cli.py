@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from posebench import __version__
@@ -287,6 +288,9 @@ def test_pictures_are_drawn_of_one_image(trained: Path, root: Path) -> None:
     assert Path(plain.out.strip()) == Path("plain") / f"{image.stem}.png"
     without = cv2.imread(plain.out.strip())
     assert with_heatmaps.size > without.size > 0
+    named = run("viz", image, "--model", trained, "--out", "here/drawn.png")
+    assert named.out.strip() == "here/drawn.png"
+    assert np.array_equal(cv2.imread("here/drawn.png"), without)
 
 
 def test_a_model_of_one_step_has_none_to_draw(trained: Path, root: Path) -> None:
@@ -326,6 +330,9 @@ def test_a_video_is_drawn_frame_by_frame(trained: Path, shared_data: Path) -> No
     assert "5 frames in" in result.err
     video = open_video("drawn/demo.mp4")
     assert [frame.shape for frame in video] == [(540, 960, 3)] * 5
+    named = run("viz", source, "--model", trained, "--out", "film.mp4", "--device", "cpu")
+    assert named.out.strip() == "film.mp4"
+    assert len(list(open_video("film.mp4"))) == 5
 
 
 def test_a_camera_is_drawn_until_it_ends(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
