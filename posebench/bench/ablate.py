@@ -30,8 +30,8 @@ from posebench.engine import (
     write_recipe,
     write_results,
 )
+from posebench.engine.reports import Reporter, Silent, StepReport
 from posebench.engine.runs import Busy, environment, held
-from posebench.engine.train import Reporter, Silent, StepReport
 from posebench.errors import UsageError
 from posebench.files import read_json, write_json
 from posebench.recipe import Recipe

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from posebench.bench.ablate import Task, work
 from posebench.engine import Interrupted, interruptible
+from posebench.engine.reports import Reporter, Silent
 from posebench.engine.runs import Busy
-from posebench.engine.train import Reporter, Silent
 from posebench.errors import PosebenchError, UsageError
 
 _BUSY_S = 2.0  # between looks at what another process works at

@@ -36,7 +36,7 @@ from posebench.cli.together import DevicesOption, share_work
 if TYPE_CHECKING:
     from posebench.data.loader import Unreadable
     from posebench.engine.evaluate import Evaluation
-    from posebench.engine.train import StepReport
+    from posebench.engine.reports import StepReport
 
 
 def train(

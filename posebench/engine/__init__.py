@@ -11,6 +11,7 @@ from posebench.engine.evaluate import (
     main_metric,
     score,
 )
+from posebench.engine.log import read_log
 from posebench.engine.runs import (
     has_bf16,
     latest_run,
@@ -20,7 +21,7 @@ from posebench.engine.runs import (
     write_results,
 )
 from posebench.engine.tensorboard import TensorBoard
-from posebench.engine.train import Interrupted, TrainOptions, interruptible, read_log, train
+from posebench.engine.train import Interrupted, TrainOptions, interruptible, train
 from posebench.engine.weights import find_model
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Any
 
 from posebench.data.loader import Unreadable
 from posebench.engine.evaluate import Evaluation
-from posebench.engine.train import Reporter, StepReport
+from posebench.engine.reports import Reporter, StepReport
 from posebench.errors import UsageError
 
 

@@ -9,8 +9,6 @@ are averaged, and the first one writes the run folder.
 
 from __future__ import annotations
 
-import json
-import math
 import signal
 import threading
 import time
@@ -21,7 +19,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -34,9 +32,12 @@ from posebench.data.loader import Pass, Plan, Unreadable, training_passes
 from posebench.data.statistics import keypoint_distances
 from posebench.engine.checkpoint import TrainingState, load_weights, save_weights
 from posebench.engine.evaluate import Evaluation, Precision, autocast, evaluate, main_metric
+from posebench.engine.log import Log
+from posebench.engine.reports import Reporter, Silent, StepReport
 from posebench.engine.runs import held, write_recipe
+from posebench.engine.schedule import Schedule
 from posebench.errors import DataError, ModelError, PosebenchError
-from posebench.files import write_json, written_beside
+from posebench.files import write_json
 from posebench.layers.adjacency import KeypointDistances
 from posebench.layers.processes import any_process, from_first, rank, spread, summed, world
 from posebench.models import PoseModel
@@ -62,37 +63,6 @@ class TrainOptions:
     save_every_s: float = SAVE_EVERY_SECONDS  # between epochs too
 
 
-@dataclass(frozen=True)
-class StepReport:
-    """One optimizer step."""
-
-    step: int  # from 1
-    steps: int  # of the whole run
-    epoch: int  # from 1
-    lr: float
-    loss: float
-    terms: dict[str, float]
-    images_per_second: float
-
-
-class Reporter(Protocol):
-    """Whoever watches a run: the command line, or nobody."""
-
-    def stepped(self, report: StepReport) -> None: ...
-    def evaluating(self, done: int, total: int) -> None: ...
-    def evaluated(self, epoch: int, evaluation: Evaluation, best: bool) -> None: ...
-    def unreadable(self, image: Unreadable) -> None: ...
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def stepped(self, report: StepReport) -> None: ...
-    def evaluating(self, done: int, total: int) -> None: ...
-    def evaluated(self, epoch: int, evaluation: Evaluation, best: bool) -> None: ...
-    def unreadable(self, image: Unreadable) -> None: ...
-
-
 class TrainStep(nn.Module):
     """A model whose forward is its loss, so that a parallel wrapper's hooks run."""
 
@@ -102,50 +72,6 @@ class TrainStep(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return self.model.loss(batch)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Where optimizer steps fall, and at which rate."""
-
-    recipe: Recipe
-    plan: Plan
-
-    @property
-    def passes_per_step(self) -> int:
-        return max(self.recipe.batch_size // (self.plan.images_per_pass * self.plan.world), 1)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-self.plan.passes_per_epoch // self.passes_per_step)
-
-    @property
-    def steps(self) -> int:
-        return self.steps_per_epoch * self.recipe.epochs
-
-    def first_pass(self, step: int) -> int:
-        """Return the number of the first pass of optimizer step `step`, counted from 0."""
-        epoch, within = divmod(step, self.steps_per_epoch)
-        return epoch * self.plan.passes_per_epoch + within * self.passes_per_step
-
-    def lr(self, step: int) -> float:
-        """Return the learning rate of optimizer step `step`, counted from 0."""
-        recipe = self.recipe
-        if step < recipe.warmup_steps:
-            return recipe.lr * (step + 1) / recipe.warmup_steps
-        if recipe.schedule == "cosine":
-            done = (step - recipe.warmup_steps) / max(self.steps - recipe.warmup_steps, 1)
-            return recipe.lr * 0.5 * (1 + math.cos(math.pi * done))
-        epoch = step // self.steps_per_epoch
-        drops = sum(epoch >= drop for drop in recipe.lr_drops)
-        return recipe.lr * 0.1**drops
-
-    def backbone_lr(self, step: int) -> float:
-        """Return the learning rate of parameters named `backbone`; 0: they stay as they are."""
-        recipe = self.recipe
-        if step // self.steps_per_epoch < recipe.frozen_epochs:
-            return 0.0
-        return self.lr(step) * (recipe.backbone_lr or recipe.lr) / recipe.lr
 
 
 def train(
@@ -542,53 +468,6 @@ class _Average:
             return
         for counter, value in zip(averaged, current, strict=True):  # batch norm's
             counter.copy_(value)
-
-
-class Log:
-    """`log.jsonl`: a JSON object per line, one line per event."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def write(self, entry: dict[str, Any]) -> None:
-        """Append an entry.
-
-        Raises:
-            PosebenchError: the file cannot be written.
-        """
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-        except OSError as error:
-            raise PosebenchError(
-                f"{self.path} cannot be written ({error.strerror}): mend that, and continue with "
-                f"--resume {self.path.parent}"
-            ) from error
-
-    def read(self) -> list[dict[str, Any]]:
-        """Return the entries; a line that a crash cut short is left out."""
-        entries = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return entries
-
-    def cut(self, step: int, evaluated: int) -> None:
-        """Drop the steps after `step` and the evaluations after that of step `evaluated`."""
-        kept = [
-            entry
-            for entry in self.read()
-            if entry.get("step", 0) <= (evaluated if "metrics" in entry else step)
-        ]
-        with written_beside(self.path) as beside:
-            beside.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
-
-
-def read_log(run: Path) -> list[dict[str, Any]]:
-    """Return the entries of a run's log, in order."""
-    return Log(run / "log.jsonl").read()
 
 
 @contextmanager

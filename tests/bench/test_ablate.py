@@ -19,8 +19,9 @@ from posebench.bench.jobs import Nobody, run
 from posebench.data.loader import Plan
 from posebench.data.synthetic import SyntheticCrowds
 from posebench.engine import Interrupted, read_checkpoint, read_log
+from posebench.engine.reports import Reporter, Silent, StepReport
 from posebench.engine.runs import held
-from posebench.engine.train import Reporter, Schedule, Silent, StepReport
+from posebench.engine.schedule import Schedule
 from posebench.errors import PosebenchError, UsageError
 from posebench.models import RECIPES, cid
 from posebench.structures import COCO

@@ -16,7 +16,9 @@ from posebench.data.base import PoseDataset
 from posebench.data.loader import Plan, Unreadable
 from posebench.data.synthetic import SyntheticCrowds
 from posebench.engine import Evaluation, Interrupted, TrainOptions, read_checkpoint, read_log, train
-from posebench.engine.train import Schedule, Silent, StepReport, _Average
+from posebench.engine.reports import Silent, StepReport
+from posebench.engine.schedule import Schedule
+from posebench.engine.train import _Average
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override

@@ -12,7 +12,7 @@ import torch
 from posebench.data.loader import Plan
 from posebench.data.statistics import keypoint_distances
 from posebench.engine import Interrupted, read_checkpoint, train
-from posebench.engine.train import Schedule
+from posebench.engine.schedule import Schedule
 from posebench.layers.adjacency import soft_adjacency
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
