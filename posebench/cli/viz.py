@@ -84,7 +84,7 @@ def viz(
     if single and len(images) > 1:
         raise UsageError(f"{single} is one picture of {len(images)}: name a folder with --out.")
     if to and images and to.resolve() in (images[0].parent.resolve(), images[0].resolve()):
-        raise UsageError(f"The pictures would replace the images in {to}: choose another --out.")
+        raise UsageError(f"{to} has what is drawn, and would be replaced: choose another --out.")
     checkpoint = engine.find_model(model) if model else _newest(runs)
     network = engine.inference_model(checkpoint.model().to(pick_device(device)))
     name = video.name if video else Path(source).stem
