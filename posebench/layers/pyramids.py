@@ -46,7 +46,8 @@ class Conv(nn.Module):
 def _normed(norm: nn.GroupNorm, maps: Tensor) -> Tensor:
     """Return normed maps in the layout they came in.
 
-    Each group's channels side by side are normed ten times sooner on a CPU in bfloat16.
+    Each group's channels side by side are normed sooner on a CPU in bfloat16
+    (benchmarks/head_convs.py).
     """
     layout = torch.contiguous_format
     if maps.is_contiguous(memory_format=torch.channels_last):
