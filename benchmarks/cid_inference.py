@@ -19,8 +19,8 @@ from torch import Tensor
 
 from posebench.engine.evaluate import Precision, autocast, inference_model
 from posebench.engine.runs import hardware, has_bf16
+from posebench.layers.backbones.hrnet import joined
 from posebench.layers.heatmaps import clamped_sigmoid
-from posebench.layers.hrnet import joined
 from posebench.models import RECIPES
 from posebench.models.cid import CID, CIDOutputs, find_centres
 from posebench.structures import COCO, Batch, Geometry, Resize, TestTime

@@ -16,9 +16,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from posebench.layers.backbones.hrnet import joined, joined_conv
 from posebench.layers.decoupling import Decoupling
 from posebench.layers.heatmaps import heatmap_focal_loss
-from posebench.layers.hrnet import joined, joined_conv
 
 
 def plain_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:

@@ -20,10 +20,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from posebench.data import open_dataset
-from posebench.layers.inputs import blank_batch
 from posebench.metrics import PROTOCOLS, evaluate_keypoints, to_results
 from posebench.models import find_recipe
 from posebench.models.posedet import PoseDet
+from posebench.preprocess import blank_batch
 
 DATASET = "crowdpose"
 THRESHOLDS = [round(0.05 * i, 2) for i in range(1, 21)]

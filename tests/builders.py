@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 
-from posebench.layers.inputs import collate, warp_sample
+from posebench.preprocess import collate, warp_sample
 from posebench.structures import COCO, Batch, Poses, Sample, Skeleton, box_corners
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posebench.data.synthetic import SyntheticCrowds
-from posebench.layers.inputs import scaled_batches
+from posebench.preprocess import scaled_batches
 from posebench.structures import (
     COCO,
     Batch,

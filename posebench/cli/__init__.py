@@ -100,7 +100,7 @@ def _processes() -> AbstractContextManager[None]:
     """Return what joins the processes of `torchrun`, if there are several."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return nullcontext()
-    from posebench.layers.processes import joined_processes
+    from posebench.distributed import joined_processes
 
     return joined_processes()
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from posebench.data.base import PoseDataset
 from posebench.data.transforms import augment_sample, image_seed
 from posebench.errors import DataError
-from posebench.layers.inputs import NetworkInput, collate
+from posebench.preprocess import NetworkInput, collate
 from posebench.structures import Augmentation, Batch, Sample
 
 # Training sets that fit are decoded or drawn once: for small images that costs as much as half of

@@ -11,13 +11,13 @@ import torch
 
 from posebench.data.base import GroundTruth, PoseDataset
 from posebench.data.crowdpose import AREA_OF_BOX
-from posebench.data.drawing.body import JOINTS
-from posebench.data.drawing.scene import Scene, draw_scene
 from posebench.data.layout import Layout
 from posebench.errors import UsageError
 from posebench.files import PERSON
 from posebench.layers.oks import count_keypoints
 from posebench.structures import COCO, CROWDPOSE, MPII, Poses, Sample, Skeleton, box_corners
+from posebench.synthetic.body import JOINTS
+from posebench.synthetic.scene import Scene, draw_scene
 
 LAYOUT = Layout(
     name="synthetic",

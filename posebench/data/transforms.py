@@ -20,8 +20,8 @@ from posebench.layers.affine import (
     square_affine,
     stretch_affine,
 )
-from posebench.layers.inputs import NetworkInput, antialiased, warp_sample
 from posebench.layers.oks import count_keypoints
+from posebench.preprocess import NetworkInput, antialiased, warp_sample
 from posebench.structures import (
     Augment,
     Augmentation,

@@ -13,12 +13,12 @@ import torch
 
 from posebench.data.base import PoseDataset
 from posebench.data.loader import Unreadable, test_samples
+from posebench.distributed import from_first, gathered, rank, world
 from posebench.errors import DataError, ModelError
 from posebench.layers.folding import folded
-from posebench.layers.inputs import blank_batch
-from posebench.layers.processes import from_first, gathered, rank, world
 from posebench.metrics import evaluate_poses, read_results, to_results
 from posebench.models import PoseModel
+from posebench.preprocess import blank_batch
 from posebench.recipe import Recipe
 from posebench.structures import PosePredictions, Sample, TestTime
 

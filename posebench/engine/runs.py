@@ -18,9 +18,9 @@ from typing import Any
 import pandas as pd
 import torch
 
+from posebench.distributed import from_first, rank
 from posebench.errors import PosebenchError
 from posebench.files import write_json, written_beside
-from posebench.layers.processes import from_first, rank
 from posebench.recipe import Recipe, recipe_to_json
 from posebench.structures import Skeleton
 

@@ -30,6 +30,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from posebench.data.base import PoseDataset
 from posebench.data.loader import Pass, Plan, Unreadable, training_passes
 from posebench.data.statistics import keypoint_distances
+from posebench.distributed import any_process, from_first, rank, spread, summed, world
 from posebench.engine.checkpoint import TrainingState, load_weights, save_weights
 from posebench.engine.evaluate import Evaluation, Precision, autocast, evaluate, main_metric
 from posebench.engine.log import Log
@@ -39,7 +40,6 @@ from posebench.engine.schedule import Schedule
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.files import write_json
 from posebench.layers.adjacency import KeypointDistances
-from posebench.layers.processes import any_process, from_first, rank, spread, summed, world
 from posebench.models import PoseModel
 from posebench.recipe import Recipe, recipe_to_json
 from posebench.structures import Batch

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from posebench.engine.checkpoint import Checkpoint, load_weights, read_checkpoint, save_weights
 from posebench.errors import ModelError
-from posebench.layers.pretrained import downloaded
+from posebench.layers.backbones.pretrained import downloaded
 from posebench.models import RECIPES, PoseModel
 from posebench.recipe import Recipe
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from posebench.distributed import mean_count
 from posebench.layers.precision import precise
-from posebench.layers.processes import mean_count
 from posebench.structures import Batch, Poses
 
 

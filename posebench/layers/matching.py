@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from posebench.distributed import mean_count
 from posebench.layers.oks import keypoint_similarity
-from posebench.layers.processes import mean_count
 
 PERSON = 1  # column of the logits; column 0 is never a target
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from posebench.layers.hrnet import joined_conv
+from posebench.layers.backbones.hrnet import joined_conv
 
 MAX_GROUPS, GROUP_WIDTH = 32, 4  # of every group norm, and channels of a group at least
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from posebench.errors import ModelError
 from posebench.layers.adjacency import KeypointDistances
-from posebench.layers.inputs import scaled_batches
+from posebench.preprocess import scaled_batches
 from posebench.structures import (
     Batch,
     Geometry,

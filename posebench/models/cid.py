@@ -22,6 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from posebench.distributed import mean_count
+from posebench.layers.backbones.hrnet import HRNET_WIDTHS, hrnet, joined, joined_at, joined_conv
 from posebench.layers.decoupling import Decoupling, per_image, portions
 from posebench.layers.grids import Grid
 from posebench.layers.heatmaps import (
@@ -32,9 +34,7 @@ from posebench.layers.heatmaps import (
     heatmap_focal_loss,
     inside,
 )
-from posebench.layers.hrnet import HRNET_WIDTHS, hrnet, joined, joined_at, joined_conv
 from posebench.layers.nms import oks_nms
-from posebench.layers.processes import mean_count
 from posebench.models.base import PoseModel
 from posebench.recipe import Recipe, Reported, printed
 from posebench.structures import (

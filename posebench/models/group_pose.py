@@ -23,7 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from posebench.distributed import mean_count
 from posebench.layers.affine import apply
+from posebench.layers.backbones.resnet import RESNET_WEIGHTS, ResNetTrunk
+from posebench.layers.backbones.swin import SWIN_WEIGHTS, SwinTrunk
 from posebench.layers.deformable import (
     DeformableAttention,
     DeformableEncoder,
@@ -33,7 +36,6 @@ from posebench.layers.deformable import (
     level_maps,
 )
 from posebench.layers.detection import DetectedBoxes, DetectionDecoder, box_loss
-from posebench.layers.inputs import mirrored_images, scaled_batches
 from posebench.layers.matching import (
     PERSON,
     PUBLISHED,
@@ -42,9 +44,6 @@ from posebench.layers.matching import (
     set_losses,
 )
 from posebench.layers.nms import oks_nms
-from posebench.layers.processes import mean_count
-from posebench.layers.resnet import RESNET_WEIGHTS, ResNetTrunk
-from posebench.layers.swin import SWIN_WEIGHTS, SwinTrunk
 from posebench.layers.transformer import (
     MLP,
     SelfAttention,
@@ -56,6 +55,7 @@ from posebench.layers.transformer import (
     still_head,
 )
 from posebench.models.base import PoseModel
+from posebench.preprocess import mirrored_images, scaled_batches
 from posebench.recipe import Recipe, printed
 from posebench.structures import (
     COCO,

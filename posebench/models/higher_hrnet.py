@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from posebench.distributed import mean_count
+from posebench.layers.backbones.hrnet import HRNET_WIDTHS, hrnet
 from posebench.layers.grouping import MAX_PEOPLE, adjust, find_candidates, group, refine
 from posebench.layers.heatmaps import cell_poses, gaussian_heatmaps, inside
-from posebench.layers.hrnet import HRNET_WIDTHS, hrnet
-from posebench.layers.processes import mean_count
 from posebench.models.base import PoseModel
 from posebench.recipe import Recipe, printed
 from posebench.structures import (

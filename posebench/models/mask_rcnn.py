@@ -37,11 +37,11 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from posebench.errors import ModelError
 from posebench.layers.affine import apply
-from posebench.layers.inputs import mirrored_images
+from posebench.layers.backbones.pretrained import downloaded
+from posebench.layers.backbones.resnet import ResNetTrunk
 from posebench.layers.precision import precise
-from posebench.layers.pretrained import downloaded
-from posebench.layers.resnet import ResNetTrunk
 from posebench.models.base import PoseModel
+from posebench.preprocess import mirrored_images
 from posebench.recipe import Recipe, Reported
 from posebench.structures import (
     COCO,

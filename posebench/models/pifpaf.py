@@ -19,7 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from posebench.distributed import mean_counts
 from posebench.layers.affine import apply
+from posebench.layers.backbones.classifiers import TRUNK_WEIGHTS, trunk_channels, unpooled_trunk
 from posebench.layers.field_decoding import FieldPoses, Look, decode_fields
 from posebench.layers.fields import (
     FieldPeople,
@@ -29,8 +31,6 @@ from posebench.layers.fields import (
     keypoint_fields,
     limb_fields,
 )
-from posebench.layers.processes import mean_counts
-from posebench.layers.trunks import TRUNK_WEIGHTS, trunk_channels, unpooled_trunk
 from posebench.models.base import PoseModel
 from posebench.recipe import Recipe, printed
 from posebench.structures import (

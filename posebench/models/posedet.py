@@ -27,7 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
+from posebench.distributed import mean_count
 from posebench.layers.affine import apply
+from posebench.layers.backbones.hrnet import HRNET_WIDTHS, hrnet
+from posebench.layers.backbones.pretrained import timm_trunk
 from posebench.layers.candidates import (
     IGNORED,
     PERSON_CELLS,
@@ -44,15 +47,12 @@ from posebench.layers.candidates import (
     targets_by_oks,
 )
 from posebench.layers.heatmaps import gaussian_heatmaps, heatmap_focal_loss_of_logits
-from posebench.layers.hrnet import HRNET_WIDTHS, hrnet
-from posebench.layers.inputs import mirrored_images
 from posebench.layers.nms import box_nms, oks_nms, pose_area
 from posebench.layers.point_conv import point_conv, point_conv_at
 from posebench.layers.precision import precise, precise_conv, unrounded
-from posebench.layers.pretrained import timm_trunk
-from posebench.layers.processes import mean_count
 from posebench.layers.pyramids import FPN, HRFPN, Conv
 from posebench.models.base import PoseModel
+from posebench.preprocess import mirrored_images
 from posebench.recipe import Recipe, printed
 from posebench.structures import (
     COCO,

@@ -18,11 +18,11 @@ import torch
 from posebench.bench.ablation import SYNTHETIC, Line, Setup, base_recipe, resolve
 from posebench.bench.outcome import expected_order, printed
 from posebench.bench.papers import load_table, table_names
-from posebench.layers.inputs import scaled_batches
 from posebench.models import PoseModel
 from posebench.models.group_pose import GroupPose
 from posebench.models.higher_hrnet import HigherHRNet, HigherHRNetOutputs
 from posebench.models.posedet import PoseDet
+from posebench.preprocess import scaled_batches
 from posebench.structures import SKELETONS
 from posebench.studies import STUDIES
 from tests.builders import make_batch, make_sample

@@ -10,14 +10,14 @@ import torch
 
 from posebench.data.coco import open_coco
 from posebench.data.crowdpose import open_crowdpose
-from posebench.data.drawing.clothes import sample_outfit
-from posebench.data.drawing.scene import draw_scene
 from posebench.data.mpii import open_mpii
 from posebench.data.ochuman import open_ochuman
 from posebench.data.synthetic import SyntheticCrowds, crowd_index
 from posebench.data.synthetic_files import write_synthetic
 from posebench.errors import PosebenchError, UsageError
 from posebench.structures import COCO, CROWDPOSE, MPII, Poses, box_corners
+from posebench.synthetic.clothes import sample_outfit
+from posebench.synthetic.scene import draw_scene
 
 HASH = """
 import hashlib

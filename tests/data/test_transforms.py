@@ -10,7 +10,7 @@ import torch
 
 from posebench.data.transforms import augment_sample, crop_centres, image_seed
 from posebench.layers.affine import apply, invert
-from posebench.layers.inputs import NetworkInput
+from posebench.preprocess import NetworkInput
 from posebench.structures import COCO, CROWDPOSE, Augment, CropAugment, DetrAugment, Poses, Sample
 from tests.builders import make_sample
 

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from posebench.data.synthetic import SyntheticCrowds
+from posebench.distributed import joined_processes, rank, world
 from posebench.engine import evaluate
 from posebench.engine.train import TrainStep
-from posebench.layers.processes import joined_processes, rank, world
 from posebench.models import RECIPES, PoseModel
 from posebench.structures import COCO, Batch, Geometry, Resize, TestTime
 from tests.builders import make_batch

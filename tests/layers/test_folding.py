@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from posebench.layers.backbones.hrnet import hrnet
+from posebench.layers.backbones.resnet import ResNetTrunk
 from posebench.layers.folding import folded
-from posebench.layers.hrnet import hrnet
-from posebench.layers.resnet import ResNetTrunk
 
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 

@@ -10,7 +10,6 @@ import torch
 
 from posebench.layers.decoupling import Decoupling
 from posebench.layers.grids import Grid
-from posebench.layers.inputs import blank_batch, scaled_batches
 from posebench.models.cid import (
     CID,
     CIDConfig,
@@ -22,6 +21,7 @@ from posebench.models.cid import (
     gaussian_radius,
     keep_people,
 )
+from posebench.preprocess import blank_batch, scaled_batches
 from posebench.structures import COCO, Poses, Resize, TestTime, box_corners
 from tests.builders import make_batch, make_poses, make_sample
 

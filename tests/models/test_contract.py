@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from posebench.layers.inputs import blank_batch
 from posebench.models import RECIPES, PoseModel, find_recipe
+from posebench.preprocess import blank_batch
 from posebench.structures import COCO, MPII, SKELETONS, Resize, Skeleton, TestTime
 from tests.builders import make_batch, make_sample
 

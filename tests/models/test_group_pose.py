@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from posebench.errors import ModelError
-from posebench.layers.inputs import collate, resize_sample
 from posebench.layers.matching import PoseSets, Weights
 from posebench.models import RECIPES
 from posebench.models.cid import CID, CIDConfig
@@ -23,6 +22,7 @@ from posebench.models.group_pose import (
     GroupPoseOutputs,
     _group_mask,
 )
+from posebench.preprocess import collate, resize_sample
 from posebench.recipe import override
 from posebench.structures import COCO, CROWDPOSE, Batch, DetrResize, Geometry, Sample, TestTime
 from tests.builders import make_batch, make_sample

@@ -15,9 +15,9 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from posebench.bench.costs import audit_recipe
 from posebench.engine.weights import import_published
-from posebench.layers.inputs import IMAGENET_MEAN, IMAGENET_STD, blank_batch, normalise
 from posebench.models import RECIPES
 from posebench.models.mask_rcnn import OVERLAP, MaskRCNN, MaskRCNNConfig
+from posebench.preprocess import IMAGENET_MEAN, IMAGENET_STD, blank_batch, normalise
 from posebench.structures import COCO, FitResize, Poses, TestTime
 from tests.builders import make_batch, make_sample
 

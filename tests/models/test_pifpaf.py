@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebench.layers.inputs import scaled_batches
 from posebench.models.pifpaf import (
     SURE,
     FieldHead,
@@ -20,6 +19,7 @@ from posebench.models.pifpaf import (
     confidence_loss,
     field_losses,
 )
+from posebench.preprocess import scaled_batches
 from posebench.structures import COCO, Resize, TestTime, box_corners
 from tests.builders import make_batch, make_sample
 

@@ -21,7 +21,6 @@ from posebench.layers.candidates import (
     people_of,
     targets_by_oks,
 )
-from posebench.layers.inputs import blank_batch
 from posebench.models.posedet import (
     PoseDet,
     PoseDetConfig,
@@ -29,6 +28,7 @@ from posebench.models.posedet import (
     keypoint_loss,
     score_loss,
 )
+from posebench.preprocess import blank_batch
 from posebench.structures import (
     COCO,
     CROWDPOSE,

@@ -14,9 +14,8 @@ import torch.nn.functional as F
 
 from posebench.engine.weights import convert_published
 from posebench.layers.affine import invert, resize_affine, square_affine
+from posebench.layers.backbones.hrnet import joined, joined_conv
 from posebench.layers.heatmaps import cell_poses, clamped_sigmoid, heatmap_focal_loss
-from posebench.layers.hrnet import joined, joined_conv
-from posebench.layers.inputs import collate, warp_sample
 from posebench.layers.nms import oks_nms
 from posebench.models.cid import (
     CID,
@@ -28,6 +27,7 @@ from posebench.models.cid import (
     decode_instances,
     find_centres,
 )
+from posebench.preprocess import collate, warp_sample
 from posebench.structures import (
     COCO,
     CROWDPOSE,

@@ -15,8 +15,8 @@ import torch
 from posebench.data import open_dataset
 from posebench.data.base import PoseDataset
 from posebench.layers.heatmaps import cell_poses
-from posebench.layers.inputs import IMAGENET_STD, NetworkInput, collate, warp_sample
 from posebench.models.cid import STRIDE
+from posebench.preprocess import IMAGENET_STD, NetworkInput, collate, warp_sample
 from posebench.structures import Sample
 from tests.parity.fixtures import cases
 

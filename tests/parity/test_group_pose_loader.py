@@ -11,7 +11,7 @@ import torch
 
 from posebench.data.transforms import _View
 from posebench.layers.affine import detr_size
-from posebench.layers.inputs import collate, resize_sample
+from posebench.preprocess import collate, resize_sample
 from posebench.structures import (
     COCO,
     CROWDPOSE,

@@ -13,7 +13,6 @@ import torch
 from posebench.engine.weights import convert_published
 from posebench.layers.affine import resize_affine, square_affine
 from posebench.layers.grouping import adjust, assign, find_candidates, group, refine
-from posebench.layers.inputs import collate, warp_sample
 from posebench.models.higher_hrnet import (
     GROUPING_ORDER,
     HigherHRNet,
@@ -27,6 +26,7 @@ from posebench.models.higher_hrnet import (
     heatmap_loss,
     tag_losses,
 )
+from posebench.preprocess import collate, warp_sample
 from posebench.structures import (
     COCO,
     CROWDPOSE,

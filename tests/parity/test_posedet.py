@@ -28,7 +28,6 @@ from posebench.layers.candidates import (
     similarity_to_people,
     targets_by_oks,
 )
-from posebench.layers.inputs import collate, resize_sample
 from posebench.layers.nms import oks_nms, pose_area
 from posebench.layers.oks import oks
 from posebench.layers.point_conv import deformable_point_conv, sampled_point_conv
@@ -40,6 +39,7 @@ from posebench.models.posedet import (
     keypoint_loss,
     mirror_poses,
 )
+from posebench.preprocess import collate, resize_sample
 from posebench.structures import (
     COCO,
     CROWDPOSE,

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from posebench.data.drawing.clothes import Colour
+from posebench.synthetic.clothes import Colour
 
 Floats = NDArray[np.float64]
 

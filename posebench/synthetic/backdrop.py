@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from posebench.data.drawing.clothes import PALETTES, Colour, pick, shade
+from posebench.synthetic.clothes import PALETTES, Colour, pick, shade
 
 Canvas = NDArray[np.uint8]  # (H, W, 3) RGB
 

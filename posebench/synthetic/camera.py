@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from posebench.data.drawing.body import JOINTS, POINT, Bodies, rotation
-from posebench.data.drawing.shapes import Floats
+from posebench.synthetic.body import JOINTS, POINT, Bodies, rotation
+from posebench.synthetic.shapes import Floats
 
 
 @dataclass(frozen=True)

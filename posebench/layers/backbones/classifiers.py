@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from posebench.layers.pretrained import timm_trunk
+from posebench.layers.backbones.pretrained import timm_trunk
 
 TRUNK_WEIGHTS = {
     "resnet50": "resnet50.tv_in1k",

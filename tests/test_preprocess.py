@@ -10,7 +10,7 @@ import torch
 
 from posebench.errors import UsageError
 from posebench.layers.affine import Affine, apply, square_affine
-from posebench.layers.inputs import (
+from posebench.preprocess import (
     NetworkInput,
     blank_batch,
     collate,

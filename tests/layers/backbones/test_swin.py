@@ -6,7 +6,7 @@ import pytest
 import torch
 from timm.models.swin_transformer import SwinTransformerBlock
 
-from posebench.layers.swin import PaddedBlock, SwinTrunk
+from posebench.layers.backbones.swin import PaddedBlock, SwinTrunk
 
 
 def blocks(side: int) -> tuple[SwinTransformerBlock, PaddedBlock]:

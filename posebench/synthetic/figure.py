@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from posebench.data.drawing.body import POINT
-from posebench.data.drawing.camera import View
-from posebench.data.drawing.clothes import INK, Colour, Outfit, Person, Tones, shade, tones
-from posebench.data.drawing.pieces import CAP, PIECE, Pieces, find_pieces
-from posebench.data.drawing.shapes import Shape
+from posebench.synthetic.body import POINT
+from posebench.synthetic.camera import View
+from posebench.synthetic.clothes import INK, Colour, Outfit, Person, Tones, shade, tones
+from posebench.synthetic.pieces import CAP, PIECE, Pieces, find_pieces
+from posebench.synthetic.shapes import Shape
 
 
 class Part(IntEnum):

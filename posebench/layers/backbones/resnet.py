@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from posebench.layers.pretrained import timm_trunk
+from posebench.layers.backbones.pretrained import timm_trunk
 
 # The weights that torchvision published first, as DETR and its descendants start from them.
 RESNET_WEIGHTS = {

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from posebench.data.drawing.body import POINT
-from posebench.data.drawing.camera import View
-from posebench.data.drawing.shapes import AROUND, Floats, fixed, hulls
+from posebench.synthetic.body import POINT
+from posebench.synthetic.camera import View
+from posebench.synthetic.shapes import AROUND, Floats, fixed, hulls
 
 Circles = tuple[tuple[str, float], ...]  # points of the body, each with a radius
 

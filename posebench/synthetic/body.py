@@ -12,8 +12,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from posebench.data.drawing.postures import ARMS, POSTURES
 from posebench.structures import COCO
+from posebench.synthetic.postures import ARMS, POSTURES
 
 Floats = NDArray[np.float64]
 

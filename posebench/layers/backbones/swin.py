@@ -13,7 +13,7 @@ from timm.models.swin_transformer import (
 )
 from torch import Tensor, nn
 
-from posebench.layers.pretrained import timm_trunk
+from posebench.layers.backbones.pretrained import timm_trunk
 
 DROP_PATH = 0.2
 PATCH = 4  # pixels a side

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from posebench.data.drawing.clothes import PALETTES, Colour, pick, shade
-from posebench.data.drawing.shapes import AROUND, Floats, Shape, fixed
+from posebench.synthetic.clothes import PALETTES, Colour, pick, shade
+from posebench.synthetic.shapes import AROUND, Floats, Shape, fixed
 
 _THING = 1  # the part of props in the id map, where they belong to nobody
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from posebench.data.drawing.body import JOINTS, POINT, Bodies
-from posebench.data.drawing.camera import View
-from posebench.data.drawing.clothes import Person
-from posebench.data.drawing.figure import COVERED_EARS, Part, facing_camera
-from posebench.data.drawing.shapes import Floats
+from posebench.synthetic.body import JOINTS, POINT, Bodies
+from posebench.synthetic.camera import View
+from posebench.synthetic.clothes import Person
+from posebench.synthetic.figure import COVERED_EARS, Part, facing_camera
+from posebench.synthetic.shapes import Floats
 
 # The id map holds PERSON_STEP times (the person + 1) plus the part; below it is nobody.
 PERSON_STEP = 16

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from posebench.data.drawing.backdrop import paint_backdrop
-from posebench.data.drawing.body import POINT, Bodies, sample_bodies
-from posebench.data.drawing.camera import View, look_at
-from posebench.data.drawing.clothes import DENIM, pick, sample_outfit, sample_person
-from posebench.data.drawing.figure import draw_figures
-from posebench.data.drawing.props import sample_prop, seat
-from posebench.data.drawing.shapes import Floats, Shape, fixed, hulls, paint, paint_ids
-from posebench.data.drawing.visibility import PERSON_STEP, joint_visibility
+from posebench.synthetic.backdrop import paint_backdrop
+from posebench.synthetic.body import POINT, Bodies, sample_bodies
+from posebench.synthetic.camera import View, look_at
+from posebench.synthetic.clothes import DENIM, pick, sample_outfit, sample_person
+from posebench.synthetic.figure import draw_figures
+from posebench.synthetic.props import sample_prop, seat
+from posebench.synthetic.shapes import Floats, Shape, fixed, hulls, paint, paint_ids
+from posebench.synthetic.visibility import PERSON_STEP, joint_visibility
 
 # Whoever shows less than this, or has fewer limb joints in the image, is not drawn at all: nobody
 # is on the picture without being annotated.

@@ -18,7 +18,7 @@ from timm.models.hrnet import HighResolutionNetFeatures
 from torch import Tensor, nn
 
 from posebench.errors import ModelError
-from posebench.layers.pretrained import timm_trunk
+from posebench.layers.backbones.pretrained import timm_trunk
 
 # A trunk that learns in minutes on two CPU cores: HRNet's four-stream shape with one block per
 # stream and one module per stage. On a CPU its small maps cost time by their number, hardly by

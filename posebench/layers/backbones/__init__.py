@@ -1,0 +1,1 @@
+"""Backbones: trunks of image classifiers as pose estimators use them."""
