@@ -22,7 +22,7 @@ from posebench.engine.runs import hardware, has_bf16
 from posebench.layers.backbones.hrnet import joined
 from posebench.layers.heatmaps import clamped_sigmoid
 from posebench.models import RECIPES
-from posebench.models.cid import CID, CIDOutputs, find_centres
+from posebench.models.cid.model import CID, CIDOutputs, find_centres
 from posebench.structures import COCO, Batch, Geometry, Resize, TestTime
 
 
@@ -67,7 +67,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     recipe = RECIPES[options.recipe]
-    model: CID = recipe.build(recipe.config, COCO).eval()
+    model = recipe.build(COCO).eval()
+    assert isinstance(model, CID)
     with torch.no_grad():
         # Random weights find nobody; these have a peak in most windows, and some are as good.
         assert model.keypoint_head.bias is not None
@@ -95,13 +96,13 @@ def main() -> None:
             for precision, network in ours.items():
                 start = time.perf_counter()
                 with autocast(cpu, precision):
-                    network.test_outputs([batch], test_time)
+                    network.merged_outputs([batch], test_time)
                 clocks[precision].append(time.perf_counter() - start)
             start = time.perf_counter()
             model.decode(expected, geometry)
             clocks["decoding"].append(time.perf_counter() - start)
             if turn == 0:  # warms up
-                found = ours["fp32"].test_outputs([batch], test_time)
+                found = ours["fp32"].merged_outputs([batch], test_time)
                 difference = (found.instance_heatmaps - expected.instance_heatmaps).abs().max()
                 same = found.people.equal(expected.people)
                 for times in clocks.values():

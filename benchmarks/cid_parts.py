@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from posebench.layers.backbones.hrnet import joined, joined_conv
-from posebench.layers.decoupling import Decoupling
 from posebench.layers.heatmaps import heatmap_focal_loss
+from posebench.models.cid.decoupling import Decoupling
 
 
 def plain_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:

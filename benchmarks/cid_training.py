@@ -59,7 +59,7 @@ def write_dataset(folder: Path, images: int, people: int) -> FileDataset:
 def measure(recipe_name: str, images: int, people: int, rounds: int, precision: Precision) -> None:
     recipe = RECIPES[recipe_name]
     torch.manual_seed(0)
-    model: PoseModel = recipe.build(recipe.config, COCO)
+    model: PoseModel = recipe.build(COCO)
     model.to(memory_format=torch.channels_last).train()
     clocks: dict[str, list[float]] = {"data": [], "targets": [], "forward": [], "backward": []}
     with tempfile.TemporaryDirectory() as place:

@@ -16,7 +16,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 from unittest import mock
 
 import torch
@@ -28,7 +28,7 @@ from posebench.engine.runs import hardware, has_bf16
 from posebench.layers.deformable import DeformableAttention, Tokens
 from posebench.layers.sampling import Sizes, gathered_samples, weighted_samples
 from posebench.models import RECIPES
-from posebench.models.group_pose import GroupPose, GroupPoseFeatures, GroupPoseOutputs
+from posebench.models.group_pose.model import GroupPose, GroupPoseFeatures, GroupPoseOutputs
 from posebench.structures import COCO, Geometry
 
 THREADS = 2
@@ -155,7 +155,8 @@ def main() -> None:
     torch.manual_seed(0)
     height, width = (int(side) for side in options.size.split("x"))
     recipe = RECIPES[options.recipe]
-    model: GroupPose = recipe.build(recipe.config, COCO).eval()
+    model = recipe.build(COCO).eval()
+    assert isinstance(model, GroupPose)
     with torch.no_grad():
         for head in (model.proposal_pose, *model.pose_heads):
             head.layers[-1].weight.normal_(std=0.02)  # untrained, all people would be points
@@ -185,7 +186,7 @@ def main() -> None:
                 with autocast(cpu, precision):
                     own = images.to(torch.bfloat16 if precision == "bf16" else torch.float32)
                     outputs[precision] = inference(
-                        cast(GroupPose, network),
+                        network,
                         own,
                         weighted_samples,
                         clocks[precision],

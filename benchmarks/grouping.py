@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posebench.engine.runs import hardware
-from posebench.layers.grouping import adjust, find_candidates, group, refine
-from posebench.models.higher_hrnet import (
+from posebench.models import profile_of
+from posebench.models.higher_hrnet.grouping import adjust, find_candidates, group, refine
+from posebench.models.higher_hrnet.model import (
     GROUPING_ORDER,
     HigherHRNet,
-    HigherHRNetConfig,
     HigherHRNetOutputs,
     _resized,
     _resized_tags,
 )
+from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
 from posebench.structures import COCO, Batch, Geometry, Poses, box_corners
 
 
@@ -51,7 +52,7 @@ def maps_of(model: HigherHRNet, people: int, height: int, width: int) -> HigherH
     geometry = Geometry(identity, torch.tensor([False]), torch.tensor([[width, height]]))
     images = torch.zeros(()).expand(1, 3, height, width)
     batch = Batch(images, [crowd(people, height, width)], {}, geometry, [0], ["x"], [0])
-    ideal = model.ideal_outputs(batch)
+    ideal = profile_of(model.config).ideal_outputs(model, batch)
     generator = torch.Generator().manual_seed(0)
 
     def noisy(maps: Tensor, strength: float) -> Tensor:

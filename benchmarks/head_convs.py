@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from posebench.engine.runs import hardware
-from posebench.layers import pyramids
+from posebench.models.posedet import pyramids
 
 
 def as_they_come(norm: nn.GroupNorm, maps: Tensor) -> Tensor:

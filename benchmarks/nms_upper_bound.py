@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 
 from posebench.data import open_dataset
 from posebench.metrics import PROTOCOLS, evaluate_keypoints, to_results
-from posebench.models import find_recipe
-from posebench.models.posedet import PoseDet
+from posebench.models import find_recipe, profile_of
+from posebench.models.posedet.model import PoseDet
 from posebench.preprocess import blank_batch
 
 DATASET = "crowdpose"
@@ -38,15 +38,16 @@ def measure(split: str, root: Path | None) -> tuple[pd.DataFrame, str]:
     ways = [(nms, threshold) for nms in MEASURES for threshold in THRESHOLDS]
     results: dict[tuple[str, float], list[dict[str, Any]]] = {way: [] for way in ways}
     with torch.device("meta"):
-        model: PoseDet = recipe.build(recipe.config, data.skeleton)
+        model = recipe.build(data.skeleton)
+    assert isinstance(model, PoseDet)
     with torch.inference_mode():
         for index in range(len(data)):
             batch = blank_batch(data.load(index, pixels=False), recipe.test_time.resize)
-            outputs = model.ideal_outputs(batch)
+            outputs = profile_of(model.config).ideal_outputs(model, batch)
             # What suppression sees is the same for all.
             seen = model.candidates(outputs, batch.geometry)
             for nms, threshold in ways:
-                model.config = replace(recipe.config, nms=nms, nms_threshold=threshold)
+                model.config = replace(model.config, nms=nms, nms_threshold=threshold)
                 [(people, _)] = model.suppressed(seen)
                 results[nms, threshold] += to_results(batch.image_ids[0], people)
     rows = []

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from posebench.engine.runs import hardware
-from posebench.layers.field_decoding import decode_fields
-from posebench.layers.fields import (
+from posebench.models.pifpaf.field_decoding import decode_fields
+from posebench.models.pifpaf.fields import (
     field_layout,
     field_people,
     keypoint_fields,

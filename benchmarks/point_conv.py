@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from posebench.engine.runs import hardware
-from posebench.layers.point_conv import deformable_point_conv, sampled_point_conv
+from posebench.models.posedet.point_conv import deformable_point_conv, sampled_point_conv
 
 POINTS, SIZE = 17, (64, 96)
 Way = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -15,6 +15,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 from unittest import mock
 
@@ -26,9 +27,12 @@ from posebench.data.loader import Plan, training_passes
 from posebench.data.synthetic import SyntheticCrowds
 from posebench.engine.evaluate import inference_model
 from posebench.engine.runs import hardware
-from posebench.layers.candidates import NOBODY, TargetsByOks, poses_of, targets_by_oks
-from posebench.models import RECIPES, posedet
-from posebench.models.posedet import PoseDet
+from posebench.models import RECIPES
+from posebench.models.posedet import model as posedet
+from posebench.models.posedet.candidates import NOBODY, TargetsByOks, poses_of, targets_by_oks
+from posebench.models.posedet.model import PoseDet
+from posebench.models.posedet.profile import as_written
+from posebench.models.posedet.recipes import PoseDetConfig
 from posebench.recipe import Recipe
 from posebench.structures import COCO, Batch, Skeleton
 
@@ -36,7 +40,7 @@ from posebench.structures import COCO, Batch, Skeleton
 class AsPublished(PoseDet):
     """Refines every candidate in training as well, and reads those that learn."""
 
-    def __init__(self, config: posedet.PoseDetConfig, skeleton: Skeleton) -> None:
+    def __init__(self, config: PoseDetConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)
         self.made: list[Tensor] = []
 
@@ -78,7 +82,7 @@ def measure(model: PoseDet, batch: Batch) -> tuple[float, list[Tensor]]:
 def infer(recipe: Recipe, rounds: int) -> None:
     """Print the network's times."""
     side = recipe.test_time.resize.short_side
-    built = cast(PoseDet, recipe.build(recipe.config, recipe.skeleton or COCO))
+    built = cast(PoseDet, recipe.build(recipe.skeleton or COCO))
     # Random weights, but places as far apart as after training.
     torch.nn.init.normal_(built.coarse.weight, std=0.3)
     torch.nn.init.normal_(built.refinement.weight, std=0.3)
@@ -87,13 +91,13 @@ def infer(recipe: Recipe, rounds: int) -> None:
     times = []
     for _ in range(rounds + 1):
         row = []
-        for network in (model, model.as_written):
+        for network in (model, partial(as_written, model, padding=None, people=None)):
             start = time.process_time()
             network(images)
             row.append(1000 * (time.process_time() - start))
         times.append(row)
     chosen, every = np.median(times[1:], axis=0).tolist()
-    found, written = model(images), model.as_written(images)
+    found, written = model(images), as_written(model, images, None, None)
     read = [a != c for a, c in zip(found.refined, found.coarse, strict=True)]
     pairs = zip(found.refined, written.refined, read, strict=True)
     apart = max(float((a - b)[mask].abs().max()) for a, b, mask in pairs)
@@ -112,7 +116,7 @@ def main() -> None:
     print(hardware(torch.device("cpu")))
     recipe = RECIPES[options.recipe]
     people = SyntheticCrowds(recipe.skeleton or COCO, "train")
-    config = cast(posedet.PoseDetConfig, recipe.config)
+    config = cast(PoseDetConfig, recipe.config)
     ours = PoseDet(config, people.skeleton).to(memory_format=torch.channels_last).train()
     published = AsPublished(config, people.skeleton).to(memory_format=torch.channels_last).train()
     published.load_state_dict(ours.state_dict())

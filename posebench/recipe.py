@@ -1,17 +1,21 @@
 """A recipe: a model's configuration and how it is trained and tested.
 
-Recipes are plain values. A method's file lists its own; `posebench.models` gathers them.
+Recipes are plain values. A method's `recipes.py` lists its own; `posebench.models` gathers them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
 from posebench.structures import SKELETONS, Augmentation, Skeleton, TestTime
+
+if TYPE_CHECKING:
+    from posebench.models.base import PoseModel
 
 Schedule = Literal["step", "cosine"]
 Optimizer = Literal["adam", "adamw", "sgd"]
@@ -19,7 +23,7 @@ SCHEDULES: tuple[str, ...] = get_args(Schedule)
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
 
 # They say which recipe a checkpoint is of, and what its authors found: --set cannot change them.
-_IDENTITY = ("name", "build", "skeleton", "default_for", "elsewhere", "reported", "weights_url")
+_IDENTITY = ("name", "skeleton", "default_for", "elsewhere", "reported", "weights_url")
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,32 @@ def printed(dataset: str, split: str, ap: float, table: str) -> Reported:
 
 
 @dataclass(frozen=True)
+class ModelConfig(ABC):
+    """What the configurations of all methods have; a method adds its own fields.
+
+    `config.build(skeleton)` is the only way from a recipe to a network, so that recipes can be
+    listed without importing torch.
+    """
+
+    method: ClassVar[str]  # the name of its package below `posebench.models`
+
+    backbone: str
+
+    @abstractmethod
+    def build(self, skeleton: Skeleton) -> PoseModel:
+        """Return a new network with random weights.
+
+        Raises:
+            ModelError: the method cannot predict this keypoint set.
+        """
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything a run of one model needs but the data's place, the device and the seed."""
 
     name: str
-    build: Callable[..., Any]  # the PoseModel class; called with (config, skeleton)
-    config: Any  # that class's frozen configuration
+    config: ModelConfig
     skeleton: Skeleton | None  # None: the training dataset's
     test_time: TestTime
     augment: Augmentation
@@ -96,7 +120,11 @@ class Recipe:
     @property
     def method(self) -> str:
         """`cid` of `cid_hrnet_w32_coco`."""
-        return str(self.build.__module__.rpartition(".")[2])
+        return self.config.method
+
+    def build(self, skeleton: Skeleton) -> PoseModel:
+        """Return a new network with random weights, in training mode."""
+        return self.config.build(skeleton)
 
     def on(self, dataset: str) -> Recipe:
         """Return the recipe as its authors test it on a dataset."""
@@ -162,11 +190,7 @@ def _parsed(name: str, current: Any, text: str) -> Any:
 
 def recipe_to_json(recipe: Recipe, skeleton: Skeleton) -> dict[str, Any]:
     """Return everything a recipe holds as JSON values, with the skeleton it was built for."""
-    values = {
-        field.name: _plain(getattr(recipe, field.name))
-        for field in fields(recipe)
-        if field.name != "build"
-    }
+    values = {field.name: _plain(getattr(recipe, field.name)) for field in fields(recipe)}
     return {**values, "skeleton": skeleton.name}
 
 

@@ -390,6 +390,15 @@ class TestTime:
 
 
 @dataclass(frozen=True)
+class KeypointDistances:
+    """How far apart keypoints lie on people, as a share of the people's size."""
+
+    mean: NDArray[np.float64]  # (K, K), 0 on the diagonal
+    pairs: NDArray[np.int64]  # (K, K) people of whom both are labelled
+    people: int  # of whom at least two keypoints are labelled
+
+
+@dataclass(frozen=True)
 class PaperTiming:
     """How a paper took the times that it prints; without mirror and one image at a time."""
 

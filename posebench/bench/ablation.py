@@ -16,10 +16,10 @@ from posebench.data import PoseDataset, find_layout, open_dataset
 from posebench.data.base import GroundTruth
 from posebench.data.synthetic import SyntheticCrowds
 from posebench.errors import UsageError
-from posebench.models import RECIPES, find_recipe
+from posebench.models import RECIPES, STUDIES, find_recipe
 from posebench.recipe import Recipe, override, recipe_to_json
 from posebench.structures import SKELETONS, Sample
-from posebench.studies import STUDIES, Study, Variant
+from posebench.studies import Study, Variant
 
 SYNTHETIC = "synthetic"
 # How crowded drawn people are where they stand for a dataset of crowds.

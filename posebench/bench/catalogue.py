@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from posebench.bench.ablation import Setup, resolve
-from posebench.studies import STUDIES, Study
+from posebench.models import STUDIES
+from posebench.studies import Study
 
 
 def catalogue() -> pd.DataFrame:

@@ -21,7 +21,7 @@ from posebench.bench.flops import Audit, audit, audit_call
 from posebench.engine import inference_model
 from posebench.errors import PosebenchError
 from posebench.files import cache_folder, write_json
-from posebench.models import PoseModel
+from posebench.models import PoseModel, profile_of
 from posebench.recipe import Recipe
 from posebench.structures import COCO
 
@@ -40,7 +40,7 @@ class Costs:
 def meta_model(recipe: Recipe) -> PoseModel:
     """Return the recipe's network without memory for its weights."""
     with torch.device("meta"):
-        model: PoseModel = recipe.build(recipe.config, recipe.skeleton or COCO)
+        model: PoseModel = recipe.build(recipe.skeleton or COCO)
     return model.eval()
 
 
@@ -65,10 +65,11 @@ def costs(
     model = meta_model(recipe)
     images, given = _inputs(recipe, size, batch, people)
     executed = audit(model, images, people=given)
-    if type(model).as_written is PoseModel.as_written:
+    as_written = profile_of(recipe.config).as_written
+    if as_written is None:
         written = executed
     else:
-        written = audit_call(model, lambda: model.as_written(images, people=given))
+        written = audit_call(model, lambda: as_written(model, images, None, given))
     return Costs(
         parameters=executed.parameters,
         macs=executed.macs,

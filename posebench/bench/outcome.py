@@ -29,8 +29,9 @@ from posebench.files import read_json, written_beside
 from posebench.metrics import PROTOCOLS
 from posebench.metrics.matching import Matches
 from posebench.metrics.resampling import matches
+from posebench.models import STUDIES
 from posebench.structures import SKELETONS
-from posebench.studies import STUDIES, Study, Variant
+from posebench.studies import Study, Variant
 
 # Metrics as papers' columns call them.
 _PRINTED = ("AP", "AP50", "AP75", "APM", "APL", "APE", "APM_crowd", "APH", "params_M", "params_MB")

@@ -22,7 +22,7 @@ from posebench.bench.subject import Subject
 from posebench.bench.timed import TimedModel
 from posebench.bench.turns import Tell, Timing
 from posebench.errors import UsageError
-from posebench.models import PoseModel
+from posebench.models import profile_of
 from posebench.recipe import Recipe
 
 
@@ -84,12 +84,8 @@ def with_alternatives(recipes: Sequence[Recipe]) -> list[Recipe]:
     Raises:
         UsageError: there are none.
     """
-    found = []
-    for recipe in recipes:
-        network: type[PoseModel] = recipe.build  # type: ignore[assignment]
-        if network.alternatives is not PoseModel.alternatives:
-            found.append(recipe)
-    if not found:
+    comparing = [r for r in recipes if profile_of(r.config).alternatives is not None]
+    if not comparing:
         names = ", ".join(recipe.name for recipe in recipes)
         raise UsageError(f"No paper compares ways to a stage of {names}: leave out --alternatives.")
-    return found
+    return comparing

@@ -15,7 +15,7 @@ from posebench.bench.subject import PEOPLE, Case, Precision, Protocol, Subject
 from posebench.bench.timed import TimedModel
 from posebench.bench.turns import LEAST_ROUNDS, Askable, Schedule, Tell, Timing, lots, take_turns
 from posebench.bench.worker import Worker
-from posebench.models import PoseModel
+from posebench.models import profile_of
 from posebench.recipe import Recipe
 
 FULL = Schedule()
@@ -74,8 +74,7 @@ def subjects(
 def cases(recipe: Recipe, options: SpeedOptions) -> tuple[Case, ...]:
     """Return what a recipe is shown: every number of people, at every size of its paper's times."""
     sizes: tuple[tuple[int, int] | None, ...] = (None,)
-    network: type[PoseModel] = recipe.build  # type: ignore[assignment]
-    timing = network.paper_timing
+    timing = profile_of(recipe.config).paper_timing
     if options.protocol == "paper" and timing is not None:
         side = recipe.test_time.resize.short_side
         sizes = ((side, side),) if timing.square else timing.sizes or (None,)

@@ -29,7 +29,7 @@ from posebench.bench.subject import (
 )
 from posebench.data.image_files import read_image
 from posebench.layers.folding import folded
-from posebench.models import RECIPES, PoseModel
+from posebench.models import RECIPES, PoseModel, profile_of
 from posebench.structures import COCO, Batch, Poses
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -48,12 +48,13 @@ class TimedModel:
         # Numbers next to zero, of which random weights make many, cost a CPU a hundred times more.
         torch.set_flush_denormal(True)
         self.subject, self.recipe = subject, RECIPES[subject.recipe]
+        self.profile = profile_of(self.recipe.config)
         self.device = torch.device(subject.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # whose stream the clock's events are in
         self.clock = clock(self.device)
         skeleton = self.recipe.skeleton or COCO
-        model: PoseModel = self.recipe.build(self.recipe.config, skeleton).eval()
+        model: PoseModel = self.recipe.build(skeleton).eval()
         _calibrate(model)
         self.dtype = _TYPES[subject.precision]
         layout = torch.channels_last if subject.channels_last else torch.contiguous_format
@@ -73,7 +74,7 @@ class TimedModel:
             # Compiles loops, so that their compiler's memory is not the pass's.
             small = (_WARM_UP_SIDE, _WARM_UP_SIDE)
             batch = fixed_batch(small, self.subject.batch_size, self.model.skeleton, 1)
-            self._network(self._ready(batch), self.model.given_people(batch))
+            self._network(self._ready(batch), self.profile.given_people(self.model, batch))
         rise = growth(self.device, lambda: self._timed(case))
         weights = [*self.model.parameters(), *self.model.buffers()]
         size = (shown.batch.images.shape[-2], shown.batch.images.shape[-1])
@@ -133,7 +134,7 @@ class TimedModel:
             self.network(batch.images, batch.padding, people)
             mark(f"{NETWORK}compiled")
             return
-        for stage, _ in self.model.network_stages(batch.images, batch.padding, people):
+        for stage, _ in self.profile.stages(self.model, batch.images, batch.padding, people):
             mark(NETWORK + stage)
 
     def _ways(self, case: int) -> Seconds:
@@ -147,7 +148,7 @@ class TimedModel:
 
     def _decodes(self) -> bool:
         if self.subject.protocol == "paper":
-            timing = self.model.paper_timing
+            timing = self.profile.paper_timing
             return timing is not None and timing.decoded
         return self.subject.protocol == "end-to-end"
 
@@ -160,14 +161,15 @@ class TimedModel:
             samples = [sample_of(read_image(path), poses) for path in self._pictures()]
             batch = resized(samples, self.recipe.test_time.resize)
         with torch.inference_mode():
-            people = self.model.given_people(batch)
-            outputs = self.model.ideal_outputs(batch)
+            people = self.profile.given_people(self.model, batch)
+            outputs = self.profile.ideal_outputs(self.model, batch)
             decoded = self.model.decode(outputs, batch.geometry)
         ready = self._ready(batch)
         ways = {}
         if self.subject.alternatives:
+            assert self.profile.alternatives is not None  # the command asks such models alone
             with self._computing():
-                ways = dict(self.model.alternatives(ready))
+                ways = dict(self.profile.alternatives(self.model, ready))
         return _Shown(
             batch=ready,
             people=None if people is None else people.to(self.device),

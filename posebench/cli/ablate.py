@@ -135,8 +135,7 @@ def _setup(
     from posebench.data import data_root as find_root
     from posebench.data import find_layout
     from posebench.errors import UsageError, unknown_name
-    from posebench.models import find_recipe
-    from posebench.studies import STUDIES
+    from posebench.models import STUDIES, find_recipe
 
     find_layout(dataset)
     if name not in STUDIES:
@@ -227,7 +226,7 @@ def _plot(setup: Setup, found: Outcome, folder: Path) -> None:
 
 
 def _print(setup: Setup, found: Outcome) -> None:
-    from posebench.studies import STUDIES
+    from posebench.models import STUDIES
 
     study = STUDIES[setup.study]
     title = f"{study.name} ({study.entry}; {study.table}) on {setup.dataset}, {setup.recipe}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from posebench import __version__
 from posebench.data.base import PoseDataset
 from posebench.errors import DataError, PosebenchError
 from posebench.files import cache_folder, read_json, write_json
-from posebench.layers.adjacency import KeypointDistances, measure_distances
+from posebench.structures import KeypointDistances, Skeleton
 
 
 def keypoint_distances(dataset: PoseDataset) -> KeypointDistances:
@@ -41,6 +43,40 @@ def keypoint_distances(dataset: PoseDataset) -> KeypointDistances:
     except PosebenchError:
         return found  # whose home cannot be written measures again next time
     return found
+
+
+def measure_distances(
+    annotations: Sequence[dict[str, Any]], skeleton: Skeleton
+) -> KeypointDistances:
+    """Return the mean distances of the annotated people's keypoints.
+
+    A person's size is the root of its box's area. Crowds and people with fewer than two labelled
+    keypoints do not count. A pair that nobody has is as far apart as the farthest one.
+
+    Args:
+        annotations: in COCO's format.
+        skeleton: their keypoint set.
+
+    Source: DGCN, Eq. 5, whose mean is over all people; here over those who have both keypoints.
+    """
+    count = len(skeleton)
+    people = [a for a in annotations if not a.get("iscrowd", 0)]
+    rows = np.array([a["keypoints"] for a in people], np.float64).reshape(len(people), count, 3)
+    boxes = np.array([a["bbox"] for a in people], np.float64).reshape(len(people), 4)
+    labelled = rows[..., 2] > 0
+    size = np.sqrt(boxes[:, 2] * boxes[:, 3])
+    chosen = (labelled.sum(1) >= 2) & (size > 0)
+    keypoints, labelled, size = rows[chosen, :, :2], labelled[chosen], size[chosen]
+    total, pairs = np.zeros((count, count)), np.zeros((count, count), np.int64)
+    for k in range(count):
+        both = labelled & labelled[:, k, None]
+        away = np.linalg.norm(keypoints - keypoints[:, k, None], axis=-1) / size[:, None]
+        total[k], pairs[k] = (away * both).sum(0), both.sum(0)
+    mean = total / np.maximum(pairs, 1)
+    farthest = mean.max() or 1.0
+    mean = np.where(pairs > 0, mean, farthest)
+    np.fill_diagonal(mean, 0)
+    return KeypointDistances(mean, pairs, int(chosen.sum()))
 
 
 def _read(path: Path, keypoints: int) -> KeypointDistances | None:

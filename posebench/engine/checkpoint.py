@@ -45,7 +45,7 @@ class Checkpoint:
         Raises:
             ModelError: the weights do not fit the recipe.
         """
-        model: PoseModel = self.recipe.build(self.recipe.config, self.skeleton)
+        model: PoseModel = self.recipe.build(self.skeleton)
         load_weights(model, self.weights, self.path.name)
         return model.eval()
 

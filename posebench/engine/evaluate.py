@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -17,12 +17,13 @@ from posebench.distributed import from_first, gathered, rank, world
 from posebench.errors import DataError, ModelError
 from posebench.layers.folding import folded
 from posebench.metrics import evaluate_poses, read_results, to_results
-from posebench.models import PoseModel
+from posebench.models import PoseModel, profile_of
 from posebench.preprocess import blank_batch
 from posebench.recipe import Recipe
 from posebench.structures import PosePredictions, Sample, TestTime
 
 Precision = Literal["fp32", "bf16"]
+M = TypeVar("M", bound=PoseModel)
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,11 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def inference_model(model: PoseModel, precision: Precision = "fp32") -> PoseModel:
+def inference_model(model: M, precision: Precision = "fp32") -> M:
     """Return a copy that predicts the same, sooner: folded, and laid out for the hardware."""
     copy = folded(model).to(memory_format=torch.channels_last)
     # Autocast would convert every weight anew for every batch.
-    fast: PoseModel = copy.to(torch.bfloat16) if precision == "bf16" else copy
-    return fast
+    return copy.to(torch.bfloat16) if precision == "bf16" else copy
 
 
 def check_recipe(recipe: Recipe, dataset: PoseDataset, source: str = "") -> None:
@@ -165,14 +165,16 @@ def evaluate_ideal(
     Needs annotations only; neither pixels nor weights are looked at.
     """
     with torch.device("meta"):  # no memory for weights that nobody reads
-        model: PoseModel = recipe.build(recipe.config, dataset.skeleton)
+        model = recipe.build(dataset.skeleton)
+    profile = profile_of(recipe.config)
     start = time.perf_counter()
     results: list[dict[str, Any]] = []
     with torch.inference_mode():
         for index in range(len(dataset)):
             sample = dataset.load(index, pixels=False)
             batch = blank_batch(sample, recipe.test_time.resize)
-            (predictions,) = model.decode(model.ideal_outputs(batch), batch.geometry)
+            outputs = profile.ideal_outputs(model, batch)
+            (predictions,) = model.decode(outputs, batch.geometry)
             results += to_results(sample.image_id, predictions)
             progress(index + 1, len(dataset))
     seconds = time.perf_counter() - start

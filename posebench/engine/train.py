@@ -39,10 +39,9 @@ from posebench.engine.runs import held, write_recipe
 from posebench.engine.schedule import Schedule
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.files import write_json
-from posebench.layers.adjacency import KeypointDistances
 from posebench.models import PoseModel
 from posebench.recipe import Recipe, recipe_to_json
-from posebench.structures import Batch
+from posebench.structures import Batch, KeypointDistances
 
 SAVE_EVERY_SECONDS = 600.0  # so that a lost machine costs ten minutes
 
@@ -164,7 +163,7 @@ class _Trainer:
         self.state = TrainingState(folder / "checkpoints")
         self.log = Log(folder / "log.jsonl")
         torch.manual_seed(options.seed)  # the initial weights
-        self.model: PoseModel = recipe.build(recipe.config, dataset.skeleton)
+        self.model: PoseModel = recipe.build(dataset.skeleton)
         self.averaged: AveragedModel | None = None
         self.unreadable: dict[int, Unreadable] = {}
         self.evaluated = 0  # the step of the last evaluation

@@ -40,8 +40,12 @@ def fetch_published(recipe: Recipe) -> Checkpoint:
             f"{recipe.name} is a recipe whose weights cannot be downloaded: train it, convert "
             "its authors' checkpoint with `posebench weights import`, or name a run or checkpoint."
         )
-    names, left_out = recipe.build.published_names, recipe.build.published_left_out  # type: ignore[attr-defined]
-    weights = convert_published(downloaded(recipe.weights_url), names, left_out)
+    assert recipe.skeleton is not None  # a recipe whose weights are published has one
+    with torch.device("meta"):  # its names alone are read
+        model = recipe.build(recipe.skeleton)
+    weights = convert_published(
+        downloaded(recipe.weights_url), model.published_names, model.ignored_checkpoint_keys
+    )
     return Checkpoint(Path(recipe.name), recipe, weights, {"downloaded_from": recipe.weights_url})
 
 
@@ -59,14 +63,14 @@ def import_published(path: Path, recipe: Recipe, out: Path) -> int:
             have published no weights of this network.
     """
     assert recipe.skeleton is not None  # the command asks for a full recipe
-    model: PoseModel = recipe.build(recipe.config, recipe.skeleton)
+    model: PoseModel = recipe.build(recipe.skeleton)
     if not model.published_names:
         raise ModelError(
             f"The authors of {recipe.method} have published no weights of this network, so there "
             f"is nothing to convert. Train it: posebench train {recipe.name}."
         )
     weights = convert_published(
-        _read_state_dict(path), model.published_names, model.published_left_out
+        _read_state_dict(path), model.published_names, model.ignored_checkpoint_keys
     )
     load_weights(model, weights, path.name)
     save_weights(out, model, recipe, recipe.skeleton, {"imported_from": path.name})

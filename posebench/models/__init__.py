@@ -1,16 +1,29 @@
-"""The model zoo: every method's recipes, found by name."""
+"""The model zoo: every method's recipes and studies, found by name."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from posebench._lazy import lazy_names
 from posebench.errors import UsageError, unknown_name
 from posebench.models import cid, dgcn, group_pose, higher_hrnet, mask_rcnn, pifpaf, posedet
-from posebench.models.base import PoseModel
-from posebench.recipe import Recipe
+from posebench.recipe import ModelConfig, Recipe
+from posebench.studies import Study
+
+if TYPE_CHECKING:
+    from posebench.models.base import PoseModel
+    from posebench.models.profile import Profile
 
 METHODS = (cid, dgcn, group_pose, higher_hrnet, mask_rcnn, pifpaf, posedet)
 RECIPES: dict[str, Recipe] = {n: r for method in METHODS for n, r in method.RECIPES.items()}
 
-__all__ = ["METHODS", "RECIPES", "PoseModel", "find_recipe"]
+STUDIES: dict[str, Study] = {
+    study.name: study for method in METHODS for study in getattr(method, "STUDIES", ())
+}
+
+__all__ = ["METHODS", "RECIPES", "STUDIES", "PoseModel", "Profile", "find_recipe", "profile_of"]
+
+__getattr__ = lazy_names(__name__, base=("PoseModel",), profile=("Profile",))
 
 
 def find_recipe(name: str, dataset: str) -> Recipe:
@@ -32,3 +45,14 @@ def find_recipe(name: str, dataset: str) -> Recipe:
         f"{name} has no default recipe for {dataset!r}. "
         f"Name one: {', '.join(recipe.name for recipe in recipes)}."
     )
+
+
+def profile_of(config: ModelConfig) -> Profile[Any]:
+    """Return what clocks, counters, pictures and upper bounds need to know of a config's method."""
+    from posebench.models.profile import Profile
+
+    for method in METHODS:
+        if method.__name__.rpartition(".")[2] == config.method:
+            profile: Profile[Any] = getattr(method, "PROFILE", None) or Profile()
+            return profile
+    return Profile()

@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from posebench.models import PoseModel
-from posebench.structures import PosePredictions, Poses, Sample, TestTime
+from posebench.models import PoseModel, profile_of
+from posebench.structures import Heatmaps, PosePredictions, Poses, Sample, TestTime
 from posebench.viz.draw import RGB, draw_annotations, draw_poses
 from posebench.viz.figures import (
     gallery,
@@ -42,7 +42,12 @@ def draw_sample(
 
     Source: CID (Wang & Zhang, CVPR 2022), Figs. 3, 4 and 6.
     """
-    predictions, maps = model.explain(sample, test_time)
+    profile = profile_of(model.config)
+    maps: Heatmaps | None = None
+    if heatmaps:
+        predictions, maps = profile.explain(model, sample, test_time)
+    else:
+        [predictions] = model.predict([sample], test_time)
     keep = predictions.scores >= min_score
     predictions = PosePredictions(
         predictions.keypoints[keep], predictions.keypoint_scores[keep], predictions.scores[keep]
@@ -50,7 +55,7 @@ def draw_sample(
     tiles = [("predicted", draw_poses(sample.image, predictions, model.skeleton))]
     if truth is not None:
         tiles.append(("annotated", draw_annotations(sample.image, truth, model.skeleton)))
-    if heatmaps:
+    if maps:
         tiles += [
             (name, heatmap_overlay(sample.image, scene, maps.to_image, maps.stride))
             for name, scene in maps.scene.items()
@@ -61,7 +66,7 @@ def draw_sample(
     row = gallery(
         [image for _, image in tiles], [title for title, _ in tiles], len(tiles), (width, height)
     )
-    if not heatmaps:
+    if not maps:
         return row
     people = instance_figure(
         sample.image, maps.people[keep], predictions, model.skeleton, maps.to_image, maps.stride
@@ -79,7 +84,7 @@ def draw_steps(
     Raises:
         ModelError: the method finds people in one step.
     """
-    predictions, trace = model.trace(sample, test_time, MOST_TRACED)
+    predictions, trace = profile_of(model.config).trace(model, sample, test_time, MOST_TRACED)
     count = int((predictions.scores[:MOST_TRACED] >= min_score).sum())
     shown = replace(trace, steps=trace.steps[:count], reliance=trace.reliance[:count])
     return steps_figure(sample.image, predictions, shown, model.skeleton)

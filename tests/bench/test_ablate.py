@@ -23,9 +23,9 @@ from posebench.engine.reports import Reporter, Silent, StepReport
 from posebench.engine.runs import held
 from posebench.engine.schedule import Schedule
 from posebench.errors import PosebenchError, UsageError
-from posebench.models import RECIPES, cid
+from posebench.models import RECIPES, STUDIES
 from posebench.structures import COCO
-from posebench.studies import STUDIES, Study, Variant
+from posebench.studies import Study, Variant
 from tests.builders import write_coco
 
 test_folder.__test__ = tested.__test__ = False  # type: ignore[attr-defined]
@@ -297,7 +297,7 @@ def test_a_portion_is_spread_over_the_images() -> None:
 
 
 def test_a_shorter_schedule_keeps_its_proportions() -> None:
-    short = shortened(cid.RECIPES["cid_hrnet_w32_coco"], 35)
+    short = shortened(RECIPES["cid_hrnet_w32_coco"], 35)
     assert (short.epochs, short.lr_drops) == (35, (22, 30))
 
 

@@ -18,7 +18,9 @@ from posebench.bench.costs import audit_recipe, costs, meta_model
 from posebench.bench.flops import audit, audit_call
 from posebench.bench.formulas import FORMULAS, SOFTMAX
 from posebench.layers.folding import folded
-from posebench.models import RECIPES
+from posebench.models import RECIPES, profile_of
+from posebench.models.cid import CID
+from posebench.models.cid.profile import as_written as cid_as_written
 from posebench.structures import COCO
 from tests.builders import make_batch
 
@@ -222,10 +224,11 @@ def test_cid_by_its_equations_takes_what_the_joined_map_and_copies_for_everyone_
     recipe = RECIPES["cid_hrnet_w32_coco"]
     cells, joined, width, keypoints = 128 * 128, 480, 32, 17
     model, images = meta_model(recipe), torch.zeros(1, 3, 512, 512, device="meta")
+    assert isinstance(model, CID)
 
     def both(number: int) -> tuple[int, int]:
         people = torch.zeros(number, 3, dtype=torch.int64)
-        written = audit_call(model, lambda: model.as_written(images, people=people))
+        written = audit_call(model, lambda: cid_as_written(model, images, None, people))
         return audit(model, images, people=people).macs, written.macs
 
     (nobody, nobody_as_written), (two, two_as_written) = both(0), both(2)
@@ -259,8 +262,8 @@ def test_on_a_cpu_the_count_is_that_of_the_meta_device(name: str) -> None:
     """Compiled loops give way to operations that can be counted."""
     recipe = RECIPES[name]
     batch = make_batch((2,))
-    model = recipe.build(recipe.config, COCO).eval()
-    people = model.given_people(batch)
+    model = recipe.build(COCO).eval()
+    people = profile_of(model.config).given_people(model, batch)
     real = audit(model, batch.images, people=people)
     meta = audit(meta_model(recipe), batch.images.to("meta"), people=people)
     assert real.macs == meta.macs
@@ -269,11 +272,12 @@ def test_on_a_cpu_the_count_is_that_of_the_meta_device(name: str) -> None:
 @pytest.mark.parametrize("name", TINY)
 def test_networks_as_written_return_what_they_return(name: str) -> None:
     batch = make_batch((2, 1))
-    model = RECIPES[name].build(RECIPES[name].config, COCO).eval()
-    people = model.given_people(batch)
+    model = RECIPES[name].build(COCO).eval()
+    profile = profile_of(model.config)
+    people, as_written = profile.given_people(model, batch), profile.as_written
     with torch.inference_mode():
         ours = model(batch.images, people=people)
-        written = model.as_written(batch.images, people=people)
+        written = (as_written or type(model).forward)(model, batch.images, None, people)
     for field, value in vars(ours).items():
         if isinstance(value, Tensor):
             torch.testing.assert_close(getattr(written, field), value, rtol=1e-4, atol=1e-5)

@@ -18,13 +18,13 @@ import torch
 from posebench.bench.ablation import SYNTHETIC, Line, Setup, base_recipe, resolve
 from posebench.bench.outcome import expected_order, printed
 from posebench.bench.papers import load_table, table_names
-from posebench.models import PoseModel
-from posebench.models.group_pose import GroupPose
-from posebench.models.higher_hrnet import HigherHRNet, HigherHRNetOutputs
-from posebench.models.posedet import PoseDet
+from posebench.models import STUDIES, PoseModel, profile_of
+from posebench.models.group_pose.model import GroupPose
+from posebench.models.higher_hrnet.model import HigherHRNet, HigherHRNetOutputs
+from posebench.models.posedet.model import PoseDet
 from posebench.preprocess import scaled_batches
+from posebench.recipe import ModelConfig
 from posebench.structures import SKELETONS
-from posebench.studies import STUDIES
 from tests.builders import make_batch, make_sample
 
 RUN = {name: study for name, study in STUDIES.items() if study.variants}
@@ -74,10 +74,10 @@ def lines(name: str) -> list[Line]:
 
 
 @cache
-def _learned(build: Callable[..., PoseModel], config: Any, skeleton: str) -> PoseModel:
+def _learned(config: ModelConfig, skeleton: str) -> PoseModel:
     """Return a model whose weights are none of a beginning's special values."""
     torch.manual_seed(0)
-    model = build(config, SKELETONS[skeleton])
+    model = config.build(SKELETONS[skeleton])
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -87,7 +87,7 @@ def _learned(build: Callable[..., PoseModel], config: Any, skeleton: str) -> Pos
 
 def learned(line: Line) -> PoseModel:
     """Return the model of a line, the same for what differs in its schedule or data alone."""
-    return _learned(line.recipe.build, line.recipe.config, line.place.skeleton)
+    return _learned(line.recipe.config, line.place.skeleton)
 
 
 def network(line: Line) -> Any:
@@ -99,12 +99,12 @@ def loss(line: Line) -> Any:
     if line.training is None:
         return None
     recipe = line.training.recipe
-    return _terms(recipe.build, recipe.config, line.training.place.skeleton)
+    return _terms(recipe.config, line.training.place.skeleton)
 
 
 @cache
-def _terms(build: Callable[..., PoseModel], config: Any, skeleton: str) -> Any:
-    model = _learned(build, config, skeleton).train()
+def _terms(config: ModelConfig, skeleton: str) -> Any:
+    model = _learned(config, skeleton).train()
     batch = make_batch((3, 2), SKELETONS[skeleton], SIZE)
     torch.manual_seed(0)  # of drop paths
     with torch.no_grad():
@@ -128,7 +128,7 @@ def reading(line: Line) -> Any:
         scores = torch.linspace(1, 0.5, len(shifts))
         kept = [model.suppress(crowd, scores).tolist() for crowd in crowds]
         batch = make_batch((1,), SKELETONS[line.place.skeleton], 128)
-        outputs = model.ideal_outputs(batch)
+        outputs = profile_of(model.config).ideal_outputs(model, batch)
         moved = replace(outputs, coarse=tuple(level + 1 for level in outputs.coarse))
         [people] = model.decode(moved, batch.geometry)
         return kept, people.keypoints.round(decimals=2).tolist()

@@ -16,7 +16,7 @@ from posebench.bench.subject import DECODE, IMAGE, NETWORK, PREPROCESS, TRANSFER
 from posebench.bench.timed import TimedModel
 from posebench.data.image_files import read_image
 from posebench.layers.oks import oks
-from posebench.models import RECIPES
+from posebench.models import RECIPES, profile_of
 from posebench.structures import COCO
 from tests.builders import make_batch
 
@@ -58,11 +58,11 @@ def subject(name: str, pictures: tuple[str, ...] = (), **fields: object) -> Subj
 
 @pytest.mark.parametrize("name", TINY)
 def test_network_stages_end_in_what_forward_returns(name: str) -> None:
-    model = RECIPES[name].build(RECIPES[name].config, COCO).eval()
+    model = RECIPES[name].build(COCO).eval()
     batch = make_batch((2,))
-    people = model.given_people(batch)
+    people = profile_of(model.config).given_people(model, batch)
     with torch.inference_mode():
-        *_, (_, outputs) = model.network_stages(batch.images, people=people)
+        *_, (_, outputs) = profile_of(model.config).stages(model, batch.images, None, people)
         expected = model(batch.images, people=people)
     assert type(outputs) is type(expected)
     for field, value in vars(expected).items():
@@ -134,9 +134,9 @@ def test_alternatives_are_timed_each_for_itself() -> None:
 
 def test_regions_of_the_figure_have_its_sizes() -> None:
     recipe = RECIPES["cid_tiny"]
-    model = recipe.build(recipe.config, COCO).eval()
+    model = recipe.build(COCO).eval()
     with torch.inference_mode():
-        ways = model.alternatives(make_batch((3, 1)))
+        ways = profile_of(model.config).alternatives(model, make_batch((3, 1)))
         shapes = {name: tuple(way().shape) for name, way in ways.items()}
     joined = 15 * 24
     assert shapes["GFD"] == (4, 17, 32, 32)
@@ -175,7 +175,7 @@ def test_fixed_inputs_keep_their_people_where_they_stand() -> None:
 
 
 def test_outputs_are_moved_with_all_that_is_in_them() -> None:
-    model = RECIPES["group_pose_tiny"].build(RECIPES["group_pose_tiny"].config, COCO).eval()
+    model = RECIPES["group_pose_tiny"].build(COCO).eval()
     with torch.inference_mode():
         outputs = model(make_batch((1,)).images)
     on_meta = moved(outputs, torch.device("meta"))

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from posebench.data import open_dataset, statistics
-from posebench.data.statistics import keypoint_distances
+from posebench.data.statistics import keypoint_distances, measure_distances
 from posebench.data.synthetic import SyntheticCrowds
 from posebench.files import cache_folder
-from posebench.layers.adjacency import measure_distances
 from posebench.structures import COCO
 from tests.builders import write_coco
 

@@ -24,7 +24,7 @@ CROWDS = {"all": (2, 1, 1, 3), "some": (0, 0, 2, 1), "nobody": (0, 0, 0, 0)}
 def new_model(name: str) -> PoseModel:
     torch.manual_seed(0)
     recipe = RECIPES[name]
-    model: PoseModel = recipe.build(recipe.config, COCO)
+    model: PoseModel = recipe.build(COCO)
     model.double().train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -65,7 +65,7 @@ def gradients(people: tuple[int, ...], name: str = "cid_tiny") -> dict[str, torc
 def evaluation() -> tuple[dict[str, float], list[dict[str, object]]]:
     recipe = RECIPES["cid_tiny"]
     torch.manual_seed(0)
-    model: PoseModel = recipe.build(recipe.config, COCO)
+    model: PoseModel = recipe.build(COCO)
     crowds = SyntheticCrowds(COCO, "val", 7, size=64)
     found = evaluate(model, crowds, TestTime(Resize(64)), images_per_pass=2)
     return found.metrics, found.results

@@ -28,7 +28,7 @@ RECIPE = override(RECIPES["cid_tiny"], "embedding=4")
 
 def model_of(seed: int) -> PoseModel:
     torch.manual_seed(seed)
-    model: PoseModel = RECIPE.build(RECIPE.config, CROWDPOSE)
+    model: PoseModel = RECIPE.build(CROWDPOSE)
     return model
 
 

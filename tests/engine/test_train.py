@@ -257,7 +257,7 @@ def test_the_backbone_learns_at_a_rate_of_its_own(tmp_path: Path) -> None:
     train(recipe, crowds(), crowds("val", 2), tmp_path, CPU)
     weights = read_checkpoint(tmp_path).weights
     torch.manual_seed(CPU.seed)
-    fresh = recipe.build(recipe.config, COCO)
+    fresh = recipe.build(COCO)
     moved = {n for n, p in fresh.named_parameters() if not weights[n].allclose(p, atol=1e-20)}
     assert moved
     assert not any(name.startswith("backbone.") for name in moved)

@@ -13,8 +13,8 @@ from posebench.data.loader import Plan
 from posebench.data.statistics import keypoint_distances
 from posebench.engine import Interrupted, read_checkpoint, train
 from posebench.engine.schedule import Schedule
-from posebench.layers.adjacency import soft_adjacency
 from posebench.models import RECIPES
+from posebench.models.dgcn.adjacency import soft_adjacency
 from posebench.recipe import Recipe, override
 from posebench.structures import COCO
 from tests.engine.test_train import CPU, StopAfter, crowds, losses
@@ -35,7 +35,7 @@ def weights_after(recipe: Recipe, run: Path) -> dict[str, torch.Tensor]:
 def test_a_frozen_backbone_stays_for_its_epochs_and_then_learns(tmp_path: Path) -> None:
     torch.manual_seed(CPU.seed)
     recipe = small_recipe()
-    fresh = dict(recipe.build(recipe.config, COCO).named_parameters())
+    fresh = dict(recipe.build(COCO).named_parameters())
     for epochs, learns in ((1, False), (2, True)):
         run = tmp_path / str(epochs)
         weights = weights_after(small_recipe(epochs=epochs, frozen_epochs=1), run)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from posebench.models import RECIPES, PoseModel, find_recipe
+from posebench.models import RECIPES, PoseModel, find_recipe, profile_of
 from posebench.preprocess import blank_batch
 from posebench.structures import COCO, MPII, SKELETONS, Resize, Skeleton, TestTime
 from tests.builders import make_batch, make_sample
@@ -28,7 +28,7 @@ def skeleton_of(name: str) -> Skeleton:
 
 
 def build(name: str) -> PoseModel:
-    model: PoseModel = RECIPES[name].build(RECIPES[name].config, skeleton_of(name))
+    model: PoseModel = RECIPES[name].build(skeleton_of(name))
     return model
 
 
@@ -42,7 +42,7 @@ def test_recipe_is_found_by_its_name_and_builds(name: str) -> None:
     recipe = find_recipe(name, "coco")
     assert recipe.name == name
     with torch.device("meta"):
-        model = recipe.build(recipe.config, skeleton_of(name))
+        model = recipe.build(skeleton_of(name))
     assert isinstance(model, PoseModel)
     assert all(ours for _, ours in model.published_names.items())
 
@@ -61,7 +61,7 @@ def test_loss_is_finite_and_reaches_every_parameter(name: str, people: tuple[int
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda skeleton: skeleton.name)
 @pytest.mark.parametrize("name", [name for name in RECIPES if RECIPES[name].skeleton is None])
 def test_every_keypoint_set_can_be_learned(name: str, skeleton: Skeleton) -> None:
-    model: PoseModel = RECIPES[name].build(RECIPES[name].config, skeleton)
+    model: PoseModel = RECIPES[name].build(skeleton)
     terms = model.train().loss(make_batch((2, 1), skeleton, size=64))
     assert all(term.isfinite() for term in terms.values())
     (predictions,) = model.eval().predict(
@@ -100,10 +100,12 @@ def test_predictions_keep_the_order_of_samples_of_many_sizes(name: str) -> None:
 def test_ideal_outputs_decode_to_their_people(name: str, people: int) -> None:
     recipe = RECIPES[name]
     with torch.device("meta"):
-        model: PoseModel = recipe.build(recipe.config, skeleton_of(name))
+        model: PoseModel = recipe.build(skeleton_of(name))
     sample = make_sample(people, skeleton_of(name), size=300)
     batch = blank_batch(sample, replace(recipe.test_time.resize, short_side=512))
-    (predictions,) = model.decode(model.ideal_outputs(batch), batch.geometry)
+    (predictions,) = model.decode(
+        profile_of(model.config).ideal_outputs(model, batch), batch.geometry
+    )
     assert len(predictions) == people
     if not people:
         return
@@ -121,7 +123,7 @@ def test_explain_returns_what_predict_does(name: str) -> None:
     sample = make_sample(2, skeleton_of(name))
     test_time = TestTime(Resize(128))
     (predicted,) = model.predict([sample], test_time)
-    explained, maps = model.explain(sample, test_time)
+    explained, maps = profile_of(model.config).explain(model, sample, test_time)
     torch.testing.assert_close(explained.keypoints, predicted.keypoints)
     assert maps.people.shape[:2] == explained.keypoints.shape[:2]
     for heatmap in maps.scene.values():

@@ -17,9 +17,8 @@ from posebench.layers.affine import invert, resize_affine, square_affine
 from posebench.layers.backbones.hrnet import joined, joined_conv
 from posebench.layers.heatmaps import cell_poses, clamped_sigmoid, heatmap_focal_loss
 from posebench.layers.nms import oks_nms
-from posebench.models.cid import (
+from posebench.models.cid.model import (
     CID,
-    CIDConfig,
     CIDOutputs,
     CIDTargets,
     build_targets,
@@ -27,6 +26,7 @@ from posebench.models.cid import (
     decode_instances,
     find_centres,
 )
+from posebench.models.cid.recipes import CIDConfig
 from posebench.preprocess import collate, warp_sample
 from posebench.structures import (
     COCO,
@@ -268,7 +268,7 @@ def test_inference(path: Path, flip: bool) -> None:
     model = load_model(path, float(case["weight_gain"]))
     with torch.inference_mode():
         batch = batch_of(tensor(case["image"]))
-        outputs = model.test_outputs([batch], TestTime(Resize(64), flip=flip))
+        outputs = model.merged_outputs([batch], TestTime(Resize(64), flip=flip))
         keypoints, scores = decode_instances(outputs, model.config.centre_pool)
     assert_close(outputs.people[:, 1:], case[f"{kind}_detected_coords"])
     assert_close(outputs.centre_scores, case[f"{kind}_detected_center_scores"], absolute=1e-4)

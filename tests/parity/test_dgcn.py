@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posebench.layers.adjacency import measure_distances, soft_adjacency
+from posebench.data.statistics import measure_distances
+from posebench.models.dgcn.adjacency import soft_adjacency
 from posebench.structures import SKELETONS
 from tests.parity.fixtures import cases
 

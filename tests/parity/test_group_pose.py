@@ -15,25 +15,20 @@ from torch import Tensor
 
 from posebench.engine.weights import convert_published
 from posebench.layers.deformable import Tokens
-from posebench.layers.matching import (
-    PUBLISHED,
-    PoseSets,
-    assignment,
-    pose_costs,
-    set_losses,
-)
+from posebench.layers.matching import assignment
 from posebench.layers.sampling import gathered_samples, weighted_samples
 from posebench.layers.transformer import inverse_sigmoid, map_encoding, point_encoding
-from posebench.models.group_pose import (
+from posebench.models.group_pose.matching import PoseSets, pose_costs, set_losses
+from posebench.models.group_pose.model import (
     MAP_TEMPERATURE,
     VISIBILITY,
     GroupPose,
-    GroupPoseConfig,
     GroupPoseFeatures,
     GroupPoseOutputs,
     best_poses,
     proposal_centres,
 )
+from posebench.models.group_pose.recipes import PUBLISHED, GroupPoseConfig
 from posebench.structures import COCO, CROWDPOSE, MPII, Geometry, Skeleton
 from tests.parity.fixtures import cases
 from tests.parity.reference import reference_state_dict
@@ -77,7 +72,7 @@ def load_model(keys: Path, gain: float = 1.0, instances: int = 100) -> GroupPose
     skeleton = skeleton_of(len(published["transformer.keypoint_embedding.weight"]))
     model = GroupPose(GroupPoseConfig(backbone=backbone, instances=instances), skeleton)
     model.load_state_dict(
-        convert_published(published, model.published_names, model.published_left_out)
+        convert_published(published, model.published_names, model.ignored_checkpoint_keys)
     )
     return model.eval()
 

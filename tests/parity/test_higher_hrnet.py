@@ -12,11 +12,10 @@ import torch
 
 from posebench.engine.weights import convert_published
 from posebench.layers.affine import resize_affine, square_affine
-from posebench.layers.grouping import adjust, assign, find_candidates, group, refine
-from posebench.models.higher_hrnet import (
+from posebench.models.higher_hrnet.grouping import adjust, assign, find_candidates, group, refine
+from posebench.models.higher_hrnet.model import (
     GROUPING_ORDER,
     HigherHRNet,
-    HigherHRNetConfig,
     HigherHRNetOutputs,
     HigherHRNetTargets,
     _resized,
@@ -26,6 +25,7 @@ from posebench.models.higher_hrnet import (
     heatmap_loss,
     tag_losses,
 )
+from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
 from posebench.preprocess import collate, warp_sample
 from posebench.structures import (
     COCO,
@@ -228,7 +228,7 @@ def outputs_of(case: Any, kind: str) -> HigherHRNetOutputs:
     # An image whose width tells the scale; its pixels are not looked at.
     ordered = sorted(scales, key=lambda scale: abs(scale - 1))
     batches = [batch_of(torch.zeros(1, 3, 1, round(1000 * scale))) for scale in ordered]
-    return model.test_outputs(batches, TestTime(Resize(1), flip=kind == "flip"))
+    return model.merged_outputs(batches, TestTime(Resize(1), flip=kind == "flip"))
 
 
 def batch_of(images: torch.Tensor) -> Batch:

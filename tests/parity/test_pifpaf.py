@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from posebench.layers import field_decoding as decoding
-from posebench.layers.field_cells import LEAST_CONFIDENCE, NEIGHBOURS, AccumulatedMap, Planes
-from posebench.layers.field_decoding import SEED_SCORE, decode_fields
-from posebench.layers.fields import (
+from posebench.models.pifpaf import field_decoding as decoding
+from posebench.models.pifpaf.field_cells import LEAST_CONFIDENCE, NEIGHBOURS, AccumulatedMap, Planes
+from posebench.models.pifpaf.field_decoding import SEED_SCORE, decode_fields
+from posebench.models.pifpaf.fields import (
     FieldLayout,
     field_layout,
     field_people,

@@ -6,25 +6,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from posebench.layers.backbones import UNPOOLED_WEIGHTS
 from posebench.layers.backbones.pretrained import timm_trunk
-
-TRUNK_WEIGHTS = {
-    "resnet50": "resnet50.tv_in1k",
-    "resnet101": "resnet101.tv_in1k",
-    "resnet152": "resnet152.tv_in1k",
-    "resnext50": "resnext50_32x4d.tv_in1k",
-    "densenet121": "densenet121.tv_in1k",
-    **{
-        name: name
-        for name in (
-            "resnet_tiny",
-            "resnet_tiny_2",
-            "resnet_tiny_3",
-            "resnext_tiny",
-            "densenet_tiny",
-        )
-    },
-}
 
 _POOLS = ("maxpool", "features_pool0")  # ResNet's and DenseNet's
 _STAGES = {4: 2, 8: 3, 16: 4}  # stride without the pooling -> timm's number
@@ -39,7 +22,7 @@ def unpooled_trunk(name: str, strides: Sequence[int], *, pretrained: bool = Fals
         ModelError: ImageNet weights are wanted and cannot be had.
     """
     trunk = timm_trunk(
-        TRUNK_WEIGHTS[name],
+        UNPOOLED_WEIGHTS[name],
         pretrained=pretrained,
         out_indices=tuple(_STAGES[stride] for stride in sorted(strides)),
     )

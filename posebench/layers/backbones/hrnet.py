@@ -18,13 +18,8 @@ from timm.models.hrnet import HighResolutionNetFeatures
 from torch import Tensor, nn
 
 from posebench.errors import ModelError
+from posebench.layers.backbones import TINY_HRNET_WIDTHS
 from posebench.layers.backbones.pretrained import timm_trunk
-
-# A trunk that learns in minutes on two CPU cores: HRNet's four-stream shape with one block per
-# stream and one module per stage. On a CPU its small maps cost time by their number, hardly by
-# their channels: 24 learn more in a quarter of an hour than 16 do, which are 1.2 times as fast. The
-# wider ones stand for W40 and W48 where a study compares widths.
-_TINY_WIDTHS = {"hrnet_tiny": 24, "hrnet_tiny_30": 30, "hrnet_tiny_36": 36}
 
 
 def _tiny(width: int) -> dict[str, Any]:
@@ -43,9 +38,6 @@ def _tiny(width: int) -> dict[str, Any]:
     first = {**stage(1), "block_type": "BOTTLENECK", "num_channels": (16,)}
     stages = {f"stage{streams}": stage(streams) for streams in (2, 3, 4)}
     return {"stem_width": 32, "stage1": first, **stages}
-
-
-HRNET_WIDTHS = {**_TINY_WIDTHS, "hrnet_w32": 32, "hrnet_w40": 40, "hrnet_w48": 48}
 
 
 def hrnet(name: str, *, streams: int = 4, pretrained: bool = False) -> nn.Module:
@@ -69,10 +61,10 @@ def hrnet(name: str, *, streams: int = 4, pretrained: bool = False) -> nn.Module
 def _whole(name: str, pretrained: bool) -> nn.Module:
     # Without feature_location="" timm returns the classification head's widened maps.
     options: dict[str, Any] = {"feature_location": "", "out_indices": (1, 2, 3, 4)}
-    if name in _TINY_WIDTHS:
+    if name in TINY_HRNET_WIDTHS:
         if pretrained:
             raise ModelError(f"There are no ImageNet weights for {name}: add --no-pretrained.")
-        width = _TINY_WIDTHS[name]
+        width = TINY_HRNET_WIDTHS[name]
         return HighResolutionNetFeatures(cfg=_tiny(width), **options)  # type: ignore[no-untyped-call]
     return timm_trunk(name, pretrained=pretrained, **options)
 

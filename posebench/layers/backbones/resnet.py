@@ -7,15 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from posebench.layers.backbones import RESNET_WEIGHTS
 from posebench.layers.backbones.pretrained import timm_trunk
-
-# The weights that torchvision published first, as DETR and its descendants start from them.
-RESNET_WEIGHTS = {
-    "resnet18": "resnet18.tv_in1k",
-    "resnet50": "resnet50.tv_in1k",
-    "resnet101": "resnet101.tv_in1k",
-    "resnet_tiny": "resnet_tiny",
-}
 
 
 class ResNetTrunk(nn.Module):

@@ -13,17 +13,11 @@ from timm.models.swin_transformer import (
 )
 from torch import Tensor, nn
 
+from posebench.layers.backbones import SWIN_WEIGHTS
 from posebench.layers.backbones.pretrained import timm_trunk
 
 DROP_PATH = 0.2
 PATCH = 4  # pixels a side
-
-SWIN_WEIGHTS = {
-    "swin_t": "swin_tiny_patch4_window7_224.ms_in1k",
-    "swin_l": "swin_large_patch4_window12_384.ms_in22k",
-    "swin_tiny": "swin_tiny",
-    "swin_tiny_wide": "swin_tiny_wide",
-}
 
 
 class SwinTrunk(nn.Module):

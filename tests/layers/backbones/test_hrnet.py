@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from posebench.errors import ModelError
-from posebench.layers.backbones.hrnet import HRNET_WIDTHS, hrnet, joined, joined_at, joined_conv
+from posebench.layers.backbones import HRNET_WIDTHS
+from posebench.layers.backbones.hrnet import hrnet, joined, joined_at, joined_conv
 
 
 def streams() -> list[torch.Tensor]:

@@ -1,0 +1,164 @@
+"""CID's configuration, and the recipes that train it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from posebench.models.cid.model import CID
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from posebench.layers.backbones import HRNET_WIDTHS
+from posebench.recipe import ModelConfig, Recipe, Reported, printed
+from posebench.structures import (
+    COCO,
+    CROWDPOSE,
+    MPII,
+    Augment,
+    Resize,
+    Skeleton,
+    TestTime,
+)
+
+
+@dataclass(frozen=True)
+class CIDConfig(ModelConfig):
+    method: ClassVar[str] = "cid"
+
+    backbone: str = "hrnet_w32"
+    embedding: int = 32  # E, Table 2
+    contrastive_weight: float = 1.0  # Table 1; 0 trains without Eq. 8
+    spatial: bool = True  # Table 1, Eq. 9
+    channel: bool = True  # Table 1, Eq. 11
+    instance_weight: float = 4.0  # lambda of Eq. 5
+    min_person_area: float = 32.0**2  # input pixels; smaller people get no centre (COCO's rule)
+    head_std: float = 0.001  # of the heads' initial weights
+    centre_pool: int = 3  # side of the mean filter on centre and instance maps at test time
+    nms_threshold: float = 0.8  # OKS above which the lower-scored of two people is dropped
+
+    def __post_init__(self) -> None:
+        if self.backbone not in HRNET_WIDTHS:
+            raise ValueError(
+                f"CID's backbone is one of {', '.join(HRNET_WIDTHS)}, not {self.backbone!r}."
+            )
+        if not (self.spatial or self.channel):
+            raise ValueError("CID needs spatial or channel recalibration, or both; both are off.")
+
+    def build(self, skeleton: Skeleton) -> CID:
+        from posebench.models.cid.model import CID
+
+        return CID(self, skeleton)
+
+
+def _wide(config: CIDConfig) -> CIDConfig:
+    return replace(config, backbone="hrnet_w48", embedding=48)
+
+
+def _recipe(
+    name: str,
+    config: CIDConfig,
+    size: int,
+    epochs: int,
+    lr_drops: tuple[int, int],
+    *,
+    skeleton: Skeleton,
+    **fields: Any,
+) -> Recipe:
+    """Return one of the paper's recipes: Sec. 4.2, and the released configurations, which agree."""
+    batch = {"batch_size": 40, "images_per_pass": 20}  # two GPUs, batch norm not synchronised
+    return Recipe(
+        name=name,
+        config=config,
+        skeleton=skeleton,
+        test_time=TestTime(Resize(short_side=size)),
+        augment=Augment(size=size),
+        epochs=epochs,
+        lr=1e-3,
+        lr_drops=lr_drops,
+        **{**batch, **fields},
+    )
+
+
+_COCO = CIDConfig()
+_CROWDPOSE = CIDConfig(min_person_area=0.0)
+_OCHUMAN = CIDConfig(nms_threshold=0.7)
+# The released configuration by which a model trained on COCO is tested on OCHuman.
+_COCO_ON_OCHUMAN = {"ochuman": ("nms_threshold=0.7", "centre_pool=11")}
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        _recipe(
+            "cid_hrnet_w32_coco", _COCO, 512, 140, (90, 120),
+            skeleton=COCO, default_for=("coco",), elsewhere=_COCO_ON_OCHUMAN,
+            reported=(
+                Reported("coco", "val2017", "AP", 69.8, "released"),
+                printed("coco", "test-dev2017", 68.9, "cid:table04"),
+                printed("ochuman", "val", 44.9, "cid:table06"),
+                printed("ochuman", "test", 44.0, "cid:table06"),
+            ),
+        ),
+        # The paper tests W48 at 640 and does not say at which size it was trained.
+        _recipe(
+            "cid_hrnet_w48_coco", _wide(_COCO), 640, 140, (90, 120),
+            skeleton=COCO, elsewhere=_COCO_ON_OCHUMAN,
+            reported=(
+                printed("coco", "test-dev2017", 70.7, "cid:table04"),
+                printed("ochuman", "val", 46.1, "cid:table06"),
+                printed("ochuman", "test", 45.0, "cid:table06"),
+            ),
+        ),
+        _recipe(
+            "cid_hrnet_w32_crowdpose", _CROWDPOSE, 512, 300, (200, 260),
+            skeleton=CROWDPOSE, default_for=("crowdpose",),
+            reported=(
+                Reported("crowdpose", "test", "AP", 71.2, "released"),
+                printed("crowdpose", "test", 71.3, "cid:table05"),
+            ),
+        ),
+        _recipe(
+            "cid_hrnet_w48_crowdpose", _wide(_CROWDPOSE), 640, 300, (200, 260),
+            skeleton=CROWDPOSE,
+            reported=(printed("crowdpose", "test", 72.3, "cid:table05"),),
+        ),
+        # Trained on OCHuman's val split. The paper's batch is read as 20 there, on one GPU.
+        _recipe(
+            "cid_hrnet_w32_ochuman", _OCHUMAN, 512, 140, (90, 120),
+            skeleton=COCO, default_for=("ochuman",), batch_size=20,
+            reported=(printed("ochuman", "test", 57.5, "cid:table06"),),
+        ),
+        # Its test size is not stated; the paper's other W48 models are tested at 640.
+        _recipe(
+            "cid_hrnet_w48_ochuman", _wide(_OCHUMAN), 640, 140, (90, 120),
+            skeleton=COCO, batch_size=20,
+            reported=(printed("ochuman", "test", 58.6, "cid:table06"),),
+        ),
+        # On MPII, for which the paper has no figure: as on COCO.
+        _recipe(
+            "cid_hrnet_w32_mpii", _COCO, 512, 140, (90, 120), skeleton=MPII, default_for=("mpii",),
+        ),
+        Recipe(
+            name="cid_tiny",
+            config=CIDConfig(
+                backbone="hrnet_tiny", embedding=32, min_person_area=0.0, head_std=0.05
+            ),
+            skeleton=None,
+            default_for=("synthetic",),
+            # Crops at about the scale of the whole image at test time, at half its cost.
+            test_time=TestTime(Resize(short_side=256)),
+            augment=Augment(size=192, rotation_deg=5.0, scale=(0.6, 0.85), translation=20.0),
+            epochs=6,
+            # Small steps, and many: on a CPU a pass of four costs little more than half of eight.
+            batch_size=4,
+            images_per_pass=4,
+            lr=3e-3,
+            schedule="cosine",
+            warmup_steps=200,
+            clip_norm=10.0,
+            evaluate_every=2,
+            pretrained=False,
+        ),
+    )
+}  # fmt: skip

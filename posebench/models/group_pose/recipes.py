@@ -1,0 +1,216 @@
+"""Group Pose's configuration, and the recipes that train it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from posebench.models.group_pose.model import GroupPose
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+from posebench.layers.backbones import RESNET_WEIGHTS, SWIN_WEIGHTS
+from posebench.recipe import ModelConfig, Recipe, printed
+from posebench.structures import (
+    COCO,
+    CROWDPOSE,
+    MPII,
+    DetrAugment,
+    DetrResize,
+    Skeleton,
+    TestTime,
+)
+
+Queries = Literal["instance and keypoint", "keypoint", "instance"]
+
+
+ScoreFrom = Literal["instance", "keypoint"]
+
+
+Attention = Literal["group", "standard", "masked"]
+
+
+Types = Literal["instance and keypoint", "keypoint", "instance"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the three terms, in the costs of a match as in the loss; Group Pose's by default."""
+
+    classes: float = 2.0
+    keypoints: float = 10.0
+    oks: float = 4.0
+
+    def __post_init__(self) -> None:
+        if min(self.classes, self.keypoints, self.oks) <= 0:
+            raise ValueError(
+                "The weights of classes, keypoints and OKS are above 0, not "
+                f"{self.classes:g}, {self.keypoints:g} and {self.oks:g}."
+            )
+
+
+PUBLISHED = Weights()
+
+
+@dataclass(frozen=True)
+class GroupPoseConfig(ModelConfig):
+    method: ClassVar[str] = "group_pose"
+
+    backbone: str = "resnet50"
+    frozen_backbone: bool = True  # a ResNet's batch norms, stem and first stage stay as they are
+    channels: int = 256
+    hidden: int = 2048  # of the feed-forward networks
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    instances: int = 100  # N, Table 4c
+    queries: Queries = "instance and keypoint"  # Table 4a
+    score_from: ScoreFrom = "instance"  # Table 4b: the query, or the mean of the keypoints' queries
+    self_attention: Attention = "group"  # Table 4d; "masked": standard, within group pairs only
+    within_instance: bool = True  # Table 4e
+    across_instance: bool = True  # Table 4e
+    across_types: Types = "instance and keypoint"  # Table A.2: which see their like in others
+    shared_attention: bool = False  # Table A.3: one module for both group attentions
+    detection_layers: int = 0  # Table 5: so many of the decoder's layers detect boxes first
+    detection_queries: int = 900
+    weights: Weights = PUBLISHED  # of the losses, and of the costs of a match
+
+    def __post_init__(self) -> None:
+        choices: dict[str, Sequence[str]] = {
+            "backbone": (*RESNET_WEIGHTS, *SWIN_WEIGHTS),
+            "queries": get_args(Queries),
+            "score_from": get_args(ScoreFrom),
+            "self_attention": get_args(Attention),
+            "across_types": get_args(Types),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"Group Pose's {name} is one of {', '.join(allowed)}, "
+                    f"not {getattr(self, name)!r}."
+                )
+        if self.score_from not in self.queries:
+            raise ValueError(
+                f"A pose cannot be scored from its {self.score_from} queries: there are only "
+                f"{self.queries} queries."
+            )
+        for name in ("instances", "detection_queries", "hidden", "encoder_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Group Pose's {name} is at least 1, not {getattr(self, name)}.")
+        if not 0 <= self.detection_layers < self.decoder_layers:
+            raise ValueError(
+                f"Of {self.decoder_layers} decoder layers, {self.detection_layers} cannot detect "
+                "boxes: one at least finds poses."
+            )
+        if self.channels < 32 or self.channels % 32:
+            raise ValueError(f"The channels are a multiple of 32, but there are {self.channels}.")
+
+    @property
+    def has_instance(self) -> bool:
+        return "instance" in self.queries
+
+    @property
+    def has_keypoints(self) -> bool:
+        return "keypoint" in self.queries
+
+    @property
+    def pose_layers(self) -> int:
+        return self.decoder_layers - self.detection_layers
+
+    def build(self, skeleton: Skeleton) -> GroupPose:
+        from posebench.models.group_pose.model import GroupPose
+
+        return GroupPose(self, skeleton)
+
+
+def _recipe(name: str, config: GroupPoseConfig, skeleton: Skeleton, **fields: Any) -> Recipe:
+    """Return one of the released configurations; CrowdPose's takes longer, and boxes for areas."""
+    crowd = skeleton is CROWDPOSE
+    return Recipe(
+        name=name,
+        config=config,
+        skeleton=skeleton,
+        test_time=TestTime(DetrResize(short_side=800, long_side=1333), flip=False),
+        augment=DetrAugment(box_area=crowd),
+        epochs=80 if crowd else 60,
+        lr_drops=(70,) if crowd else (50,),
+        batch_size=16,
+        images_per_pass=1 if config.backbone == "swin_l" else 2,
+        lr=1e-4,
+        backbone_lr=1e-5,
+        optimizer="adamw",
+        weight_decay=1e-4,
+        clip_norm=0.1,
+        **fields,
+    )
+
+
+_R50, _SWIN_T, _SWIN_L = (GroupPoseConfig(backbone=b) for b in ("resnet50", "swin_t", "swin_l"))
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        _recipe(
+            "group_pose_resnet50_coco", _R50, COCO, default_for=("coco", "ochuman"),
+            reported=(
+                printed("coco", "val2017", 72.0, "grouppose:table01"),
+                printed("coco", "test-dev2017", 70.2, "grouppose:table02"),
+            ),
+        ),
+        _recipe(
+            "group_pose_swin_t_coco", _SWIN_T, COCO,
+            reported=(
+                printed("coco", "val2017", 73.6, "grouppose:table01"),
+                printed("coco", "test-dev2017", 72.1, "grouppose:table02"),
+            ),
+        ),
+        _recipe(
+            "group_pose_swin_l_coco", _SWIN_L, COCO,
+            reported=(
+                printed("coco", "val2017", 74.8, "grouppose:table01"),
+                printed("coco", "test-dev2017", 72.8, "grouppose:table02"),
+            ),
+        ),
+        _recipe("group_pose_resnet50_crowdpose", _R50, CROWDPOSE, default_for=("crowdpose",)),
+        _recipe("group_pose_swin_t_crowdpose", _SWIN_T, CROWDPOSE),
+        _recipe(
+            "group_pose_swin_l_crowdpose", _SWIN_L, CROWDPOSE,
+            reported=(printed("crowdpose", "test", 74.1, "grouppose:table03"),),
+        ),
+        # On MPII, for which the paper has no figure: as on COCO.
+        _recipe("group_pose_resnet50_mpii", _R50, MPII, default_for=("mpii",)),
+        Recipe(
+            name="group_pose_tiny",
+            # With the published weights, meant for 60 epochs of COCO, the keypoints' loss is fifty
+            # times the class's at first: the trunk fits the mean pose, and learns late where people
+            # are. docs/group_pose.md has the figures.
+            config=GroupPoseConfig(
+                backbone="resnet_tiny", frozen_backbone=False, channels=128, hidden=256,
+                encoder_layers=1, decoder_layers=2, instances=10,
+                weights=Weights(classes=2.0, keypoints=1.0, oks=2.0),
+            ),
+            skeleton=None,
+            default_for=("synthetic",),
+            # Of 256 px, at half: many steps, and people are still 12 cells of the finest map tall.
+            test_time=TestTime(DetrResize(short_side=128, long_side=256), flip=False),
+            augment=DetrAugment(
+                short_sides=(128,), long_side=256, crop=0.0,
+                crop_short_sides=(160,), crop_sides=(96, 160),
+            ),
+            epochs=12,
+            # On a CPU a pass of four costs two thirds of one of eight.
+            batch_size=8,
+            images_per_pass=8,
+            lr=5e-4,
+            backbone_lr=2e-3,  # from random weights the trunk has most to learn
+            schedule="cosine",
+            warmup_steps=200,
+            optimizer="adamw",
+            weight_decay=1e-4,
+            clip_norm=1.0,
+            evaluate_every=2,
+            pretrained=False,
+        ),
+    )
+}  # fmt: skip

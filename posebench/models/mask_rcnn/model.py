@@ -1,0 +1,403 @@
+"""Mask R-CNN with keypoint heads (He et al., ICCV 2017): torchvision's Keypoint R-CNN, a baseline.
+
+A feature pyramid proposes boxes; a head classifies and moves them; from each box that is kept, K
+heatmaps of 56 x 56 cells are read. Layers, losses and weights are torchvision's; what is here makes
+it one of the zoo's methods. docs/mask_rcnn.md says where that changes what it computes.
+
+Shapes: B images, N people of one image, K keypoints, H x W network input. Boxes are left, top,
+right, bottom in network-input pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import ResNet50_Weights
+from torchvision.models.detection import KeypointRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
+from torchvision.models.detection.roi_heads import heatmaps_to_keypoints
+from torchvision.ops import (
+    FeaturePyramidNetwork,
+    FrozenBatchNorm2d,
+    MultiScaleRoIAlign,
+    nms,
+)
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from posebench.errors import ModelError
+from posebench.layers.affine import apply
+from posebench.layers.backbones.pretrained import downloaded
+from posebench.layers.backbones.resnet import ResNetTrunk
+from posebench.layers.precision import precise
+from posebench.models.base import PoseModel
+from posebench.models.mask_rcnn.recipes import MaskRCNNConfig
+from posebench.preprocess import mirrored_images
+from posebench.structures import (
+    Batch,
+    Geometry,
+    PosePredictions,
+    Skeleton,
+    TestTime,
+)
+
+MULTIPLE = 32  # of the sides of an input, as anchors are laid out on maps of whole cells
+PROPOSALS = 1000  # of an image, at most
+OVERLAP = 0.5  # IoU above which a box is the same person as a better one
+CELLS = 56  # of a box's heatmaps, along each side
+DRAWN_STRIDE = 8  # of the maps that are drawn
+GIVEN_SIDE = 0.5  # of the short side of the input: a box around a given centre
+
+# What torchvision calls the terms of its loss.
+_TERMS = {
+    "loss_objectness": "objectness",
+    "loss_rpn_box_reg": "proposal_box",
+    "loss_classifier": "class",
+    "loss_box_reg": "box",
+    "loss_keypoint": "keypoint",
+}
+
+
+@dataclass(frozen=True)
+class MaskRCNNFeatures:
+    maps: dict[str, Tensor]  # the pyramid, finest first
+    images: ImageList  # with the (height, width) of each image before padding
+
+
+@dataclass(frozen=True)
+class MaskRCNNOutputs:
+    """The people of each image, best first."""
+
+    boxes: list[Tensor]  # (N, 4)
+    scores: list[Tensor]  # (N,)
+    logits: list[Tensor]  # (N, K, 56, 56) over the box's cells
+    size: tuple[int, int]  # H, W
+
+
+# ---------------------------------------------------------------------------------------- network
+
+
+class MaskRCNN(PoseModel):
+    """torchvision's Keypoint R-CNN as a method of the zoo."""
+
+    config: MaskRCNNConfig
+
+    # torchvision's are kept.
+    published_names: ClassVar[dict[str, str]] = {
+        part: part for part in ("backbone.", "rpn.", "roi_heads.")
+    }
+    ignored_checkpoint_keys: ClassVar[tuple[str, ...]] = (r"num_batches_tracked$",)
+    # torchvision's modules, whose parts have no declared types.
+    backbone: nn.Module
+    rpn: Any
+    roi_heads: Any
+
+    def __init__(self, config: MaskRCNNConfig, skeleton: Skeleton) -> None:
+        super().__init__(config, skeleton)
+        if not config.frozen_backbone:  # these batch norms do count
+            self.ignored_checkpoint_keys = ()  # type: ignore[misc]
+        trunk = _trunk(config)
+        self.stride, levels = (8, 4) if config.backbone == "resnet_tiny" else (4, 5)
+        names = [str(level) for level in range(levels - 1)]  # the coarsest proposes boxes only
+        anchors = AnchorGenerator(  # type: ignore[no-untyped-call]
+            tuple((32 * 2**level,) for level in range(levels)), ((0.5, 1.0, 2.0),) * levels
+        )
+        network = KeypointRCNN(
+            trunk,
+            rpn_anchor_generator=anchors,
+            box_roi_pool=MultiScaleRoIAlign(names, 7, 2),
+            box_head=TwoMLPHead(  # type: ignore[no-untyped-call]
+                7 * 7 * config.channels, config.hidden
+            ),
+            box_predictor=FastRCNNPredictor(config.hidden, 2),  # type: ignore[no-untyped-call]
+            rpn_post_nms_top_n_test=PROPOSALS,
+            box_nms_thresh=OVERLAP,
+            keypoint_roi_pool=MultiScaleRoIAlign(names, 14, 2),
+            keypoint_head=KeypointRCNNHeads(  # type: ignore[no-untyped-call]
+                config.channels, (config.keypoint_channels,) * config.keypoint_layers
+            ),
+            keypoint_predictor=KeypointRCNNPredictor(  # type: ignore[no-untyped-call]
+                config.keypoint_channels, len(skeleton)
+            ),
+        )
+        # Not its `transform`: batches come resized and normalised.
+        self.backbone, self.rpn, self.roi_heads = network.backbone, network.rpn, network.roi_heads
+        # Boxes, scores and losses are computed of these, which bfloat16 would round to 4 pixels.
+        heads = self.roi_heads
+        for last in (self.rpn.head, heads.box_predictor, heads.keypoint_predictor):
+            last.register_forward_hook(_precise_outputs)
+
+    def load_pretrained(self) -> None:
+        if self.config.backbone == "resnet_tiny":
+            raise ModelError("There are no ImageNet weights for resnet_tiny: add --no-pretrained.")
+        weights = downloaded(ResNet50_Weights.IMAGENET1K_V1.url)
+        body = self.backbone.get_submodule("body")
+        body.load_state_dict({name: w for name, w in weights.items() if name in body.state_dict()})
+
+    def features(self, images: Tensor, padding: Tensor | None = None) -> MaskRCNNFeatures:
+        """Return the pyramid of images, which are padded at the bottom right to whole cells."""
+        height, width = images.shape[-2:]
+        sizes = [(height, width)] * len(images)
+        if padding is not None:
+            sizes = list(zip(*(_extent(~padding, axis) for axis in (2, 1)), strict=True))
+        padded = F.pad(images, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
+        maps = {name: precise(level) for name, level in self.backbone(padded).items()}
+        return MaskRCNNFeatures(maps, ImageList(padded, sizes))
+
+    def heads(self, features: MaskRCNNFeatures, people: Tensor | None = None) -> MaskRCNNOutputs:
+        """Find boxes, or take boxes of one size around the given centres, and read them."""
+        *_, (_, outputs) = self.head_stages(features, people)
+        assert isinstance(outputs, MaskRCNNOutputs)
+        return outputs
+
+    def head_stages(
+        self, features: MaskRCNNFeatures, people: Tensor | None
+    ) -> Iterator[tuple[str, Any]]:
+        if people is None:
+            boxes, scores = self._detected(features)
+        else:
+            boxes, scores = self._given(features, people)
+        yield "boxes", boxes
+        heads = self.roi_heads
+        pooled = heads.keypoint_roi_pool(features.maps, boxes, features.images.image_sizes)
+        logits = heads.keypoint_predictor(heads.keypoint_head(pooled))
+        height, width = features.images.tensors.shape[-2:]
+        parts = torch.split(logits, [len(own) for own in boxes])
+        yield "keypoints", MaskRCNNOutputs(boxes, scores, list(parts), (height, width))
+
+    def _detected(self, features: MaskRCNNFeatures) -> tuple[list[Tensor], list[Tensor]]:
+        proposals, _ = self.rpn(features.images, features.maps)
+        logits, moves = self._classified(features, proposals)
+        boxes, scores, _ = self.roi_heads.postprocess_detections(
+            logits, moves, proposals, features.images.image_sizes
+        )
+        return boxes, scores
+
+    def _given(
+        self, features: MaskRCNNFeatures, people: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Score boxes around given people, among as many boxes as detection looks at.
+
+        Nothing is sorted, so that the work of detection can be counted on the meta device.
+        """
+        self.rpn.head(list(features.maps.values()))
+        boxes, proposals = [], []
+        for image, (height, width) in enumerate(features.images.image_sizes):
+            centres = self.stride * (people[people[:, 0] == image][:, [2, 1]] + 0.5)
+            side = GIVEN_SIDE * min(height, width)
+            own = torch.cat([centres - side / 2, centres + side / 2], 1)
+            own = own.to(precise(features.images.tensors).dtype)
+            whole = own.new_tensor([[0, 0, width, height]])
+            boxes.append(own)
+            proposals.append(torch.cat([own, whole.expand(max(PROPOSALS - len(own), 0), 4)]))
+        logits, _ = self._classified(features, proposals)
+        scores = torch.split(logits.softmax(1)[:, 1], [len(one) for one in proposals])
+        return boxes, [one[: len(own)] for one, own in zip(scores, boxes, strict=True)]
+
+    def _classified(self, features: MaskRCNNFeatures, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return logits and moves of all images' boxes."""
+        heads = self.roi_heads
+        pooled = heads.box_roi_pool(features.maps, boxes, features.images.image_sizes)
+        logits, moves = heads.box_predictor(heads.box_head(pooled))
+        return logits, moves
+
+    def merged_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> MaskRCNNOutputs:
+        """Return the people of all views, each once; torchvision shows an image once."""
+        first = batches[0]
+        views: list[MaskRCNNOutputs] = []
+        for batch in batches:
+            found = [self(batch.images, batch.padding)]
+            if test_time.flip:
+                mirrored = self(mirrored_images(batch), batch.padding)
+                found.append(self._mirrored_back(mirrored, batch))
+            views += [_moved(one, batch, first) for one in found]
+        return views[0] if len(views) == 1 else _together(views)
+
+    def _mirrored_back(self, outputs: MaskRCNNOutputs, batch: Batch) -> MaskRCNNOutputs:
+        """Return what was found on mirror images, where it is on the images."""
+        boxes = []
+        for own, (width, _) in zip(outputs.boxes, batch.geometry.sizes.tolist(), strict=True):
+            left, top, right, bottom = own.unbind(1)
+            boxes.append(torch.stack([width - right, top, width - left, bottom], 1))
+        order = list(self.skeleton.flip_index)
+        logits = [one.flip(-1)[:, order] for one in outputs.logits]
+        return MaskRCNNOutputs(boxes, outputs.scores, logits, outputs.size)
+
+    def targets(self, batch: Batch) -> list[dict[str, Tensor]]:
+        """Return each image's people as torchvision takes them.
+
+        Which of them a proposal is compared with depends on the proposals: `loss` leaves that to
+        torchvision's own forward pass.
+        """
+        return [
+            _image_targets(poses, size)
+            for poses, size in zip(batch.poses, batch.geometry.sizes, strict=True)
+        ]
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        features = self.features(batch.images, batch.padding)
+        targets = self.targets(batch)
+        with _drawing(sum(batch.seeds), self.device):
+            proposals, of_proposals = self.rpn(features.images, features.maps, targets)
+            _, of_boxes = self.roi_heads(
+                features.maps, proposals, features.images.image_sizes, targets
+            )
+        return {_TERMS[name]: precise(term) for name, term in {**of_proposals, **of_boxes}.items()}
+
+    def decode(self, outputs: MaskRCNNOutputs, geometry: Geometry) -> list[PosePredictions]:
+        predictions = []
+        for boxes, scores, logits, to_image in zip(
+            outputs.boxes, outputs.scores, outputs.logits, geometry.to_image, strict=True
+        ):
+            points, _ = heatmaps_to_keypoints(  # type: ignore[no-untyped-call]
+                precise(logits), boxes
+            )
+            keypoints = apply(points[..., :2], to_image.to(points))
+            predictions.append(PosePredictions(keypoints, _peaks(logits), scores))
+        return predictions
+
+
+def _trunk(config: MaskRCNNConfig) -> nn.Module:
+    if config.backbone == "resnet_tiny":
+        return _TinyPyramid(config)
+    # Zero: batch norms of the published weights add nothing to a variance.
+    frozen = partial(FrozenBatchNorm2d, eps=0.0)
+    pyramid: nn.Module = resnet_fpn_backbone(
+        backbone_name=config.backbone,
+        weights=None,
+        norm_layer=frozen if config.frozen_backbone else nn.BatchNorm2d,
+        trainable_layers=3 if config.frozen_backbone else 5,
+    )
+    return pyramid
+
+
+class _TinyPyramid(nn.Module):
+    """A trunk that learns on a CPU, with a pyramid of strides 8, 16, 32 and 64."""
+
+    def __init__(self, config: MaskRCNNConfig) -> None:
+        super().__init__()
+        self.body = ResNetTrunk(config.backbone, frozen=config.frozen_backbone)
+        self.fpn = FeaturePyramidNetwork(
+            self.body.channels, config.channels, extra_blocks=LastLevelMaxPool()
+        )
+        self.out_channels = config.channels
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        levels = {str(level): maps for level, maps in enumerate(self.body(images))}
+        pyramid: dict[str, Tensor] = self.fpn(levels)
+        return pyramid
+
+
+def _precise_outputs(layer: nn.Module, _: Any, outputs: Any) -> Any:
+    if isinstance(outputs, Tensor):
+        return precise(outputs).contiguous()  # torchvision takes views of them as rows
+    return type(outputs)(_precise_outputs(layer, _, output) for output in outputs)
+
+
+def _extent(inside: Tensor, axis: int) -> list[int]:
+    """Return how many rows (axis 2) or columns (axis 1) of each image have a pixel inside."""
+    extent: list[int] = inside.any(axis).sum(1).tolist()
+    return extent
+
+
+def _moved(outputs: MaskRCNNOutputs, batch: Batch, first: Batch) -> MaskRCNNOutputs:
+    """Return what was found on one batch, in pixels of another with the same images."""
+    if batch is first:
+        return outputs
+    boxes = []
+    for own, to_image, first_to_image in zip(
+        outputs.boxes, batch.geometry.to_image, first.geometry.to_image, strict=True
+    ):
+        corners = apply(own.view(-1, 2, 2), to_image.to(own)) - first_to_image[:, 2].to(own)
+        back = torch.linalg.inv(first_to_image[:, :2]).to(own)
+        boxes.append((corners @ back.T).flatten(1))
+    height, width = first.images.shape[-2:]
+    return MaskRCNNOutputs(boxes, outputs.scores, outputs.logits, (height, width))
+
+
+def _together(views: Sequence[MaskRCNNOutputs]) -> MaskRCNNOutputs:
+    """Return the people of all views; of boxes that overlap, the best."""
+    joined = MaskRCNNOutputs([], [], [], views[0].size)
+    for image in range(len(views[0].boxes)):
+        boxes = torch.cat([view.boxes[image] for view in views])
+        scores = torch.cat([view.scores[image] for view in views])
+        logits = torch.cat([view.logits[image] for view in views])
+        kept = nms(boxes, scores, OVERLAP)  # best first
+        joined.boxes.append(boxes[kept])
+        joined.scores.append(scores[kept])
+        joined.logits.append(logits[kept])
+    return joined
+
+
+# ---------------------------------------------------------------------------------------- targets
+
+
+def _image_targets(poses: Any, size: Tensor) -> dict[str, Tensor]:
+    """Return boxes (N, 4), labels (N,) and keypoints (N, K, 3), as torchvision takes them.
+
+    People without labelled keypoints have a box to be found, as in torchvision's training.
+    """
+    corners = torch.cat([poses.boxes, poses.unlabelled])
+    low = corners.amin(1).clamp(min=0)
+    high = torch.minimum(corners.amax(1), size.to(corners))
+    # What a crop leaves no pixel of cannot be found.
+    there = ((high - low) >= 1).all(1)
+    labelled = (poses.visibility > 0).to(poses.keypoints)[..., None]
+    keypoints = torch.cat([poses.keypoints * labelled, labelled], -1)
+    others = keypoints.new_zeros(len(poses.unlabelled), *keypoints.shape[1:])
+    boxes = torch.cat([low, high], 1)[there]
+    return {
+        "boxes": boxes.float(),
+        "labels": torch.ones(len(boxes), dtype=torch.int64, device=boxes.device),
+        "keypoints": torch.cat([keypoints, others])[there].float(),
+    }
+
+
+def _ideal_logits(boxes: Tensor, keypoints: Tensor) -> Tensor:
+    """Return (N, K, 56, 56) logits that are high in the cell of each labelled keypoint."""
+    sides = (boxes[:, 2:] - boxes[:, :2])[:, None]
+    cells = ((keypoints[..., :2] - boxes[:, None, :2]) / sides * CELLS).floor()
+    cells = cells.long().clamp(0, CELLS - 1)
+    columns, rows = (F.one_hot(cells[..., axis], CELLS).float() for axis in (0, 1))
+    labelled = (keypoints[..., 2] > 0)[..., None, None]
+    return 20 * labelled * rows[..., :, None] * columns[..., None, :]
+
+
+@contextmanager
+def _drawing(seed: int, device: torch.device) -> Iterator[None]:
+    """Have torchvision draw its samples of boxes from this seed, so that a run can be resumed."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed % 2**63)
+        yield
+
+
+# --------------------------------------------------------------------------------------- decoding
+
+
+def _peaks(logits: Tensor) -> Tensor:
+    """Return how much of each map's softmax lies in its highest cell, (N, K)."""
+    peaks: Tensor = precise(logits).flatten(2).softmax(2).amax(2)
+    return peaks
+
+
+def _paste(maps: Tensor, box: Tensor, heat: Tensor) -> None:
+    """Enlarge one person's (K, 56, 56) heat to its box of cells, in place."""
+    height, width = maps.shape[-2:]
+    left, top = (int(edge) for edge in box[:2].floor().clamp(min=0))
+    right = min(max(int(box[2].ceil()), left + 1), width)
+    bottom = min(max(int(box[3].ceil()), top + 1), height)
+    if left >= right or top >= bottom:
+        return
+    maps[:, top:bottom, left:right] = F.interpolate(
+        heat[None], (bottom - top, right - left), mode="bilinear", align_corners=False
+    )[0]

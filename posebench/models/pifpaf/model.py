@@ -1,0 +1,353 @@
+"""PifPaf: Composite Fields for Human Pose Estimation (Kreiss et al., CVPR 2019), DGCN's baseline.
+
+Every cell of a keypoint's field tells how sure it is of one nearby, where that lies and how large
+it is; every cell of a limb's field the same of both ends. People grow from the surest keypoints
+along the limbs. Losses and weights are those of DGCN's paper; docs/dgcn.md lists what it leaves
+open. Fields are encoded in `models.pifpaf.fields` and decoded in `models.pifpaf.field_decoding`.
+
+Shapes: B images, K keypoints, M limbs, H x W network input, h x w cells of the fields.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from posebench.distributed import mean_counts
+from posebench.layers.affine import apply
+from posebench.layers.backbones.classifiers import trunk_channels, unpooled_trunk
+from posebench.models.base import PoseModel
+from posebench.models.pifpaf.field_decoding import FieldPoses, Look, decode_fields
+from posebench.models.pifpaf.fields import (
+    FieldPeople,
+    field_layout,
+    field_people,
+    field_size,
+    keypoint_fields,
+    limb_fields,
+)
+from posebench.models.pifpaf.recipes import PifPafConfig
+from posebench.structures import (
+    Batch,
+    Geometry,
+    PosePredictions,
+    Skeleton,
+    TestTime,
+)
+
+TRUNK_STRIDE = 16  # of the map that fields are read from
+STRIDE = 8  # of the fields
+KEYPOINT_VALUES = 4  # confidence, x, y, scale
+LIMB_VALUES = 7  # confidence, x and y of both ends, scales of both
+RARE = 0.01  # initial confidence, of a cell that has nothing to tell
+SURE = 15.0  # logit of an ideal field's confidence
+
+
+@dataclass(frozen=True)
+class PifPafFeatures:
+    maps: tuple[Tensor, ...]  # (B, C, h, w), the finest first
+    size: tuple[int, int]  # H, W
+
+
+@dataclass(frozen=True)
+class PifPafOutputs:
+    keypoints: Tensor  # (B, K, 4, h, w) confidence logit; x and y offset, scale in cells
+    limbs: Tensor  # (B, M, 7, h, w) confidence logit; x and y offset to both ends, scale of both
+    intermediate: tuple[Tensor, ...] = ()  # DGCN's: logits (B, K, ., .) at the strides of its maps
+    # Of other scales: keypoints, limbs, and (B, 2, 3) float64 to the pixels of the first
+    further: tuple[tuple[Tensor, Tensor, Tensor], ...] = ()
+
+
+@dataclass(frozen=True)
+class PifPafTargets:
+    keypoints: Tensor  # (B, K, 4, h, w) as the outputs, confidence 0 or 1; NaN does not count
+    limbs: Tensor  # (B, M, 7, h, w)
+    intermediate: tuple[Tensor, ...] = ()  # (B, K, ., .) confidence
+
+
+# ---------------------------------------------------------------------------------------- network
+
+
+class FieldHead(nn.Module):
+    """Reads fields of a stride off a map of twice that stride."""
+
+    def __init__(self, channels: int, maps: int, values: int) -> None:
+        super().__init__()
+        self.values = values
+        self.conv = nn.Conv2d(channels, 4 * maps * values, 1)
+        self.shuffle = nn.PixelShuffle(2)
+        assert self.conv.bias is not None
+        with torch.no_grad():
+            nn.init.zeros_(self.conv.bias)
+            confidence = self.conv.bias.view(maps, values, 4)[:, 0]
+            confidence.fill_(math.log(RARE / (1 - RARE)))
+
+    def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return (B, maps, values, *size); a cell beyond the input is cut off."""
+        maps: Tensor = self.shuffle(self.conv(features))[..., : size[0], : size[1]]
+        return _positive_scales(maps.reshape(len(maps), -1, self.values, *size))
+
+
+def _positive_scales(fields: Tensor) -> Tensor:
+    scales = 1 if fields.shape[2] == KEYPOINT_VALUES else 2
+    told, unbound = fields[:, :, :-scales], fields[:, :, -scales:]
+    return torch.cat([told, F.softplus(unbound)], 2)
+
+
+class PifPaf(PoseModel):
+    """Keypoint and limb fields on a trunk's coarsest map."""
+
+    config: PifPafConfig
+
+    published_names: ClassVar[dict[str, str]] = {}  # there are no published weights of this form
+    strides: tuple[int, ...] = (TRUNK_STRIDE,)  # of the trunk's maps, the finest first
+
+    def __init__(self, config: PifPafConfig, skeleton: Skeleton) -> None:
+        super().__init__(config, skeleton)
+        self.layout = field_layout(skeleton)
+        self.backbone = unpooled_trunk(config.backbone, self.strides)
+        self._build_heads(trunk_channels(self.backbone))
+
+    def _build_heads(self, channels: Sequence[int]) -> None:
+        self.keypoint_head = FieldHead(channels[-1], len(self.skeleton), KEYPOINT_VALUES)
+        self.limb_head = FieldHead(channels[-1], len(self.layout.limbs), LIMB_VALUES)
+
+    def load_pretrained(self) -> None:
+        self.backbone = unpooled_trunk(self.config.backbone, self.strides, pretrained=True)
+
+    def features(self, images: Tensor, padding: Tensor | None = None) -> PifPafFeatures:
+        """Return the trunk's maps at `strides`."""
+        height, width = images.shape[-2:]
+        return PifPafFeatures(tuple(self.backbone(images)), (height, width))
+
+    def heads(self, features: PifPafFeatures, people: Tensor | None = None) -> PifPafOutputs:
+        size = field_size(features.size, STRIDE)
+        [finest] = features.maps
+        return PifPafOutputs(self.keypoint_head(finest, size), self.limb_head(finest, size))
+
+    def merged_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> PifPafOutputs:
+        """Return the first scale's fields with the others beside them; decoding joins their cells.
+
+        Mirrored views are merged: mean confidence, offsets and scales by confidence.
+        """
+        outputs, *others = [self._look(batch, test_time.flip) for batch in batches]
+        further = tuple(
+            (look.keypoints, look.limbs, _between(batch.geometry, batches[0].geometry))
+            for look, batch in zip(others, batches[1:], strict=True)
+        )
+        return replace(outputs, further=further)
+
+    def _look(self, batch: Batch, flip_too: bool) -> PifPafOutputs:
+        """Return one scale's fields, merged with the mirrored image's."""
+        if not flip_too:
+            outputs: PifPafOutputs = self(batch.images)
+            return outputs
+        both: PifPafOutputs = self(torch.cat([batch.images, batch.images.flip(-1)]))
+        width = batch.images.shape[-1]
+        flip = list(self.skeleton.flip_index)
+        limbs, ends = self._flipped_limbs()
+        keypoints, mirrored_keypoints = both.keypoints.chunk(2)
+        straight, mirrored_limbs = both.limbs.chunk(2)
+        mirrored_limbs = mirrored_limbs[:, limbs]
+        swapped = mirrored_limbs[:, :, [0, 3, 4, 1, 2, 6, 5]]
+        exchange = torch.tensor(ends, device=swapped.device)[None, :, None, None, None]
+        mirrored_limbs = torch.where(exchange, swapped, mirrored_limbs)
+        return PifPafOutputs(
+            _merged(keypoints, _unmirrored(mirrored_keypoints[:, flip], width)),
+            _merged(straight, _unmirrored(mirrored_limbs, width)),
+        )
+
+    def _flipped_limbs(self) -> tuple[list[int], list[bool]]:
+        """Return for each limb its mirror image's number, and whether its ends change places."""
+        flip = self.skeleton.flip_index
+        numbers = {limb: number for number, limb in enumerate(self.layout.limbs)}
+        partners, exchanged = [], []
+        for first, second in self.layout.limbs:
+            mirrored = (flip[first], flip[second])
+            exchanged.append(mirrored not in numbers)
+            partners.append(numbers[mirrored[::-1] if exchanged[-1] else mirrored])
+        return partners, exchanged
+
+    # ----------------------------------------------------------------------------- targets, losses
+
+    def _people(self, batch: Batch, stride: int) -> list[FieldPeople]:
+        return [
+            field_people(poses, self.layout, stride, (0.0, 0.0, width - 1.0, height - 1.0))
+            for poses, (width, height) in zip(
+                batch.poses, batch.geometry.sizes.tolist(), strict=True
+            )
+        ]
+
+    def targets(self, batch: Batch) -> PifPafTargets:
+        height, width = batch.images.shape[-2:]
+        size = field_size((height, width), STRIDE)
+        people = self._people(batch, STRIDE)
+        return PifPafTargets(
+            torch.stack([keypoint_fields(one, size) for one in people]),
+            torch.stack([limb_fields(one, self.layout, size) for one in people]),
+        )
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        targets = self.targets(batch)
+        outputs: PifPafOutputs = self(batch.images)
+        with torch.autocast(batch.images.device.type, enabled=False):
+            return self._terms(outputs, targets)
+
+    def _terms(self, outputs: PifPafOutputs, targets: PifPafTargets) -> dict[str, Tensor]:
+        """Return the weighted terms of Eqs. 1 to 3."""
+        config = self.config
+        keypoints = field_losses(outputs.keypoints, targets.keypoints)
+        limbs = field_losses(outputs.limbs, targets.limbs)
+        return {
+            "keypoint": config.keypoint_weight * keypoints.confidence,
+            "keypoint_offset": config.keypoint_offset_weight * keypoints.offset,
+            "keypoint_scale": config.keypoint_offset_weight * keypoints.scale,
+            "limb": config.limb_weight * limbs.confidence,
+            "limb_offset": config.limb_offset_weight * limbs.offset,
+            "limb_scale": config.limb_offset_weight * limbs.scale,
+        }
+
+    # ------------------------------------------------------------------------------------ decoding
+
+    def decode(self, outputs: PifPafOutputs, geometry: Geometry) -> list[PosePredictions]:
+        found = []
+        for poses, to_image in zip(self._decoded(outputs), geometry.to_image, strict=True):
+            people = torch.from_numpy(poses.keypoints)
+            keypoints = apply(people[..., :2], to_image.cpu()).float()
+            scores = torch.from_numpy(poses.scores).float()
+            order = scores.argsort(descending=True, stable=True)
+            found.append(
+                PosePredictions(keypoints[order], people[order, :, 2].float(), scores[order])
+            )
+        return found
+
+    def _decoded(self, outputs: PifPafOutputs) -> list[FieldPoses]:
+        return [
+            decode_fields(
+                keypoints,
+                limbs,
+                self.layout,
+                STRIDE,
+                complete=self.config.complete_poses,
+                further=[
+                    Look(own_keypoints[image], own_limbs[image], to_first[image].cpu().numpy())
+                    for own_keypoints, own_limbs, to_first in outputs.further
+                ],
+            )
+            for image, (keypoints, limbs) in enumerate(
+                zip(outputs.keypoints, outputs.limbs, strict=True)
+            )
+        ]
+
+
+def _ideal(fields: Tensor) -> Tensor:
+    fields = fields.nan_to_num(0.0)
+    fields[:, :, 0] = torch.where(fields[:, :, 0] > 0, SURE, -SURE)
+    return fields
+
+
+def _between(own: Geometry, first: Geometry) -> Tensor:
+    """Return the maps (B, 2, 3) from the pixels of one scale to those of another."""
+    linear = torch.linalg.inv(first.to_image[:, :, :2])
+    both: Tensor = linear @ own.to_image
+    both[:, :, 2] -= (linear @ first.to_image[:, :, 2:])[:, :, 0]
+    return both
+
+
+def _unmirrored(fields: Tensor, width: int) -> Tensor:
+    """Return what the mirrored image's fields say of the image, in its nearest cells.
+
+    Mirroring takes pixel x to W - 1 - x, and so a cell to between two where W - 1 is no multiple of
+    the stride. A column that has no partner is unsure of all.
+    """
+    columns = fields.shape[-1]
+    offset = (width - 1) / STRIDE
+    own = torch.arange(columns, device=fields.device)
+    partner = (offset - own).round().long()
+    there = (partner >= 0) & (partner < columns)
+    mirrored = fields[..., partner.clamp(0, columns - 1)]
+    mirrored[:, :, 0].masked_fill_(~there, -SURE)
+    ends = 1 if fields.shape[2] == KEYPOINT_VALUES else 2
+    for end in range(ends):
+        # x of the keypoint: W - 1 - 8 (partner + dx), over 8, less the own cell.
+        shift = offset - partner - own
+        mirrored[:, :, 1 + 2 * end] = shift - mirrored[:, :, 1 + 2 * end]
+    return mirrored
+
+
+def _merged(first: Tensor, second: Tensor) -> Tensor:
+    a, b = first[:, :, :1].sigmoid(), second[:, :, :1].sigmoid()
+    mean = ((a + b) / 2).clamp(1e-6, 1 - 1e-6)
+    values = (a * first[:, :, 1:] + b * second[:, :, 1:]) / (a + b).clamp(min=1e-6)
+    return torch.cat([mean.logit(), values], 2)
+
+
+def _nearness(keypoints: Tensor, size: Sequence[int], to_image: Tensor) -> Tensor:
+    """Return (K, h, w): how near each cell is to a person's keypoints, relative to its size."""
+    matrix = to_image.cpu().to(keypoints)
+    cells = (keypoints - matrix[:, 2]) @ torch.linalg.inv(matrix[:, :2]).T / STRIDE
+    reach = ((cells.amax(0) - cells.amin(0)).prod().sqrt() / 10).clamp(min=1)
+    rows, columns = torch.arange(size[0])[:, None], torch.arange(size[1])
+    x, y = cells[:, 0, None, None], cells[:, 1, None, None]
+    return torch.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * reach**2))
+
+
+# ----------------------------------------------------------------------------------------- losses
+
+
+@dataclass(frozen=True)
+class FieldLosses:
+    """Scalars, each a sum over maps of the mean over cells that count."""
+
+    confidence: Tensor
+    offset: Tensor
+    scale: Tensor
+
+
+def field_losses(fields: Tensor, targets: Tensor) -> FieldLosses:
+    """Compare fields with their targets.
+
+    Args:
+        fields: (B, maps, V, h, w), V 4 for keypoints or 7 for limbs.
+        targets: the same; a NaN confidence does not count, nor does a NaN scale.
+
+    Source: DGCN, Eqs. 2 and 3: binary cross-entropy on confidence, smooth L1 on offsets where there
+    is something, and so on scales. That each map's is a mean over its cells is our reading.
+    """
+    fields = fields.to(torch.promote_types(fields.dtype, torch.float32))
+    ends = 1 if fields.shape[2] == KEYPOINT_VALUES else 2
+    there = (targets[:, :, 0] == 1)[:, :, None]
+    offset = slice(1, 1 + 2 * ends)
+    scale = slice(1 + 2 * ends, None)
+    return FieldLosses(
+        confidence_loss(fields[:, :, 0], targets[:, :, 0]),
+        _distance_loss(fields[:, :, offset], targets[:, :, offset], there),
+        _distance_loss(fields[:, :, scale], targets[:, :, scale], there),
+    )
+
+
+def confidence_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the sum over maps of the binary cross-entropy's mean over cells that are not NaN.
+
+    Args:
+        logits: (B, maps, h, w).
+        targets: (B, maps, h, w).
+    """
+    counted = ~targets.isnan()
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    wanted = targets.nan_to_num(0.0).to(logits)
+    each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    return ((each * counted).sum((0, 2, 3)) / mean_counts(counted.sum((0, 2, 3)))).sum()
+
+
+def _distance_loss(values: Tensor, targets: Tensor, there: Tensor) -> Tensor:
+    """Return the sum over maps and values of smooth L1's mean over the cells that tell them."""
+    counted = there & ~targets.isnan()
+    each = F.smooth_l1_loss(values, targets.where(counted, 0.0), reduction="none")
+    return ((each * counted).sum((0, 3, 4)) / mean_counts(counted.sum((0, 3, 4)))).sum()

@@ -1,0 +1,71 @@
+"""PifPaf as clocks, counters, pictures and upper bounds see it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from posebench.models.pifpaf.fields import (
+    field_size,
+    keypoint_fields,
+    limb_fields,
+)
+from posebench.models.pifpaf.model import (
+    STRIDE,
+    PifPaf,
+    PifPafOutputs,
+    _ideal,
+    _nearness,
+)
+from posebench.models.profile import Profile
+from posebench.structures import (
+    Batch,
+    Geometry,
+    Heatmaps,
+    PosePredictions,
+)
+
+
+def heatmaps(
+    model: PifPaf, outputs: PifPafOutputs, geometry: Geometry
+) -> list[tuple[PosePredictions, Heatmaps]]:
+    """Return the surest keypoint and limb anywhere, and what is near people."""
+    explained = []
+    for image, predictions in enumerate(model.decode(outputs, geometry)):
+        confidence = outputs.keypoints[image, :, 0].float().sigmoid()
+        limbs = outputs.limbs[image, :, 0].float().sigmoid()
+        to_image = geometry.to_image[image]
+        near = [
+            confidence * _nearness(keypoints, confidence.shape[-2:], to_image).to(confidence)
+            for keypoints in predictions.keypoints
+        ]
+        people = torch.stack(near) if near else confidence.new_zeros(0, *confidence.shape)
+        scene = {"keypoints": confidence.amax(0), "limbs": limbs.amax(0)}
+        explained.append((predictions, Heatmaps(scene, people, STRIDE, to_image)))
+    return explained
+
+
+def ideal_outputs(model: PifPaf, batch: Batch) -> PifPafOutputs:
+    """Return the training targets with what they leave out.
+
+    That is people of unknown scale, who have that of their area, and cells in the boxes of
+    crowds and of people without labels, of which training asks nothing.
+    """
+    height, width = batch.images.shape[-2:]
+    size = field_size((height, width), STRIDE)
+    keypoints, limbs = [], []
+    for poses, people in zip(batch.poses, model._people(batch, STRIDE), strict=True):
+        sigmas = people.scales.new_tensor(model.layout.sigmas)
+        by_area = poses.area.sqrt()[:, None] / STRIDE * sigmas
+        scales = torch.where(people.scales.isnan(), by_area, people.scales)
+        known = replace(people, scales=scales, ignored=people.ignored[:0])
+        keypoints.append(keypoint_fields(known, size))
+        limbs.append(limb_fields(known, model.layout, size))
+    return PifPafOutputs(_ideal(torch.stack(keypoints)), _ideal(torch.stack(limbs)))
+
+
+PROFILE = Profile(
+    ideal_outputs=ideal_outputs,
+    heatmaps=heatmaps,
+)
