@@ -23,7 +23,7 @@ from posebench.layers.backbones.hrnet import joined
 from posebench.layers.heatmaps import clamped_sigmoid
 from posebench.models import RECIPES
 from posebench.models.cid.model import CID, CIDOutputs, find_centres
-from posebench.structures import COCO, Batch, Geometry, Resize, TestTime
+from posebench.structures import COCO, Batch, Geometry, Inference, Resize
 
 
 def plain_inference(model: CID, images: Tensor, clocks: dict[str, list[float]]) -> CIDOutputs:
@@ -83,7 +83,7 @@ def main() -> None:
         torch.tensor([[options.size, options.size]]),
     )
     batch = Batch(images, [], {}, geometry, [0], ["x"], [0])
-    test_time = TestTime(Resize(options.size))
+    inference = Inference(Resize(options.size))
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if has_bf16(cpu) else ("fp32",)
     ours = {precision: inference_model(model, precision) for precision in precisions}
     clocks: dict[str, list[float]] = {"plain": [], "backbone": [], "decoupling": []}
@@ -96,13 +96,13 @@ def main() -> None:
             for precision, network in ours.items():
                 start = time.perf_counter()
                 with autocast(cpu, precision):
-                    network.merged_outputs([batch], test_time)
+                    network.merged_outputs([batch], inference)
                 clocks[precision].append(time.perf_counter() - start)
             start = time.perf_counter()
             model.decode(expected, geometry)
             clocks["decoding"].append(time.perf_counter() - start)
             if turn == 0:  # warms up
-                found = ours["fp32"].merged_outputs([batch], test_time)
+                found = ours["fp32"].merged_outputs([batch], inference)
                 difference = (found.instance_heatmaps - expected.instance_heatmaps).abs().max()
                 same = found.people.equal(expected.people)
                 for times in clocks.values():

@@ -19,7 +19,7 @@ import torch
 
 from posebench.data import loader
 from posebench.data.base import FileDataset, GroundTruth
-from posebench.data.loader import Plan
+from posebench.data.loader import MicroBatchSampler
 from posebench.engine.evaluate import Precision, autocast
 from posebench.engine.runs import hardware
 from posebench.models import RECIPES, PoseModel
@@ -64,9 +64,9 @@ def measure(recipe_name: str, images: int, people: int, rounds: int, precision: 
     clocks: dict[str, list[float]] = {"data": [], "targets": [], "forward": [], "backward": []}
     with tempfile.TemporaryDirectory() as place:
         dataset = write_dataset(Path(place), images, people)
-        plan = Plan(range(images), images, 0, rounds + 1)
-        loader.KEPT_BYTES = 0  # decoded anew each time, as a large dataset is
-        passes = loader.training_passes(dataset, recipe.augment, plan)
+        plan = MicroBatchSampler(range(images), images, 0, rounds + 1)
+        loader.CACHE_BYTES = 0  # decoded anew each time, as a large dataset is
+        passes = loader.micro_batches(dataset, recipe.augment, plan)
         for turn in range(rounds + 1):
             times = [time.perf_counter()]
             batch = next(passes).batch

@@ -42,7 +42,7 @@ def measure(split: str, root: Path | None) -> tuple[pd.DataFrame, str]:
     assert isinstance(model, PoseDet)
     with torch.inference_mode():
         for index in range(len(data)):
-            batch = blank_batch(data.load(index, pixels=False), recipe.test_time.resize)
+            batch = blank_batch(data.load(index, pixels=False), recipe.inference.resize)
             outputs = profile_of(model.config).ideal_outputs(model, batch)
             # What suppression sees is the same for all.
             seen = model.candidates(outputs, batch.geometry)

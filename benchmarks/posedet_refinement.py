@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posebench.data.loader import Plan, training_passes
+from posebench.data.loader import MicroBatchSampler, micro_batches
 from posebench.data.synthetic import SyntheticCrowds
 from posebench.engine.evaluate import inference_model
 from posebench.engine.runs import hardware
@@ -81,7 +81,7 @@ def measure(model: PoseDet, batch: Batch) -> tuple[float, list[Tensor]]:
 @torch.inference_mode()
 def infer(recipe: Recipe, rounds: int) -> None:
     """Print the network's times."""
-    side = recipe.test_time.resize.short_side
+    side = recipe.inference.resize.short_side
     built = cast(PoseDet, recipe.build(recipe.skeleton or COCO))
     # Random weights, but places as far apart as after training.
     torch.nn.init.normal_(built.coarse.weight, std=0.3)
@@ -120,8 +120,8 @@ def main() -> None:
     ours = PoseDet(config, people.skeleton).to(memory_format=torch.channels_last).train()
     published = AsPublished(config, people.skeleton).to(memory_format=torch.channels_last).train()
     published.load_state_dict(ours.state_dict())
-    plan = Plan(list(range(options.images)), options.images, 0, 1, 0, 1)
-    batch = next(training_passes(people, recipe.augment, plan, workers=0)).batch
+    plan = MicroBatchSampler(list(range(options.images)), options.images, 0, 1, 0, 1)
+    batch = next(micro_batches(people, recipe.augment, plan, workers=0)).batch
     assert batch is not None
     times: list[list[float]] = []
     with mock.patch.object(posedet, "targets_by_oks", chosen_candidates(options.chosen)):

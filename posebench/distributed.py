@@ -23,13 +23,13 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world() -> int:
+def world_size() -> int:
     """Return how many processes work together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 @contextmanager
-def joined_processes() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Join the processes that `torchrun` started beside this one, each with a GPU if there are."""
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -48,41 +48,43 @@ def mean_count(count: int, device: torch.device) -> float | Tensor:
     A loss that is divided by it, and whose gradients are then averaged over the processes, has the
     gradients of one process with the joint batch.
     """
-    if world() == 1:
+    if world_size() == 1:
         return max(count, 1)
-    return summed(torch.tensor(float(count), device=device)).clamp(min=1) / world()
+    return all_reduce_(torch.tensor(float(count), device=device)).clamp(min=1) / world_size()
 
 
 def mean_counts(counts: Tensor) -> Tensor:
     """Return `mean_count` of several counts at once, in float32."""
-    return summed(counts.float()).clamp(min=1) / world()
+    return all_reduce_(counts.float()).clamp(min=1) / world_size()
 
 
-def summed(values: Tensor) -> Tensor:
+def all_reduce_(values: Tensor) -> Tensor:
     """Return the sum over the processes; `values` itself is changed."""
-    if world() > 1:
+    if world_size() > 1:
         dist.all_reduce(values)
     return values
 
 
-def spread(tensors: Iterable[Tensor]) -> None:
+def broadcast_(tensors: Iterable[Tensor]) -> None:
     """Replace the tensors by those of the first process, in place."""
-    if world() > 1:
+    if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
 
-def any_process(flags: list[bool], device: torch.device) -> list[bool]:
+def any_rank(flags: list[bool], device: torch.device) -> list[bool]:
     """Return which flags are set in at least one process."""
-    if world() == 1:
+    if world_size() == 1:
         return flags
-    found: list[float] = summed(torch.tensor(flags, dtype=torch.float32, device=device)).tolist()
+    found: list[float] = all_reduce_(
+        torch.tensor(flags, dtype=torch.float32, device=device)
+    ).tolist()
     return [value > 0 for value in found]
 
 
-def from_first(value: T) -> T:
+def broadcast_object(value: T) -> T:
     """Return what the first process passes; what the others pass is not looked at."""
-    if world() == 1:
+    if world_size() == 1:
         return value
     box: list[Any] = [value]
     dist.broadcast_object_list(box)
@@ -90,10 +92,10 @@ def from_first(value: T) -> T:
     return shared
 
 
-def gathered(value: T) -> list[T]:
+def all_gather_object(value: T) -> list[T]:
     """Return what every process passes, in the order of their numbers."""
-    if world() == 1:
+    if world_size() == 1:
         return [value]
-    values: list[Any] = [None] * world()
+    values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values

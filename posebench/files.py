@@ -91,12 +91,12 @@ def write_json(path: Path, value: Any) -> None:
             f"Expected finite numbers for {path}, but found NaN or infinity. "
             "A model that predicts these has diverged: use an earlier checkpoint."
         ) from error
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a place beside `path` to write to; it is renamed to `path` when all went well.
 
     Raises:

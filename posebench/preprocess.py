@@ -29,12 +29,12 @@ from posebench.structures import (
     DetrResize,
     FitResize,
     Geometry,
+    Inference,
     Poses,
     Resize,
     Resizing,
     Sample,
     Skeleton,
-    TestTime,
 )
 
 # A worker that is forked while OpenCV's own threads exist waits for them for ever; and several
@@ -234,7 +234,7 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def scaled_batches(
-    samples: Sequence[Sample], test_time: TestTime
+    samples: Sequence[Sample], inference: Inference
 ) -> Iterator[tuple[list[int], list[Batch]]]:
     """Resize samples for testing.
 
@@ -244,25 +244,25 @@ def scaled_batches(
         equal at one scale may differ at another. A sample is never padded for another's sake, so
         that what is predicted on it does not depend on its company.
     """
-    first, *others = sorted(test_time.scales, key=lambda scale: abs(scale - 1))
-    smallest = min(test_time.scales)
+    first, *others = sorted(inference.scales, key=lambda scale: abs(scale - 1))
+    smallest = min(inference.scales)
     groups: dict[tuple[int, ...], list[int]] = {}
     for position, sample in enumerate(samples):
-        _, size = network_map(sample.size, test_time.resize, first, smallest)
-        size = _padded(size, _multiple(test_time.resize))
+        _, size = network_map(sample.size, inference.resize, first, smallest)
+        size = _padded(size, _multiple(inference.resize))
         groups.setdefault((*size, position) if others else size, []).append(position)
-    for width, height, *_ in groups if isinstance(test_time.resize, Resize) else ():
-        sides = [side * scale / first for side in (width, height) for scale in test_time.scales]
+    for width, height, *_ in groups if isinstance(inference.resize, Resize) else ():
+        sides = [side * scale / first for side in (width, height) for scale in inference.scales]
         if any(int(side) % 32 for side in sides):
             raise UsageError(
-                f"At the scales {test_time.label} an image would not be a multiple of 32 pixels "
+                f"At the scales {inference.label} an image would not be a multiple of 32 pixels "
                 "wide and high, which networks need: choose 0.5, 1 and 2, or others that do."
             )
     for positions in groups.values():
         chosen = [samples[position] for position in positions]
         yield (
             positions,
-            [_resized(chosen, test_time.resize, scale, smallest) for scale in (first, *others)],
+            [_resized(chosen, inference.resize, scale, smallest) for scale in (first, *others)],
         )
 
 

@@ -12,18 +12,25 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
-from posebench.structures import SKELETONS, Augmentation, Skeleton, TestTime
+from posebench.structures import SKELETONS, Augmentation, Inference, Skeleton
 
 if TYPE_CHECKING:
     from posebench.models.base import PoseModel
 
-Schedule = Literal["step", "cosine"]
+LRSchedule = Literal["step", "cosine"]
 Optimizer = Literal["adam", "adamw", "sgd"]
-SCHEDULES: tuple[str, ...] = get_args(Schedule)
+SCHEDULES: tuple[str, ...] = get_args(LRSchedule)
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
 
+# Names that fields had before: runs, checkpoints and command lines that use them keep working.
+RENAMED_FIELDS = {
+    "images_per_pass": "micro_batch_size",
+    "test_time": "inference",
+    "elsewhere": "test_overrides",
+}
+
 # They say which recipe a checkpoint is of, and what its authors found: --set cannot change them.
-_IDENTITY = ("name", "skeleton", "default_for", "elsewhere", "reported", "weights_url")
+_IDENTITY = ("name", "skeleton", "default_for", "test_overrides", "reported", "weights_url")
 
 
 @dataclass(frozen=True)
@@ -70,16 +77,16 @@ class Recipe:
     name: str
     config: ModelConfig
     skeleton: Skeleton | None  # None: the training dataset's
-    test_time: TestTime
+    inference: Inference
     augment: Augmentation
     epochs: int
     batch_size: int  # images per optimizer step, over all processes and accumulated passes
-    images_per_pass: int  # at most this many in one forward: what batch norm sees
+    micro_batch_size: int  # at most this many in one forward: what batch norm sees
     lr: float
     backbone_lr: float = 0.0  # of parameters named `backbone`, scheduled like lr; 0: lr
     frozen_epochs: int = 0  # first epochs, in which parameters named `backbone` stay as they are
     default_for: tuple[str, ...] = ()  # datasets on which the bare method name means this recipe
-    schedule: Schedule = "step"
+    schedule: LRSchedule = "step"
     lr_drops: tuple[int, ...] = ()  # epochs at whose start "step" divides the rate by ten
     warmup_steps: int = 0
     optimizer: Optimizer = "adam"
@@ -90,7 +97,7 @@ class Recipe:
     evaluate_every: int = 10  # epochs
     pretrained: bool = True  # start the backbone from ImageNet weights
     # Dataset -> the field=value by which the authors test this model on it, trained on another.
-    elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    test_overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reported: tuple[Reported, ...] = ()
     weights_url: str = ""  # where the authors' checkpoint can be downloaded; empty: nowhere
 
@@ -111,7 +118,7 @@ class Recipe:
             raise ValueError(f"frozen_epochs is at least 0, not {self.frozen_epochs}.")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is at least 0 and below 1, not {self.ema_decay:g}.")
-        for name in ("epochs", "batch_size", "images_per_pass", "evaluate_every"):
+        for name in ("epochs", "batch_size", "micro_batch_size", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"The recipe field {name} is at least 1, not {getattr(self, name)}."
@@ -129,7 +136,7 @@ class Recipe:
     def on(self, dataset: str) -> Recipe:
         """Return the recipe as its authors test it on a dataset."""
         recipe = self
-        for assignment in self.elsewhere.get(dataset, ()):
+        for assignment in self.test_overrides.get(dataset, ()):
             recipe = override(recipe, assignment)
         return recipe
 
@@ -137,7 +144,7 @@ class Recipe:
 def override(recipe: Recipe, assignment: str) -> Recipe:
     """Return the recipe with one `field=value` changed, of itself or of its `config`.
 
-    A field of a part is written with a dot: `augment.size=384`, `test_time.flip=false`.
+    A field of a part is written with a dot: `augment.size=384`, `inference.flip=false`.
 
     Raises:
         UsageError: there is no such field, or the value does not fit it.
@@ -145,7 +152,7 @@ def override(recipe: Recipe, assignment: str) -> Recipe:
     path, equals, text = assignment.partition("=")
     if not equals:
         raise UsageError(f"--set expects field=value, but found {assignment!r}.")
-    parts = path.split(".")
+    parts = current_name(path).split(".")
     own = [field.name for field in fields(recipe) if field.name not in _IDENTITY]
     configured = [field.name for field in fields(recipe.config)]
     if parts[0] in configured and parts[0] not in own:
@@ -154,6 +161,12 @@ def override(recipe: Recipe, assignment: str) -> Recipe:
         raise unknown_name("recipe field", parts[0], [*own, *configured])
     changed: Recipe = _replaced(recipe, parts, text)
     return changed
+
+
+def current_name(path: str) -> str:
+    """Return a field's name in this version: `test_time.flip` has become `inference.flip`."""
+    first, dot, rest = path.partition(".")
+    return RENAMED_FIELDS.get(first, first) + dot + rest
 
 
 def _replaced(value: Any, parts: list[str], text: str) -> Any:
@@ -208,8 +221,9 @@ def recipe_from_json(values: dict[str, Any], base: Recipe) -> Recipe:
     """
     try:
         skeleton = SKELETONS[values["skeleton"]]
-        own = ("skeleton", "elsewhere", "reported", "weights_url")
-        kept = {k: v for k, v in values.items() if k not in own}
+        own = ("skeleton", "test_overrides", "reported", "weights_url")
+        current = {current_name(name): value for name, value in values.items()}
+        kept = {name: value for name, value in current.items() if name not in own}
         recipe: Recipe = replace(_restored(base, kept), skeleton=skeleton)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise ModelError(

@@ -367,7 +367,7 @@ Augmentation = Augment | DetrAugment | CropAugment
 
 
 @dataclass(frozen=True)
-class TestTime:
+class Inference:
     """How images are shown to a model at test time."""
 
     __test__ = False  # not a test class, whatever pytest makes of its name

@@ -55,7 +55,7 @@ class Study:
     share: float = 1.0  # of the base's schedule, with the paper's settings
     expected: tuple[tuple[str, str], ...] = ()  # (worse, better), where the paper prints no values
     ideal: bool = False  # a perfect network's outputs are read in different ways: no training
-    elsewhere: str = ""  # the command that answers it, where it is none of training and testing
+    command: str = ""  # that answers it, where neither training nor testing does
 
     def __post_init__(self) -> None:
         names = [variant.name for variant in self.variants]
@@ -64,8 +64,8 @@ class Study:
         unknown = {name for pair in self.expected for name in pair} - set(names)
         if unknown:
             raise ValueError(f"{self.name} expects something of {', '.join(unknown)}: no variants.")
-        if bool(self.variants) == bool(self.elsewhere):
-            raise ValueError(f"{self.name} has variants, or is answered elsewhere: one of both.")
+        if bool(self.variants) == bool(self.command):
+            raise ValueError(f"{self.name} has either variants or a command, not both.")
 
     @property
     def method(self) -> str:

@@ -60,7 +60,7 @@ def test_cid_tiny_learns_eight_real_images_by_heart(tmp_path: Path, shared_data:
 
 # Crops near the test's scale, unturned and unmirrored, moved enough to see all of every image.
 EIGHT_IMAGES = (
-    "epochs=420 evaluate_every=140 batch_size=8 images_per_pass=8 lr=0.004 warmup_steps=30 "
+    "epochs=420 evaluate_every=140 batch_size=8 micro_batch_size=8 lr=0.004 warmup_steps=30 "
     "augment.size=512 augment.rotation_deg=0 augment.scale=[1.0,1.0] augment.translation=50 "
-    "augment.flip=0 test_time.resize.short_side=576 test_time.flip=false"
+    "augment.flip=0 inference.resize.short_side=576 inference.flip=false"
 )

@@ -24,11 +24,11 @@ from posebench.structures import (
     CROWDPOSE,
     DetrResize,
     FitResize,
+    Inference,
     Resize,
     Resizing,
     Sample,
     Skeleton,
-    TestTime,
 )
 from tests.builders import make_poses, make_sample
 
@@ -206,7 +206,7 @@ def cropped(sample: Sample, width: int, height: int) -> Sample:
 def test_samples_of_one_network_size_come_in_one_batch() -> None:
     shapes = [(128, 96), (96, 128), (128, 100), (128, 96)]
     samples = [cropped(make_sample(1, seed=seed), *shape) for seed, shape in enumerate(shapes)]
-    batches = list(scaled_batches(samples, TestTime(Resize(64))))
+    batches = list(scaled_batches(samples, Inference(Resize(64))))
     assert [positions for positions, _ in batches] == [[0, 2, 3], [1]]
     assert [tuple(batch.images.shape[2:]) for _, [batch] in batches] == [(64, 128), (128, 64)]
     for positions, [batch] in batches:
@@ -221,7 +221,7 @@ def test_samples_of_one_network_size_come_in_one_batch() -> None:
 
 def test_with_several_scales_each_sample_comes_alone_and_the_scale_nearest_to_one_first() -> None:
     samples = [cropped(make_sample(1, seed=seed), 128, 96) for seed in range(2)]
-    found = list(scaled_batches(samples, TestTime(Resize(64), scales=(0.5, 2.0, 1.0))))
+    found = list(scaled_batches(samples, Inference(Resize(64), scales=(0.5, 2.0, 1.0))))
     assert [positions for positions, _ in found] == [[0], [1]]
     for _, batches in found:
         assert [batch.images.shape[2] for batch in batches] == [128, 64, 256]
@@ -231,13 +231,13 @@ def test_with_several_scales_each_sample_comes_alone_and_the_scale_nearest_to_on
 def test_scales_that_networks_cannot_take_are_told() -> None:
     sample = cropped(make_sample(1), 128, 96)
     with pytest.raises(UsageError, match="multiple of 32"):
-        list(scaled_batches([sample], TestTime(Resize(64), scales=(1.0, 0.7))))
+        list(scaled_batches([sample], Inference(Resize(64), scales=(1.0, 0.7))))
 
 
 @pytest.mark.parametrize("scales", [(), (1.0, 0.0), (-1.0,)])
 def test_a_scale_is_above_zero(scales: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="above 0"):
-        TestTime(Resize(64), scales=scales)
+        Inference(Resize(64), scales=scales)
 
 
 @pytest.mark.parametrize("resize", [Resize(64), DetrResize(64, 99), FitResize(64, 99)])
@@ -247,7 +247,7 @@ def test_a_blank_batch_is_a_resized_one_but_for_its_pixels(
     shape: tuple[int, int], people: int, resize: Resizing
 ) -> None:
     sample = cropped(make_sample(people), *shape)
-    [(_, [batch])] = scaled_batches([sample], TestTime(resize))
+    [(_, [batch])] = scaled_batches([sample], Inference(resize))
     blank = blank_batch(sample, resize)
     assert blank.images.shape == batch.images.shape
     assert blank.images.dtype == batch.images.dtype
@@ -298,16 +298,16 @@ def test_only_images_of_one_padded_size_come_together() -> None:
     samples = [cropped(make_sample(1, seed=seed), *shape) for seed, shape in enumerate(shapes)]
 
     def groups(resize: Resizing) -> list[list[int]]:
-        return [positions for positions, _ in scaled_batches(samples, TestTime(resize))]
+        return [positions for positions, _ in scaled_batches(samples, Inference(resize))]
 
     assert groups(DetrResize(128, 128)) == [[0], [1], [2]]
-    [(_, [batch]), _] = list(scaled_batches(samples, TestTime(FitResize(128, 128))))
+    [(_, [batch]), _] = list(scaled_batches(samples, Inference(FitResize(128, 128))))
     assert batch.images.shape == (2, 3, 128, 128)
     assert batch.geometry.sizes.tolist() == [[128, 100], [128, 99]]
 
 
 def test_padded_images_may_be_shown_at_any_scale() -> None:
     sample = cropped(make_sample(1), 128, 96)
-    test_time = TestTime(DetrResize(64, 100), scales=(0.7, 1.0))
-    [(_, batches)] = scaled_batches([sample], test_time)
+    inference = Inference(DetrResize(64, 100), scales=(0.7, 1.0))
+    [(_, batches)] = scaled_batches([sample], inference)
     assert [tuple(batch.images.shape[2:]) for batch in batches] == [(64, 85), (45, 60)]

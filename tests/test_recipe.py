@@ -10,7 +10,7 @@ import pytest
 
 from posebench.errors import ModelError, UsageError
 from posebench.models import RECIPES, find_recipe
-from posebench.recipe import Recipe, override, recipe_from_json, recipe_to_json
+from posebench.recipe import RENAMED_FIELDS, Recipe, override, recipe_from_json, recipe_to_json
 from posebench.structures import COCO, CROWDPOSE
 
 TINY = RECIPES["cid_tiny"]
@@ -34,7 +34,7 @@ COCO_RECIPE = RECIPES["cid_hrnet_w32_coco"]
         ("spatial=false", replace(TINY, config=replace(TINY.config, spatial=False))),
         ("augment.size=64", replace(TINY, augment=replace(TINY.augment, size=64))),
         ("augment.scale=[1, 2]", replace(TINY, augment=replace(TINY.augment, scale=(1, 2)))),
-        ("test_time.flip=false", replace(TINY, test_time=replace(TINY.test_time, flip=False))),
+        ("inference.flip=false", replace(TINY, inference=replace(TINY.inference, flip=False))),
     ],
 )
 def test_a_field_is_set(assignment: str, expected: Recipe) -> None:
@@ -44,11 +44,11 @@ def test_a_field_is_set(assignment: str, expected: Recipe) -> None:
 
 
 def test_a_part_of_a_part_is_set_and_nothing_else_changes() -> None:
-    changed = override(TINY, "test_time.resize.short_side=128")
-    assert changed.test_time.resize.short_side == 128
-    assert changed.test_time.resize.multiple == TINY.test_time.resize.multiple
-    usual = TINY.test_time.resize.short_side
-    assert override(changed, f"test_time.resize.short_side={usual}") == TINY
+    changed = override(TINY, "inference.resize.short_side=128")
+    assert changed.inference.resize.short_side == 128
+    assert changed.inference.resize.multiple == TINY.inference.resize.multiple
+    usual = TINY.inference.resize.short_side
+    assert override(changed, f"inference.resize.short_side={usual}") == TINY
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_value_of_another_type_is_refused(assignment: str) -> None:
         ("embeding=8", "embedding"),
         ("config.embeding=8", "embedding"),
         ("augment.sise=64", "size"),
-        ("test_time.resize.short=64", "short_side"),
+        ("inference.resize.short=64", "short_side"),
     ],
 )
 def test_an_unknown_field_is_answered_with_the_nearest(assignment: str, meant: str) -> None:
@@ -101,7 +101,7 @@ def test_an_assignment_needs_an_equals_sign(assignment: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["name", "build", "skeleton", "default_for", "elsewhere", "reported"]
+    "field", ["name", "build", "skeleton", "default_for", "test_overrides", "reported"]
 )
 def test_what_identifies_a_recipe_cannot_be_set(field: str) -> None:
     with pytest.raises(UsageError, match=f"no recipe field named '{field}'"):
@@ -121,7 +121,7 @@ def test_a_value_that_the_config_refuses_is_a_usage_error() -> None:
         ("optimizer=lion", "adam, adamw, sgd"),
         ("epochs=0", "epochs is at least 1"),
         ("batch_size=0", "batch_size is at least 1"),
-        ("images_per_pass=-1", "images_per_pass is at least 1"),
+        ("micro_batch_size=-1", "micro_batch_size is at least 1"),
         ("evaluate_every=0", "evaluate_every is at least 1"),
     ],
 )
@@ -210,3 +210,19 @@ def test_a_recipe_says_how_it_is_tested_elsewhere() -> None:
 def test_a_moving_average_needs_a_decay_below_one(decay: float) -> None:
     with pytest.raises(UsageError, match="ema_decay"):
         override(TINY, f"ema_decay={decay}")
+
+
+def test_fields_may_be_set_by_the_names_they_had_before() -> None:
+    for old, new in (
+        ("test_time.flip=false", "inference.flip=false"),
+        ("images_per_pass=3", "micro_batch_size=3"),
+    ):
+        assert override(TINY, old) == override(TINY, new) != TINY
+
+
+def test_a_recipe_saved_under_old_names_is_the_same() -> None:
+    recipe = override(override(COCO_RECIPE, "inference.scales=[0.5,1]"), "micro_batch_size=7")
+    saved = recipe_to_json(recipe, COCO)
+    for old, new in RENAMED_FIELDS.items():
+        saved[old] = saved.pop(new)
+    assert recipe_from_json(saved, COCO_RECIPE) == recipe

@@ -30,8 +30,8 @@ from posebench.engine import (
     write_recipe,
     write_results,
 )
-from posebench.engine.reports import Reporter, Silent, StepReport
-from posebench.engine.runs import Busy, environment, held
+from posebench.engine.callbacks import Callback, NullCallback, StepReport
+from posebench.engine.runs import RunLocked, environment, lock_run
 from posebench.errors import UsageError
 from posebench.files import read_json, write_json
 from posebench.recipe import Recipe
@@ -115,11 +115,11 @@ def plan(setup: Setup, folder: Path, measure: Callable[[Setup], float]) -> Setup
     path = own / "plan.json"
     while not path.is_file():
         try:
-            with held(own):
+            with lock_run(own):
                 if not path.is_file():
                     write_json(own / "environment.json", environment())
                     write_json(path, asdict(_with_steps(setup, measure)))
-        except Busy:  # another process measures
+        except RunLocked:  # another process measures
             time.sleep(_BUSY_S)
     begun = _read_plan(path)
     different = [
@@ -155,11 +155,11 @@ class _Measured(Exception):
     """A measurement has seen enough."""
 
 
-class _Clock(Silent):
+class _Clock(NullCallback):
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def stepped(self, report: StepReport) -> None:
+    def on_step(self, report: StepReport) -> None:
         self.times.append(time.perf_counter())
         elapsed = self.times[-1] - self.times[0]
         if len(self.times) > 2 and (elapsed > _MEASURED_S or len(self.times) > _MEASURED_STEPS):
@@ -181,7 +181,7 @@ def _seconds_per_step(setup: Setup, training: Training) -> float:
     with tempfile.TemporaryDirectory() as place, suppress(_Measured):
         train(
             replace(recipe, pretrained=False), part, dataset, Path(place), _options(setup, 0),
-            reporter=clock,
+            callback=clock,
         )  # fmt: skip
     return median(b - a for a, b in pairwise(clock.times))
 
@@ -217,11 +217,11 @@ def tested(folder: Path, line: Line, seed: int) -> dict[str, float] | None:
     return metrics
 
 
-def work(task: Task, reporter: Reporter | None = None) -> None:
+def work(task: Task, callback: Callback | None = None) -> None:
     """Train and test what a task has, unless it is done.
 
     Raises:
-        Busy: another process works at it.
+        RunLocked: another process works at it.
         Interrupted: the user stopped it.
         PosebenchError: it cannot be done; the message says why.
     """
@@ -231,17 +231,17 @@ def work(task: Task, reporter: Reporter | None = None) -> None:
     training = lines[0].training
     if training is not None:
         _train(task.setup, training, training_folder(folder, training, task.seed), task.seed,
-               reporter or Silent())  # fmt: skip
+               callback or NullCallback())  # fmt: skip
     for line in lines:
         if tested(folder, line, task.seed) is None:
-            _test(task.setup, line, folder, task.seed, reporter or Silent())
+            _test(task.setup, line, folder, task.seed, callback or NullCallback())
 
 
-def _train(setup: Setup, training: Training, run: Path, seed: int, reporter: Reporter) -> None:
+def _train(setup: Setup, training: Training, run: Path, seed: int, callback: Callback) -> None:
     if (run / "done.json").is_file():
         return
     # A claim apart from the run's own, which `train` takes: what a kill left is mended under it.
-    with held(run / "claim"):
+    with lock_run(run / "claim"):
         if (run / "done.json").is_file():
             return
         dataset = training.place.open(training.data_root)
@@ -255,12 +255,12 @@ def _train(setup: Setup, training: Training, run: Path, seed: int, reporter: Rep
         write_json(run / "environment.json", environment())
         start = time.perf_counter()
         evaluation = train(
-            recipe, dataset, eval_set, run, _options(setup, seed), resume=resume, reporter=reporter
+            recipe, dataset, eval_set, run, _options(setup, seed), resume=resume, callback=callback
         )
         if not training.steps:  # a schedule of its own: also a row of the papers' tables
             rows = tidy_rows(
                 evaluation.metrics, recipe=recipe, dataset=eval_set.name, split=eval_set.split,
-                tta=recipe.test_time.label, device=torch.device(setup.device),
+                tta=recipe.inference.label, device=torch.device(setup.device),
                 precision=setup.precision,
             )  # fmt: skip
             write_results(run, rows)
@@ -268,24 +268,24 @@ def _train(setup: Setup, training: Training, run: Path, seed: int, reporter: Rep
         write_json(run / "done.json", {"seconds": round(seconds, 1), "resumed": resume})
 
 
-def _test(setup: Setup, line: Line, folder: Path, seed: int, reporter: Reporter) -> None:
+def _test(setup: Setup, line: Line, folder: Path, seed: int, callback: Callback) -> None:
     data = line.place.open(setup.data_root)
     place = test_folder(folder, line, seed)
     start = time.perf_counter()
     if line.training is None:
-        evaluation = evaluate_ideal(line.recipe, data, progress=reporter.evaluating)
+        evaluation = evaluate_ideal(line.recipe, data, progress=callback.on_eval_progress)
     else:
         run = training_folder(folder, line.training, seed)
         # The last weights and not the best, which would be chosen by the images of the test.
         checkpoint = read_checkpoint(run / "checkpoints" / "last.safetensors")
         trained = replace(
-            checkpoint.recipe, config=line.recipe.config, test_time=line.recipe.test_time
+            checkpoint.recipe, config=line.recipe.config, inference=line.recipe.inference
         )
         model = replace(checkpoint, recipe=trained).model().to(setup.device)
         evaluation = evaluate(
-            model, data, line.recipe.test_time,
+            model, data, line.recipe.inference,
             workers=setup.workers, precision=setup.precision,  # type: ignore[arg-type]
-            progress=reporter.evaluating,
+            progress=callback.on_eval_progress,
         )  # fmt: skip
     write_recipe(place, line.recipe, SKELETONS[line.place.skeleton])
     write_json(place / "metrics.json", evaluation.metrics)

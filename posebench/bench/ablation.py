@@ -17,7 +17,7 @@ from posebench.data.base import GroundTruth
 from posebench.data.synthetic import SyntheticCrowds
 from posebench.errors import UsageError
 from posebench.models import RECIPES, STUDIES, find_recipe
-from posebench.recipe import Recipe, override, recipe_to_json
+from posebench.recipe import RENAMED_FIELDS, Recipe, override, recipe_to_json
 from posebench.structures import SKELETONS, Sample
 from posebench.studies import Study, Variant
 
@@ -137,15 +137,19 @@ class Line:
         if self.training is None:
             return False
         trained = self.training.recipe
-        same = self.recipe.config == trained.config and self.recipe.test_time == trained.test_time
+        same = self.recipe.config == trained.config and self.recipe.inference == trained.inference
         return same and self.place == self.training.place.usual_test()
 
 
 def fingerprint(recipe: Recipe, place: Place, more: dict[str, Any]) -> str:
     """Return what tells a training or a test from all others."""
     values = recipe_to_json(recipe, SKELETONS[place.skeleton])
-    for name in ("reported", "elsewhere", "default_for"):  # what authors say changes no model
+    for name in ("reported", "test_overrides", "default_for"):  # what authors say changes no model
         del values[name]
+    # By the names that fields had at first, so that what was trained before is found again.
+    for old, new in RENAMED_FIELDS.items():
+        if new in values:
+            values[old] = values.pop(new)
     text = json.dumps([values, asdict(place), more], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -157,8 +161,8 @@ def resolve(setup: Setup) -> list[Line]:
         UsageError: a setting does not fit, or the study is not for this dataset.
     """
     study = STUDIES[setup.study]
-    if study.elsewhere:
-        raise UsageError(f"{study.name} is not trained: it is answered by {study.elsewhere}")
+    if study.command:
+        raise UsageError(f"{study.name} is not trained: it is answered by {study.command}")
     return [_line(study, variant, setup) for variant in study.variants]
 
 

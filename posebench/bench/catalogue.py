@@ -28,7 +28,7 @@ def _row(study: Study) -> dict[str, object]:
         "trainings": 0,
         "epochs": 0,
         "cost": "",
-        "command": study.elsewhere,
+        "command": study.command,
     }
     if study.variants:
         lines = resolve(Setup(study.name, study.dataset, study.base))

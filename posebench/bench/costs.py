@@ -82,7 +82,7 @@ def costs(
 def _inputs(
     recipe: Recipe, size: tuple[int, int] | None, batch: int, people: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    side = recipe.test_time.resize.short_side
+    side = recipe.inference.resize.short_side
     images = torch.zeros(batch, 3, *(size or (side, side)), device="meta")
     # A real tensor: how many people each image has decides shapes.
     given = torch.zeros(people, 3, dtype=torch.int64)
@@ -98,7 +98,7 @@ def describe(recipe: Recipe) -> dict[str, Any]:
         "method": recipe.method,
         "backbone": recipe.config.backbone,
         "keypoints": recipe.skeleton.name if recipe.skeleton else "any",
-        "input_size": recipe.test_time.resize.short_side,
+        "input_size": recipe.inference.resize.short_side,
         "params_M": known["parameters"] / 1e6,
         "gmacs": known["macs"] / 1e9,
         "gflops": known["flops"] / 1e9,
@@ -115,7 +115,7 @@ def _remembered(recipe: Recipe) -> dict[str, int]:
     builds and counts, so the cache's name is made of that code.
     """
     skeleton = recipe.skeleton or COCO
-    key = f"{recipe.method} {recipe.config} {skeleton.name} {recipe.test_time.resize}"
+    key = f"{recipe.method} {recipe.config} {skeleton.name} {recipe.inference.resize}"
     place = cache_folder() / f"costs-{_fingerprint()}.json"
     known: dict[str, dict[str, int]] = {}
     with suppress(OSError, ValueError):  # there is none yet, or it is damaged

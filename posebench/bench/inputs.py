@@ -23,11 +23,11 @@ from posebench.structures import (
     COCO,
     Batch,
     Geometry,
+    Inference,
     Poses,
     Resizing,
     Sample,
     Skeleton,
-    TestTime,
     box_corners,
 )
 
@@ -73,7 +73,7 @@ def sample_of(image: NDArray[np.uint8], poses: Poses) -> Sample:
 
 def resized(samples: list[Sample], resize: Resizing) -> Batch:
     """Return pictures of one size as the recipe's network input."""
-    [(_, [batch])] = scaled_batches(samples, TestTime(resize, flip=False))
+    [(_, [batch])] = scaled_batches(samples, Inference(resize, flip=False))
     return batch
 
 

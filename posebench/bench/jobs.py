@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from posebench.bench.ablate import Task, work
 from posebench.engine import Interrupted, interruptible
-from posebench.engine.reports import Reporter, Silent
-from posebench.engine.runs import Busy
+from posebench.engine.callbacks import Callback, NullCallback
+from posebench.engine.runs import RunLocked
 from posebench.errors import PosebenchError, UsageError
 
 _BUSY_S = 2.0  # between looks at what another process works at
@@ -23,15 +23,15 @@ _BUSY_S = 2.0  # between looks at what another process works at
 class Watcher(Protocol):
     """Whoever watches a study: the command line, or nobody."""
 
-    def began(self, task: Task) -> Reporter: ...
+    def began(self, task: Task) -> Callback: ...
     def ended(self, task: Task, error: str) -> None: ...
 
 
 class Nobody:
     """A watcher that says nothing."""
 
-    def began(self, task: Task) -> Reporter:
-        return Silent()
+    def began(self, task: Task) -> Callback:
+        return NullCallback()
 
     def ended(self, task: Task, error: str) -> None: ...
 
@@ -66,10 +66,10 @@ def _here(left: list[Task], watcher: Watcher) -> dict[Task, str]:
     busy = 0
     while left:
         task = left.pop(0)
-        reporter = watcher.began(task)
+        callback = watcher.began(task)
         try:
-            work(task, reporter)
-        except Busy:
+            work(task, callback)
+        except RunLocked:
             left.append(task)  # what else there is comes first
             busy += 1
             if busy >= len(left):
@@ -93,7 +93,7 @@ def _patiently(task: Task) -> None:
     while True:
         try:
             work(task)
-        except Busy:
+        except RunLocked:
             time.sleep(_BUSY_S)
         else:
             return

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from posebench.bench.papers import RowRecipe
-from posebench.recipe import Recipe, recipe_to_json
+from posebench.recipe import Recipe, current_name, recipe_to_json
 from posebench.structures import COCO
 
 # Of a speed run; rows that differ in one of them are not compared.
@@ -69,7 +69,7 @@ class Runs:
             return None
         if "--annotations" in environment.get("command", ()):
             return None  # other images than the split's
-        self._recipes[str(run)] = recipe
+        self._recipes[str(run)] = {current_name(name): value for name, value in recipe.items()}
         return table[table["source"] == "measured"].assign(run=str(run))
 
     def accuracy(
@@ -91,9 +91,9 @@ class Runs:
             & (self.rows["dataset"] == dataset)
             & (self.rows["split"] == split)
             & (self.rows["protocol"] == "")
-            & (self.rows["input_size"] == str(expected.test_time.resize.short_side))
+            & (self.rows["input_size"] == str(expected.inference.resize.short_side))
         ]
-        views = tta or expected.test_time.label
+        views = tta or expected.inference.label
         same = [
             _same_views(views, own) and self._same_recipe(run, expected, row)
             for own, run in zip(found["tta"], found["run"], strict=True)
@@ -134,7 +134,7 @@ class Runs:
             size: height x width as printed; empty or a short side: whichever was timed.
         """
         times = self.times()
-        changed = [s for s in row.settings if not s.startswith("test_time.resize.")]
+        changed = [s for s in row.settings if not s.startswith("inference.resize.")]
         if times.empty or changed or row.recipe is None:
             return None
         found = times[

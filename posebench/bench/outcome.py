@@ -25,7 +25,7 @@ from posebench.bench.comparison import (
 from posebench.bench.costs import meta_model
 from posebench.bench.papers import load_table, read_text, table_names
 from posebench.engine import main_metric, tidy_rows
-from posebench.files import read_json, written_beside
+from posebench.files import atomic_write, read_json
 from posebench.metrics import PROTOCOLS
 from posebench.metrics.matching import Matches
 from posebench.metrics.resampling import matches
@@ -149,7 +149,7 @@ def outcome(
 def _rows(setup: Setup, line: Line, seed: int, metrics: dict[str, float]) -> pd.DataFrame:
     rows = tidy_rows(
         metrics, recipe=line.recipe, dataset=line.place.dataset, split=line.place.split,
-        tta=line.recipe.test_time.label, device=torch.device(setup.device),
+        tta=line.recipe.inference.label, device=torch.device(setup.device),
         precision=setup.precision,
     )  # fmt: skip
     # Not "measured": recipes are changed here, so these are no rows of the papers' tables.
@@ -215,5 +215,5 @@ def write(found: Outcome, folder: Path) -> None:
     for name, rows in (
         ("results", found.rows), ("summary", found.summary), ("pairs", found.pair_rows()),
     ):  # fmt: skip
-        with written_beside(folder / f"{name}.csv") as beside:
+        with atomic_write(folder / f"{name}.csv") as beside:
             rows.to_csv(beside, index=False)

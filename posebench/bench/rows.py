@@ -15,7 +15,7 @@ from posebench.bench.subject import NETWORK, Facts
 from posebench.bench.turns import Timing
 from posebench.engine import write_results
 from posebench.engine.runs import git_commit, hardware
-from posebench.files import written_beside
+from posebench.files import atomic_write
 from posebench.models import RECIPES
 
 # Rows that differ in one of these are never in one ranking.
@@ -169,7 +169,7 @@ def read(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def write(run: Path, rows: pd.DataFrame, rounds: pd.DataFrame) -> None:
     """Write both tables."""
     write_results(run, rows)
-    with written_beside(run / "rounds.csv") as beside:
+    with atomic_write(run / "rounds.csv") as beside:
         rounds.to_csv(beside, index=False)
 
 

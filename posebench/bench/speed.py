@@ -76,7 +76,7 @@ def cases(recipe: Recipe, options: SpeedOptions) -> tuple[Case, ...]:
     sizes: tuple[tuple[int, int] | None, ...] = (None,)
     timing = profile_of(recipe.config).paper_timing
     if options.protocol == "paper" and timing is not None:
-        side = recipe.test_time.resize.short_side
+        side = recipe.inference.resize.short_side
         sizes = ((side, side),) if timing.square else timing.sizes or (None,)
     return tuple(Case(people, size) for size in sizes for people in options.people)
 

@@ -117,7 +117,7 @@ class TimedModel:
             pictures = [read_image(path) for path in self._pictures()]
             clock.mark(IMAGE)
             nobody = Poses.empty(len(self.model.skeleton))
-            batch = resized([sample_of(p, nobody) for p in pictures], self.recipe.test_time.resize)
+            batch = resized([sample_of(p, nobody) for p in pictures], self.recipe.inference.resize)
             clock.mark(PREPROCESS)
             batch = self._ready(batch)
             clock.mark(TRANSFER)
@@ -159,7 +159,7 @@ class TimedModel:
         else:
             poses = crowd(case.people, skeleton)
             samples = [sample_of(read_image(path), poses) for path in self._pictures()]
-            batch = resized(samples, self.recipe.test_time.resize)
+            batch = resized(samples, self.recipe.inference.resize)
         with torch.inference_mode():
             people = self.profile.given_people(self.model, batch)
             outputs = self.profile.ideal_outputs(self.model, batch)

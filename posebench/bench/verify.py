@@ -136,7 +136,7 @@ def _model(recipe: str) -> PoseModel:
 
 @cache
 def _macs(recipe: str, size: tuple[int, int] | None, people: int, as_written: bool) -> float:
-    side = RECIPES[recipe].test_time.resize.short_side
+    side = RECIPES[recipe].inference.resize.short_side
     model = _model(recipe)
     images = torch.zeros(1, 3, *(size or (side, side)), device="meta")
     given = torch.zeros(people, 3, dtype=torch.int64)  # real: how many there are decides shapes

@@ -100,9 +100,9 @@ def _processes() -> AbstractContextManager[None]:
     """Return what joins the processes of `torchrun`, if there are several."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return nullcontext()
-    from posebench.distributed import joined_processes
+    from posebench.distributed import process_group
 
-    return joined_processes()
+    return process_group()
 
 
 def _say(error: str) -> None:

@@ -25,6 +25,7 @@ from posebench.cli.common import (
     pick_precision,
     pick_workers,
     print_rows,
+    with_settings,
 )
 from posebench.cli.train import TrainProgress
 
@@ -141,8 +142,8 @@ def _setup(
     if name not in STUDIES:
         raise unknown_name("study", name, STUDIES)
     study = STUDIES[name]
-    if study.elsewhere:
-        raise UsageError(f"{name} trains nothing: it is answered by {study.elsewhere}")
+    if study.command:
+        raise UsageError(f"{name} trains nothing: it is answered by {study.command}")
     if dataset == "mpii":
         raise UsageError("No paper's ablation is on mpii: choose coco, crowdpose or synthetic.")
     if epochs and budget:
@@ -152,6 +153,7 @@ def _setup(
     base = find_recipe(recipe, dataset) if recipe else base_recipe(study, dataset)
     if base.method != study.method:
         raise UsageError(f"{name} is about {study.method}, and {base.name} is of {base.method}.")
+    with_settings(base, settings)  # what does not fit is said before anything is done
     return Setup(
         study=name,
         dataset=dataset,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from posebench.engine.evaluate import Evaluation
+    from posebench.recipe import Recipe
 
 # Of several processes (`torchrun`) the first one speaks.
 PROCESS = int(os.environ.get("RANK", "0"))
@@ -92,6 +94,22 @@ def pick_workers(named: int | None, device: torch.device) -> int:
     # On a CPU they take the cores that the network computes on, and every parallel loop of it
     # waits for the slower half: measured, 40 images a second instead of 48 on two cores.
     return 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
+
+
+def with_settings(recipe: Recipe, settings: Sequence[str] | None) -> Recipe:
+    """Return the recipe with the `--set` options of a command line.
+
+    Raises:
+        UsageError: there is no such field, or a value does not fit it.
+    """
+    from posebench.recipe import current_name, override
+
+    for assignment in settings or ():
+        path = assignment.partition("=")[0]
+        if current_name(path) != path:
+            messages.print(f"{path} is called {current_name(path)} now.", soft_wrap=True)
+        recipe = override(recipe, assignment)
+    return recipe
 
 
 def pick_precision(name: str) -> Any:

@@ -51,14 +51,14 @@ def demo(
     # Beside the runs of `train`, so that `posebench viz image.jpg` finds this model.
     run = engine.new_run(runs, "train", recipe.name, "synthetic")
     messages.print(f"Training {recipe.name} on synthetic crowds: {run}")
-    with TrainProgress() as reporter:
-        evaluation = engine.train(recipe, train_set, eval_set, run, options, reporter=reporter)
+    with TrainProgress() as callback:
+        evaluation = engine.train(recipe, train_set, eval_set, run, options, callback=callback)
     rows = engine.tidy_rows(
         evaluation.metrics,
         recipe=recipe,
         dataset="synthetic",
         split="val",
-        tta=recipe.test_time.label,
+        tta=recipe.inference.label,
         device=options.device,
         precision=options.precision,
     )
@@ -67,7 +67,7 @@ def demo(
     print_metrics("cid_tiny on images it has not seen", evaluation)
     model = engine.inference_model(engine.read_checkpoint(run).model().to(options.device))
     samples = [eval_set.load(index) for index in range(_PICTURES)]
-    write_image(run / "gallery.png", draw_gallery(model, samples, recipe.test_time))
+    write_image(run / "gallery.png", draw_gallery(model, samples, recipe.inference))
     write_image(run / "curve.png", draw_curve(engine.read_log(run)))
     out.print(f"Pictures: {run / 'gallery.png'}, {run / 'curve.png'}")
     out.print("Next: posebench viz image.jpg --heatmaps")

@@ -29,6 +29,7 @@ from posebench.cli.common import (
     print_rows,
     progress_bar,
     say_unreadable,
+    with_settings,
 )
 from posebench.cli.together import DevicesOption, share_work
 
@@ -104,13 +105,11 @@ def evaluate(
     if settings and recipe is None:
         raise UsageError("--set changes a recipe, and a result file has none.")
     if recipe:
-        recipe = recipe.on(dataset)
-        for assignment in settings or []:
-            recipe = override(recipe, assignment)
+        recipe = with_settings(recipe.on(dataset), settings)
     if recipe and flip is not None:
-        recipe = replace(recipe, test_time=replace(recipe.test_time, flip=flip))
+        recipe = replace(recipe, inference=replace(recipe.inference, flip=flip))
     if recipe and scales is not None:
-        recipe = override(recipe, f"test_time.scales=[{scales}]")
+        recipe = override(recipe, f"inference.scales=[{scales}]")
     data = open_dataset(
         dataset,
         split or layout.eval_split,
@@ -136,7 +135,7 @@ def evaluate(
             evaluation = engine.evaluate(
                 network,
                 data,
-                recipe.test_time,
+                recipe.inference,
                 workers=pick_workers(workers, chosen_device),
                 precision=chosen_precision,
                 strict=strict,
@@ -158,7 +157,7 @@ def evaluate(
         recipe=recipe,
         dataset=dataset,
         split=data.split,
-        tta="oracle" if oracle else recipe.test_time.label if recipe else "",
+        tta="oracle" if oracle else recipe.inference.label if recipe else "",
         device=chosen_device,
         precision=precision if checkpoint else "",
     )

@@ -282,7 +282,7 @@ def _audit(
     run = engine.new_run(runs, "speed", models.replace(",", "+")[:60], "flops")
     tables = []
     for recipe in recipes:
-        side = recipe.test_time.resize.short_side
+        side = recipe.inference.resize.short_side
         found = audit_recipe(recipe, people=people)
         totals = costs(recipe, people=people)
         tables.append(audit_rows(recipe, (side, side), people, found, totals, depth))

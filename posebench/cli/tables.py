@@ -129,13 +129,13 @@ def _write(joined: JoinedTable, folder: Path) -> None:
     """Write one table as CSV (everything), Markdown and LaTeX (as it is shown)."""
     from posebench.bench.formats import latex, markdown
     from posebench.bench.tables import grid
-    from posebench.files import written_beside
+    from posebench.files import atomic_write
 
     name, shown = joined.table.name, grid(joined)
-    with written_beside(folder / f"{name}.csv") as beside:
+    with atomic_write(folder / f"{name}.csv") as beside:
         joined.rows.to_csv(beside, index=False)
     for suffix, text in (("md", markdown(shown)), ("tex", latex(shown))):
-        with written_beside(folder / f"{name}.{suffix}") as beside:
+        with atomic_write(folder / f"{name}.{suffix}") as beside:
             beside.write_text(text, encoding="utf-8")
 
 
@@ -145,7 +145,7 @@ def _write_report(joined: list[JoinedTable], found: Runs, runs: Path, path: Path
     from posebench import __version__
     from posebench.bench.papers import read_text
     from posebench.engine.runs import git_commit
-    from posebench.files import written_beside
+    from posebench.files import atomic_write
     from posebench.viz.plots import plots
     from posebench.viz.report import html_report
 
@@ -153,5 +153,5 @@ def _write_report(joined: list[JoinedTable], found: Runs, runs: Path, path: Path
     version = f"posebench {__version__}" + f" ({commit})" * bool(commit)
     made = f"Made on {datetime.now().date().isoformat()} by {version}, from the runs in {runs}."
     page = html_report(joined, plots(joined, found), read_text("crosspaper_notes.md"), made)
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(page, encoding="utf-8")

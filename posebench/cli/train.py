@@ -30,13 +30,14 @@ from posebench.cli.common import (
     print_metrics,
     progress_bar,
     say_unreadable,
+    with_settings,
 )
 from posebench.cli.together import DevicesOption, share_work
 
 if TYPE_CHECKING:
     from posebench.data.loader import Unreadable
+    from posebench.engine.callbacks import StepReport
     from posebench.engine.evaluate import Evaluation
-    from posebench.engine.reports import StepReport
 
 
 def train(
@@ -77,12 +78,9 @@ def train(
     from posebench.data import find_layout, open_dataset
     from posebench.engine.train import TrainOptions
     from posebench.models import find_recipe
-    from posebench.recipe import override
 
     layout = find_layout(dataset)
-    chosen = find_recipe(recipe, dataset)
-    for assignment in settings or []:
-        chosen = override(chosen, assignment)
+    chosen = with_settings(find_recipe(recipe, dataset), settings)
     if not pretrained:
         chosen = replace(chosen, pretrained=False)
     place = pick_device(device)
@@ -108,9 +106,9 @@ def train(
     messages.print(escape(str(run)), soft_wrap=True)
     with TrainProgress() as progress:
         curves = tensorboard and PROCESS == 0
-        reporter = engine.TensorBoard(run, progress) if curves else progress
+        callback = engine.TensorBoard(run, progress) if curves else progress
         evaluation = engine.train(
-            chosen, train_set, eval_set, run, options, resume=bool(resume), reporter=reporter
+            chosen, train_set, eval_set, run, options, resume=bool(resume), callback=callback
         )
     if PROCESS > 0:
         return
@@ -121,7 +119,7 @@ def train(
             recipe=chosen,
             dataset=dataset,
             split=eval_set.split,
-            tta=chosen.test_time.label,
+            tta=chosen.inference.label,
             device=options.device,
             precision=precision,
         ),
@@ -146,19 +144,19 @@ class TrainProgress:
     def __exit__(self, *exception: object) -> None:
         self.bar.stop()
 
-    def stepped(self, report: StepReport) -> None:
+    def on_step(self, report: StepReport) -> None:
         if self.steps is None:
             self.steps = self.bar.add_task("train", total=report.steps, note="")
         terms = "  ".join(f"{name} {value:.3f}" for name, value in report.terms.items())
         note = f"epoch {report.epoch}  {terms}  {report.images_per_second:.0f} images/s"
         self.bar.update(self.steps, completed=report.step, note=note)
 
-    def evaluating(self, done: int, total: int) -> None:
+    def on_eval_progress(self, done: int, total: int) -> None:
         if self.images is None:
             self.images = self.bar.add_task("evaluate", total=total, note="")
         self.bar.update(self.images, completed=done)
 
-    def evaluated(self, epoch: int, evaluation: Evaluation, best: bool) -> None:
+    def on_evaluation(self, epoch: int, evaluation: Evaluation, best: bool) -> None:
         if self.images is not None:
             self.bar.remove_task(self.images)
             self.images = None
@@ -167,5 +165,5 @@ class TrainProgress:
         name, value = main_metric(evaluation.metrics)
         messages.print(f"epoch {epoch}  {name} {percent(value)}{'  best' if best else ''}")
 
-    def unreadable(self, image: Unreadable) -> None:
+    def on_unreadable(self, image: Unreadable) -> None:
         messages.print(f"[yellow]left out[/] {escape(image.message)}", soft_wrap=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from posebench.data.video import Video
     from posebench.engine import Checkpoint
     from posebench.models import PoseModel
-    from posebench.structures import Poses, Skeleton, TestTime
+    from posebench.structures import Inference, Poses, Skeleton
 
 # Draws where nothing has been trained: the one recipe whose published weights need no login.
 _BASELINE = "mask_rcnn_resnet50_coco"
@@ -93,12 +93,12 @@ def viz(
         target = single or folder / f"{name}.mp4"
         if to and target.resolve() == Path(source).resolve():
             raise UsageError(f"The video would replace {source}: choose another --out.")
-        _draw_video(network, video, target, checkpoint.recipe.test_time, min_score)
+        _draw_video(network, video, target, checkpoint.recipe.inference, min_score)
         return
     truth = _truth(annotations, checkpoint.skeleton) if annotations else {}
     targets = [single or folder / f"{image.stem}.png" for image in images]
     _draw_images(
-        network, images, targets, checkpoint.recipe.test_time,
+        network, images, targets, checkpoint.recipe.inference,
         truth=truth, heatmaps=heatmaps, steps=steps, min_score=min_score,
     )  # fmt: skip
     out.print(escape(str(targets[0] if len(targets) == 1 else folder)), soft_wrap=True)
@@ -131,7 +131,7 @@ def _draw_images(
     network: PoseModel,
     images: list[Path],
     targets: list[Path],
-    test_time: TestTime,
+    inference: Inference,
     *,
     truth: dict[str, Poses],
     heatmaps: bool,
@@ -155,10 +155,10 @@ def _draw_images(
                 continue
             sample = Sample(image, Poses.empty(len(network.skeleton)), 0, path.name)
             if steps:
-                picture = draw_steps(network, sample, test_time, min_score=min_score)
+                picture = draw_steps(network, sample, inference, min_score=min_score)
             else:
                 picture = draw_sample(
-                    network, sample, test_time,
+                    network, sample, inference,
                     truth=truth.get(path.name), heatmaps=heatmaps, min_score=min_score,
                 )  # fmt: skip
             write_image(target, picture)
@@ -169,7 +169,7 @@ def _draw_images(
 
 
 def _draw_video(
-    network: PoseModel, video: Video, target: Path, test_time: TestTime, min_score: float
+    network: PoseModel, video: Video, target: Path, inference: Inference, min_score: float
 ) -> None:
     """Draw every frame; Ctrl-C ends the video with the frames that are done."""
     from posebench.engine import interruptible
@@ -182,7 +182,7 @@ def _draw_video(
         task = bar.add_task("draw", total=video.length, note="")
         for frame in video:
             sample = Sample(frame, nobody, 0, video.name)
-            file.write(draw_sample(network, sample, test_time, min_score=min_score))
+            file.write(draw_sample(network, sample, inference, min_score=min_score))
             rate = file.frames / (time.perf_counter() - start)
             bar.update(task, completed=file.frames, note=f"{rate:.1f} frames a second")
             if stop.is_set():

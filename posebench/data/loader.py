@@ -1,6 +1,7 @@
-"""Loading in the background: augmented passes for training, samples for testing.
+"""Background loading: augmented micro-batches for training, samples for evaluation.
 
-What is loaded depends on (seed, epoch, index) alone, so a resumed run sees what it would have seen.
+What is loaded depends on (seed, epoch, index) alone, so a resumed run trains on the same images as
+an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from posebench.errors import DataError
 from posebench.preprocess import NetworkInput, collate
 from posebench.structures import Augmentation, Batch, Sample
 
-# Training sets that fit are decoded or drawn once: for small images that costs as much as half of
-# the network's work on them.
-KEPT_BYTES = 2**30  # over all processes
+# Training sets up to this size are decoded, or drawn, only once: for small images that costs half
+# as much as the network's work on them.
+CACHE_BYTES = 2**30  # over all worker processes
 
 
 @dataclass(frozen=True)
@@ -33,89 +34,104 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
-class Pass:
-    """The images of one forward pass."""
+class MicroBatch:
+    """The images of one forward and backward pass of one process."""
 
     batch: Batch | None  # None: none of its images could be read
     unreadable: list[Unreadable]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which images one of the processes of a run draws when, over the whole run."""
+class MicroBatchSampler:
+    """Which images one rank draws in which micro-batch, over all epochs of a run.
+
+    The order depends on the fields alone, so a run can be resumed at any micro-batch.
+    """
 
     indices: Sequence[int]
-    images_per_pass: int  # of one process
+    micro_batch_size: int  # images of one rank
     seed: int
     epochs: int
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
     @property
-    def passes_per_epoch(self) -> int:
-        return -(-len(self.indices) // (self.images_per_pass * self.world))
+    def per_epoch(self) -> int:
+        """The number of micro-batches in an epoch."""
+        return -(-len(self.indices) // (self.micro_batch_size * self.world_size))
 
-    def passes(self, start: int = 0) -> Iterator[list[tuple[int, int]]]:
-        """Yield (epoch, index) of the images of every pass from number `start` on."""
-        joint = self.images_per_pass * self.world
-        for epoch in range(start // self.passes_per_epoch, self.epochs):
+    def batches(self, start: int = 0) -> Iterator[list[tuple[int, int]]]:
+        """Yield (epoch, index) of the images of each micro-batch, from number `start` on."""
+        joint = self.micro_batch_size * self.world_size
+        for epoch in range(start // self.per_epoch, self.epochs):
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self.indices))
-            first = max(start - epoch * self.passes_per_epoch, 0)
-            for number in range(first, self.passes_per_epoch):
+            first = max(start - epoch * self.per_epoch, 0)
+            for number in range(first, self.per_epoch):
                 chosen = order[number * joint :][:joint]
-                # In the last pass of an epoch a process may be left without; it takes another's.
-                own = chosen[self.rank :: self.world]
+                # The last micro-batch of an epoch may leave nothing for a rank, which then takes
+                # an image of another rank.
+                own = chosen[self.rank :: self.world_size]
                 chosen = own if len(own) else chosen[:1]
                 yield [(epoch, self.indices[i]) for i in chosen.tolist()]
 
 
-def training_passes(
-    dataset: PoseDataset, augment: Augmentation, plan: Plan, *, start: int = 0, workers: int = 0
-) -> Iterator[Pass]:
-    """Yield the passes of a run from number `start` on, loaded by `workers` processes."""
+def micro_batches(
+    dataset: PoseDataset,
+    augment: Augmentation,
+    sampler: MicroBatchSampler,
+    *,
+    start: int = 0,
+    workers: int = 0,
+) -> Iterator[MicroBatch]:
+    """Yield the micro-batches of a run from number `start` on, loaded by `workers` processes."""
     loader: DataLoader[Any] = DataLoader(
-        _Training(dataset, augment, plan, KEPT_BYTES // max(workers, 1)),
-        batch_sampler=_Passes(plan, start),
+        _AugmentedImages(dataset, augment, sampler, CACHE_BYTES // max(workers, 1)),
+        batch_sampler=_From(sampler, start),
         num_workers=workers,
-        collate_fn=_collate_pass,
-        worker_init_fn=_quiet_worker if workers else None,
+        collate_fn=_collate,
+        worker_init_fn=_ignore_interrupts if workers else None,
     )
     return iter(loader)
 
 
-def test_samples(
+def eval_samples(
     dataset: PoseDataset, indices: Sequence[int], *, workers: int = 0
 ) -> Iterator[Sample | Unreadable]:
     """Yield these samples of a dataset in order, loaded by `workers` processes."""
     loader: DataLoader[Sample | Unreadable] = DataLoader(
-        _Testing(dataset),
+        _Images(dataset),
         sampler=indices,
         batch_size=None,
         num_workers=workers,
-        worker_init_fn=_quiet_worker if workers else None,
+        worker_init_fn=_ignore_interrupts if workers else None,
     )
     return iter(loader)
 
 
-class _Passes:
-    """A batch sampler over (epoch, index)."""
+class _From:
+    """A sampler from one of its micro-batches on, as `DataLoader` wants it."""
 
-    def __init__(self, plan: Plan, start: int) -> None:
-        self.plan, self.start = plan, start
+    def __init__(self, sampler: MicroBatchSampler, start: int) -> None:
+        self.sampler, self.start = sampler, start
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return self.plan.passes(self.start)
+        return self.sampler.batches(self.start)
 
     def __len__(self) -> int:
-        return self.plan.passes_per_epoch * self.plan.epochs - self.start
+        return self.sampler.per_epoch * self.sampler.epochs - self.start
 
 
-class _Training(Dataset[NetworkInput | Unreadable]):
+class _AugmentedImages(Dataset[NetworkInput | Unreadable]):
     def __init__(
-        self, dataset: PoseDataset, augment: Augmentation, plan: Plan, kept_bytes: int
+        self,
+        dataset: PoseDataset,
+        augment: Augmentation,
+        sampler: MicroBatchSampler,
+        cache_bytes: int,
     ) -> None:
-        self.dataset, self.augment, self.plan, self.kept_bytes = dataset, augment, plan, kept_bytes
-        self._kept: dict[int, Sample] = {}
+        self.dataset, self.augment, self.sampler = dataset, augment, sampler
+        self.cache_bytes = cache_bytes
+        self._cache: dict[int, Sample] = {}
 
     def __getitem__(self, key: tuple[int, int]) -> NetworkInput | Unreadable:
         epoch, index = key
@@ -123,21 +139,22 @@ class _Training(Dataset[NetworkInput | Unreadable]):
             sample = self._load(index)
         except DataError as error:
             return Unreadable(index, str(error))
-        seed = image_seed(self.plan.seed, epoch, sample.image_id)
+        seed = image_seed(self.sampler.seed, epoch, sample.image_id)
         return augment_sample(sample, self.augment, self.dataset.skeleton, seed)
 
     def _load(self, index: int) -> Sample:
-        if index in self._kept:
-            return self._kept[index]
+        if index in self._cache:
+            return self._cache[index]
         sample = self.dataset.load(index)
-        # A set of which only a part would fit is not kept at all: its gain would not be worth
+        # Nothing is cached of a dataset that does not fit as a whole: the gain would not be worth
         # the memory.
-        if self.plan.epochs > 1 and sample.image.nbytes * len(self.plan.indices) < self.kept_bytes:
-            self._kept[index] = sample
+        total_bytes = sample.image.nbytes * len(self.sampler.indices)
+        if self.sampler.epochs > 1 and total_bytes < self.cache_bytes:
+            self._cache[index] = sample
         return sample
 
 
-class _Testing(Dataset[Sample | Unreadable]):
+class _Images(Dataset[Sample | Unreadable]):
     def __init__(self, dataset: PoseDataset) -> None:
         self.dataset = dataset
 
@@ -151,13 +168,13 @@ class _Testing(Dataset[Sample | Unreadable]):
             return Unreadable(index, str(error))
 
 
-def _collate_pass(items: list[NetworkInput | Unreadable]) -> Pass:
+def _collate(items: list[NetworkInput | Unreadable]) -> MicroBatch:
     inputs = [item for item in items if isinstance(item, NetworkInput)]
     unreadable = [item for item in items if isinstance(item, Unreadable)]
-    return Pass(collate(inputs) if inputs else None, unreadable)
+    return MicroBatch(collate(inputs) if inputs else None, unreadable)
 
 
-def _quiet_worker(worker: int) -> None:
+def _ignore_interrupts(worker: int) -> None:
     # Ctrl-C reaches the whole process group; the main process decides when workers end. A
     # termination signal must still end them, or they would outlive a main process that has failed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

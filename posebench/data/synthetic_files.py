@@ -15,7 +15,7 @@ from posebench.data.base import GroundTruth
 from posebench.data.layout import Layout
 from posebench.data.synthetic import SyntheticCrowds, ground_truth_of
 from posebench.errors import unknown_name
-from posebench.files import write_json, written_beside
+from posebench.files import atomic_write, write_json
 from posebench.structures import CROWDPOSE, MPII, Sample
 
 _JPEG_QUALITY = 92
@@ -155,7 +155,7 @@ def _saved(samples: Iterator[Sample], folder: Path) -> Iterator[Sample]:
     for sample in samples:
         bgr = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
         _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        with written_beside(folder / sample.name) as beside:
+        with atomic_write(folder / sample.name) as beside:
             beside.write_bytes(data.tobytes())
         yield sample
 

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from posebench.errors import ModelError
-from posebench.files import written_beside
+from posebench.files import atomic_write
 from posebench.models import RECIPES, PoseModel
 from posebench.recipe import Recipe, recipe_from_json, recipe_to_json
 from posebench.structures import Skeleton
@@ -64,7 +64,7 @@ def save_weights(
 
 def _write(path: Path, content: bytes | memoryview) -> None:
     # Through Python's own files, since the libraries' writers say less about a full disk.
-    with written_beside(path) as beside, beside.open("wb") as file:
+    with atomic_write(path) as beside, beside.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())  # a machine that loses power must not rename what is not there

@@ -12,15 +12,15 @@ from typing import Any, Literal, TypeVar
 import torch
 
 from posebench.data.base import PoseDataset
-from posebench.data.loader import Unreadable, test_samples
-from posebench.distributed import from_first, gathered, rank, world
+from posebench.data.loader import Unreadable, eval_samples
+from posebench.distributed import all_gather_object, broadcast_object, rank, world_size
 from posebench.errors import DataError, ModelError
 from posebench.layers.folding import folded
 from posebench.metrics import evaluate_poses, read_results, to_results
 from posebench.models import PoseModel, profile_of
 from posebench.preprocess import blank_batch
 from posebench.recipe import Recipe
-from posebench.structures import PosePredictions, Sample, TestTime
+from posebench.structures import Inference, PosePredictions, Sample
 
 Precision = Literal["fp32", "bf16"]
 M = TypeVar("M", bound=PoseModel)
@@ -68,9 +68,9 @@ def predict_dataset(
     model: PoseModel,
     dataset: PoseDataset,
     indices: Sequence[int],
-    test_time: TestTime,
+    inference: Inference,
     *,
-    images_per_pass: int,
+    batch_size: int,
     workers: int = 0,
     precision: Precision = "fp32",
 ) -> Iterator[tuple[Sample, PosePredictions] | Unreadable]:
@@ -80,16 +80,16 @@ def predict_dataset(
 
     def flush() -> Iterator[tuple[Sample, PosePredictions]]:
         with autocast(model.device, precision):
-            predictions = model.predict(waiting, test_time)
+            predictions = model.predict(waiting, inference)
         yield from zip(waiting, predictions, strict=True)
         waiting.clear()
 
-    for item in test_samples(dataset, indices, workers=workers):
+    for item in eval_samples(dataset, indices, workers=workers):
         if isinstance(item, Unreadable):
             yield item
             continue
         waiting.append(item)
-        if len(waiting) == images_per_pass:
+        if len(waiting) == batch_size:
             yield from flush()
     if waiting:
         yield from flush()
@@ -98,9 +98,9 @@ def predict_dataset(
 def evaluate(
     model: PoseModel,
     dataset: PoseDataset,
-    test_time: TestTime,
+    inference: Inference,
     *,
-    images_per_pass: int = 8,
+    batch_size: int = 8,
     workers: int = 0,
     precision: Precision = "fp32",
     strict: bool = False,
@@ -120,13 +120,13 @@ def evaluate(
     results: list[dict[str, Any]] = []
     unreadable: list[Unreadable] = []
     # Whole passes, so that the same images meet in one whatever the number of processes.
-    indices = [i for i in range(len(dataset)) if i // images_per_pass % world() == rank()]
+    indices = [i for i in range(len(dataset)) if i // batch_size % world_size() == rank()]
     stream = predict_dataset(
         model,
         dataset,
         indices,
-        test_time,
-        images_per_pass=images_per_pass,
+        inference,
+        batch_size=batch_size,
         workers=workers,
         precision=precision,
     )
@@ -139,17 +139,17 @@ def evaluate(
             sample, predictions = item
             results += to_results(sample.image_id, predictions)
         progress(done, len(indices))
-    if world() > 1:
+    if world_size() > 1:
         position = {image["id"]: i for i, image in enumerate(dataset.ground_truth()["images"])}
-        results = [result for part in gathered(results) for result in part]
+        results = [result for part in all_gather_object(results) for result in part]
         results.sort(key=lambda result: position[result["image_id"]])
-        unreadable = [image for part in gathered(unreadable) for image in part]
+        unreadable = [image for part in all_gather_object(unreadable) for image in part]
     if unreadable and len(unreadable) == len(dataset):
         raise DataError(
             f"None of the {len(dataset)} images of {dataset.name} {dataset.split} can be read; the "
             f"first: {unreadable[0].message}"
         )
-    metrics = from_first(score(results, dataset) if rank() == 0 else {})
+    metrics = broadcast_object(score(results, dataset) if rank() == 0 else {})
     seconds = time.perf_counter() - start
     return Evaluation(metrics, results, len(dataset), seconds, unreadable)
 
@@ -172,7 +172,7 @@ def evaluate_ideal(
     with torch.inference_mode():
         for index in range(len(dataset)):
             sample = dataset.load(index, pixels=False)
-            batch = blank_batch(sample, recipe.test_time.resize)
+            batch = blank_batch(sample, recipe.inference.resize)
             outputs = profile.ideal_outputs(model, batch)
             (predictions,) = model.decode(outputs, batch.geometry)
             results += to_results(sample.image_id, predictions)

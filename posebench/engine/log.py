@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from posebench.errors import PosebenchError
-from posebench.files import written_beside
+from posebench.files import atomic_write
 
 
 class Log:
@@ -48,7 +48,7 @@ class Log:
             for entry in self.read()
             if entry.get("step", 0) <= (evaluated if "metrics" in entry else step)
         ]
-        with written_beside(self.path) as beside:
+        with atomic_write(self.path) as beside:
             beside.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
 
 

@@ -18,9 +18,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from posebench.distributed import from_first, rank
+from posebench.distributed import broadcast_object, rank
 from posebench.errors import PosebenchError
-from posebench.files import write_json, written_beside
+from posebench.files import atomic_write, write_json
 from posebench.recipe import Recipe, recipe_to_json
 from posebench.structures import Skeleton
 
@@ -38,7 +38,7 @@ def new_run(root: Path, command: str, label: str, dataset: str) -> Path:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = _make(root / command, f"{label}_{dataset}_{stamp}")
         write_json(folder / "environment.json", environment())
-    return from_first(folder)
+    return broadcast_object(folder)
 
 
 def _make(parent: Path, name: str) -> Path:
@@ -60,16 +60,16 @@ def _make(parent: Path, name: str) -> Path:
         ) from error
 
 
-class Busy(PosebenchError):
+class RunLocked(PosebenchError):
     """Another process works in a folder."""
 
 
 @contextmanager
-def held(run: Path) -> Iterator[None]:
+def lock_run(run: Path) -> Iterator[None]:
     """Keep other processes from training in the same folder; of several, the first one does it.
 
     Raises:
-        Busy: another process trains in it.
+        RunLocked: another process trains in it.
         PosebenchError: it cannot be written.
     """
     if rank() > 0:
@@ -88,7 +88,7 @@ def held(run: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise Busy(
+        raise RunLocked(
             f"Another process trains in {run}: wait for it or stop it, or start a new run."
         ) from None
     except OSError as error:
@@ -188,7 +188,7 @@ def tidy_rows(
         "recipe": recipe.name if recipe else "",
         "method": recipe.method if recipe else "",
         "backbone": getattr(recipe.config, "backbone", "") if recipe else "",
-        "input_size": recipe.test_time.resize.short_side if recipe else "",
+        "input_size": recipe.inference.resize.short_side if recipe else "",
         "dataset": dataset,
         "split": split,
         "tta": tta,
@@ -210,5 +210,5 @@ def tidy_rows(
 
 def write_results(run: Path, rows: pd.DataFrame) -> None:
     """Write `results.csv`."""
-    with written_beside(run / "results.csv") as beside:
+    with atomic_write(run / "results.csv") as beside:
         rows.to_csv(beside, index=False)

@@ -1,40 +1,43 @@
-"""Where optimizer steps fall in a run, and how fast they learn."""
+"""The optimizer steps of a run: which micro-batches they accumulate, at which learning rate."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from posebench.data.loader import Plan
+from posebench.data.loader import MicroBatchSampler
 from posebench.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Where optimizer steps fall, and at which rate."""
+class StepSchedule:
+    """Micro-batches and learning rates of the optimizer steps of a run, counted from 0."""
 
     recipe: Recipe
-    plan: Plan
+    sampler: MicroBatchSampler
 
     @property
-    def passes_per_step(self) -> int:
-        return max(self.recipe.batch_size // (self.plan.images_per_pass * self.plan.world), 1)
+    def micro_batches_per_step(self) -> int:
+        """The number of micro-batches whose gradients a step accumulates."""
+        return max(
+            self.recipe.batch_size // (self.sampler.micro_batch_size * self.sampler.world_size), 1
+        )
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-self.plan.passes_per_epoch // self.passes_per_step)
+        return -(-self.sampler.per_epoch // self.micro_batches_per_step)
 
     @property
     def steps(self) -> int:
         return self.steps_per_epoch * self.recipe.epochs
 
-    def first_pass(self, step: int) -> int:
-        """Return the number of the first pass of optimizer step `step`, counted from 0."""
+    def first_micro_batch(self, step: int) -> int:
+        """Return the number of the first micro-batch of a step."""
         epoch, within = divmod(step, self.steps_per_epoch)
-        return epoch * self.plan.passes_per_epoch + within * self.passes_per_step
+        return epoch * self.sampler.per_epoch + within * self.micro_batches_per_step
 
     def lr(self, step: int) -> float:
-        """Return the learning rate of optimizer step `step`, counted from 0."""
+        """Return the learning rate of a step."""
         recipe = self.recipe
         if step < recipe.warmup_steps:
             return recipe.lr * (step + 1) / recipe.warmup_steps
@@ -46,7 +49,7 @@ class Schedule:
         return recipe.lr * 0.1**drops
 
     def backbone_lr(self, step: int) -> float:
-        """Return the learning rate of parameters named `backbone`; 0: they stay as they are."""
+        """Return the learning rate of the backbone's parameters; 0: they are frozen."""
         recipe = self.recipe
         if step // self.steps_per_epoch < recipe.frozen_epochs:
             return 0.0

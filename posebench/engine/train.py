@@ -28,15 +28,22 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from posebench.data.base import PoseDataset
-from posebench.data.loader import Pass, Plan, Unreadable, training_passes
+from posebench.data.loader import MicroBatch, MicroBatchSampler, Unreadable, micro_batches
 from posebench.data.statistics import keypoint_distances
-from posebench.distributed import any_process, from_first, rank, spread, summed, world
+from posebench.distributed import (
+    all_reduce_,
+    any_rank,
+    broadcast_,
+    broadcast_object,
+    rank,
+    world_size,
+)
+from posebench.engine.callbacks import Callback, NullCallback, StepReport
 from posebench.engine.checkpoint import TrainingState, load_weights, save_weights
 from posebench.engine.evaluate import Evaluation, Precision, autocast, evaluate, main_metric
 from posebench.engine.log import Log
-from posebench.engine.reports import Reporter, Silent, StepReport
-from posebench.engine.runs import held, write_recipe
-from posebench.engine.schedule import Schedule
+from posebench.engine.runs import lock_run, write_recipe
+from posebench.engine.schedule import StepSchedule
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.files import write_json
 from posebench.models import PoseModel
@@ -81,7 +88,7 @@ def train(
     options: TrainOptions,
     *,
     resume: bool = False,
-    reporter: Reporter | None = None,
+    callback: Callback | None = None,
 ) -> Evaluation:
     """Train a recipe and return the evaluation of its last epoch.
 
@@ -97,20 +104,21 @@ def train(
         Interrupted: the user stopped it.
         PosebenchError: the loss is not finite; the message has the step, the images and the terms.
     """
-    trainer = _Trainer(recipe, dataset, eval_dataset, run, options, reporter or Silent())
+    trainer = _Trainer(recipe, dataset, eval_dataset, run, options, callback or NullCallback())
     try:
-        with held(run):
+        with lock_run(run):
             return trainer.run(resume)
     except torch.OutOfMemoryError as error:
+        size = trainer.sampler.micro_batch_size
         raise PosebenchError(
-            f"The device has too little memory for {trainer.plan.images_per_pass} images at once: "
-            f"start again with --set images_per_pass={max(trainer.plan.images_per_pass // 2, 1)}."
+            f"The device has too little memory for {size} images at once: start again with "
+            f"--set micro_batch_size={max(size // 2, 1)}."
         ) from error
     except RuntimeError as error:
         if _is_about_processes(error):
             raise PosebenchError(
-                f"Process {rank()} of {world()} lost the others: one of them was stopped or has "
-                f"failed; its own message says why. Continue with --resume {run}"
+                f"Rank {rank()} of {world_size()} lost the others: one of them was stopped "
+                f"or has failed; its own message says why. Continue with --resume {run}"
             ) from error
         if "DataLoader worker" not in str(error):
             raise
@@ -122,11 +130,11 @@ def train(
 
 def _is_about_processes(error: RuntimeError) -> bool:
     # gloo raises plain RuntimeErrors that name its own source file.
-    return world() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
+    return world_size() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
 
 
-def _no_exchange(train_step: nn.Module) -> AbstractContextManager[None]:
-    """Return the context in which gradients stay with their process."""
+def _no_sync(train_step: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which gradients are accumulated without being all-reduced."""
     if isinstance(train_step, DistributedDataParallel):
         return train_step.no_sync()
     return nullcontext()
@@ -140,7 +148,7 @@ class _Trainer:
         eval_dataset: PoseDataset,
         folder: Path,
         options: TrainOptions,
-        reporter: Reporter,
+        callback: Callback,
     ) -> None:
         indices = dataset.labelled()
         if not indices:
@@ -149,17 +157,17 @@ class _Trainer:
                 "keypoint is labelled: there is nothing to train on."
             )
         self.recipe, self.dataset, self.eval_dataset = recipe, dataset, eval_dataset
-        self.folder, self.options, self.reporter = folder, options, reporter
-        share = max(recipe.batch_size // world(), 1)  # of a process, of one step's images
-        self.plan = Plan(
+        self.folder, self.options, self.callback = folder, options, callback
+        share = max(recipe.batch_size // world_size(), 1)  # of a process, of one step's images
+        self.sampler = MicroBatchSampler(
             indices,
-            min(recipe.images_per_pass, share),
+            min(recipe.micro_batch_size, share),
             options.seed,
             recipe.epochs,
             rank(),
-            world(),
+            world_size(),
         )
-        self.schedule = Schedule(recipe, self.plan)
+        self.schedule = StepSchedule(recipe, self.sampler)
         self.state = TrainingState(folder / "checkpoints")
         self.log = Log(folder / "log.jsonl")
         torch.manual_seed(options.seed)  # the initial weights
@@ -189,11 +197,11 @@ class _Trainer:
             optimizer.load_state_dict(saved["optimizer"])
             if self.averaged:
                 self.averaged.load_state_dict(saved["averaged"])
-        passes = training_passes(
+        batches = micro_batches(
             self.dataset,
             self.recipe.augment,
-            self.plan,
-            start=self.schedule.first_pass(step),
+            self.sampler,
+            start=self.schedule.first_micro_batch(step),
             workers=self.options.workers,
         )
         evaluation: Evaluation | None = None
@@ -211,9 +219,9 @@ class _Trainer:
                     self._save(step, optimizer)  # it may have found a new best
                 if step == self.schedule.steps:
                     break
-                self._step(step, train_step, optimizer, passes)
+                self._step(step, train_step, optimizer, batches)
                 step += 1
-                [stopping] = any_process([stop.is_set()], self.options.device)
+                [stopping] = any_rank([stop.is_set()], self.options.device)
                 # An evaluation may take long and fail, so what it needs is saved before.
                 epoch_done = step % self.schedule.steps_per_epoch == 0
                 overdue = time.monotonic() - last_save > self.options.save_every_s
@@ -228,10 +236,10 @@ class _Trainer:
         return evaluation
 
     def _distances(self) -> KeypointDistances:
-        # One process measures: it takes a while on drawn people, and all would write one file.
-        found = from_first(keypoint_distances(self.dataset) if rank() == 0 else None)
-        assert found is not None  # the first process has measured
-        return found
+        # Rank 0 measures alone: it takes a while on synthetic data, and all would write one file.
+        distances = broadcast_object(keypoint_distances(self.dataset) if rank() == 0 else None)
+        assert distances is not None  # rank 0 has measured them
+        return distances
 
     def _restore(self) -> dict[str, Any]:
         checkpoint, state = self.state.read()
@@ -250,10 +258,10 @@ class _Trainer:
                 f"{self.folder} was trained with --seed {checkpoint.facts['seed']}, "
                 f"not {self.options.seed}: resume it with the same seed."
             )
-        if checkpoint.facts["processes"] != world():
+        if checkpoint.facts["processes"] != world_size():
             raise ModelError(
                 f"{self.folder} was trained by {checkpoint.facts['processes']} processes, not "
-                f"{world()}: resume it with as many, since they share the batch."
+                f"{world_size()}: resume it with as many, since they share the batch."
             )
         load_weights(self.model, checkpoint.weights, str(self.folder))
         self.best = checkpoint.facts["best"]
@@ -265,7 +273,7 @@ class _Trainer:
 
     def _train_step(self) -> nn.Module:
         step = TrainStep(self.model)
-        if world() == 1:
+        if world_size() == 1:
             return step
         device = self.options.device
         return DistributedDataParallel(step, [device] if device.type == "cuda" else None)
@@ -276,7 +284,7 @@ class _Trainer:
             "adamw": torch.optim.AdamW,
             "sgd": partial(torch.optim.SGD, momentum=self.recipe.momentum),
         }
-        groups = [list(group) for group in self._groups()]
+        groups = [list(group) for group in self._parameter_groups()]
         return kinds[self.recipe.optimizer](
             # Fused: one kernel instead of ten per tensor, 5 ms a step less for cid_tiny.
             [{"params": group} for group in groups],
@@ -285,25 +293,25 @@ class _Trainer:
             fused=True,
         )
 
-    def _groups(self) -> Iterator[Iterator[nn.Parameter]]:
-        """Yield the parameters that learn at `lr`, then the backbone's if they ever do not."""
-        learned = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+    def _parameter_groups(self) -> Iterator[Iterator[nn.Parameter]]:
+        """Yield the parameters trained at `lr`, then the backbone's where its rate ever differs."""
+        trained = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
         if not self.recipe.backbone_lr and not self.recipe.frozen_epochs:
-            yield (p for _, p in learned)
+            yield (p for _, p in trained)
             return
-        yield (p for name, p in learned if not name.startswith("backbone."))
-        yield (p for name, p in learned if name.startswith("backbone."))
+        yield (p for name, p in trained if not name.startswith("backbone."))
+        yield (p for name, p in trained if name.startswith("backbone."))
 
     def _step(
         self,
         step: int,
         train_step: nn.Module,
         optimizer: torch.optim.Optimizer,
-        passes: Iterator[Pass],
+        batches: Iterator[MicroBatch],
     ) -> None:
         start = time.perf_counter()
-        first = self.schedule.first_pass(step)
-        count = self.schedule.first_pass(step + 1) - first
+        first = self.schedule.first_micro_batch(step)
+        count = self.schedule.first_micro_batch(step + 1) - first
         lr = self.schedule.lr(step)
         own, *backbone = optimizer.param_groups
         own["lr"] = lr
@@ -313,12 +321,12 @@ class _Trainer:
         optimizer.zero_grad()
         terms: dict[str, float] = {}
         images = 0
-        for batch, last in self._batches(passes, count):
+        for batch, last in self._loaded(batches, count):
             images += len(batch)
-            # Gradients travel between processes once a step.
-            with nullcontext() if last else _no_exchange(train_step):
-                found = self._backward(batch, train_step, step, count)
-            for name, value in found.items():
+            # Gradients are all-reduced once a step.
+            with nullcontext() if last else _no_sync(train_step):
+                losses = self._backward(batch, train_step, step, count)
+            for name, value in losses.items():
                 terms[name] = terms.get(name, 0.0) + value / count
         if images:
             if self.recipe.clip_norm:
@@ -326,7 +334,7 @@ class _Trainer:
             optimizer.step()
             if self.averaged:
                 self.averaged.update_parameters(self.model)
-        terms, images = self._joint(terms, images)
+        terms, images = self._all_reduced(terms, images)
         report = StepReport(
             step=step + 1,
             steps=self.schedule.steps,
@@ -347,56 +355,57 @@ class _Trainer:
                     "images_per_second": round(report.images_per_second, 2),
                 }
             )
-        self.reporter.stepped(report)
+        self.callback.on_step(report)
 
-    def _batches(self, passes: Iterator[Pass], count: int) -> Iterator[tuple[Batch, bool]]:
-        """Yield the batches of a step's next passes, and whether one is the last."""
-        loaded = list(islice(passes, count))
-        for one in loaded:
-            self._note(one.unreadable)
-        # A pass of which a process can read nothing is left out by all: the others would wait.
-        missing = any_process([one.batch is None for one in loaded], self.options.device)
-        batches = [one.batch for one, skip in zip(loaded, missing, strict=True) if not skip]
-        for number, batch in enumerate(batches, start=1):
+    def _loaded(self, batches: Iterator[MicroBatch], count: int) -> Iterator[tuple[Batch, bool]]:
+        """Yield the next `count` micro-batches that were loaded, and whether each is the last."""
+        step_batches = list(islice(batches, count))
+        for micro_batch in step_batches:
+            self._record_unreadable(micro_batch.unreadable)
+        # A micro-batch that one rank cannot load is skipped by all: the others would wait for it.
+        skipped = any_rank([m.batch is None for m in step_batches], self.options.device)
+        loaded = [m.batch for m, skip in zip(step_batches, skipped, strict=True) if not skip]
+        for number, batch in enumerate(loaded, start=1):
             assert batch is not None
-            yield batch, number == len(batches)
+            yield batch, number == len(loaded)
 
-    def _joint(self, terms: dict[str, float], images: int) -> tuple[dict[str, float], int]:
-        """Return the mean terms and the sum of images over the processes."""
-        if world() == 1 or not terms:
+    def _all_reduced(self, terms: dict[str, float], images: int) -> tuple[dict[str, float], int]:
+        """Return the mean terms and the total number of images over all ranks."""
+        if world_size() == 1 or not terms:
             return terms, images
         values = torch.tensor([*terms.values(), images], dtype=torch.float64)
-        *means, total = (summed(values.to(self.options.device)) / world()).tolist()
-        return dict(zip(terms, means, strict=True)), round(total * world())
+        *means, total = (all_reduce_(values.to(self.options.device)) / world_size()).tolist()
+        return dict(zip(terms, means, strict=True)), round(total * world_size())
 
     def _backward(
-        self, batch: Batch, train_step: nn.Module, step: int, passes: int
+        self, batch: Batch, train_step: nn.Module, step: int, micro_batches: int
     ) -> dict[str, float]:
         batch = batch.to(self.options.device)
         with autocast(self.options.device, self.options.precision):
             terms: dict[str, Tensor] = train_step(batch)
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(total):
-            found = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
+            values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
             raise PosebenchError(
-                f"The loss is not finite at step {step + 1} ({found}) on the images "
-                f"{', '.join(batch.names)}. Lower the rate (--set lr={self.recipe.lr / 2:g}) and "
-                "start again, or --resume from the last checkpoint, which is as it was."
+                f"The loss is not finite at step {step + 1} ({values}) on the images "
+                f"{', '.join(batch.names)}. Lower the learning rate (--set lr="
+                f"{self.recipe.lr / 2:g}) and start again, or --resume from the last checkpoint, "
+                "which was written before."
             )
-        (total / passes).backward()  # type: ignore[no-untyped-call]
+        (total / micro_batches).backward()  # type: ignore[no-untyped-call]
         return {name: value.item() for name, value in terms.items()}
 
-    def _note(self, unreadable: list[Unreadable]) -> None:
+    def _record_unreadable(self, unreadable: list[Unreadable]) -> None:
         for image in unreadable:
             if self.options.strict:
                 raise DataError(image.message)
             if image.index not in self.unreadable:
                 self.unreadable[image.index] = image
                 self.log.write({"unreadable": image.message})
-                self.reporter.unreadable(image)
-        if len(self.unreadable) == len(self.plan.indices):
+                self.callback.on_unreadable(image)
+        if len(self.unreadable) == len(self.sampler.indices):
             raise DataError(
-                f"None of the {len(self.plan.indices)} images of {self.dataset.name} "
+                f"None of the {len(self.sampler.indices)} images of {self.dataset.name} "
                 f"{self.dataset.split} can be read; the first: {unreadable[0].message}"
             )
 
@@ -406,7 +415,7 @@ class _Trainer:
         facts = {
             "step": step,
             "seed": self.options.seed,
-            "processes": world(),
+            "processes": world_size(),
             "best": self.best,
             "evaluated": self.evaluated,
             "dataset": self.dataset.name,
@@ -423,15 +432,15 @@ class _Trainer:
 
     def _evaluate(self, step: int) -> Evaluation:
         model = cast(PoseModel, self.averaged.module) if self.averaged else self.model
-        spread(model.buffers())  # batch norm's: each process has seen other images
+        broadcast_(model.buffers())  # batch norm's: each process has seen other images
         evaluation = evaluate(
             model,
             self.eval_dataset,
-            self.recipe.test_time,
+            self.recipe.inference,
             workers=self.options.workers,
             precision=self.options.precision,
             strict=self.options.strict,
-            progress=self.reporter.evaluating,
+            progress=self.callback.on_eval_progress,
         )
         self.evaluated = step
         epoch = step // self.schedule.steps_per_epoch
@@ -450,7 +459,7 @@ class _Trainer:
             path = self.folder / "checkpoints" / "best.safetensors"
             save_weights(path, model, self.recipe, self.dataset.skeleton, facts)
         self.log.write({"step": step, "epoch": epoch, "metrics": evaluation.metrics})
-        self.reporter.evaluated(epoch, evaluation, best)
+        self.callback.on_evaluation(epoch, evaluation, best)
         return evaluation
 
 

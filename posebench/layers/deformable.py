@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from posebench.layers.precision import to_float32
 from posebench.layers.sampling import Sizes, weighted_samples
-from posebench.layers.transformer import exact
 
 # Tokens whose 2048 wide values take two megabytes.
 FEED_AT_ONCE = 256
@@ -106,15 +106,15 @@ class DeformableAttention(nn.Module):
         """
         offsets, weights = self.sampling(query)
         projected = self.projected(values, padding)
-        read = weighted_samples(exact(projected), sizes, references, offsets, weights)
+        read = weighted_samples(to_float32(projected), sizes, references, offsets, weights)
         output: Tensor = self.output_proj(read.to(query.dtype))
         return output
 
     def sampling(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """Return where queries look, in cells (B, Q, heads, L, P, 2), and how much there."""
         shape = (*query.shape[:2], self.heads, self.levels, self.points)
-        offsets = exact(self.sampling_offsets(query)).view(*shape, 2)
-        weights = exact(self.attention_weights(query)).view(*shape[:3], -1)
+        offsets = to_float32(self.sampling_offsets(query)).view(*shape, 2)
+        weights = to_float32(self.attention_weights(query)).view(*shape[:3], -1)
         return offsets, weights.softmax(-1).view(shape)
 
     def projected(self, values: Tensor, padding: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from posebench.distributed import mean_count
-from posebench.layers.precision import precise
+from posebench.layers.precision import to_float32
 from posebench.structures import Batch, Poses
 
 
@@ -70,7 +70,7 @@ def gaussian_heatmaps(
 
 def clamped_sigmoid(logits: Tensor) -> Tensor:
     """Return float32 scores: bfloat16 rounds 0.999 up to 1, and log(1 - p) becomes -inf."""
-    return clamp_scores(precise(logits).sigmoid())
+    return clamp_scores(to_float32(logits).sigmoid())
 
 
 def clamp_scores(scores: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def heatmap_focal_loss_of_logits(logits: Tensor, targets: Tensor, mask: Tensor) 
 
     Source: CornerNet (arXiv:1808.01244), Eq. 1, alpha = 2, beta = 4, as PoseDet published it.
     """
-    logits = precise(logits)
+    logits = to_float32(logits)
     scores, peak = logits.sigmoid(), targets == 1
     missed = (1 - scores).square() * F.softplus(-logits)
     wrong = (1 - targets) ** 4 * scores.square() * F.softplus(logits)

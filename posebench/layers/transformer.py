@@ -41,7 +41,7 @@ def class_head(width: int) -> nn.Linear:
     return head
 
 
-def still_head(widths: Sequence[int]) -> MLP:
+def zero_init_head(widths: Sequence[int]) -> MLP:
     """Return what moves a query's place, and at the start moves nothing."""
     head = MLP(widths)
     last = head.layers[-1]
@@ -49,11 +49,6 @@ def still_head(widths: Sequence[int]) -> MLP:
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return head
-
-
-def exact(x: Tensor) -> Tensor:
-    """Return at least float32: a coordinate in bfloat16 would be wrong by whole cells."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def inverse_sigmoid(x: Tensor) -> Tensor:

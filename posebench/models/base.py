@@ -16,11 +16,11 @@ from posebench.recipe import ModelConfig
 from posebench.structures import (
     Batch,
     Geometry,
+    Inference,
     KeypointDistances,
     PosePredictions,
     Sample,
     Skeleton,
-    TestTime,
 )
 
 
@@ -100,18 +100,18 @@ class PoseModel(nn.Module, ABC):
     def decode(self, outputs: Any, geometry: Geometry) -> list[PosePredictions]:
         """Return the people of each image in original image pixels, best first."""
 
-    def merged_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> Any:
+    def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> Any:
         """Return the outputs to decode, merged over all views of the images.
 
         Args:
-            batches: the same images at the scales of `test_time`; outputs are in the cells of the
+            batches: the same images at the scales of `inference`; outputs are in the cells of the
                 first.
-            test_time: whether to merge what the mirrored images give.
+            inference: whether to merge what the mirrored images give.
 
         Raises:
             ModelError: several views are wanted, and the method does not say how to merge them.
         """
-        if len(batches) > 1 or test_time.flip:
+        if len(batches) > 1 or inference.flip:
             raise ModelError(
                 f"{type(self).__name__} merges neither mirrored images nor several scales: test "
                 "it on single images, with --no-flip and without --scales."
@@ -119,12 +119,12 @@ class PoseModel(nn.Module, ABC):
         return self(batches[0].images, batches[0].padding)
 
     @torch.inference_mode()
-    def predict(self, samples: Sequence[Sample], test_time: TestTime) -> list[PosePredictions]:
+    def predict(self, samples: Sequence[Sample], inference: Inference) -> list[PosePredictions]:
         """Return the people of each sample, in its own pixels, best first."""
         predictions: dict[int, PosePredictions] = {}
-        for positions, scaled in scaled_batches(samples, test_time):
+        for positions, scaled in scaled_batches(samples, inference):
             batches = [self.ready(batch) for batch in scaled]
-            outputs = self.merged_outputs(batches, test_time)
+            outputs = self.merged_outputs(batches, inference)
             decoded = self.decode(outputs, batches[0].geometry)
             predictions.update(zip(positions, decoded, strict=True))
         return [predictions[position] for position in range(len(samples))]

@@ -20,10 +20,10 @@ from posebench.structures import (
     Batch,
     Geometry,
     Heatmaps,
+    Inference,
     PaperTiming,
     PosePredictions,
     Sample,
-    TestTime,
     Trace,
 )
 
@@ -44,7 +44,7 @@ def _no_heatmaps(model: PoseModel, outputs: Any, geometry: Geometry) -> NoReturn
     )
 
 
-def _no_trace(model: PoseModel, sample: Sample, test_time: TestTime, limit: int) -> NoReturn:
+def _no_trace(model: PoseModel, sample: Sample, inference: Inference, limit: int) -> NoReturn:
     raise ModelError(
         f"{type(model).__name__} finds people in one step, so there are no steps to draw: leave "
         "out --steps, or choose a model that refines its queries, such as Group Pose."
@@ -76,7 +76,7 @@ class Profile(Generic[M]):
     heatmaps: Callable[[M, Any, Geometry], list[tuple[PosePredictions, Heatmaps]]] = _no_heatmaps
     # (model, sample, inference, limit) -> a sample's people, predicted from one view, and the steps
     # to them; score gradients are computed for the `limit` best people.
-    trace: Callable[[M, Sample, TestTime, int], tuple[PosePredictions, Trace]] = _no_trace
+    trace: Callable[[M, Sample, Inference, int], tuple[PosePredictions, Trace]] = _no_trace
     # (model, images, padding, people) -> what `forward` does, in the stages that the paper names:
     # each stage's name with its result; the last result is the outputs.
     stages: Callable[[M, Tensor, Tensor | None, Tensor | None], Iterator[tuple[str, Any]]] = (
@@ -94,11 +94,11 @@ class Profile(Generic[M]):
 
     @torch.inference_mode()
     def explain(
-        self, model: M, sample: Sample, test_time: TestTime
+        self, model: M, sample: Sample, inference: Inference
     ) -> tuple[PosePredictions, Heatmaps]:
         """Return what `predict` does for one sample, with the maps its people were read from."""
-        [(_, scaled)] = scaled_batches([sample], test_time)
+        [(_, scaled)] = scaled_batches([sample], inference)
         batches = [model.ready(batch) for batch in scaled]
-        outputs = model.merged_outputs(batches, test_time)
+        outputs = model.merged_outputs(batches, inference)
         [explained] = self.heatmaps(model, outputs, batches[0].geometry)
         return explained

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posebench.errors import UsageError
-from posebench.files import written_beside
+from posebench.files import atomic_write
 from posebench.structures import PosePredictions, Skeleton, Trace
 from posebench.viz.draw import RGB, draw_paths, draw_poses, draw_text, text_width
 
@@ -302,5 +302,5 @@ def write_image(path: Path, image: RGB) -> None:
     options = [] if path.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 95]
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(path.suffix.lower(), bgr, options)
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(encoded.tobytes())

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from posebench.models import PoseModel, profile_of
-from posebench.structures import Heatmaps, PosePredictions, Poses, Sample, TestTime
+from posebench.structures import Heatmaps, Inference, PosePredictions, Poses, Sample
 from posebench.viz.draw import RGB, draw_annotations, draw_poses
 from posebench.viz.figures import (
     gallery,
@@ -27,7 +27,7 @@ MOST_TRACED = 4  # people of one image, since each costs a pass backwards
 def draw_sample(
     model: PoseModel,
     sample: Sample,
-    test_time: TestTime,
+    inference: Inference,
     *,
     truth: Poses | None = None,
     heatmaps: bool = False,
@@ -45,9 +45,9 @@ def draw_sample(
     profile = profile_of(model.config)
     maps: Heatmaps | None = None
     if heatmaps:
-        predictions, maps = profile.explain(model, sample, test_time)
+        predictions, maps = profile.explain(model, sample, inference)
     else:
-        [predictions] = model.predict([sample], test_time)
+        [predictions] = model.predict([sample], inference)
     keep = predictions.scores >= min_score
     predictions = PosePredictions(
         predictions.keypoints[keep], predictions.keypoint_scores[keep], predictions.scores[keep]
@@ -77,24 +77,24 @@ def draw_sample(
 
 
 def draw_steps(
-    model: PoseModel, sample: Sample, test_time: TestTime, *, min_score: float = 0.0
+    model: PoseModel, sample: Sample, inference: Inference, *, min_score: float = 0.0
 ) -> RGB:
     """Draw how a model came to the best people of an image, and what their scores rest on.
 
     Raises:
         ModelError: the method finds people in one step.
     """
-    predictions, trace = profile_of(model.config).trace(model, sample, test_time, MOST_TRACED)
+    predictions, trace = profile_of(model.config).trace(model, sample, inference, MOST_TRACED)
     count = int((predictions.scores[:MOST_TRACED] >= min_score).sum())
     shown = replace(trace, steps=trace.steps[:count], reliance=trace.reliance[:count])
     return steps_figure(sample.image, predictions, shown, model.skeleton)
 
 
-def draw_gallery(model: PoseModel, samples: list[Sample], test_time: TestTime) -> RGB:
+def draw_gallery(model: PoseModel, samples: list[Sample], inference: Inference) -> RGB:
     """Draw annotated samples, each as predicted beside as annotated."""
     tiles, captions = [], []
     for sample in samples:
-        (predictions,) = model.predict([sample], test_time)
+        (predictions,) = model.predict([sample], inference)
         tiles += [
             draw_poses(sample.image, predictions, model.skeleton, min_score=0.1),
             draw_annotations(sample.image, sample.poses, model.skeleton),

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 
 from posebench.errors import PosebenchError
-from posebench.files import written_beside
+from posebench.files import atomic_write
 from posebench.viz.draw import RGB
 
 # VP9 plays in browsers and every common player; where OpenCV was built without it, MPEG-4 does in
@@ -72,7 +72,7 @@ def write_video(path: Path, fps: float | None) -> Iterator[VideoFile]:
     Raises:
         PosebenchError: the file cannot be written, or has no frames.
     """
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         video = VideoFile(beside, fps)
         try:
             yield video

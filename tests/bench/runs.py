@@ -29,7 +29,7 @@ def write_evaluation(
         recipe=recipe,
         dataset=dataset,
         split=split,
-        tta=tta or recipe.test_time.label,
+        tta=tta or recipe.inference.label,
         device=torch.device("cpu"),
         precision="fp32",
     )

@@ -16,12 +16,12 @@ from posebench.bench import ablate, jobs
 from posebench.bench.ablate import Task, plan, tasks, test_folder, tested, training_folder, work
 from posebench.bench.ablation import Portion, Setup, base_recipe, fitted, resolve, shortened
 from posebench.bench.jobs import Nobody, run
-from posebench.data.loader import Plan
+from posebench.data.loader import MicroBatchSampler
 from posebench.data.synthetic import SyntheticCrowds
 from posebench.engine import Interrupted, read_checkpoint, read_log
-from posebench.engine.reports import Reporter, Silent, StepReport
-from posebench.engine.runs import held
-from posebench.engine.schedule import Schedule
+from posebench.engine.callbacks import Callback, NullCallback, StepReport
+from posebench.engine.runs import lock_run
+from posebench.engine.schedule import StepSchedule
 from posebench.errors import PosebenchError, UsageError
 from posebench.models import RECIPES, STUDIES
 from posebench.structures import COCO
@@ -31,7 +31,7 @@ from tests.builders import write_coco
 test_folder.__test__ = tested.__test__ = False  # type: ignore[attr-defined]
 
 SMALL = (
-    "augment.size=64", "test_time.resize.short_side=64", "batch_size=4", "images_per_pass=4",
+    "augment.size=64", "inference.resize.short_side=64", "batch_size=4", "micro_batch_size=4",
 )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def _studies(monkeypatch: pytest.MonkeyPatch) -> None:
             "cid/looks", "A0", "Table 0", "mirrors, and the width", base="cid_hrnet_w32_coco",
             variants=(
                 Variant("mirrored"),
-                Variant("once", test=("test_time.flip=false",)),
+                Variant("once", test=("inference.flip=false",)),
                 Variant("narrow", train=("embedding=8",)),
             ),
             expected=(("once", "mirrored"), ("narrow", "mirrored")),
@@ -70,16 +70,16 @@ class Counting(Nobody):
         self.errors: list[str] = []
         self.steps = 0
 
-    def began(self, task: Task) -> Reporter:
+    def began(self, task: Task) -> Callback:
         self.begun.append(task.name)
         return self
 
-    def stepped(self, report: StepReport) -> None:
+    def on_step(self, report: StepReport) -> None:
         self.steps += 1
 
-    def evaluating(self, done: int, total: int) -> None: ...
+    def on_eval_progress(self, done: int, total: int) -> None: ...
     def evaluated(self, *anything: Any) -> None: ...
-    def unreadable(self, image: Any) -> None: ...
+    def on_unreadable(self, image: Any) -> None: ...
 
     def ended(self, task: Task, error: str) -> None:
         self.errors.append(error)
@@ -109,19 +109,19 @@ def test_the_test_of_a_variant_is_that_of_its_recipe(setup: Setup, tmp_path: Pat
     mirrored, once, _ = resolve(setup)
     own, other = (test_folder(folder, line, 0) for line in (mirrored, once))
     assert other.parent.parent == own
-    assert json.loads((other / "recipe.json").read_text())["test_time"]["flip"] is False
-    assert json.loads((own / "recipe.json").read_text())["test_time"]["flip"] is True
+    assert json.loads((other / "recipe.json").read_text())["inference"]["flip"] is False
+    assert json.loads((own / "recipe.json").read_text())["inference"]["flip"] is True
     assert (own / "predictions.json").read_text() != (other / "predictions.json").read_text()
     # A schedule of its own makes a row of the papers' tables; settings of a test do not.
     assert (own / "results.csv").is_file()
     assert not (other / "results.csv").exists()
 
 
-class StopAt(Silent):
+class StopAt(NullCallback):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def stepped(self, report: StepReport) -> None:
+    def on_step(self, report: StepReport) -> None:
         if report.step == self.step:
             raise KeyboardInterrupt  # as hard as a kill: nothing is saved on the way out
 
@@ -157,7 +157,7 @@ def test_a_claimed_training_is_left_to_its_process(
     todo = tasks(setup, folder, [0])
     training = todo[0].lines[0].training
     assert training is not None
-    claim = held(training_folder(folder, training, 0) / "claim")
+    claim = lock_run(training_folder(folder, training, 0) / "claim")
     claim.__enter__()
 
     def released(seconds: float) -> None:
@@ -183,7 +183,7 @@ def test_a_training_that_fails_leaves_the_others(setup: Setup, tmp_path: Path) -
 
 def test_an_interrupted_study_says_that_it_continues(setup: Setup, tmp_path: Path) -> None:
     class Stopping(Counting):
-        def stepped(self, report: StepReport) -> None:
+        def on_step(self, report: StepReport) -> None:
             raise Interrupted("stopped")
 
     with pytest.raises(Interrupted, match="same command"):
@@ -282,8 +282,8 @@ def test_a_step_is_timed(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_budget_gives_all_the_same_number_of_steps(steps: int) -> None:
     dataset = SyntheticCrowds(COCO, "train")
     recipe, part = fitted(RECIPES["cid_tiny"], steps, dataset)
-    plan_ = Plan(part.labelled(), recipe.images_per_pass, 0, recipe.epochs)
-    assert Schedule(recipe, plan_).steps == pytest.approx(steps, abs=recipe.epochs / 2)
+    plan_ = MicroBatchSampler(part.labelled(), recipe.micro_batch_size, 0, recipe.epochs)
+    assert StepSchedule(recipe, plan_).steps == pytest.approx(steps, abs=recipe.epochs / 2)
     assert recipe.warmup_steps <= steps / 10
     assert recipe.schedule == "cosine"
     assert recipe.evaluate_every == recipe.epochs

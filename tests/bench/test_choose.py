@@ -19,8 +19,8 @@ def test_a_family_is_a_network_whatever_it_was_trained_on() -> None:
     found = families()
     assert found["cid_hrnet_w32"].name == "cid_hrnet_w32_coco"
     assert {family(recipe) for recipe in RECIPES.values()} == set(found)
-    networks = {(r.method, r.config.backbone, r.test_time.resize) for r in RECIPES.values()}
-    assert {(r.method, r.config.backbone, r.test_time.resize) for r in found.values()} == networks
+    networks = {(r.method, r.config.backbone, r.inference.resize) for r in RECIPES.values()}
+    assert {(r.method, r.config.backbone, r.inference.resize) for r in found.values()} == networks
 
 
 def test_words_mean_recipes_methods_backbones_and_parts() -> None:

@@ -17,7 +17,7 @@ from posebench.bench.papers import load_table, table_names
 from posebench.bench.tables import MEASURED, grid, join, tidy
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
-from posebench.structures import TestTime
+from posebench.structures import Inference
 from tests.bench.runs import write_evaluation, write_times
 
 CID = RECIPES["cid_hrnet_w32_coco"]
@@ -100,7 +100,7 @@ def test_an_evaluation_fills_its_row(tmp_path: Path) -> None:
         {"command": ("posebench", "eval", "--annotations", "some.json")},
         {"recipe": CID},  # trained four times as long
         {"recipe": override(override(CID, "epochs=35"), "embedding=16")},
-        {"recipe": override(override(CID, "epochs=35"), "test_time.resize.short_side=640")},
+        {"recipe": override(override(CID, "epochs=35"), "inference.resize.short_side=640")},
     ],
 )
 def test_an_evaluation_of_something_else_leaves_the_row_empty(
@@ -130,7 +130,7 @@ def test_the_newest_of_several_runs_counts(tmp_path: Path) -> None:
 def test_several_scales_are_told_from_one(tmp_path: Path) -> None:
     recipe = RECIPES["posedet_hrnet_w48_crowdpose"]
     several = replace(
-        recipe, test_time=TestTime(recipe.test_time.resize, flip=True, scales=(0.5, 1.0))
+        recipe, inference=Inference(recipe.inference.resize, flip=True, scales=(0.5, 1.0))
     )
     where = {"dataset": "crowdpose", "split": "test"}
     write_evaluation(tmp_path / "eval/one", recipe, {"AP": 0.6}, **where)

@@ -12,8 +12,8 @@ from posebench.cli import main
 
 # One step of two small images.
 TINY = (
-    "--set", "epochs=1", "--set", "augment.size=64", "--set", "test_time.resize.short_side=64",
-    "--set", "batch_size=4", "--set", "images_per_pass=4", "--workers", "0", "--device", "cpu",
+    "--set", "epochs=1", "--set", "augment.size=64", "--set", "inference.resize.short_side=64",
+    "--set", "batch_size=4", "--set", "micro_batch_size=4", "--workers", "0", "--device", "cpu",
 )  # fmt: skip
 
 

@@ -330,7 +330,7 @@ def test_drawing_without_a_trained_run_names_what_to_do() -> None:
         (("train", "cid_tiny", "--dataset", "coco", "--set", "epoch=3"), "epochs"),
         (("train", "cid_tiny", "--dataset", "coco", "--set", "embeding=8"), "embedding"),
         (("train", "cid_tiny", "--dataset", "coco", "--set", "augment.sise=64"), "size"),
-        (("eval", "cid", "--oracle", "--set", "test_time.flop=false"), "flip"),
+        (("eval", "cid", "--oracle", "--set", "inference.flop=false"), "flip"),
         (("weights", "import", "x.pth", "--recipe", "cid_hrnet_w32_coc"), "cid_hrnet_w32_coco"),
         (("data", "synth", "OUT", "--layout", "crowpose"), "crowdpose"),
     ],

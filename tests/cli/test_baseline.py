@@ -22,7 +22,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have a network whose Mask R-CNN is a tiny one, and return the URLs that are asked for."""
     asked: list[str] = []
     tiny = RECIPES["mask_rcnn_tiny"]
-    recipe = replace(RECIPES[NAME], config=tiny.config, test_time=tiny.test_time)
+    recipe = replace(RECIPES[NAME], config=tiny.config, inference=tiny.inference)
     monkeypatch.setitem(RECIPES, NAME, recipe)
 
     def load(url: str, **options: Any) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def test_a_run_folder_says_all_about_the_run(trained: Path, root: Path) -> None:
     }  # fmt: skip
     recipe = read(trained / "recipe.json")
     assert (recipe["name"], recipe["skeleton"], recipe["epochs"]) == ("cid_tiny", "coco", 1)
-    assert recipe["test_time"]["resize"]["short_side"] == 64
+    assert recipe["inference"]["resize"]["short_side"] == 64
     environment = read(trained / "environment.json")
     assert environment["command"][1:3] == ["train", "cid_tiny"]
     assert {"torch", "posebench", "timm"} <= set(environment["packages"])
@@ -236,11 +236,11 @@ def test_an_evaluation_without_the_mirrored_image_says_so(trained: Path, root: P
 def test_settings_change_how_a_checkpoint_is_tested(trained: Path, root: Path) -> None:
     result = run(
         "eval", trained, "--data-root", root, "--workers", "0", "--json",
-        "--set", "test_time.resize.short_side=128",
+        "--set", "inference.resize.short_side=128",
     )  # fmt: skip
     assert {row["input_size"] for row in rows_of(result.out)} == {128}
     saved = read(only(Path("runs"), "eval/*/recipe.json"))
-    assert saved["test_time"]["resize"]["short_side"] == 128
+    assert saved["inference"]["resize"]["short_side"] == 128
 
 
 def test_the_upper_bound_needs_annotations_only(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from posebench.engine import read_checkpoint, read_log
-from posebench.engine.runs import held
+from posebench.engine.runs import lock_run
 from tests.builders import coco_annotations, make_sample
 from tests.cli.command import TINY, only, run
 
@@ -136,7 +136,7 @@ def fails_at_end(text: str) -> str:
 
 
 def test_a_run_in_use_is_not_trained_by_another(trained: Path, root: Path) -> None:
-    with held(trained):
+    with lock_run(trained):
         result = run(*TRAIN, "--data-root", root, "--resume", trained)
     assert "Another process trains" in fails_at_end(result.err)
     assert run(*TRAIN, "--data-root", root, "--resume", trained).code == 0

@@ -7,7 +7,7 @@ import torch
 
 from posebench.data import loader, open_dataset
 from posebench.data.base import PoseDataset
-from posebench.data.loader import Pass, Plan, Unreadable, training_passes
+from posebench.data.loader import MicroBatch, MicroBatchSampler, Unreadable, micro_batches
 from posebench.structures import Augment, Sample
 from tests.builders import write_coco
 
@@ -27,49 +27,55 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> PoseDataset:
 # ------------------------------------------------------------------------------------------- plan
 
 
-@pytest.mark.parametrize("images_per_pass", [1, 3, 4, 10, 11])
-def test_every_image_is_drawn_once_an_epoch(images_per_pass: int) -> None:
+@pytest.mark.parametrize("micro_batch_size", [1, 3, 4, 10, 11])
+def test_every_image_is_drawn_once_an_epoch(micro_batch_size: int) -> None:
     indices = range(100, 110)
-    passes = list(Plan(indices, images_per_pass, seed=0, epochs=3).passes())
+    passes = list(MicroBatchSampler(indices, micro_batch_size, seed=0, epochs=3).batches())
     for epoch in range(3):
         drawn = [index for chosen in passes for e, index in chosen if e == epoch]
         assert sorted(drawn) == list(indices)
-    assert max(map(len, passes)) == min(images_per_pass, 10)
+    assert max(map(len, passes)) == min(micro_batch_size, 10)
 
 
 def test_no_pass_mixes_epochs_and_their_number_is_known() -> None:
-    plan = Plan(range(10), 4, seed=0, epochs=3)
-    passes = list(plan.passes())
-    assert plan.passes_per_epoch == 3
+    plan = MicroBatchSampler(range(10), 4, seed=0, epochs=3)
+    passes = list(plan.batches())
+    assert plan.per_epoch == 3
     assert len(passes) == 9
     assert [{epoch for epoch, _ in chosen} for chosen in passes] == [{i // 3} for i in range(9)]
 
 
 def test_the_order_is_the_seeds_and_another_one_each_epoch() -> None:
-    plan = Plan(range(20), 20, seed=0, epochs=2)
-    orders = [[index for _, index in chosen] for chosen in plan.passes()]
+    plan = MicroBatchSampler(range(20), 20, seed=0, epochs=2)
+    orders = [[index for _, index in chosen] for chosen in plan.batches()]
     assert orders[0] != orders[1]
-    assert list(plan.passes()) == list(Plan(range(20), 20, seed=0, epochs=2).passes())
-    assert list(plan.passes()) != list(Plan(range(20), 20, seed=1, epochs=2).passes())
+    assert list(plan.batches()) == list(
+        MicroBatchSampler(range(20), 20, seed=0, epochs=2).batches()
+    )
+    assert list(plan.batches()) != list(
+        MicroBatchSampler(range(20), 20, seed=1, epochs=2).batches()
+    )
 
 
 @pytest.mark.parametrize("start", range(10))
 def test_a_start_in_the_middle_gives_the_rest_of_the_whole(start: int) -> None:
-    plan = Plan(range(10), 4, seed=3, epochs=3)
-    assert list(plan.passes(start)) == list(plan.passes())[start:]
+    plan = MicroBatchSampler(range(10), 4, seed=3, epochs=3)
+    assert list(plan.batches(start)) == list(plan.batches())[start:]
 
 
 def test_a_longer_run_begins_like_a_shorter_one() -> None:
-    short = list(Plan(range(7), 2, seed=0, epochs=2).passes())
-    assert list(Plan(range(7), 2, seed=0, epochs=5).passes())[: len(short)] == short
+    short = list(MicroBatchSampler(range(7), 2, seed=0, epochs=2).batches())
+    assert list(MicroBatchSampler(range(7), 2, seed=0, epochs=5).batches())[: len(short)] == short
 
 
 # ---------------------------------------------------------------------------------------- loading
 
 
-def passes(dataset: PoseDataset, *, start: int = 0, workers: int = 0, size: int = 2) -> list[Pass]:
-    plan = Plan(dataset.labelled(), size, seed=0, epochs=2)
-    return list(training_passes(dataset, AUGMENT, plan, start=start, workers=workers))
+def passes(
+    dataset: PoseDataset, *, start: int = 0, workers: int = 0, size: int = 2
+) -> list[MicroBatch]:
+    plan = MicroBatchSampler(dataset.labelled(), size, seed=0, epochs=2)
+    return list(micro_batches(dataset, AUGMENT, plan, start=start, workers=workers))
 
 
 def test_images_without_people_are_not_drawn(dataset: PoseDataset) -> None:
@@ -91,7 +97,7 @@ def test_a_pass_of_unreadable_images_has_no_batch(dataset: PoseDataset) -> None:
     assert [[u.index for u in p.unreadable] for p in empty] == [[3], [3]]
 
 
-def equal(one: Pass, other: Pass) -> bool:
+def equal(one: MicroBatch, other: MicroBatch) -> bool:
     if one.batch is None or other.batch is None:
         return one == other
     return (
@@ -140,7 +146,7 @@ def test_an_images_augmentation_does_not_depend_on_its_pass(dataset: PoseDataset
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_testing_yields_every_image_in_order(dataset: PoseDataset, workers: int) -> None:
-    found = list(loader.test_samples(dataset, range(len(dataset)), workers=workers))
+    found = list(loader.eval_samples(dataset, range(len(dataset)), workers=workers))
     assert [item.image_id for item in found if isinstance(item, Sample)] == [1, 2, 3, 5]
     assert isinstance(found[3], Unreadable)
     assert found[3].index == 3

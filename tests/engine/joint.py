@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from posebench.data.synthetic import SyntheticCrowds
-from posebench.distributed import joined_processes, rank, world
+from posebench.distributed import process_group, rank, world_size
 from posebench.engine import evaluate
 from posebench.engine.train import TrainStep
 from posebench.models import RECIPES, PoseModel
-from posebench.structures import COCO, Batch, Geometry, Resize, TestTime
+from posebench.structures import COCO, Batch, Geometry, Inference, Resize
 from tests.builders import make_batch
 
 # Of the joint batch's images; the first process has the first half.
@@ -34,7 +34,7 @@ def new_model(name: str) -> PoseModel:
 
 def own_part(batch: Batch) -> Batch:
     """Return the images of this process."""
-    size = len(batch) // world()
+    size = len(batch) // world_size()
     mine = slice(rank() * size, (rank() + 1) * size)
     return Batch(
         batch.images[mine].double(),
@@ -55,7 +55,7 @@ def gradients(people: tuple[int, ...], name: str = "cid_tiny") -> dict[str, torc
     """Return the gradients of the joint batch."""
     model = new_model(name)
     step: nn.Module = TrainStep(model)
-    if world() > 1:
+    if world_size() > 1:
         step = DistributedDataParallel(step)
     batch = own_part(make_batch(people, size=64))
     torch.stack(list(step(batch).values())).sum().backward()
@@ -67,12 +67,12 @@ def evaluation() -> tuple[dict[str, float], list[dict[str, object]]]:
     torch.manual_seed(0)
     model: PoseModel = recipe.build(COCO)
     crowds = SyntheticCrowds(COCO, "val", 7, size=64)
-    found = evaluate(model, crowds, TestTime(Resize(64)), images_per_pass=2)
+    found = evaluate(model, crowds, Inference(Resize(64)), micro_batch_size=2)
     return found.metrics, found.results
 
 
 def main() -> None:
-    with joined_processes():
+    with process_group():
         found = {name: gradients(people) for name, people in CROWDS.items()}
         # Its graph is drawn: all processes must draw the same.
         drawn = {name: gradients(people, "dgcn_tiny") for name, people in CROWDS.items()}

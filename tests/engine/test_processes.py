@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from posebench.cli.together import share_work
-from posebench.data.loader import Plan
+from posebench.data.loader import MicroBatchSampler
 from posebench.engine import read_log
 from posebench.errors import UsageError
 from tests.builders import write_coco
@@ -88,7 +88,10 @@ def test_an_evaluation_equals_that_of_one_process(together: dict[str, Any]) -> N
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("images", [1, 6, 7, 13])
 def test_processes_share_every_pass(world: int, images: int) -> None:
-    parts = [list(Plan(range(images), 2, 0, 2, rank, world).passes()) for rank in range(world)]
+    parts = [
+        list(MicroBatchSampler(range(images), 2, 0, 2, rank, world).batches())
+        for rank in range(world)
+    ]
     assert len({len(part) for part in parts}) == 1  # or some would wait for ever
     for passes in zip(*parts, strict=True):
         assert all(1 <= len(own) <= 2 for own in passes)

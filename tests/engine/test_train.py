@@ -13,50 +13,50 @@ import pytest
 import torch
 
 from posebench.data.base import PoseDataset
-from posebench.data.loader import Plan, Unreadable
+from posebench.data.loader import MicroBatchSampler, Unreadable
 from posebench.data.synthetic import SyntheticCrowds
 from posebench.engine import Evaluation, Interrupted, TrainOptions, read_checkpoint, read_log, train
-from posebench.engine.reports import Silent, StepReport
-from posebench.engine.schedule import Schedule
+from posebench.engine.callbacks import NullCallback, StepReport
+from posebench.engine.schedule import StepSchedule
 from posebench.engine.train import _Average
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
-from posebench.structures import COCO, DetrAugment, DetrResize, Sample, TestTime
+from posebench.structures import COCO, DetrAugment, DetrResize, Inference, Sample
 
 CPU = TrainOptions(torch.device("cpu"))
 
 
 def small_recipe(**changes: Any) -> Recipe:
-    small = {"epochs": 2, "batch_size": 4, "images_per_pass": 2, "warmup_steps": 2}
+    small = {"epochs": 2, "batch_size": 4, "micro_batch_size": 2, "warmup_steps": 2}
     recipe = replace(RECIPES["cid_tiny"], **{**small, "evaluate_every": 2, **changes})
-    return override(override(recipe, "augment.size=64"), "test_time.resize.short_side=64")
+    return override(override(recipe, "augment.size=64"), "inference.resize.short_side=64")
 
 
 def crowds(split: str = "train", length: int = 6) -> SyntheticCrowds:
     return SyntheticCrowds(COCO, split, length, size=64, crowd=0.2)
 
 
-class StopAfter(Silent):
+class StopAfter(NullCallback):
     """Asks the run to stop in the middle, as Ctrl-C does."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def stepped(self, report: StepReport) -> None:
+    def on_step(self, report: StepReport) -> None:
         if report.step == self.step:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-class Recording(Silent):
+class Recording(NullCallback):
     def __init__(self) -> None:
         self.images: list[Unreadable] = []
         self.best: list[bool] = []
 
-    def evaluated(self, epoch: int, evaluation: Evaluation, best: bool) -> None:
+    def on_evaluation(self, epoch: int, evaluation: Evaluation, best: bool) -> None:
         self.best.append(best)
 
-    def unreadable(self, image: Unreadable) -> None:
+    def on_unreadable(self, image: Unreadable) -> None:
         self.images.append(image)
 
 
@@ -94,7 +94,7 @@ def test_a_stopped_run_continues_bit_for_bit(
     options = replace(CPU, workers=workers)
     sets = (crowds(), crowds("val", 2))
     with pytest.raises(Interrupted, match="--resume"):
-        train(small_recipe(), *sets, tmp_path, options, reporter=StopAfter(stop))
+        train(small_recipe(), *sets, tmp_path, options, callback=StopAfter(stop))
     assert len(losses(tmp_path)) == stop
     train(small_recipe(), *sets, tmp_path, options, resume=True)
     assert losses(tmp_path) == losses(finished)
@@ -108,10 +108,10 @@ def test_a_stopped_run_continues_bit_for_bit(
 def test_a_run_stopped_at_the_end_of_an_epoch_is_evaluated_there(tmp_path: Path) -> None:
     recipe = small_recipe(evaluate_every=1)
     sets = (crowds(), crowds("val", 2))
-    reporter = Recording()
+    callback = Recording()
     with pytest.raises(Interrupted):
-        train(recipe, *sets, tmp_path, CPU, reporter=StopAfter(2))
-    train(recipe, *sets, tmp_path, CPU, resume=True, reporter=reporter)
+        train(recipe, *sets, tmp_path, CPU, callback=StopAfter(2))
+    train(recipe, *sets, tmp_path, CPU, resume=True, callback=callback)
     evaluated = [entry["step"] for entry in read_log(tmp_path) if "metrics" in entry]
     assert evaluated == [2, 4]
 
@@ -119,7 +119,7 @@ def test_a_run_stopped_at_the_end_of_an_epoch_is_evaluated_there(tmp_path: Path)
 def test_a_killed_run_continues_from_its_last_checkpoint(finished: Path, tmp_path: Path) -> None:
     sets = (crowds(), crowds("val", 2))
     with pytest.raises(Interrupted):
-        train(small_recipe(), *sets, tmp_path, CPU, reporter=StopAfter(2))
+        train(small_recipe(), *sets, tmp_path, CPU, callback=StopAfter(2))
     with (tmp_path / "log.jsonl").open("a") as log:  # what it did before the plug was pulled
         log.write('{"step": 3, "loss": 1.0}\n{"step": 4, "lo')
     train(small_recipe(), *sets, tmp_path, CPU, resume=True)
@@ -132,7 +132,7 @@ def test_a_moving_average_is_evaluated_and_continues_bit_for_bit(tmp_path: Path)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train(recipe, *sets, whole, CPU)
     with pytest.raises(Interrupted):
-        train(recipe, *sets, cut, CPU, reporter=StopAfter(2))
+        train(recipe, *sets, cut, CPU, callback=StopAfter(2))
     train(recipe, *sets, cut, CPU, resume=True)
     average, resumed, last = (
         read_checkpoint(place).weights
@@ -188,10 +188,10 @@ class AllDamaged(Damaged):
 
 
 def test_an_unreadable_image_is_named_once_and_left_out(tmp_path: Path) -> None:
-    reporter = Recording()
+    callback = Recording()
     dataset = Damaged(COCO, "train", 6, size=64, crowd=0.2)
-    train(small_recipe(), dataset, crowds("val", 2), tmp_path, CPU, reporter=reporter)
-    assert [image.message for image in reporter.images] == ["The image 1.png is cut short."]
+    train(small_recipe(), dataset, crowds("val", 2), tmp_path, CPU, callback=callback)
+    assert [image.message for image in callback.images] == ["The image 1.png is cut short."]
     assert {"unreadable": "The image 1.png is cut short."} in read_log(tmp_path)
 
 
@@ -224,15 +224,15 @@ def test_bf16_trains_with_float32_losses(tmp_path: Path) -> None:
 
 
 def test_schedule_steps_at_its_epochs_and_cosine_ends_near_zero() -> None:
-    plan = Plan(range(10), images_per_pass=2, seed=0, epochs=4)
+    plan = MicroBatchSampler(range(10), micro_batch_size=2, seed=0, epochs=4)
     step = replace(small_recipe(), epochs=4, schedule="step", lr=1.0, lr_drops=(1, 3),
                    warmup_steps=0)  # fmt: skip
-    schedule = Schedule(step, plan)
+    schedule = StepSchedule(step, plan)
     assert schedule.steps_per_epoch == 3  # five passes, two to a step
     rates = [schedule.lr(s) for s in range(schedule.steps)]
     assert rates == pytest.approx([1] * 3 + [0.1] * 6 + [0.01] * 3)
-    assert [schedule.first_pass(s) for s in range(5)] == [0, 2, 4, 5, 7]
-    cosine = Schedule(replace(step, schedule="cosine", warmup_steps=2), plan)
+    assert [schedule.first_micro_batch(s) for s in range(5)] == [0, 2, 4, 5, 7]
+    cosine = StepSchedule(replace(step, schedule="cosine", warmup_steps=2), plan)
     assert cosine.lr(0) == 0.5
     assert cosine.lr(2) == 1.0
     assert cosine.lr(schedule.steps - 1) < 0.05
@@ -242,12 +242,12 @@ def test_accumulated_passes_equal_one_large_pass(tmp_path: Path) -> None:
     # With batch norm out of the way and one person an image, halves average to the whole but for
     # the loss's own normaliser, so the first step's terms are compared.
     one = small_recipe()
-    two = replace(one, images_per_pass=4)
+    two = replace(one, micro_batch_size=4)
     first = []
     for name, recipe in (("one", one), ("two", two)):
         run = tmp_path / name
         with pytest.raises(Interrupted):
-            train(recipe, crowds(length=4), crowds("val", 2), run, CPU, reporter=StopAfter(1))
+            train(recipe, crowds(length=4), crowds("val", 2), run, CPU, callback=StopAfter(1))
         first.append(losses(run)[0])
     assert first[0]["loss"] == pytest.approx(first[1]["loss"], rel=0.2)
 
@@ -269,8 +269,8 @@ def test_images_of_several_sizes_are_trained_on(tmp_path: Path, precision: Any) 
         short_sides=(48, 64), long_side=80, crop_short_sides=(64, 72), crop_sides=(40, 64)
     )
     recipe = replace(
-        RECIPES["group_pose_tiny"], epochs=1, batch_size=4, images_per_pass=2, augment=augment,
-        test_time=TestTime(DetrResize(64, 64), flip=False),
+        RECIPES["group_pose_tiny"], epochs=1, batch_size=4, micro_batch_size=2, augment=augment,
+        inference=Inference(DetrResize(64, 64), flip=False),
     )  # fmt: skip
     evaluation = train(
         recipe, crowds(), crowds("val", 2), tmp_path, replace(CPU, precision=precision)

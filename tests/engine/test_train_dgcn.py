@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from posebench.data.loader import Plan
+from posebench.data.loader import MicroBatchSampler
 from posebench.data.statistics import keypoint_distances
 from posebench.engine import Interrupted, read_checkpoint, train
-from posebench.engine.schedule import Schedule
+from posebench.engine.schedule import StepSchedule
 from posebench.models import RECIPES
 from posebench.models.dgcn.adjacency import soft_adjacency
 from posebench.recipe import Recipe, override
@@ -21,10 +21,10 @@ from tests.engine.test_train import CPU, StopAfter, crowds, losses
 
 
 def small_recipe(**changes: Any) -> Recipe:
-    small = {"epochs": 2, "batch_size": 4, "images_per_pass": 2, "evaluate_every": 2}
+    small = {"epochs": 2, "batch_size": 4, "micro_batch_size": 2, "evaluate_every": 2}
     sgd = {"optimizer": "sgd", "momentum": 0.9, "schedule": "step", "warmup_steps": 0, "lr": 1e-3}
     recipe = replace(RECIPES["dgcn_tiny"], **{**small, **sgd, **changes})
-    return override(override(recipe, "augment.size=64"), "test_time.resize.short_side=64")
+    return override(override(recipe, "augment.size=64"), "inference.resize.short_side=64")
 
 
 def weights_after(recipe: Recipe, run: Path) -> dict[str, torch.Tensor]:
@@ -45,10 +45,12 @@ def test_a_frozen_backbone_stays_for_its_epochs_and_then_learns(tmp_path: Path) 
 
 
 def test_the_backbones_rate_by_epoch() -> None:
-    plan = Plan(range(10), 2, 0, 3)
-    frozen = Schedule(small_recipe(batch_size=2, frozen_epochs=1, lr_drops=(2,), epochs=3), plan)
+    plan = MicroBatchSampler(range(10), 2, 0, 3)
+    frozen = StepSchedule(
+        small_recipe(batch_size=2, frozen_epochs=1, lr_drops=(2,), epochs=3), plan
+    )
     assert [frozen.backbone_lr(step) for step in (0, 4, 5, 10)] == [0, 0, 1e-3, pytest.approx(1e-4)]
-    slower = Schedule(small_recipe(batch_size=2, backbone_lr=1e-4, epochs=3), plan)
+    slower = StepSchedule(small_recipe(batch_size=2, backbone_lr=1e-4, epochs=3), plan)
     assert slower.backbone_lr(0) == pytest.approx(1e-4)
     assert slower.lr(0) == 1e-3
 
@@ -66,7 +68,7 @@ def test_a_stopped_run_draws_what_it_would_have_drawn(tmp_path: Path, stop: int)
     expected = weights_after(small_recipe(), whole)
     sets = (crowds(), crowds("val", 2))
     with pytest.raises(Interrupted):
-        train(small_recipe(), *sets, cut, CPU, reporter=StopAfter(stop))
+        train(small_recipe(), *sets, cut, CPU, callback=StopAfter(stop))
     train(small_recipe(), *sets, cut, CPU, resume=True)
     assert losses(cut) == losses(whole)
     weights = read_checkpoint(cut / "checkpoints" / "last.safetensors").weights

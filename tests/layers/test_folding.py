@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from posebench.layers.backbones.hrnet import hrnet
-from posebench.layers.backbones.resnet import ResNetTrunk
+from posebench.layers.backbones.resnet import ResNetBackbone
 from posebench.layers.folding import folded
 
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
@@ -30,8 +30,8 @@ def used(model: nn.Module) -> nn.Module:
 TRUNKS: dict[str, Callable[[], nn.Module]] = {
     "hrnet_tiny": lambda: hrnet("hrnet_tiny"),
     "hrnet_w32": lambda: hrnet("hrnet_w32"),
-    "frozen resnet18": lambda: ResNetTrunk("resnet18", frozen=True),
-    "resnet18": lambda: ResNetTrunk("resnet18", frozen=False),
+    "frozen resnet18": lambda: ResNetBackbone("resnet18", frozen=True),
+    "resnet18": lambda: ResNetBackbone("resnet18", frozen=False),
 }
 
 

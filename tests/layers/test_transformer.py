@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+from posebench.layers.precision import to_float32
 from posebench.layers.transformer import (
     FEW_TOKENS,
     MLP,
     SelfAttention,
     class_head,
-    exact,
     inverse_sigmoid,
     map_encoding,
     point_encoding,
-    still_head,
+    zero_init_head,
 )
 
 
@@ -54,7 +54,7 @@ def test_a_mask_hides_tokens() -> None:
 def test_heads_start_unsure_and_still() -> None:
     x = torch.randn(5, 8)
     assert class_head(8).bias.sigmoid().allclose(torch.tensor(0.01))
-    assert still_head([8, 8, 2])(x).eq(0).all()
+    assert zero_init_head([8, 8, 2])(x).eq(0).all()
     assert not MLP([8, 8, 2])(x).eq(0).any()
 
 
@@ -81,5 +81,5 @@ def test_padding_does_not_move_what_is_beside_it() -> None:
 
 
 def test_coordinates_are_at_least_float32() -> None:
-    assert exact(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
-    assert exact(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+    assert to_float32(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
+    assert to_float32(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64

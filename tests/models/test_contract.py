@@ -9,7 +9,7 @@ import torch
 
 from posebench.models import RECIPES, PoseModel, find_recipe, profile_of
 from posebench.preprocess import blank_batch
-from posebench.structures import COCO, MPII, SKELETONS, Resize, Skeleton, TestTime
+from posebench.structures import COCO, MPII, SKELETONS, Inference, Resize, Skeleton
 from tests.builders import make_batch, make_sample
 
 # Wider trunks differ from the narrower ones in numbers only, as other sizes and schedules do. All
@@ -65,7 +65,7 @@ def test_every_keypoint_set_can_be_learned(name: str, skeleton: Skeleton) -> Non
     terms = model.train().loss(make_batch((2, 1), skeleton, size=64))
     assert all(term.isfinite() for term in terms.values())
     (predictions,) = model.eval().predict(
-        [make_sample(1, skeleton, size=64)], TestTime(Resize(64), flip=True)
+        [make_sample(1, skeleton, size=64)], Inference(Resize(64), flip=True)
     )
     assert predictions.keypoints.shape[1:] == (len(skeleton), 2)
 
@@ -75,10 +75,10 @@ def test_every_keypoint_set_can_be_learned(name: str, skeleton: Skeleton) -> Non
 def test_a_batch_is_predicted_like_its_images(name: str, flip: bool) -> None:
     model = precise(name)
     samples = [make_sample(2, skeleton_of(name), seed=seed) for seed in range(3)]
-    test_time = TestTime(Resize(128), flip=flip)
-    together = model.predict(samples, test_time)
+    inference = Inference(Resize(128), flip=flip)
+    together = model.predict(samples, inference)
     for sample, joint in zip(samples, together, strict=True):
-        (alone,) = model.predict([sample], test_time)
+        (alone,) = model.predict([sample], inference)
         torch.testing.assert_close(joint.scores, alone.scores, rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(joint.keypoints, alone.keypoints, rtol=0, atol=1e-2)
 
@@ -88,9 +88,9 @@ def test_predictions_keep_the_order_of_samples_of_many_sizes(name: str) -> None:
     model = precise(name)
     sizes = (128, 70, 128, 100)
     samples = [make_sample(1, skeleton_of(name), size=size, seed=size) for size in sizes]
-    test_time = TestTime(Resize(64), flip=False)
-    together = model.predict(samples, test_time)
-    alone = [model.predict([sample], test_time)[0] for sample in samples]
+    inference = Inference(Resize(64), flip=False)
+    together = model.predict(samples, inference)
+    alone = [model.predict([sample], inference)[0] for sample in samples]
     for joint, single in zip(together, alone, strict=True):
         torch.testing.assert_close(joint.scores, single.scores, rtol=1e-4, atol=1e-6)
 
@@ -102,7 +102,7 @@ def test_ideal_outputs_decode_to_their_people(name: str, people: int) -> None:
     with torch.device("meta"):
         model: PoseModel = recipe.build(skeleton_of(name))
     sample = make_sample(people, skeleton_of(name), size=300)
-    batch = blank_batch(sample, replace(recipe.test_time.resize, short_side=512))
+    batch = blank_batch(sample, replace(recipe.inference.resize, short_side=512))
     (predictions,) = model.decode(
         profile_of(model.config).ideal_outputs(model, batch), batch.geometry
     )
@@ -121,9 +121,9 @@ def test_ideal_outputs_decode_to_their_people(name: str, people: int) -> None:
 def test_explain_returns_what_predict_does(name: str) -> None:
     model = precise(name)
     sample = make_sample(2, skeleton_of(name))
-    test_time = TestTime(Resize(128))
-    (predicted,) = model.predict([sample], test_time)
-    explained, maps = profile_of(model.config).explain(model, sample, test_time)
+    inference = Inference(Resize(128))
+    (predicted,) = model.predict([sample], inference)
+    explained, maps = profile_of(model.config).explain(model, sample, inference)
     torch.testing.assert_close(explained.keypoints, predicted.keypoints)
     assert maps.people.shape[:2] == explained.keypoints.shape[:2]
     for heatmap in maps.scene.values():

@@ -33,11 +33,11 @@ from posebench.structures import (
     CROWDPOSE,
     Batch,
     Geometry,
+    Inference,
     Poses,
     Resize,
     Sample,
     Skeleton,
-    TestTime,
     box_corners,
 )
 from tests.parity.fixtures import cases
@@ -268,7 +268,7 @@ def test_inference(path: Path, flip: bool) -> None:
     model = load_model(path, float(case["weight_gain"]))
     with torch.inference_mode():
         batch = batch_of(tensor(case["image"]))
-        outputs = model.merged_outputs([batch], TestTime(Resize(64), flip=flip))
+        outputs = model.merged_outputs([batch], Inference(Resize(64), flip=flip))
         keypoints, scores = decode_instances(outputs, model.config.centre_pool)
     assert_close(outputs.people[:, 1:], case[f"{kind}_detected_coords"])
     assert_close(outputs.centre_scores, case[f"{kind}_detected_center_scores"], absolute=1e-4)

@@ -32,11 +32,11 @@ from posebench.structures import (
     CROWDPOSE,
     Batch,
     Geometry,
+    Inference,
     Poses,
     Resize,
     Sample,
     Skeleton,
-    TestTime,
     box_corners,
 )
 from tests.parity.fixtures import cases
@@ -228,7 +228,7 @@ def outputs_of(case: Any, kind: str) -> HigherHRNetOutputs:
     # An image whose width tells the scale; its pixels are not looked at.
     ordered = sorted(scales, key=lambda scale: abs(scale - 1))
     batches = [batch_of(torch.zeros(1, 3, 1, round(1000 * scale))) for scale in ordered]
-    return model.merged_outputs(batches, TestTime(Resize(1), flip=kind == "flip"))
+    return model.merged_outputs(batches, Inference(Resize(1), flip=kind == "flip"))
 
 
 def batch_of(images: torch.Tensor) -> Batch:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from posebench.errors import ModelError
 from posebench.layers.backbones import TINY_HRNET_WIDTHS
-from posebench.layers.backbones.pretrained import timm_trunk
+from posebench.layers.backbones.pretrained import timm_backbone
 
 
 def _tiny(width: int) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _whole(name: str, pretrained: bool) -> nn.Module:
             raise ModelError(f"There are no ImageNet weights for {name}: add --no-pretrained.")
         width = TINY_HRNET_WIDTHS[name]
         return HighResolutionNetFeatures(cfg=_tiny(width), **options)  # type: ignore[no-untyped-call]
-    return timm_trunk(name, pretrained=pretrained, **options)
+    return timm_backbone(name, pretrained=pretrained, **options)
 
 
 def joined(streams: Sequence[Tensor]) -> Tensor:

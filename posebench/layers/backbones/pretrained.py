@@ -40,7 +40,7 @@ _TINY: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def timm_trunk(name: str, *, pretrained: bool, **options: Any) -> nn.Module:
+def timm_backbone(name: str, *, pretrained: bool, **options: Any) -> nn.Module:
     """Return timm's network of this name, or a tiny one, as a pyramid of maps.
 
     Raises:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from posebench.layers.backbones import RESNET_WEIGHTS
-from posebench.layers.backbones.pretrained import timm_trunk
+from posebench.layers.backbones.pretrained import timm_backbone
 
 
-class ResNetTrunk(nn.Module):
+class ResNetBackbone(nn.Module):
     """Maps (B, 3, H, W) to the maps (B, C, h, w) of strides 8, 16 and 32."""
 
     def __init__(self, name: str, *, frozen: bool, pretrained: bool = False) -> None:
@@ -28,7 +28,7 @@ class ResNetTrunk(nn.Module):
         options: dict[str, Any] = {"out_indices": (2, 3, 4)}
         if frozen:
             options |= {"norm_layer": _FrozenNorm, "zero_init_last": False}
-        self.body = timm_trunk(RESNET_WEIGHTS[name], pretrained=pretrained, **options)
+        self.body = timm_backbone(RESNET_WEIGHTS[name], pretrained=pretrained, **options)
         if frozen:
             for part in ("conv1", "layer1"):
                 self.body.get_submodule(part).requires_grad_(False)

@@ -14,20 +14,20 @@ from timm.models.swin_transformer import (
 from torch import Tensor, nn
 
 from posebench.layers.backbones import SWIN_WEIGHTS
-from posebench.layers.backbones.pretrained import timm_trunk
+from posebench.layers.backbones.pretrained import timm_backbone
 
 DROP_PATH = 0.2
 PATCH = 4  # pixels a side
 
 
-class SwinTrunk(nn.Module):
+class SwinBackbone(nn.Module):
     """Maps (B, 3, H, W) to stages 1 to 3, each through a layer norm: (B, C, h, w)."""
 
     def __init__(self, name: str, *, pretrained: bool = False) -> None:
         super().__init__()
         # always_partition: a map smaller than a window is padded to one, as the published code
         # does; timm would make the window smaller and not shift it.
-        self.stages = timm_trunk(
+        self.stages = timm_backbone(
             SWIN_WEIGHTS[name],
             pretrained=pretrained,
             out_indices=(1, 2, 3),

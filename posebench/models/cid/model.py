@@ -38,10 +38,10 @@ from posebench.models.cid.recipes import CIDConfig
 from posebench.structures import (
     Batch,
     Geometry,
+    Inference,
     PosePredictions,
     Poses,
     Skeleton,
-    TestTime,
 )
 
 STRIDE = 4
@@ -149,16 +149,16 @@ class CID(PoseModel):
             CIDOutputs(heatmaps, people, centre_scores, person_features, instance_heatmaps),
         )
 
-    def merged_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> CIDOutputs:
+    def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> CIDOutputs:
         """Merge views: centres from the mean centre map, then the mean of everyone's maps.
 
         The published code merges the mirrored image so; it has no multi-scale test, and ours does
         with scales what it does with mirrors, on the cells of the first batch.
         """
-        if len(batches) == 1 and not test_time.flip:
+        if len(batches) == 1 and not inference.flip:
             outputs: CIDOutputs = self(batches[0].images)
             return outputs
-        views = [view for batch in batches for view in self._views(batch, test_time.flip)]
+        views = [view for batch in batches for view in self._views(batch, inference.flip)]
         first = views[0]
         heatmaps = _mean([first.grid.read(view.heatmaps, view.grid) for view in views])
         people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool)

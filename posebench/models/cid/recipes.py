@@ -16,9 +16,9 @@ from posebench.structures import (
     CROWDPOSE,
     MPII,
     Augment,
+    Inference,
     Resize,
     Skeleton,
-    TestTime,
 )
 
 
@@ -66,12 +66,12 @@ def _recipe(
     **fields: Any,
 ) -> Recipe:
     """Return one of the paper's recipes: Sec. 4.2, and the released configurations, which agree."""
-    batch = {"batch_size": 40, "images_per_pass": 20}  # two GPUs, batch norm not synchronised
+    batch = {"batch_size": 40, "micro_batch_size": 20}  # two GPUs, batch norm not synchronised
     return Recipe(
         name=name,
         config=config,
         skeleton=skeleton,
-        test_time=TestTime(Resize(short_side=size)),
+        inference=Inference(Resize(short_side=size)),
         augment=Augment(size=size),
         epochs=epochs,
         lr=1e-3,
@@ -92,7 +92,7 @@ RECIPES = {
     for recipe in (
         _recipe(
             "cid_hrnet_w32_coco", _COCO, 512, 140, (90, 120),
-            skeleton=COCO, default_for=("coco",), elsewhere=_COCO_ON_OCHUMAN,
+            skeleton=COCO, default_for=("coco",), test_overrides=_COCO_ON_OCHUMAN,
             reported=(
                 Reported("coco", "val2017", "AP", 69.8, "released"),
                 printed("coco", "test-dev2017", 68.9, "cid:table04"),
@@ -103,7 +103,7 @@ RECIPES = {
         # The paper tests W48 at 640 and does not say at which size it was trained.
         _recipe(
             "cid_hrnet_w48_coco", _wide(_COCO), 640, 140, (90, 120),
-            skeleton=COCO, elsewhere=_COCO_ON_OCHUMAN,
+            skeleton=COCO, test_overrides=_COCO_ON_OCHUMAN,
             reported=(
                 printed("coco", "test-dev2017", 70.7, "cid:table04"),
                 printed("ochuman", "val", 46.1, "cid:table06"),
@@ -147,12 +147,12 @@ RECIPES = {
             skeleton=None,
             default_for=("synthetic",),
             # Crops at about the scale of the whole image at test time, at half its cost.
-            test_time=TestTime(Resize(short_side=256)),
+            inference=Inference(Resize(short_side=256)),
             augment=Augment(size=192, rotation_deg=5.0, scale=(0.6, 0.85), translation=20.0),
             epochs=6,
             # Small steps, and many: on a CPU a pass of four costs little more than half of eight.
             batch_size=4,
-            images_per_pass=4,
+            micro_batch_size=4,
             lr=3e-3,
             schedule="cosine",
             warmup_steps=200,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from posebench.studies import Study, Variant, named
 
 _W48_TINY = ("backbone=hrnet_tiny_36", "embedding=48")  # of two tiny trunks, the wider by half
-_LARGE_TINY = (*_W48_TINY, "augment.size=224", "test_time.resize.short_side=320")
+_LARGE_TINY = (*_W48_TINY, "augment.size=224", "inference.resize.short_side=320")
 
 
 def _ochuman(
@@ -39,15 +39,15 @@ STUDIES = (
     ),
     Study(
         "cid/time", "A3", "Figure 5a", "time of each part over the number of people",
-        elsewhere="posebench speed --models cid --people 1,5,20,50",
+        command="posebench speed --models cid --people 1,5,20,50",
     ),
     Study(
         "cid/roialign", "A4", "Figure 5b", "time of person features by GFD and by RoIAlign",
-        elsewhere="posebench speed --models cid --alternatives --people 1,5,20,50",
+        command="posebench speed --models cid --alternatives --people 1,5,20,50",
     ),
     Study(
         "cid/efficiency", "A5", "cid_table03", "memory, parameters, operations and time",
-        elsewhere="posebench speed --models cid,higher_hrnet --protocol paper",
+        command="posebench speed --models cid,higher_hrnet --protocol paper",
     ),
     Study(
         "cid/ochuman", "A6", "cid_table06", "what is trained on before OCHuman",
@@ -87,7 +87,7 @@ STUDIES = (
     ),
     Study(
         "cid/feature_maps", "A8", "Figure 4", "maps of people with the contrastive loss and not",
-        elsewhere="posebench viz IMAGE --heatmaps --model RUN, RUN being a training of "
+        command="posebench viz IMAGE --heatmaps --model RUN, RUN being a training of "
         "cid/recalibration: `both`, then `contrastive, both`",
     ),
 )  # fmt: skip

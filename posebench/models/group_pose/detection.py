@@ -18,14 +18,14 @@ from torchvision.ops import box_convert, generalized_box_iou, generalized_box_io
 
 from posebench.layers.deformable import DeformableAttention, Tokens, feed_forward
 from posebench.layers.matching import assignment, focal_cost, focal_loss
+from posebench.layers.precision import to_float32
 from posebench.layers.transformer import (
     MLP,
     SelfAttention,
     class_head,
-    exact,
     inverse_sigmoid,
     point_encoding,
-    still_head,
+    zero_init_head,
 )
 
 CLASS_WEIGHT = 2.0
@@ -77,7 +77,7 @@ class DetectionDecoder(nn.Module):
         self.layers = nn.ModuleList(DetectionLayer(channels, hidden, levels) for _ in range(layers))
         self.class_heads = nn.ModuleList(class_head(channels) for _ in range(layers))
         self.box_heads = nn.ModuleList(
-            still_head([channels, channels, channels, 4]) for _ in range(layers + 1)
+            zero_init_head([channels, channels, channels, 4]) for _ in range(layers + 1)
         )
 
     def forward(
@@ -108,8 +108,8 @@ class DetectionDecoder(nn.Module):
         )
         chosen = of_best(found)
         first, *heads = self.box_heads
-        boxes = (exact(first(chosen)) + of_best(proposals)).sigmoid()
-        all_logits, all_boxes = [exact(of_best(logits))], [boxes]
+        boxes = (to_float32(first(chosen)) + of_best(proposals)).sigmoid()
+        all_logits, all_boxes = [to_float32(of_best(logits))], [boxes]
         queries = chosen.detach() + self.content
         for layer, class_layer, box_layer in zip(self.layers, self.class_heads, heads, strict=True):
             # A box's place is told by its centre and by its size, as if that were a point too.
@@ -118,8 +118,8 @@ class DetectionDecoder(nn.Module):
             encoded = torch.cat([point_encoding(p, width) for p in own.chunk(2, -1)], -1)
             positions = self.position_head(encoded.to(queries.dtype))
             queries = layer(queries, positions, own, tokens, memory)
-            boxes = (inverse_sigmoid(own) + exact(box_layer(queries))).sigmoid()
-            all_logits.append(exact(class_layer(queries)))
+            boxes = (inverse_sigmoid(own) + to_float32(box_layer(queries))).sigmoid()
+            all_logits.append(to_float32(class_layer(queries)))
             all_boxes.append(boxes)
         return queries, DetectedBoxes(torch.stack(all_logits), torch.stack(all_boxes))
 

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from posebench.distributed import mean_count
 from posebench.layers.affine import apply
 from posebench.layers.backbones import SWIN_WEIGHTS
-from posebench.layers.backbones.resnet import ResNetTrunk
-from posebench.layers.backbones.swin import SwinTrunk
+from posebench.layers.backbones.resnet import ResNetBackbone
+from posebench.layers.backbones.swin import SwinBackbone
 from posebench.layers.deformable import (
     DeformableAttention,
     DeformableEncoder,
@@ -36,15 +36,15 @@ from posebench.layers.deformable import (
 )
 from posebench.layers.matching import PERSON
 from posebench.layers.nms import oks_nms
+from posebench.layers.precision import to_float32
 from posebench.layers.transformer import (
     MLP,
     SelfAttention,
     class_head,
-    exact,
     inverse_sigmoid,
     map_encoding,
     point_encoding,
-    still_head,
+    zero_init_head,
 )
 from posebench.models.base import PoseModel
 from posebench.models.group_pose.detection import DetectedBoxes, DetectionDecoder, box_loss
@@ -54,9 +54,9 @@ from posebench.preprocess import mirrored_images
 from posebench.structures import (
     Batch,
     Geometry,
+    Inference,
     PosePredictions,
     Skeleton,
-    TestTime,
 )
 
 STRIDE = 8  # of the finest level
@@ -241,7 +241,7 @@ class GroupPose(PoseModel):
         self.encoder = DeformableEncoder(width, config.hidden, config.encoder_layers, LEVELS)
         self.proposal_features = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width))
         self.proposal_class = class_head(width)
-        self.proposal_pose = still_head([width, 2 * width, 2 * width, 2 * width, 2 * keypoints])
+        self.proposal_pose = zero_init_head([width, 2 * width, 2 * width, 2 * width, 2 * keypoints])
         if config.has_keypoints:
             self.keypoint_embedding = nn.Parameter(torch.empty(keypoints, width))
             nn.init.xavier_uniform_(self.keypoint_embedding)
@@ -257,7 +257,9 @@ class GroupPose(PoseModel):
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in layers)
         self.class_heads = nn.ModuleList(class_head(width) for _ in layers)
         outputs = 2 if config.has_keypoints else 2 * keypoints
-        self.pose_heads = nn.ModuleList(still_head([width, width, width, outputs]) for _ in layers)
+        self.pose_heads = nn.ModuleList(
+            zero_init_head([width, width, width, outputs]) for _ in layers
+        )
         for head in (self.proposal_features[0], *self.position_head.layers):
             assert isinstance(head, nn.Linear)
             nn.init.xavier_uniform_(head.weight)
@@ -362,9 +364,9 @@ class GroupPose(PoseModel):
 
         chosen = of_best(found)
         # The published code finds the poses of all tokens; these are the only ones that count.
-        deltas = exact(self.proposal_pose(chosen)).view(*chosen.shape[:2], -1, 2)
+        deltas = to_float32(self.proposal_pose(chosen)).view(*chosen.shape[:2], -1, 2)
         keypoints = (deltas + of_best(centres)[:, :, None]).sigmoid()
-        return chosen, exact(of_best(logits)), keypoints, token_logits, detected
+        return chosen, to_float32(of_best(logits)), keypoints, token_logits, detected
 
     def initial_queries(self, chosen: Tensor) -> Tensor:
         """Return the content of the queries (B, N, T, C) of chosen tokens (Sec. 3.2)."""
@@ -401,21 +403,21 @@ class GroupPose(PoseModel):
         else:
             own = queries[:, :, int(self.config.has_instance) :].mean(2)
         logits: Tensor = self.class_heads[layer](own)
-        return exact(logits)
+        return to_float32(logits)
 
     def refined(self, layer: int, queries: Tensor, references: Tensor) -> Tensor:
         """Return the keypoints (B, N, K, 2) that a layer's queries move from the references."""
         own = queries[:, :, int(self.config.queries == "instance and keypoint") :]
         deltas: Tensor = self.pose_heads[layer](own)
-        moved = inverse_sigmoid(references) + exact(deltas).view_as(references)
+        moved = inverse_sigmoid(references) + to_float32(deltas).view_as(references)
         return moved.sigmoid()
 
-    def merged_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> GroupPoseOutputs:
+    def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> GroupPoseOutputs:
         """Return the people of all views; the paper shows an image once, and merges nothing."""
         found: list[GroupPoseOutputs] = []
         for batch in batches:
             found.append(self(batch.images, batch.padding))
-            if test_time.flip:
+            if inference.flip:
                 images = mirrored_images(batch)
                 found.append(self._mirrored_back(self(images, batch.padding), batch))
         if len(found) == 1:
@@ -546,10 +548,12 @@ def proposal_centres(tokens: Tokens) -> tuple[Tensor, Tensor]:
     return usable, centres.logit().masked_fill(~usable[..., None], torch.inf)
 
 
-def _backbone(config: GroupPoseConfig, *, pretrained: bool = False) -> ResNetTrunk | SwinTrunk:
+def _backbone(
+    config: GroupPoseConfig, *, pretrained: bool = False
+) -> ResNetBackbone | SwinBackbone:
     if config.backbone in SWIN_WEIGHTS:
-        return SwinTrunk(config.backbone, pretrained=pretrained)
-    return ResNetTrunk(config.backbone, frozen=config.frozen_backbone, pretrained=pretrained)
+        return SwinBackbone(config.backbone, pretrained=pretrained)
+    return ResNetBackbone(config.backbone, frozen=config.frozen_backbone, pretrained=pretrained)
 
 
 def _projections(channels: Sequence[int], width: int) -> nn.ModuleList:

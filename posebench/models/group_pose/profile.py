@@ -12,9 +12,7 @@ from posebench.layers.affine import apply
 from posebench.layers.deformable import (
     level_maps,
 )
-from posebench.layers.transformer import (
-    exact,
-)
+from posebench.layers.precision import to_float32
 from posebench.models.group_pose.model import (
     STRIDE,
     GroupPose,
@@ -26,10 +24,10 @@ from posebench.structures import (
     Batch,
     Geometry,
     Heatmaps,
+    Inference,
     PaperTiming,
     PosePredictions,
     Sample,
-    TestTime,
     Trace,
 )
 
@@ -47,7 +45,7 @@ def heatmaps(
             own = (chosen >= start) & (chosen < start + view.references.shape[2])
             people[own] = model._looked_at(view, image, chosen[own] - start, grid)
         first = outputs.views[0]
-        scores = exact(first.token_logits[image, :, PERSON]).sigmoid()
+        scores = to_float32(first.token_logits[image, :, PERSON]).sigmoid()
         scene = {"proposals": level_maps(scores, first.tokens.sizes).amax(0)}
         maps = Heatmaps(scene, people, STRIDE, geometry.to_image[image])
         explained.append((predictions, maps))
@@ -55,10 +53,10 @@ def heatmaps(
 
 
 def trace(
-    model: GroupPose, sample: Sample, test_time: TestTime, most: int
+    model: GroupPose, sample: Sample, inference: Inference, most: int
 ) -> tuple[PosePredictions, Trace]:
     """Return the references before and after each layer, and the scores' gradients (Fig. 6)."""
-    once = replace(test_time, flip=False, scales=(1.0,))
+    once = replace(inference, flip=False, scales=(1.0,))
     [(_, [batch])] = scaled_batches([sample], once)
     batch = model.ready(batch)
     images = batch.images.requires_grad_()

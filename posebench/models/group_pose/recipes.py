@@ -18,8 +18,8 @@ from posebench.structures import (
     MPII,
     DetrAugment,
     DetrResize,
+    Inference,
     Skeleton,
-    TestTime,
 )
 
 Queries = Literal["instance and keypoint", "keypoint", "instance"]
@@ -130,12 +130,12 @@ def _recipe(name: str, config: GroupPoseConfig, skeleton: Skeleton, **fields: An
         name=name,
         config=config,
         skeleton=skeleton,
-        test_time=TestTime(DetrResize(short_side=800, long_side=1333), flip=False),
+        inference=Inference(DetrResize(short_side=800, long_side=1333), flip=False),
         augment=DetrAugment(box_area=crowd),
         epochs=80 if crowd else 60,
         lr_drops=(70,) if crowd else (50,),
         batch_size=16,
-        images_per_pass=1 if config.backbone == "swin_l" else 2,
+        micro_batch_size=1 if config.backbone == "swin_l" else 2,
         lr=1e-4,
         backbone_lr=1e-5,
         optimizer="adamw",
@@ -193,7 +193,7 @@ RECIPES = {
             skeleton=None,
             default_for=("synthetic",),
             # Of 256 px, at half: many steps, and people are still 12 cells of the finest map tall.
-            test_time=TestTime(DetrResize(short_side=128, long_side=256), flip=False),
+            inference=Inference(DetrResize(short_side=128, long_side=256), flip=False),
             augment=DetrAugment(
                 short_sides=(128,), long_side=256, crop=0.0,
                 crop_short_sides=(160,), crop_sides=(96, 160),
@@ -201,7 +201,7 @@ RECIPES = {
             epochs=12,
             # On a CPU a pass of four costs two thirds of one of eight.
             batch_size=8,
-            images_per_pass=8,
+            micro_batch_size=8,
             lr=5e-4,
             backbone_lr=2e-3,  # from random weights the trunk has most to learn
             schedule="cosine",

@@ -101,7 +101,7 @@ STUDIES = (
     ),
     Study(
         "group_pose/time", "C9", "grouppose_table06", "time of an image at two sizes",
-        elsewhere="posebench speed --models group_pose --protocol paper",
+        command="posebench speed --models group_pose --protocol paper",
     ),
     Study(
         "group_pose/backbone", "C10", "grouppose_table01", "trunk",
@@ -118,6 +118,6 @@ STUDIES = (
     ),
     Study(
         "group_pose/reliance", "C11", "Figure 6", "what a person's score rests on",
-        elsewhere="posebench viz IMAGE --steps --model RUN",
+        command="posebench viz IMAGE --steps --model RUN",
     ),
 )  # fmt: skip

@@ -37,9 +37,9 @@ from posebench.models.higher_hrnet.recipes import STRIDE, HigherHRNetConfig
 from posebench.structures import (
     Batch,
     Geometry,
+    Inference,
     PosePredictions,
     Skeleton,
-    TestTime,
 )
 
 SIGMA = 2.0  # cells, at every resolution
@@ -123,13 +123,13 @@ class HigherHRNet(PoseModel):
         height, width = tags.shape[-2:]
         return HigherHRNetOutputs(tuple(heatmaps), tags, (STRIDE * height, STRIDE * width))
 
-    def merged_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> HigherHRNetOutputs:
+    def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> HigherHRNetOutputs:
         """Merge views: the mean of heatmaps; tags of the first scale and of its mirror image.
 
         Source: Sec. 3.5 and the published code, which has a scale's maps enlarged to the size of
         scale 1 before they are averaged.
         """
-        looks = [self._look(batch.images, test_time.flip) for batch in batches]
+        looks = [self._look(batch.images, inference.flip) for batch in batches]
         if len(looks) == 1:
             return looks[0]
         size = looks[0].size

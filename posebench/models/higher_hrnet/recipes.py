@@ -16,9 +16,9 @@ from posebench.structures import (
     CROWDPOSE,
     MPII,
     Augment,
+    Inference,
     Resize,
     Skeleton,
-    TestTime,
 )
 
 STRIDE = 4  # of the trunk's map, which the tags are read from
@@ -62,11 +62,11 @@ def _recipe(name: str, size: int, *, images: int, skeleton: Skeleton, **fields: 
         name=name,
         config=config,
         skeleton=skeleton,
-        test_time=TestTime(Resize(short_side=size)),
+        inference=Inference(Resize(short_side=size)),
         augment=Augment(size=size, mask_strides=strides),
         epochs=300,
         batch_size=4 * images,
-        images_per_pass=images,
+        micro_batch_size=images,
         lr=1e-3,
         lr_drops=(200, 260),
         **fields,
@@ -136,13 +136,13 @@ RECIPES = {
             ),
             skeleton=None,
             default_for=("synthetic",),
-            test_time=TestTime(Resize(short_side=256)),
+            inference=Inference(Resize(short_side=256)),
             augment=Augment(
                 size=192, rotation_deg=5.0, scale=(0.6, 0.85), translation=20.0, mask_strides=(4, 2)
             ),
             epochs=7,
             batch_size=4,
-            images_per_pass=4,
+            micro_batch_size=4,
             lr=3e-3,
             schedule="cosine",
             warmup_steps=200,

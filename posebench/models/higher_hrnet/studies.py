@@ -7,7 +7,7 @@ from posebench.studies import Study, Variant
 _PLAIN = "blocks=0"  # the paper adds residual blocks last
 _FINEST_ALONE = ("aggregate=false",)
 # "Scales not listed"; three are usual.
-_SCALES = ("test_time.scales=[0.5,1.0,2.0]",)
+_SCALES = ("inference.scales=[0.5,1.0,2.0]",)
 
 STUDIES = (
     Study(
@@ -42,8 +42,8 @@ STUDIES = (
         variants=tuple(
             Variant(
                 str(size), row,
-                (f"augment.size={size}", f"test_time.resize.short_side={size}"),
-                tiny=(f"augment.size={crop}", f"test_time.resize.short_side={side}"),
+                (f"augment.size={size}", f"inference.resize.short_side={size}"),
+                tiny=(f"augment.size={crop}", f"inference.resize.short_side={side}"),
             )
             for row, size, crop, side in (
                 (1, 512, 192, 256), (2, 640, 256, 320), (3, 768, 288, 384),

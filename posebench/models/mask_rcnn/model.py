@@ -38,17 +38,17 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from posebench.errors import ModelError
 from posebench.layers.affine import apply
 from posebench.layers.backbones.pretrained import downloaded
-from posebench.layers.backbones.resnet import ResNetTrunk
-from posebench.layers.precision import precise
+from posebench.layers.backbones.resnet import ResNetBackbone
+from posebench.layers.precision import to_float32
 from posebench.models.base import PoseModel
 from posebench.models.mask_rcnn.recipes import MaskRCNNConfig
 from posebench.preprocess import mirrored_images
 from posebench.structures import (
     Batch,
     Geometry,
+    Inference,
     PosePredictions,
     Skeleton,
-    TestTime,
 )
 
 MULTIPLE = 32  # of the sides of an input, as anchors are laid out on maps of whole cells
@@ -151,7 +151,7 @@ class MaskRCNN(PoseModel):
         if padding is not None:
             sizes = list(zip(*(_extent(~padding, axis) for axis in (2, 1)), strict=True))
         padded = F.pad(images, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
-        maps = {name: precise(level) for name, level in self.backbone(padded).items()}
+        maps = {name: to_float32(level) for name, level in self.backbone(padded).items()}
         return MaskRCNNFeatures(maps, ImageList(padded, sizes))
 
     def heads(self, features: MaskRCNNFeatures, people: Tensor | None = None) -> MaskRCNNOutputs:
@@ -196,7 +196,7 @@ class MaskRCNN(PoseModel):
             centres = self.stride * (people[people[:, 0] == image][:, [2, 1]] + 0.5)
             side = GIVEN_SIDE * min(height, width)
             own = torch.cat([centres - side / 2, centres + side / 2], 1)
-            own = own.to(precise(features.images.tensors).dtype)
+            own = own.to(to_float32(features.images.tensors).dtype)
             whole = own.new_tensor([[0, 0, width, height]])
             boxes.append(own)
             proposals.append(torch.cat([own, whole.expand(max(PROPOSALS - len(own), 0), 4)]))
@@ -211,13 +211,13 @@ class MaskRCNN(PoseModel):
         logits, moves = heads.box_predictor(heads.box_head(pooled))
         return logits, moves
 
-    def merged_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> MaskRCNNOutputs:
+    def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> MaskRCNNOutputs:
         """Return the people of all views, each once; torchvision shows an image once."""
         first = batches[0]
         views: list[MaskRCNNOutputs] = []
         for batch in batches:
             found = [self(batch.images, batch.padding)]
-            if test_time.flip:
+            if inference.flip:
                 mirrored = self(mirrored_images(batch), batch.padding)
                 found.append(self._mirrored_back(mirrored, batch))
             views += [_moved(one, batch, first) for one in found]
@@ -252,7 +252,9 @@ class MaskRCNN(PoseModel):
             _, of_boxes = self.roi_heads(
                 features.maps, proposals, features.images.image_sizes, targets
             )
-        return {_TERMS[name]: precise(term) for name, term in {**of_proposals, **of_boxes}.items()}
+        return {
+            _TERMS[name]: to_float32(term) for name, term in {**of_proposals, **of_boxes}.items()
+        }
 
     def decode(self, outputs: MaskRCNNOutputs, geometry: Geometry) -> list[PosePredictions]:
         predictions = []
@@ -260,7 +262,7 @@ class MaskRCNN(PoseModel):
             outputs.boxes, outputs.scores, outputs.logits, geometry.to_image, strict=True
         ):
             points, _ = heatmaps_to_keypoints(  # type: ignore[no-untyped-call]
-                precise(logits), boxes
+                to_float32(logits), boxes
             )
             keypoints = apply(points[..., :2], to_image.to(points))
             predictions.append(PosePredictions(keypoints, _peaks(logits), scores))
@@ -286,7 +288,7 @@ class _TinyPyramid(nn.Module):
 
     def __init__(self, config: MaskRCNNConfig) -> None:
         super().__init__()
-        self.body = ResNetTrunk(config.backbone, frozen=config.frozen_backbone)
+        self.body = ResNetBackbone(config.backbone, frozen=config.frozen_backbone)
         self.fpn = FeaturePyramidNetwork(
             self.body.channels, config.channels, extra_blocks=LastLevelMaxPool()
         )
@@ -300,7 +302,7 @@ class _TinyPyramid(nn.Module):
 
 def _precise_outputs(layer: nn.Module, _: Any, outputs: Any) -> Any:
     if isinstance(outputs, Tensor):
-        return precise(outputs).contiguous()  # torchvision takes views of them as rows
+        return to_float32(outputs).contiguous()  # torchvision takes views of them as rows
     return type(outputs)(_precise_outputs(layer, _, output) for output in outputs)
 
 
@@ -386,7 +388,7 @@ def _drawing(seed: int, device: torch.device) -> Iterator[None]:
 
 def _peaks(logits: Tensor) -> Tensor:
     """Return how much of each map's softmax lies in its highest cell, (N, K)."""
-    peaks: Tensor = precise(logits).flatten(2).softmax(2).amax(2)
+    peaks: Tensor = to_float32(logits).flatten(2).softmax(2).amax(2)
     return peaks
 
 

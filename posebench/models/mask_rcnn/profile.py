@@ -11,7 +11,7 @@ from torchvision.ops import (
     nms,
 )
 
-from posebench.layers.precision import precise
+from posebench.layers.precision import to_float32
 from posebench.models.mask_rcnn.model import (
     DRAWN_STRIDE,
     OVERLAP,
@@ -56,7 +56,7 @@ def heatmaps(
         strict=True,
     ):  # fmt: skip
         maps = logits.new_zeros(len(logits), len(model.skeleton), height, width)
-        for own, box, logit in zip(maps, boxes / DRAWN_STRIDE, precise(logits), strict=True):
+        for own, box, logit in zip(maps, boxes / DRAWN_STRIDE, to_float32(logits), strict=True):
             _paste(own, box, (logit - logit.amax((1, 2), keepdim=True)).exp())
         scene = maps.amax((0, 1)) if len(maps) else maps.new_zeros(height, width)
         shown = Heatmaps({"keypoints": scene}, maps, DRAWN_STRIDE, to_image)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from posebench.distributed import mean_counts
 from posebench.layers.affine import apply
-from posebench.layers.backbones.classifiers import trunk_channels, unpooled_trunk
+from posebench.layers.backbones.classifiers import backbone_channels, unpooled_backbone
 from posebench.models.base import PoseModel
 from posebench.models.pifpaf.field_decoding import FieldPoses, Look, decode_fields
 from posebench.models.pifpaf.fields import (
@@ -36,12 +36,12 @@ from posebench.models.pifpaf.recipes import PifPafConfig
 from posebench.structures import (
     Batch,
     Geometry,
+    Inference,
     PosePredictions,
     Skeleton,
-    TestTime,
 )
 
-TRUNK_STRIDE = 16  # of the map that fields are read from
+BACKBONE_STRIDE = 16  # of the map that fields are read from
 STRIDE = 8  # of the fields
 KEYPOINT_VALUES = 4  # confidence, x, y, scale
 LIMB_VALUES = 7  # confidence, x and y of both ends, scales of both
@@ -106,20 +106,20 @@ class PifPaf(PoseModel):
     config: PifPafConfig
 
     published_names: ClassVar[dict[str, str]] = {}  # there are no published weights of this form
-    strides: tuple[int, ...] = (TRUNK_STRIDE,)  # of the trunk's maps, the finest first
+    strides: tuple[int, ...] = (BACKBONE_STRIDE,)  # of the trunk's maps, the finest first
 
     def __init__(self, config: PifPafConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)
         self.layout = field_layout(skeleton)
-        self.backbone = unpooled_trunk(config.backbone, self.strides)
-        self._build_heads(trunk_channels(self.backbone))
+        self.backbone = unpooled_backbone(config.backbone, self.strides)
+        self._build_heads(backbone_channels(self.backbone))
 
     def _build_heads(self, channels: Sequence[int]) -> None:
         self.keypoint_head = FieldHead(channels[-1], len(self.skeleton), KEYPOINT_VALUES)
         self.limb_head = FieldHead(channels[-1], len(self.layout.limbs), LIMB_VALUES)
 
     def load_pretrained(self) -> None:
-        self.backbone = unpooled_trunk(self.config.backbone, self.strides, pretrained=True)
+        self.backbone = unpooled_backbone(self.config.backbone, self.strides, pretrained=True)
 
     def features(self, images: Tensor, padding: Tensor | None = None) -> PifPafFeatures:
         """Return the trunk's maps at `strides`."""
@@ -131,12 +131,12 @@ class PifPaf(PoseModel):
         [finest] = features.maps
         return PifPafOutputs(self.keypoint_head(finest, size), self.limb_head(finest, size))
 
-    def merged_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> PifPafOutputs:
+    def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> PifPafOutputs:
         """Return the first scale's fields with the others beside them; decoding joins their cells.
 
         Mirrored views are merged: mean confidence, offsets and scales by confidence.
         """
-        outputs, *others = [self._look(batch, test_time.flip) for batch in batches]
+        outputs, *others = [self._look(batch, inference.flip) for batch in batches]
         further = tuple(
             (look.keypoints, look.limbs, _between(batch.geometry, batches[0].geometry))
             for look, batch in zip(others, batches[1:], strict=True)

@@ -17,9 +17,9 @@ from posebench.structures import (
     MPII,
     Augment,
     FitResize,
+    Inference,
     Resize,
     Skeleton,
-    TestTime,
 )
 
 
@@ -52,11 +52,11 @@ def training_recipe(name: str, config: PifPafConfig, skeleton: Skeleton, **field
         name=name,
         config=config,
         skeleton=skeleton,
-        test_time=TestTime(FitResize(short_side=641, long_side=641, multiple=1), flip=False),
+        inference=Inference(FitResize(short_side=641, long_side=641, multiple=1), flip=False),
         augment=Augment(size=641, rotation_deg=0.0, mask_strides=()),
         epochs=100,
         batch_size=8,
-        images_per_pass=4,
+        micro_batch_size=4,
         lr=1e-3,
         optimizer="sgd",
         momentum=0.95,
@@ -72,13 +72,13 @@ def tiny_recipe(name: str, config: PifPafConfig) -> Recipe:
         config=config,
         skeleton=None,
         default_for=("synthetic",),
-        test_time=TestTime(Resize(short_side=256), flip=False),
+        inference=Inference(Resize(short_side=256), flip=False),
         augment=Augment(
             size=192, rotation_deg=5.0, scale=(0.6, 0.85), translation=20.0, mask_strides=()
         ),
         epochs=6,
         batch_size=4,
-        images_per_pass=4,
+        micro_batch_size=4,
         lr=2e-3,
         schedule="cosine",
         warmup_steps=200,

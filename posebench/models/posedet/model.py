@@ -31,10 +31,10 @@ from posebench.distributed import mean_count
 from posebench.layers.affine import apply
 from posebench.layers.backbones import HRNET_WIDTHS
 from posebench.layers.backbones.hrnet import hrnet
-from posebench.layers.backbones.pretrained import timm_trunk
+from posebench.layers.backbones.pretrained import timm_backbone
 from posebench.layers.heatmaps import heatmap_focal_loss_of_logits
 from posebench.layers.nms import box_nms, oks_nms, pose_area
-from posebench.layers.precision import precise, precise_conv, unrounded
+from posebench.layers.precision import float32_conv, no_autocast, to_float32
 from posebench.models.base import PoseModel
 from posebench.models.posedet.candidates import (
     IGNORED,
@@ -54,10 +54,10 @@ from posebench.preprocess import mirrored_images
 from posebench.structures import (
     Batch,
     Geometry,
+    Inference,
     PosePredictions,
     Poses,
     Skeleton,
-    TestTime,
 )
 
 DLA34_CHANNELS = (64, 128, 256, 512)
@@ -212,7 +212,7 @@ class PoseDet(PoseModel):
 
     def _coarse(self, features: Tensor) -> Tensor:
         # Offsets reach dozens of cells, of which bfloat16 keeps three digits.
-        return precise_conv(self.coarse, self.bypass(features))
+        return float32_conv(self.coarse, self.bypass(features))
 
     def _logits(self, features: Tensor, coarse: Tensor) -> Tensor:
         embedding = self.classification_embedding(self.classification(features), _points(coarse))
@@ -221,7 +221,7 @@ class PoseDet(PoseModel):
 
     def _refined(self, features: Tensor, coarse: Tensor) -> Tensor:
         embedding = self.regression_embedding(self.regression(features), _points(coarse))
-        return coarse.detach() + precise_conv(self.refinement, embedding)
+        return coarse.detach() + float32_conv(self.refinement, embedding)
 
     def _refined_best(
         self, features: Sequence[Tensor], coarse: Sequence[Tensor], logits: Sequence[Tensor]
@@ -253,7 +253,7 @@ class PoseDet(PoseModel):
         embedding = self.regression_embedding.at(
             [self.regression(maps) for maps in features], level, image, points
         )
-        return precise_conv(self.refinement, embedding[..., None, None]).flatten(1)
+        return float32_conv(self.refinement, embedding[..., None, None]).flatten(1)
 
     def _refined_at(self, features: Sequence[Tensor], coarse: Tensor, chosen: Tensor) -> Tensor:
         """Return the refined poses (N, K, 2) of chosen candidates (B, P), in pixels.
@@ -268,13 +268,13 @@ class PoseDet(PoseModel):
         yx = self._moves(features, level, image, _points(settled) / stride).view(settled.shape)
         return settled.detach() + stride * yx.flip(-1)
 
-    def merged_outputs(self, batches: Sequence[Batch], test_time: TestTime) -> PoseDetOutputs:
+    def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> PoseDetOutputs:
         """Return what the first batch gives, and the candidates of all further looks.
 
         They meet in suppression (Sec. 4.1).
         """
         looks = [
-            (batch, mirror) for batch in batches for mirror in (False, True)[: 1 + test_time.flip]
+            (batch, mirror) for batch in batches for mirror in (False, True)[: 1 + inference.flip]
         ]
         outputs, *further = [self._look(batch, mirror) for batch, mirror in looks]
         return replace(
@@ -322,7 +322,7 @@ class PoseDet(PoseModel):
         config = self.config
         features = self.features(images)
         offsets, logits = self._unrefined(features)
-        with unrounded(images.device):
+        with no_autocast(images.device):
             coarse = poses_of(offsets, self.strides)
             found = targets_by_oks(coarse.detach(), targets, self.skeleton, config.similarity)
         refined = None
@@ -330,7 +330,7 @@ class PoseDet(PoseModel):
             refined = self._refined_at(features, coarse, found.refined >= 0)
         supervised = config.intermediate_supervision
         heatmaps = [self.intermediate(level) for level in features] if supervised else []
-        with unrounded(images.device):
+        with no_autocast(images.device):
             return self._terms(logits, coarse, refined, heatmaps, targets, found)
 
     def _terms(
@@ -452,7 +452,7 @@ def _trunk(name: str, *, pretrained: bool = False) -> nn.Module:
     """Return a trunk that yields maps at strides 4, 8, 16 and 32."""
     if name == "dla34":
         # timm's has the published parameter names.
-        return timm_trunk(name, pretrained=pretrained, out_indices=(2, 3, 4, 5))
+        return timm_backbone(name, pretrained=pretrained, out_indices=(2, 3, 4, 5))
     return hrnet(name, pretrained=pretrained)
 
 
@@ -463,7 +463,7 @@ def _points(coarse: Tensor) -> Tensor:
 
 def _best(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Return scores (B, P) and indices of the best candidates of a level (B, 1, h, w)."""
-    scores = precise(logits).sigmoid().flatten(1)
+    scores = to_float32(logits).sigmoid().flatten(1)
     return scores.topk(min(MAX_PER_LEVEL, scores.shape[1]))
 
 
@@ -529,7 +529,7 @@ def score_loss(logits: Tensor, person: Tensor) -> Tensor:
 
     Source: Eq. 4; Lin et al. (arXiv:1708.02002), alpha = 0.25, gamma = 2.
     """
-    loss: Tensor = sigmoid_focal_loss(precise(logits), (person >= 0).float(), reduction="none")
+    loss: Tensor = sigmoid_focal_loss(to_float32(logits), (person >= 0).float(), reduction="none")
     return (loss * (person != IGNORED)).sum() / _normaliser(person)
 
 
@@ -543,7 +543,7 @@ def keypoint_loss(poses: Tensor, person: Tensor, targets: PoseDetTargets, stride
     """
     image, candidate = (person >= 0).nonzero().unbind(1)
     own = person[image, candidate]
-    distance = (precise(poses) - targets.keypoints[own]).norm(dim=-1)
+    distance = (to_float32(poses) - targets.keypoints[own]).norm(dim=-1)
     distance = distance / (DISTANCE_UNIT * stride[candidate, None])
     total: Tensor = (distance.clamp(max=MAX_DISTANCE) * targets.labelled[own]).sum()
     return total / _normaliser(person)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import deform_conv2d
 
-from posebench.layers.precision import precise, unrounded
+from posebench.layers.precision import no_autocast, to_float32
 
 
 def point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
@@ -32,10 +32,10 @@ def deformable_point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> 
     reach = points // 2
     taps = offsets.new_zeros(points, 2)
     taps[:, 1] = torch.arange(-reach, reach + 1)  # where those of a plain kernel lie
-    with unrounded(features.device):
-        shifts = precise(offsets) - taps.flatten()[:, None, None]
+    with no_autocast(features.device):
+        shifts = to_float32(offsets) - taps.flatten()[:, None, None]
         found: Tensor = deform_conv2d(
-            precise(features), shifts, precise(weight), padding=(0, reach)
+            to_float32(features), shifts, to_float32(weight), padding=(0, reach)
         )
     return found.to(features.dtype)
 
@@ -44,7 +44,7 @@ def sampled_point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> Ten
     """Return it as samples and one product of matrices; on a CPU several times as fast."""
     images, _, height, width = features.shape
     device = features.device
-    yx = precise(offsets).permute(0, 2, 3, 1).reshape(images, height, width, -1, 2)
+    yx = to_float32(offsets).permute(0, 2, 3, 1).reshape(images, height, width, -1, 2)
     x = yx[..., 1] + torch.arange(width, device=device)[:, None]
     y = yx[..., 0] + torch.arange(height, device=device)[:, None, None]
     image = torch.arange(images, device=device).repeat_interleave(height * width)
@@ -67,7 +67,7 @@ def point_conv_at(
         weight: (C', C, 1, K).
     """
     device = points.device
-    cells = torch.cat([precise(maps).permute(0, 2, 3, 1).flatten(0, 2) for maps in levels])
+    cells = torch.cat([to_float32(maps).permute(0, 2, 3, 1).flatten(0, 2) for maps in levels])
     heights, widths = torch.tensor([m.shape[-2:] for m in levels], device=device).T
     counts = len(levels[0]) * heights * widths
     height, width = heights[level], widths[level]

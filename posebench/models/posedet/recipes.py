@@ -17,8 +17,8 @@ from posebench.structures import (
     MPII,
     CropAugment,
     FitResize,
+    Inference,
     Skeleton,
-    TestTime,
 )
 
 PERSON_CELLS = 4  # published: a person across so many cells, up to twice that, belongs to a level
@@ -113,11 +113,11 @@ def _recipe(name: str, config: PoseDetConfig, size: int, long_side: int, **field
     return Recipe(
         name=name,
         config=replace(config, nms_threshold=threshold),
-        test_time=TestTime(FitResize(short_side=size, long_side=long_side), flip=False),
+        inference=Inference(FitResize(short_side=size, long_side=long_side), flip=False),
         augment=CropAugment(size=512),
         epochs=210,
         batch_size=48,  # Sec. 4.1: 6 on each of 8 GPUs
-        images_per_pass=6,
+        micro_batch_size=6,
         lr=1e-4,
         lr_drops=(180, 200),
         warmup_steps=5,
@@ -168,11 +168,11 @@ RECIPES = {
             ),
             skeleton=None,
             default_for=("synthetic",),
-            test_time=TestTime(FitResize(short_side=192, long_side=384)),
+            inference=Inference(FitResize(short_side=192, long_side=384)),
             augment=CropAugment(size=160, scale=(1.2, 1.55)),
             epochs=7,
             batch_size=8,
-            images_per_pass=8,
+            micro_batch_size=8,
             lr=2e-3,
             schedule="cosine",
             warmup_steps=200,

@@ -12,8 +12,8 @@ _CROWDPOSE_STUDY: dict[str, Any] = {
     "train_split": "train",
 }
 # Sec. 4.1: short sides of 300 to 800 in steps of 100, over the recipe's; 300 to 600 of a tiny one.
-_SIX_SCALES = ("test_time.flip=true", "test_time.scales=[0.47,0.625,0.78,0.94,1.09,1.25]")
-_SIX_SCALES_OF_512 = ("test_time.flip=true", "test_time.scales=[0.59,0.78,0.98,1.17,1.37,1.56]")
+_SIX_SCALES = ("inference.flip=true", "inference.scales=[0.47,0.625,0.78,0.94,1.09,1.25]")
+_SIX_SCALES_OF_512 = ("inference.flip=true", "inference.scales=[0.59,0.78,0.98,1.17,1.37,1.56]")
 _NMS = {"iou": "IoU", "oks": "OKS"}
 _THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -63,15 +63,15 @@ STUDIES = (
         base="posedet_hrnet_w48_coco",
         variants=(
             Variant("W48, 640", 6, tiny=(
-                "backbone=hrnet_tiny_36", "test_time.resize.short_side=240",
-                "test_time.resize.long_side=480", "augment.size=192",
+                "backbone=hrnet_tiny_36", "inference.resize.short_side=240",
+                "inference.resize.long_side=480", "augment.size=192",
             )),
             Variant("W32, 512", 7, recipe="posedet_hrnet_w32_coco", tiny=()),
             Variant("DLA-34, 512", 8, recipe="posedet_dla34_coco", tiny=("backbone=dla34",)),
         ),
     ),
     Study(
-        "posedet/test_time", "B5", "posedet_table02", "six scales and a mirror at test time",
+        "posedet/inference", "B5", "posedet_table02", "six scales and a mirror at test time",
         base="posedet_hrnet_w48_coco",
         variants=(
             Variant("W48, once", 6, table="posedet_table01", tiny=("backbone=hrnet_tiny_36",)),
@@ -89,11 +89,11 @@ STUDIES = (
     ),
     Study(
         "posedet/time", "B6", "Sec. 4.3", "time over the number of people",
-        elsewhere="posebench speed --models posedet --people 1,5,20,50",
+        command="posebench speed --models posedet --people 1,5,20,50",
     ),
     Study(
         "posedet/poses", "B7", "Figure 5", "coarse and refined poses side by side",
-        elsewhere="posebench viz IMAGE --heatmaps --model RUN (the maps are the coarse keypoints, "
+        command="posebench viz IMAGE --heatmaps --model RUN (the maps are the coarse keypoints, "
         "the skeletons the refined ones)",
     ),
 )  # fmt: skip

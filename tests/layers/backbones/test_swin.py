@@ -6,7 +6,7 @@ import pytest
 import torch
 from timm.models.swin_transformer import SwinTransformerBlock
 
-from posebench.layers.backbones.swin import PaddedBlock, SwinTrunk
+from posebench.layers.backbones.swin import PaddedBlock, SwinBackbone
 
 
 def blocks(side: int) -> tuple[SwinTransformerBlock, PaddedBlock]:
@@ -49,7 +49,7 @@ def test_a_mask_made_in_evaluation_serves_training() -> None:
 
 
 def test_the_trunk_takes_any_size() -> None:
-    trunk = SwinTrunk("swin_t").eval()
+    trunk = SwinBackbone("swin_t").eval()
     with torch.inference_mode():
         maps = trunk(torch.randn(1, 3, 70, 101))
     assert [tuple(m.shape) for m in maps] == [

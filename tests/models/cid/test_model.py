@@ -23,7 +23,7 @@ from posebench.models.cid.model import (
 from posebench.models.cid.multiscale import Grid
 from posebench.models.cid.recipes import CIDConfig
 from posebench.preprocess import blank_batch, scaled_batches
-from posebench.structures import COCO, Poses, Resize, TestTime, box_corners
+from posebench.structures import COCO, Inference, Poses, Resize, box_corners
 from tests.builders import make_batch, make_poses, make_sample
 
 TINY = CIDConfig(backbone="hrnet_tiny", embedding=8)
@@ -155,10 +155,10 @@ def test_decoupling_equals_the_papers_equations(spatial: bool, channel: bool) ->
 
 def test_a_scale_that_changes_nothing_changes_no_outputs() -> None:
     model = CID(replace(TINY, min_person_area=0.0), COCO).eval()
-    [(_, batches)] = scaled_batches([make_sample(2)], TestTime(Resize(128)))
+    [(_, batches)] = scaled_batches([make_sample(2)], Inference(Resize(128)))
     with torch.inference_mode():
         once, twice = (
-            model.merged_outputs(batches * count, TestTime(Resize(128))) for count in (1, 2)
+            model.merged_outputs(batches * count, Inference(Resize(128))) for count in (1, 2)
         )
     assert len(once.people) > 0
     assert once.people.tolist() == twice.people.tolist()
@@ -167,8 +167,8 @@ def test_a_scale_that_changes_nothing_changes_no_outputs() -> None:
 
 def test_a_person_lies_on_the_same_image_pixels_at_every_scale() -> None:
     model = CID(replace(TINY, min_person_area=0.0), COCO)
-    test_time = TestTime(Resize(256), scales=(1.0, 0.5, 1.5))
-    [(_, batches)] = scaled_batches([make_sample(1, size=256)], test_time)
+    inference = Inference(Resize(256), scales=(1.0, 0.5, 1.5))
+    [(_, batches)] = scaled_batches([make_sample(1, size=256)], inference)
     first, *others = (
         Grid(b.geometry.to_image, (b.images.shape[2] // 4, b.images.shape[3] // 4), 4)
         for b in batches

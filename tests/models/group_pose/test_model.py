@@ -25,7 +25,7 @@ from posebench.models.group_pose.model import (
 from posebench.models.group_pose.recipes import GroupPoseConfig, Weights
 from posebench.preprocess import collate, resize_sample
 from posebench.recipe import override
-from posebench.structures import COCO, CROWDPOSE, Batch, DetrResize, Geometry, Sample, TestTime
+from posebench.structures import COCO, CROWDPOSE, Batch, DetrResize, Geometry, Inference, Sample
 from tests.builders import make_batch, make_sample
 
 TINY = replace(
@@ -72,10 +72,10 @@ def test_every_ablation_learns_with_all_of_its_parameters(name: str) -> None:
 def test_every_ablation_finds_poses(name: str) -> None:
     model = GroupPose(replace(TINY, **ABLATIONS[name]), COCO).eval()
     sample = make_sample(2)
-    test_time = TestTime(DetrResize(96, 128), flip=False)
-    [found] = model.predict([sample], test_time)
+    inference = Inference(DetrResize(96, 128), flip=False)
+    [found] = model.predict([sample], inference)
     assert found.keypoints.shape == (min(model.config.instances, len(found)), 17, 2)
-    explained, maps = profile_of(model.config).explain(model, sample, test_time)
+    explained, maps = profile_of(model.config).explain(model, sample, inference)
     assert maps.people.shape == (len(explained), 17, 12, 12)
     assert maps.people.amax((2, 3)).allclose(torch.ones(()))
 
@@ -184,8 +184,8 @@ def test_a_mirror_image_has_the_mirrored_people_when_both_are_shown() -> None:
     model = GroupPose(TINY, COCO).double().eval()
     sample = make_sample(2)
     mirrored = replace(sample, image=np.ascontiguousarray(sample.image[:, ::-1]))
-    test_time = TestTime(DetrResize(128, 128), flip=True)
-    (found,), (other,) = (model.predict([s], test_time) for s in (sample, mirrored))
+    inference = Inference(DetrResize(128, 128), flip=True)
+    (found,), (other,) = (model.predict([s], inference) for s in (sample, mirrored))
     torch.testing.assert_close(found.scores, other.scores)
     back = other.keypoints[:, list(COCO.flip_index)]
     back = torch.stack([127 - back[..., 0], back[..., 1]], -1)
@@ -194,8 +194,8 @@ def test_a_mirror_image_has_the_mirrored_people_when_both_are_shown() -> None:
 
 def test_several_scales_are_one_set() -> None:
     model = GroupPose(TINY, COCO).eval()
-    test_time = TestTime(DetrResize(128, 128), scales=(0.5, 1.0))
-    found, maps = profile_of(model.config).explain(model, make_sample(1), test_time)
+    inference = Inference(DetrResize(128, 128), scales=(0.5, 1.0))
+    found, maps = profile_of(model.config).explain(model, make_sample(1), inference)
     assert len(found) == len(maps.people) > 0
     assert (found.scores.diff() <= 0).all()
 
@@ -255,9 +255,9 @@ def test_a_published_backbone_is_frozen_where_it_was() -> None:
 def test_the_trace_ends_at_the_people() -> None:
     model = GroupPose(TINY, CROWDPOSE).eval()
     sample = make_sample(2, CROWDPOSE)
-    test_time = TestTime(DetrResize(96, 128))
-    found, trace = profile_of(model.config).trace(model, sample, test_time, most=2)
-    [predicted] = model.predict([sample], replace(test_time, flip=False))
+    inference = Inference(DetrResize(96, 128))
+    found, trace = profile_of(model.config).trace(model, sample, inference, most=2)
+    [predicted] = model.predict([sample], replace(inference, flip=False))
     torch.testing.assert_close(found.keypoints, predicted.keypoints, rtol=1e-4, atol=1e-3)
     assert trace.steps.shape == (len(found), 3, 14, 2)
     torch.testing.assert_close(trace.steps[:, -1], found.keypoints, rtol=1e-4, atol=1e-3)
@@ -269,7 +269,7 @@ def test_a_method_of_one_step_has_no_trace() -> None:
     sample: Sample = make_sample(1)
     with pytest.raises(ModelError, match="one step"):
         profile_of(CIDConfig()).trace(
-            CID(CIDConfig("hrnet_tiny"), COCO), sample, TestTime(DetrResize(64, 64)), 1
+            CID(CIDConfig("hrnet_tiny"), COCO), sample, Inference(DetrResize(64, 64)), 1
         )
 
 

@@ -13,7 +13,7 @@ from posebench.bench.costs import describe
 from posebench.models import RECIPES, profile_of
 from posebench.models.higher_hrnet.model import HigherHRNet, build_targets, heatmap_loss, tag_losses
 from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
-from posebench.structures import COCO, Resize, TestTime
+from posebench.structures import COCO, Inference, Resize
 from tests.builders import make_batch, make_sample
 
 TINY = HigherHRNetConfig(backbone="hrnet_tiny", blocks=1)
@@ -154,7 +154,7 @@ def test_scales_are_merged_with_the_tags_of_the_first() -> None:
     sample = make_sample(2)
     once, thrice = (
         profile_of(model.config).explain(
-            model, sample, TestTime(Resize(128), flip=True, scales=scales)
+            model, sample, Inference(Resize(128), flip=True, scales=scales)
         )[0]
         for scales in ((1.0,), (0.5, 1.0, 2.0))
     )

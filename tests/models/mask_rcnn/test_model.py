@@ -19,11 +19,11 @@ from posebench.models import RECIPES, profile_of
 from posebench.models.mask_rcnn.model import OVERLAP, MaskRCNN
 from posebench.models.mask_rcnn.recipes import MaskRCNNConfig
 from posebench.preprocess import IMAGENET_MEAN, IMAGENET_STD, blank_batch, normalise
-from posebench.structures import COCO, FitResize, Poses, TestTime
+from posebench.structures import COCO, FitResize, Inference, Poses
 from tests.builders import make_batch, make_sample
 
 TINY = RECIPES["mask_rcnn_tiny"].config
-SIZE = TestTime(FitResize(96, 160), flip=False)
+SIZE = Inference(FitResize(96, 160), flip=False)
 
 
 def tiny() -> MaskRCNN:
@@ -187,7 +187,7 @@ def test_mirrored_and_scaled_views_find_the_same_people() -> None:
     model = tiny().eval()
     _, sample = small_sample()
     plain = model.predict([sample], SIZE)[0]
-    merged = model.predict([sample], TestTime(FitResize(96, 160), True, (0.5, 1.0)))[0]
+    merged = model.predict([sample], Inference(FitResize(96, 160), True, (0.5, 1.0)))[0]
     assert len(merged) > 0
     assert (merged.scores.diff() <= 0).all()
     # What was found best of all is found again, at the same place.

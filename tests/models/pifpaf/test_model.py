@@ -21,7 +21,7 @@ from posebench.models.pifpaf.model import (
 )
 from posebench.models.pifpaf.recipes import PifPafConfig
 from posebench.preprocess import scaled_batches
-from posebench.structures import COCO, Resize, TestTime, box_corners
+from posebench.structures import COCO, Inference, Resize, box_corners
 from tests.builders import make_batch, make_sample
 
 TINY = PifPafConfig(backbone="resnet_tiny")
@@ -81,11 +81,11 @@ def test_an_image_of_ignored_cells_has_no_loss() -> None:
 def test_a_batch_is_predicted_like_its_images_where_people_are_found(flip: bool) -> None:
     model = eager(PifPaf(TINY, COCO))
     samples = [make_sample(2, seed=seed) for seed in range(3)]
-    test_time = TestTime(Resize(128), flip=flip)
-    together = model.predict(samples, test_time)
+    inference = Inference(Resize(128), flip=flip)
+    together = model.predict(samples, inference)
     assert sum(len(predictions) for predictions in together) > 3
     for sample, joint in zip(samples, together, strict=True):
-        (alone,) = model.predict([sample], test_time)
+        (alone,) = model.predict([sample], inference)
         torch.testing.assert_close(joint.scores, alone.scores, rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(joint.keypoints, alone.keypoints, rtol=0, atol=1e-2)
 
@@ -134,7 +134,7 @@ def test_flipping_finds_what_it_finds_without_for_a_perfect_network() -> None:
     with torch.device("meta"):
         model = Perfect(TINY, COCO)
     batch = make_batch((2,), size=128)
-    merged = model.merged_outputs([batch], TestTime(Resize(128), flip=True))
+    merged = model.merged_outputs([batch], Inference(Resize(128), flip=True))
     (found,) = model.decode(merged, batch.geometry)
     truth = batch.poses[0].keypoints.float()
     assert len(found) == 2
@@ -146,8 +146,8 @@ def test_scales_are_decoded_together() -> None:
     with torch.device("meta"):
         model = PifPaf(TINY, COCO)
     sample = make_sample(2, size=256)
-    test_time = TestTime(Resize(256), scales=(1.0, 0.5))
-    [(_, batches)] = scaled_batches([sample], test_time)
+    inference = Inference(Resize(256), scales=(1.0, 0.5))
+    [(_, batches)] = scaled_batches([sample], inference)
     # One of the two people is seen at the smaller scale alone.
     first, second = (profile_of(model.config).ideal_outputs(model, batch) for batch in batches)
     alone = replace(batches[0], poses=[batches[0].poses[0][:1]])
@@ -168,8 +168,8 @@ def test_scales_are_decoded_together() -> None:
 
 def test_a_model_predicts_at_several_scales() -> None:
     model = eager(PifPaf(TINY, COCO))
-    test_time = TestTime(Resize(128), flip=True, scales=(0.5, 1.0, 2.0))
-    predictions, _ = profile_of(model.config).explain(model, make_sample(2), test_time)
+    inference = Inference(Resize(128), flip=True, scales=(0.5, 1.0, 2.0))
+    predictions, _ = profile_of(model.config).explain(model, make_sample(2), inference)
     assert len(predictions) > 0
     assert predictions.keypoints.isfinite().all()
 

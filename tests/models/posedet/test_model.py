@@ -31,9 +31,9 @@ from posebench.structures import (
     MPII,
     FitResize,
     Geometry,
+    Inference,
     Poses,
     Skeleton,
-    TestTime,
     box_corners,
 )
 from tests.builders import make_batch, make_sample
@@ -184,19 +184,21 @@ def test_ablated_branches_are_not_there(changes: dict[str, bool], missing: str |
 
 
 @pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE])
-@pytest.mark.parametrize("test_time", [
-    TestTime(FitResize(64, 96), flip=False),
-    TestTime(FitResize(64, 96), flip=True),
-    TestTime(FitResize(64, 96), flip=True, scales=(0.7, 1.0)),
+@pytest.mark.parametrize("inference", [
+    Inference(FitResize(64, 96), flip=False),
+    Inference(FitResize(64, 96), flip=True),
+    Inference(FitResize(64, 96), flip=True, scales=(0.7, 1.0)),
 ])  # fmt: skip
-def test_many_people_in_a_batch_are_found_as_alone(skeleton: Skeleton, test_time: TestTime) -> None:
+def test_many_people_in_a_batch_are_found_as_alone(
+    skeleton: Skeleton, inference: Inference
+) -> None:
     model = lively(skeleton)
     samples = [make_sample(2, skeleton, seed=seed) for seed in range(2)]
     # Another size before padding, and the same after it.
     samples.append(replace(samples[0], image=samples[0].image[:120]))
-    together = model.predict(samples, test_time)
+    together = model.predict(samples, inference)
     for sample, joint in zip(samples, together, strict=True):
-        (alone,) = model.predict([sample], test_time)
+        (alone,) = model.predict([sample], inference)
         assert len(joint) > 5
         torch.testing.assert_close(joint.scores, alone.scores)
         torch.testing.assert_close(joint.keypoints, alone.keypoints)
@@ -209,8 +211,8 @@ def test_a_mirrored_image_gives_mirrored_people() -> None:
     model = lively()
     sample = make_sample(0, size=90)
     mirrored = replace(sample, image=sample.image[:, ::-1].copy())
-    test_time = TestTime(FitResize(64, 64), flip=True)
-    (found,), (other,) = (model.predict([s], test_time) for s in (sample, mirrored))
+    inference = Inference(FitResize(64, 64), flip=True)
+    (found,), (other,) = (model.predict([s], inference) for s in (sample, mirrored))
     assert len(found) == len(other) > 5
     torch.testing.assert_close(found.scores, other.scores)
     back = other.keypoints[:, list(COCO.flip_index)]
@@ -221,7 +223,7 @@ def test_a_mirrored_image_gives_mirrored_people() -> None:
 def test_further_looks_meet_in_suppression() -> None:
     model = lively()
     once, twice = (
-        model.predict([make_sample(0)], TestTime(FitResize(64, 64), flip=flip))[0]
+        model.predict([make_sample(0)], Inference(FitResize(64, 64), flip=flip))[0]
         for flip in (False, True)
     )
     assert twice.scores[0] >= once.scores[0]
@@ -229,13 +231,13 @@ def test_further_looks_meet_in_suppression() -> None:
 
 
 def test_coarse_poses_may_be_read() -> None:
-    sample, test_time = make_sample(0), TestTime(FitResize(64, 64), flip=False)
+    sample, inference = make_sample(0), Inference(FitResize(64, 64), flip=False)
     torch.manual_seed(1)
     refined = lively()
     torch.manual_seed(1)
     coarse = lively(config=replace(TINY, read_coarse=True))
     assert refined.score.weight.equal(coarse.score.weight)
-    (fine,), (rough,) = (m.predict([sample], test_time) for m in (refined, coarse))
+    (fine,), (rough,) = (m.predict([sample], inference) for m in (refined, coarse))
     assert fine.scores[0] == rough.scores[0]
     assert not fine.keypoints[0].equal(rough.keypoints[0])
 

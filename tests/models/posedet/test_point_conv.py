@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebench.layers.precision import precise_conv
+from posebench.layers.precision import float32_conv
 from posebench.models.posedet.point_conv import (
     deformable_point_conv,
     point_conv,
@@ -111,7 +111,7 @@ def test_a_precise_convolution_is_not_rounded() -> None:
     expected = layer(features)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(features).dtype == torch.bfloat16
-        found = precise_conv(layer, features)
+        found = float32_conv(layer, features)
     torch.testing.assert_close(found, expected)
     with torch.device("meta"):
-        assert precise_conv(torch.nn.Conv2d(8, 2, 1), torch.zeros(1, 8, 3, 3)).shape[1] == 2
+        assert float32_conv(torch.nn.Conv2d(8, 2, 1), torch.zeros(1, 8, 3, 3)).shape[1] == 2

@@ -1,0 +1,40 @@
+"""What happens during a training run, for progress bars and loggers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from posebench.data.loader import Unreadable
+from posebench.engine.evaluate import Evaluation
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """The outcome of one optimizer step."""
+
+    step: int  # from 1
+    steps: int  # of the whole run
+    epoch: int  # from 1
+    lr: float
+    loss: float
+    terms: dict[str, float]
+    images_per_second: float
+
+
+class Callback(Protocol):
+    """Is called during a training run, e.g. to show its progress."""
+
+    def on_step(self, report: StepReport) -> None: ...
+    def on_eval_progress(self, done: int, total: int) -> None: ...
+    def on_evaluation(self, epoch: int, evaluation: Evaluation, best: bool) -> None: ...
+    def on_unreadable(self, image: Unreadable) -> None: ...
+
+
+class NullCallback:
+    """A callback that does nothing."""
+
+    def on_step(self, report: StepReport) -> None: ...
+    def on_eval_progress(self, done: int, total: int) -> None: ...
+    def on_evaluation(self, epoch: int, evaluation: Evaluation, best: bool) -> None: ...
+    def on_unreadable(self, image: Unreadable) -> None: ...
