@@ -20,9 +20,10 @@ import torch
 from posebench.data import loader
 from posebench.data.base import FileDataset, GroundTruth
 from posebench.data.loader import MicroBatchSampler
-from posebench.engine.evaluate import Precision, autocast
+from posebench.engine.evaluate import autocast
 from posebench.engine.runs import hardware
 from posebench.models import RECIPES, PoseModel
+from posebench.recipe import Precision
 from posebench.structures import COCO
 
 WIDTH, HEIGHT = 640, 480

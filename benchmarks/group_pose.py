@@ -23,12 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posebench.engine.evaluate import Precision, autocast, inference_model
+from posebench.engine.evaluate import autocast, inference_model
 from posebench.engine.runs import hardware, has_bf16
 from posebench.layers.deformable import DeformableAttention, Tokens
 from posebench.layers.sampling import Sizes, gathered_samples, weighted_samples
 from posebench.models import RECIPES
 from posebench.models.group_pose.model import GroupPose, GroupPoseFeatures, GroupPoseOutputs
+from posebench.recipe import Precision
 from posebench.structures import COCO, Geometry
 
 THREADS = 2

@@ -1,5 +1,63 @@
-"""posebench: multi-person pose estimators under one protocol."""
+"""posebench: multi-person pose estimators under one protocol.
 
-from importlib.metadata import version
+    import posebench
 
-__version__ = version("posebench")
+    model = posebench.load_model("runs/train/...")
+    people = model.predict("image.jpg")
+
+See docs/python.md. Names are imported when they are first used, so that starting stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from posebench._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from posebench.api import (
+        Run,
+        draw,
+        evaluate,
+        list_models,
+        load_model,
+        open_dataset,
+        train,
+    )
+    from posebench.engine.model import Model
+    from posebench.structures import PosePredictions, Skeleton
+
+    __version__: str
+
+__all__ = [
+    "Model",
+    "PosePredictions",
+    "Run",
+    "Skeleton",
+    "__version__",
+    "draw",
+    "evaluate",
+    "list_models",
+    "load_model",
+    "open_dataset",
+    "train",
+]
+
+_public = lazy_names(
+    __name__,
+    api=("Run", "draw", "evaluate", "list_models", "load_model", "open_dataset", "train"),
+    structures=("PosePredictions", "Skeleton"),
+    **{"engine.model": ("Model",)},
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("posebench")
+    return _public(name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

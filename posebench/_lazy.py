@@ -1,4 +1,4 @@
-"""Names that are imported when they are first asked for, so that starting stays quick."""
+"""Names that are imported when they are first used, so that starting stays quick."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 def lazy_names(package: str, **modules: tuple[str, ...]) -> Callable[[str], Any]:
     """Return a package's `__getattr__` (PEP 562).
+
+    A name must not be that of a module of the package: once imported, the module would hide it.
 
     Args:
         package: the package's own `__name__`.

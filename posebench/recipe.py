@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
 from posebench.structures import SKELETONS, Augmentation, Inference, Skeleton
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LRSchedule = Literal["step", "cosine"]
 Optimizer = Literal["adam", "adamw", "sgd"]
+Precision = Literal["fp32", "bf16"]
+Settings = Mapping[str, Any] | Sequence[str]
 SCHEDULES: tuple[str, ...] = get_args(LRSchedule)
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
 
@@ -161,6 +163,46 @@ def override(recipe: Recipe, assignment: str) -> Recipe:
         raise unknown_name("recipe field", parts[0], [*own, *configured])
     changed: Recipe = _replaced(recipe, parts, text)
     return changed
+
+
+def with_settings(recipe: Recipe, settings: Settings | None) -> Recipe:
+    """Return the recipe with some fields changed: values by name, or `field=value` texts.
+
+    Raises:
+        UsageError: there is no such field, or a value does not fit it.
+    """
+    if isinstance(settings, Mapping):
+        settings = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
+    for assignment in settings or ():
+        recipe = override(recipe, assignment)
+    return recipe
+
+
+def with_inference(
+    recipe: Recipe, *, flip: bool | None = None, scales: Sequence[float] | None = None
+) -> Recipe:
+    """Return the recipe with other views of an image at test time; None: as the recipe has it.
+
+    Raises:
+        UsageError: there are no scales, or one is not above 0.
+    """
+    if flip is not None:
+        recipe = override(recipe, f"inference.flip={json.dumps(flip)}")
+    if scales is not None:
+        recipe = override(recipe, f"inference.scales={json.dumps(list(scales))}")
+    return recipe
+
+
+def pick_precision(name: str) -> Precision:
+    """Return the precision of that name.
+
+    Raises:
+        UsageError: it is neither fp32 nor bf16.
+    """
+    known = get_args(Precision)
+    if name not in known:
+        raise unknown_name("precision", name, known)
+    return cast(Precision, name)
 
 
 def current_name(path: str) -> str:

@@ -6,11 +6,17 @@ Shapes: B images, N people, K keypoints, H x W pixels. Coordinates are x, y in p
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from posebench.files import PERSON
+
+# Names, sizes and skeletons are read without torch; the functions that need it import it.
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,12 @@ MPII = Skeleton(
 SKELETONS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE, MPII)}
 
 
+def _no_corners() -> Tensor:
+    import torch
+
+    return torch.zeros(0, 4, 2, dtype=torch.float64)
+
+
 @dataclass(frozen=True)
 class Poses:
     """The annotated people of one image, in that image's pixels.
@@ -129,9 +141,9 @@ class Poses:
     area: Tensor  # (N,) square pixels, the area that OKS divides by
     boxes: Tensor  # (N, 4, 2) corners: top left, top right, bottom left, bottom right
     # (U, 4, 2) corners of the boxes of further people, none of whose keypoints is labelled
-    unlabelled: Tensor = field(default_factory=lambda: torch.zeros(0, 4, 2, dtype=torch.float64))
-    # (U, 4, 2) corners of the boxes of crowds, whose people nobody has counted
-    crowds: Tensor = field(default_factory=lambda: torch.zeros(0, 4, 2, dtype=torch.float64))
+    unlabelled: Tensor = field(default_factory=_no_corners)
+    # (U, 4, 2) corners of the boxes of crowd regions, whose people are not annotated one by one
+    crowds: Tensor = field(default_factory=_no_corners)
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -158,16 +170,20 @@ class Poses:
     @classmethod
     def empty(cls, num_keypoints: int) -> Poses:
         """Return the poses of an image without people."""
+        import torch
+
         return cls(
             torch.zeros(0, num_keypoints, 2, dtype=torch.float64),
             torch.zeros(0, num_keypoints, dtype=torch.int64),
             torch.zeros(0, dtype=torch.float64),
-            torch.zeros(0, 4, 2, dtype=torch.float64),
+            _no_corners(),
         )
 
 
 def box_corners(boxes_xywh: Tensor) -> Tensor:
     """Return the (N, 4, 2) corners of (N, 4) boxes x, y, width, height."""
+    import torch
+
     x, y, width, height = boxes_xywh.unbind(-1)
     right, bottom = x + width, y + height
     corners = [(x, y), (right, y), (x, bottom), (right, bottom)]
@@ -181,14 +197,63 @@ class PosePredictions:
     keypoints: Tensor  # (N, K, 2) x, y
     keypoint_scores: Tensor  # (N, K)
     scores: Tensor  # (N,)
+    skeleton: Skeleton | None = None  # names of the keypoints, where they are known
 
     def __len__(self) -> int:
         return len(self.keypoints)
 
+    def __getitem__(self, index: Tensor | slice) -> PosePredictions:
+        return replace(
+            self,
+            keypoints=self.keypoints[index],
+            keypoint_scores=self.keypoint_scores[index],
+            scores=self.scores[index],
+        )
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return the people as a table with a row for each keypoint.
+
+        Returns:
+            Columns person (from 0, best first), score, keypoint (its name, or its number where
+            names are not known), x, y (pixels) and keypoint_score.
+        """
+        import numpy as np
+        import pandas as pd
+
+        people, count = self.keypoint_scores.shape
+        names = list(self.skeleton.keypoints if self.skeleton else range(count))
+        x, y = self.keypoints.reshape(-1, 2).double().cpu().numpy().T
+        return pd.DataFrame(
+            {
+                "person": np.repeat(np.arange(people), count),
+                "score": self.scores.double().cpu().numpy().repeat(count),
+                "keypoint": names * people,
+                "x": x,
+                "y": y,
+                "keypoint_score": self.keypoint_scores.flatten().double().cpu().numpy(),
+            }
+        )
+
+    def to_coco(self, image_id: int) -> list[dict[str, Any]]:
+        """Return the people as entries of a result file in COCO's format.
+
+        Nothing is rounded, so that a written file scores to the last digit like these predictions.
+        """
+        import torch
+
+        scores = self.keypoint_scores[..., None].to(self.keypoints)
+        keypoints = torch.cat([self.keypoints, scores], dim=-1)  # (N, K, 3)
+        return [
+            {"image_id": image_id, "category_id": PERSON, "keypoints": triples, "score": score}
+            for triples, score in zip(
+                keypoints.flatten(1).tolist(), self.scores.tolist(), strict=True
+            )
+        ]
+
 
 @dataclass(frozen=True)
 class Heatmaps:
-    """What a model looked at to find the people of one image, for drawing."""
+    """The maps that the people of one image were read from, for drawing."""
 
     scene: dict[str, Tensor]  # name -> (H, W) in [0, 1], of the image as a whole
     people: Tensor  # (N, K, H, W) in [0, 1], of each predicted person
@@ -207,12 +272,12 @@ class Trace:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with what is annotated on it."""
+    """One image with its annotations, if it has any."""
 
     image: NDArray[np.uint8]  # (H, W, 3) RGB
-    poses: Poses
-    image_id: int
-    name: str  # file name, for messages
+    poses: Poses = field(default_factory=lambda: Poses.empty(0))
+    image_id: int = 0
+    name: str = ""  # file name, for messages
     ignore: NDArray[np.bool_] | None = None  # (H, W) True where no loss is taken; None: nowhere
 
     @property
@@ -251,6 +316,8 @@ class Batch:
     @property
     def padding(self) -> Tensor | None:
         """(B, H, W) bool, True on padding; None where no image has any."""
+        import torch
+
         height, width = self.images.shape[-2:]
         own_width, own_height = self.geometry.sizes.unbind(1)
         if bool((own_width == width).all() and (own_height == height).all()):

@@ -21,11 +21,8 @@ from posebench.cli.common import (
     WorkersOption,
     messages,
     out,
-    pick_device,
-    pick_precision,
-    pick_workers,
     print_rows,
-    with_settings,
+    say_renamed,
 )
 from posebench.cli.train import TrainProgress
 
@@ -84,7 +81,9 @@ def ablate(
     from posebench.bench.ablate import check, plan, seconds_per_step, tasks
     from posebench.bench.jobs import run
     from posebench.bench.outcome import outcome, write
+    from posebench.engine import default_workers, pick_device
     from posebench.errors import PosebenchError
+    from posebench.recipe import pick_precision
 
     threads = max(torch.get_num_threads() // jobs, 1) if jobs > 1 else 0
     if threads:
@@ -94,7 +93,7 @@ def ablate(
     folder = runs / "ablate"
     setup = replace(
         setup, device=str(place), precision=pick_precision(precision),
-        workers=pick_workers(workers, place),
+        workers=default_workers(place) if workers is None else workers,
     )  # fmt: skip
     check(setup)
     if setup.budget_s and not (folder / setup.name / "plan.json").is_file():
@@ -137,6 +136,7 @@ def _setup(
     from posebench.data import find_layout
     from posebench.errors import UsageError, unknown_name
     from posebench.models import STUDIES, find_recipe
+    from posebench.recipe import with_settings
 
     find_layout(dataset)
     if name not in STUDIES:
@@ -153,7 +153,8 @@ def _setup(
     base = find_recipe(recipe, dataset) if recipe else base_recipe(study, dataset)
     if base.method != study.method:
         raise UsageError(f"{name} is about {study.method}, and {base.name} is of {base.method}.")
-    with_settings(base, settings)  # what does not fit is said before anything is done
+    say_renamed(settings)
+    with_settings(base, settings)  # raises here what does not fit, before anything is done
     return Setup(
         study=name,
         dataset=dataset,

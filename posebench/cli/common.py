@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -22,10 +22,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
 
     from posebench.engine.evaluate import Evaluation
-    from posebench.recipe import Recipe
 
 # Of several processes (`torchrun`) the first one speaks.
 PROCESS = int(os.environ.get("RANK", "0"))
@@ -63,66 +61,14 @@ RunsOption = Annotated[Path, typer.Option("--runs", help="Folder for run folders
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object of tidy rows.")]
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is a GPU where there is one.
-
-    Raises:
-        UsageError: there is no such device on this machine.
-    """
-    import torch
-
-    from posebench.errors import UsageError
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        name = f"cuda:{torch.cuda.current_device()}"  # each process has its own
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise UsageError(
-            f"The device {name!r} cannot be used on this machine: choose auto, cpu or cuda."
-        ) from None
-    return device
-
-
-def pick_workers(named: int | None, device: torch.device) -> int:
-    """Return how many processes load images where the user did not say."""
-    if named is not None:
-        return named
-    # On a CPU they take the cores that the network computes on, and every parallel loop of it
-    # waits for the slower half: measured, 40 images a second instead of 48 on two cores.
-    return 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
-
-
-def with_settings(recipe: Recipe, settings: Sequence[str] | None) -> Recipe:
-    """Return the recipe with the `--set` options of a command line.
-
-    Raises:
-        UsageError: there is no such field, or a value does not fit it.
-    """
-    from posebench.recipe import current_name, override
+def say_renamed(settings: Sequence[str] | None) -> None:
+    """Say by which name a recipe field goes now, where `--set` uses the one it had before."""
+    from posebench.recipe import current_name
 
     for assignment in settings or ():
         path = assignment.partition("=")[0]
         if current_name(path) != path:
             messages.print(f"{path} is called {current_name(path)} now.", soft_wrap=True)
-        recipe = override(recipe, assignment)
-    return recipe
-
-
-def pick_precision(name: str) -> Any:
-    """Return the precision of that name.
-
-    Raises:
-        UsageError: it is neither fp32 nor bf16.
-    """
-    from posebench.errors import unknown_name
-
-    if name not in ("fp32", "bf16"):
-        raise unknown_name("precision", name, ("fp32", "bf16"))
-    return name
 
 
 def progress_bar() -> Progress:
@@ -180,10 +126,10 @@ def percent(value: float | None) -> str:
     return "–" if value < 0 else f"{100 * value:.1f}"
 
 
-def say_unreadable(evaluation: Evaluation) -> None:
-    """Tell how many images were left out; their names were told as they came."""
+def print_unreadable(evaluation: Evaluation) -> None:
+    """Print which images could not be read, and how many."""
     for image in evaluation.unreadable:
-        messages.print(f"[yellow]left out[/] {escape(image.message)}", soft_wrap=True)
+        messages.print(f"[yellow]skipped[/] {escape(image.message)}", soft_wrap=True)
     if evaluation.unreadable:
         messages.print(
             f"{len(evaluation.unreadable)} of {evaluation.images} images could not be read; their "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +11,9 @@ from posebench.cli.common import (
     DeviceOption,
     RunsOption,
     WorkersOption,
-    messages,
     out,
-    pick_device,
-    pick_workers,
     print_metrics,
-    say_unreadable,
+    print_unreadable,
 )
 
 _PICTURES = 12
@@ -31,43 +27,33 @@ def demo(
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Train cid_tiny on synthetic crowds, evaluate it, and draw what it finds: ten minutes."""
+    import posebench
     from posebench import engine
     from posebench.cli.train import TrainProgress
-    from posebench.data import open_dataset
-    from posebench.models import RECIPES
-    from posebench.structures import COCO
     from posebench.viz import draw_curve, draw_gallery, write_image
 
-    recipe = replace(RECIPES["cid_tiny"], epochs=epochs, evaluate_every=1)
-    place = pick_device(device)
-    options = engine.TrainOptions(
-        place,
-        seed=seed,
-        workers=pick_workers(workers, place),
-        precision="bf16" if engine.has_bf16(place) else "fp32",
-    )
-    train_set = open_dataset("synthetic", "train", skeleton=COCO)
-    eval_set = open_dataset("synthetic", "val", skeleton=COCO)
+    bf16 = engine.has_bf16(engine.pick_device(device))
     # Beside the runs of `train`, so that `posebench viz image.jpg` finds this model.
-    run = engine.new_run(runs, "train", recipe.name, "synthetic")
-    messages.print(f"Training {recipe.name} on synthetic crowds: {run}")
-    with TrainProgress() as callback:
-        evaluation = engine.train(recipe, train_set, eval_set, run, options, callback=callback)
-    rows = engine.tidy_rows(
-        evaluation.metrics,
-        recipe=recipe,
-        dataset="synthetic",
-        split="val",
-        tta=recipe.inference.label,
-        device=options.device,
-        precision=options.precision,
-    )
-    engine.write_results(run, rows)
-    say_unreadable(evaluation)
-    print_metrics("cid_tiny on images it has not seen", evaluation)
-    model = engine.inference_model(engine.read_checkpoint(run).model().to(options.device))
-    samples = [eval_set.load(index) for index in range(_PICTURES)]
-    write_image(run / "gallery.png", draw_gallery(model, samples, recipe.inference))
-    write_image(run / "curve.png", draw_curve(engine.read_log(run)))
-    out.print(f"Pictures: {run / 'gallery.png'}, {run / 'curve.png'}")
+    with TrainProgress() as progress:
+        run = posebench.train(
+            "cid_tiny",
+            "synthetic",
+            epochs=epochs,
+            evaluate_every=1,
+            seed=seed,
+            device=device,
+            precision="bf16" if bf16 else "fp32",
+            workers=workers,
+            runs=runs,
+            callback=progress,
+        )
+    print_unreadable(run.evaluation)
+    print_metrics("cid_tiny on images it was not trained on", run.evaluation)
+    assert run.folder is not None  # training has made it
+    model = run.load_model(device=device)
+    samples = [run.dataset.load(index) for index in range(_PICTURES)]
+    gallery, curve = run.folder / "gallery.png", run.folder / "curve.png"
+    write_image(gallery, draw_gallery(model, samples))
+    write_image(curve, draw_curve(engine.read_log(run.folder)))
+    out.print(f"Pictures: {gallery}, {curve}")
     out.print("Next: posebench viz image.jpg --heatmaps")

@@ -17,7 +17,6 @@ from posebench.cli.common import (
     RunsOption,
     messages,
     out,
-    pick_device,
     print_rows,
     progress_bar,
 )
@@ -90,6 +89,7 @@ def speed(
     from posebench.bench.choose import choose
     from posebench.bench.session import with_alternatives
     from posebench.bench.speed import FULL, QUICK, SpeedOptions
+    from posebench.engine import pick_device
     from posebench.errors import UsageError, unknown_name
 
     for kind, name, known in (

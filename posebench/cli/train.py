@@ -24,19 +24,16 @@ from posebench.cli.common import (
     messages,
     out,
     percent,
-    pick_device,
-    pick_precision,
-    pick_workers,
     print_metrics,
+    print_unreadable,
     progress_bar,
-    say_unreadable,
-    with_settings,
+    say_renamed,
 )
-from posebench.cli.together import DevicesOption, share_work
+from posebench.cli.launch import DevicesOption, launch
 
 if TYPE_CHECKING:
     from posebench.data.loader import Unreadable
-    from posebench.engine.callbacks import StepReport
+    from posebench.engine.callbacks import Callback, StepReport
     from posebench.engine.evaluate import Evaluation
 
 
@@ -71,62 +68,45 @@ def train(
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Train a recipe; Ctrl-C leaves a run that --resume continues."""
-    share_work(devices)
-    from dataclasses import replace
-
-    from posebench import engine
-    from posebench.data import find_layout, open_dataset
-    from posebench.engine.train import TrainOptions
+    launch(devices)
+    import posebench
+    from posebench.data import find_layout
     from posebench.models import find_recipe
+    from posebench.recipe import with_settings
 
-    layout = find_layout(dataset)
+    find_layout(dataset)  # a misspelt dataset is the first thing to say
+    say_renamed(settings)
     chosen = with_settings(find_recipe(recipe, dataset), settings)
-    if not pretrained:
-        chosen = replace(chosen, pretrained=False)
-    place = pick_device(device)
-    options = TrainOptions(
-        place, seed, pick_workers(workers, place), pick_precision(precision), strict=strict
-    )
-    train_set = open_dataset(
-        dataset,
-        split or layout.train_split,
-        root=data_root,
-        annotations=annotations,
-        skeleton=chosen.skeleton,
-    )
-    engine.check_recipe(chosen, train_set)
-    eval_set = open_dataset(
-        dataset,
-        eval_split or layout.eval_split,
-        root=data_root,
-        annotations=eval_annotations,
-        skeleton=chosen.skeleton,
-    )
-    run = resume or engine.new_run(runs, "train", chosen.name, dataset)
-    messages.print(escape(str(run)), soft_wrap=True)
     with TrainProgress() as progress:
-        curves = tensorboard and PROCESS == 0
-        callback = engine.TensorBoard(run, progress) if curves else progress
-        evaluation = engine.train(
-            chosen, train_set, eval_set, run, options, resume=bool(resume), callback=callback
+        run = posebench.train(
+            chosen,
+            dataset,
+            split=split,
+            eval_split=eval_split,
+            data_root=data_root,
+            annotations=annotations,
+            eval_annotations=eval_annotations,
+            pretrained=pretrained,
+            resume=resume,
+            seed=seed,
+            device=device,
+            precision=precision,
+            workers=workers,
+            strict=strict,
+            runs=runs,
+            callback=_with_tensorboard(progress) if tensorboard and PROCESS == 0 else progress,
         )
     if PROCESS > 0:
         return
-    engine.write_results(
-        run,
-        engine.tidy_rows(
-            evaluation.metrics,
-            recipe=chosen,
-            dataset=dataset,
-            split=eval_set.split,
-            tta=chosen.inference.label,
-            device=options.device,
-            precision=precision,
-        ),
-    )
-    say_unreadable(evaluation)
-    print_metrics(f"{chosen.name} on {dataset} {eval_set.split}", evaluation)
-    out.print(escape(str(run)), soft_wrap=True)
+    print_unreadable(run.evaluation)
+    print_metrics(f"{chosen.name} on {dataset} {run.dataset.split}", run.evaluation)
+    out.print(escape(str(run.folder)), soft_wrap=True)
+
+
+def _with_tensorboard(progress: TrainProgress) -> Callback:
+    from posebench.engine import TensorBoard
+
+    return TensorBoard(progress)
 
 
 class TrainProgress:
@@ -143,6 +123,9 @@ class TrainProgress:
 
     def __exit__(self, *exception: object) -> None:
         self.bar.stop()
+
+    def on_start(self, run: Path) -> None:
+        messages.print(escape(str(run)), soft_wrap=True)
 
     def on_step(self, report: StepReport) -> None:
         if self.steps is None:

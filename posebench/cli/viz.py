@@ -1,4 +1,4 @@
-"""`posebench viz`: draw the people that a model finds."""
+"""`posebench viz`: draw the people that a model predicts."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from posebench.cli.common import (
     RunsOption,
     messages,
     out,
-    pick_device,
     progress_bar,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from posebench import Model, Skeleton
     from posebench.data.video import Video
-    from posebench.engine import Checkpoint
-    from posebench.models import PoseModel
-    from posebench.structures import Inference, Poses, Skeleton
+    from posebench.structures import Poses, Sample
+    from posebench.viz import RGB
 
 # Draws where nothing has been trained: the one recipe whose published weights need no login.
 _BASELINE = "mask_rcnn_resnet50_coco"
@@ -42,17 +43,19 @@ def viz(
         ),
     ] = None,
     heatmaps: Annotated[
-        bool, typer.Option("--heatmaps", help="Also draw what the network looked at.")
+        bool, typer.Option("--heatmaps", help="Also draw the heatmaps the poses were read from.")
     ] = False,
     steps: Annotated[
         bool,
         typer.Option(
             "--steps",
-            help="Draw how queries came to the best people, and what their scores rest on.",
+            help="Group Pose only: draw each keypoint query's path through the decoder, and the "
+            "pixels that drive the person's score.",
         ),
     ] = False,
     annotations: Annotated[
-        Path | None, typer.Option(help="Annotation file; its people are drawn beside.")
+        Path | None,
+        typer.Option(help="Annotation file: draw its ground truth next to the predictions."),
     ] = None,
     min_score: Annotated[float, typer.Option(help="Leave out people below this score.")] = 0.1,
     to: Annotated[
@@ -64,61 +67,90 @@ def viz(
     device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Draw the people a model finds on images, on a video, or before a camera until Ctrl-C."""
-    from posebench import engine
-    from posebench.data.image_files import find_images
-    from posebench.data.video import is_video, open_video
+    """Draw the people a model predicts on images, on a video, or on a camera until Ctrl-C."""
+    from posebench.data.video import is_video
+
+    _check_options(is_video(source), heatmaps=heatmaps, steps=steps, annotations=annotations)
+    if is_video(source):
+        _draw_video(source, model, to, min_score, device, runs)
+        return
+    images = _find_images(source, to)
+    loaded = _load_model(model, device, runs)
+    folder = to or _run_folder(runs, loaded, Path(source).stem)
+    to_file = _is_file(to, _PICTURE_SUFFIXES)
+    targets = [folder if to_file else folder / f"{image.stem}.png" for image in images]
+    truth = _annotated_people(annotations, loaded.skeleton) if annotations else {}
+
+    def draw(sample: Sample) -> RGB:
+        from posebench.viz import draw_sample, draw_steps
+
+        if steps:
+            return draw_steps(loaded, sample, min_score=min_score)
+        return draw_sample(
+            loaded, sample,
+            truth=truth.get(sample.name), heatmaps=heatmaps, min_score=min_score,
+        )  # fmt: skip
+
+    _draw_images(images, targets, draw)
+    out.print(escape(str(targets[0] if len(targets) == 1 else folder)), soft_wrap=True)
+
+
+def _check_options(moving: bool, *, heatmaps: bool, steps: bool, annotations: Path | None) -> None:
     from posebench.errors import UsageError
 
-    moving = is_video(source)
     if moving and (heatmaps or annotations or steps):
         raise UsageError(
             "--heatmaps, --steps and --annotations are for images: leave them out for a video."
         )
     if steps and (heatmaps or annotations):
         raise UsageError("--steps makes a picture of its own: leave out the other options.")
-    video = open_video(source) if moving else None
-    images = [] if video else find_images(Path(source))
-    suffixes = _VIDEO_SUFFIXES if moving else _PICTURE_SUFFIXES
-    single = to if to and to.suffix.lower() in suffixes and not to.is_dir() else None
-    if single and len(images) > 1:
-        raise UsageError(f"{single} is one picture of {len(images)}: name a folder with --out.")
-    if to and images and to.resolve() in (images[0].parent.resolve(), images[0].resolve()):
+
+
+def _is_file(to: Path | None, suffixes: tuple[str, ...]) -> bool:
+    """Return whether --out names the one file to write, and not a folder."""
+    return to is not None and to.suffix.lower() in suffixes and not to.is_dir()
+
+
+def _find_images(source: str, to: Path | None) -> list[Path]:
+    """Return the images of a source.
+
+    Raises:
+        DataError: there are none.
+        UsageError: --out names one picture of several, or would replace the images.
+    """
+    from posebench.data.image_files import find_images
+    from posebench.errors import UsageError
+
+    images = find_images(Path(source))
+    if _is_file(to, _PICTURE_SUFFIXES) and len(images) > 1:
+        raise UsageError(f"{to} is one picture of {len(images)}: name a folder with --out.")
+    if to and to.resolve() in (images[0].parent.resolve(), images[0].resolve()):
         raise UsageError(f"{to} has what is drawn, and would be replaced: choose another --out.")
-    checkpoint = engine.find_model(model) if model else _newest(runs)
-    network = engine.inference_model(checkpoint.model().to(pick_device(device)))
-    name = video.name if video else Path(source).stem
-    folder = to or engine.new_run(runs, "viz", checkpoint.recipe.name, name)
-    if video:
-        target = single or folder / f"{name}.mp4"
-        if to and target.resolve() == Path(source).resolve():
-            raise UsageError(f"The video would replace {source}: choose another --out.")
-        _draw_video(network, video, target, checkpoint.recipe.inference, min_score)
-        return
-    truth = _truth(annotations, checkpoint.skeleton) if annotations else {}
-    targets = [single or folder / f"{image.stem}.png" for image in images]
-    _draw_images(
-        network, images, targets, checkpoint.recipe.inference,
-        truth=truth, heatmaps=heatmaps, steps=steps, min_score=min_score,
-    )  # fmt: skip
-    out.print(escape(str(targets[0] if len(targets) == 1 else folder)), soft_wrap=True)
+    return images
 
 
-def _newest(runs: Path) -> Checkpoint:
-    """Return the newest trained run's checkpoint; where there is none, the baseline's.
+def _run_folder(runs: Path, model: Model, name: str) -> Path:
+    from posebench.engine import new_run
+
+    return new_run(runs, "viz", model.recipe.name, name)
+
+
+def _load_model(name: str | None, device: str, runs: Path) -> Model:
+    """Return the named model, else that of the newest trained run, else the baseline.
 
     Raises:
         ModelError: there is none, and the baseline's weights cannot be downloaded.
     """
-    from posebench import engine
+    import posebench
+    from posebench.engine import latest_run
     from posebench.errors import ModelError
 
-    run = engine.latest_run(runs, "train")
-    if run:
-        return engine.read_checkpoint(run)
-    messages.print(f"No trained run under {escape(str(runs / 'train'))}: {_BASELINE} draws.")
+    newest = name or latest_run(runs, "train")
+    if newest:
+        return posebench.load_model(newest, device=device)
+    messages.print(f"No trained run under {escape(str(runs / 'train'))}; using {_BASELINE}.")
     try:
-        return engine.find_model(_BASELINE)
+        return posebench.load_model(_BASELINE, device=device)
     except ModelError as error:
         raise ModelError(
             f"There is no trained run under {runs / 'train'} yet, and the weights of {_BASELINE} "
@@ -127,21 +159,11 @@ def _newest(runs: Path) -> Checkpoint:
         ) from error
 
 
-def _draw_images(
-    network: PoseModel,
-    images: list[Path],
-    targets: list[Path],
-    inference: Inference,
-    *,
-    truth: dict[str, Poses],
-    heatmaps: bool,
-    steps: bool,
-    min_score: float,
-) -> None:
+def _draw_images(images: list[Path], targets: list[Path], draw: Callable[[Sample], RGB]) -> None:
     from posebench.data.image_files import read_image
     from posebench.errors import DataError
-    from posebench.structures import Poses, Sample
-    from posebench.viz import draw_sample, draw_steps, write_image
+    from posebench.structures import Sample
+    from posebench.viz import write_image
 
     failed = 0
     with progress_bar() as bar:
@@ -151,17 +173,9 @@ def _draw_images(
                 image = read_image(path)
             except DataError as error:
                 failed += 1
-                messages.print(f"[yellow]left out[/] {escape(str(error))}", soft_wrap=True)
+                messages.print(f"[yellow]skipped[/] {escape(str(error))}", soft_wrap=True)
                 continue
-            sample = Sample(image, Poses.empty(len(network.skeleton)), 0, path.name)
-            if steps:
-                picture = draw_steps(network, sample, inference, min_score=min_score)
-            else:
-                picture = draw_sample(
-                    network, sample, inference,
-                    truth=truth.get(path.name), heatmaps=heatmaps, min_score=min_score,
-                )  # fmt: skip
-            write_image(target, picture)
+            write_image(target, draw(Sample(image, name=path.name)))
     if failed == len(images):
         raise DataError(f"None of the {failed} images can be read; the first is {images[0]}.")
     if failed:
@@ -169,35 +183,46 @@ def _draw_images(
 
 
 def _draw_video(
-    network: PoseModel, video: Video, target: Path, inference: Inference, min_score: float
+    source: str, name: str | None, to: Path | None, min_score: float, device: str, runs: Path
 ) -> None:
     """Draw every frame; Ctrl-C ends the video with the frames that are done."""
+    from posebench.data.video import open_video
+    from posebench.errors import UsageError
+
+    video = open_video(source)
+    model = _load_model(name, device, runs)
+    folder = to or _run_folder(runs, model, video.name)
+    target = folder if _is_file(to, _VIDEO_SUFFIXES) else folder / f"{video.name}.mp4"
+    if to and target.resolve() == Path(source).resolve():
+        raise UsageError(f"The video would replace {source}: choose another --out.")
+    _write_frames(video, model, target, min_score)
+    out.print(escape(str(target)), soft_wrap=True)
+
+
+def _write_frames(video: Video, model: Model, target: Path, min_score: float) -> None:
     from posebench.engine import interruptible
-    from posebench.structures import Poses, Sample
+    from posebench.structures import Sample
     from posebench.viz import draw_sample, write_video
 
-    nobody = Poses.empty(len(network.skeleton))
     start = time.perf_counter()
     with interruptible() as stop, progress_bar() as bar, write_video(target, video.fps) as file:
         task = bar.add_task("draw", total=video.length, note="")
         for frame in video:
-            sample = Sample(frame, nobody, 0, video.name)
-            file.write(draw_sample(network, sample, inference, min_score=min_score))
+            file.write(draw_sample(model, Sample(frame, name=video.name), min_score=min_score))
             rate = file.frames / (time.perf_counter() - start)
-            bar.update(task, completed=file.frames, note=f"{rate:.1f} frames a second")
+            bar.update(task, completed=file.frames, note=f"{rate:.1f} frames/s")
             if stop.is_set():
                 break
     seconds = time.perf_counter() - start
     messages.print(
-        f"{file.frames} frames in {seconds:.1f} s: {file.frames / seconds:.1f} a second."
+        f"{file.frames} frames in {seconds:.1f} s: {file.frames / seconds:.1f} frames/s."
     )
     if video.length and file.frames < video.length:
         why = "stopped" if stop.is_set() else "the file is cut short or damaged"
         messages.print(f"{video.length - file.frames} of {video.length} frames are missing: {why}.")
-    out.print(escape(str(target)), soft_wrap=True)
 
 
-def _truth(annotations: Path, skeleton: Skeleton) -> dict[str, Poses]:
+def _annotated_people(annotations: Path, skeleton: Skeleton) -> dict[str, Poses]:
     """Return the annotated people by file name."""
     from posebench.data.annotations import read_annotations
     from posebench.data.base import FileDataset

@@ -1,6 +1,7 @@
 """Training, evaluation, checkpoints and run folders; names no method."""
 
 from posebench.engine.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
+from posebench.engine.devices import default_workers, pick_device
 from posebench.engine.evaluate import (
     Evaluation,
     check_recipe,
@@ -12,11 +13,13 @@ from posebench.engine.evaluate import (
     score,
 )
 from posebench.engine.log import read_log
+from posebench.engine.model import Model, as_rgb
 from posebench.engine.runs import (
     has_bf16,
     latest_run,
     new_run,
     tidy_rows,
+    write_evaluation,
     write_recipe,
     write_results,
 )
@@ -28,9 +31,12 @@ __all__ = [
     "Checkpoint",
     "Evaluation",
     "Interrupted",
+    "Model",
     "TensorBoard",
     "TrainOptions",
+    "as_rgb",
     "check_recipe",
+    "default_workers",
     "evaluate",
     "evaluate_file",
     "evaluate_ideal",
@@ -42,11 +48,13 @@ __all__ = [
     "latest_run",
     "main_metric",
     "new_run",
+    "pick_device",
     "read_checkpoint",
     "read_log",
     "score",
     "tidy_rows",
     "train",
+    "write_evaluation",
     "write_recipe",
     "write_results",
 ]

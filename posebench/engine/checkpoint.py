@@ -39,13 +39,19 @@ class Checkpoint:
         assert self.recipe.skeleton is not None  # a saved recipe always has one
         return self.recipe.skeleton
 
+    @property
+    def trained_on(self) -> str:
+        """The dataset that it was trained on, as far as the file says."""
+        # Imported weights know their keypoint set only, which is named like its dataset.
+        return str(self.facts.get("dataset", self.skeleton.name))
+
     def model(self) -> PoseModel:
         """Return the model in evaluation mode.
 
         Raises:
             ModelError: the weights do not fit the recipe.
         """
-        model: PoseModel = self.recipe.build(self.skeleton)
+        model = self.recipe.build(self.skeleton)
         load_weights(model, self.weights, self.path.name)
         return model.eval()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,10 +19,9 @@ from posebench.layers.folding import folded
 from posebench.metrics import evaluate_poses, read_results, to_results
 from posebench.models import PoseModel, profile_of
 from posebench.preprocess import blank_batch
-from posebench.recipe import Recipe
+from posebench.recipe import Precision, Recipe
 from posebench.structures import Inference, PosePredictions, Sample
 
-Precision = Literal["fp32", "bf16"]
 M = TypeVar("M", bound=PoseModel)
 
 

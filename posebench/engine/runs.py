@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 
 from posebench.distributed import broadcast_object, rank
@@ -23,6 +22,12 @@ from posebench.errors import PosebenchError
 from posebench.files import atomic_write, write_json
 from posebench.recipe import Recipe, recipe_to_json
 from posebench.structures import Skeleton
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from posebench.data import PoseDataset
+    from posebench.engine.evaluate import Evaluation
 
 _PACKAGES = ("posebench", "torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 
@@ -184,6 +189,8 @@ def tidy_rows(
     precision: str,
 ) -> pd.DataFrame:
     """Return one row per metric, in percent; `recipe` is None for somebody else's result file."""
+    import pandas as pd
+
     common = {
         "recipe": recipe.name if recipe else "",
         "method": recipe.method if recipe else "",
@@ -208,7 +215,41 @@ def tidy_rows(
     )
 
 
+def write_evaluation(
+    run: Path | None,
+    evaluation: Evaluation,
+    *,
+    recipe: Recipe | None,
+    dataset: PoseDataset,
+    tta: str,
+    device: torch.device | None,
+    precision: str,
+) -> pd.DataFrame:
+    """Write an evaluation's metrics, predictions and tidy rows to a run folder; return the rows.
+
+    Of several ranks the first writes. `run` is None where nothing is to be written.
+    """
+    rows = tidy_rows(
+        evaluation.metrics,
+        recipe=recipe,
+        dataset=dataset.name,
+        split=dataset.split,
+        tta=tta,
+        device=device,
+        precision=precision,
+    )
+    if run is not None and rank() == 0:
+        if recipe is not None:
+            write_recipe(run, recipe, dataset.skeleton)
+        write_json(run / "metrics.json", evaluation.metrics)
+        write_json(run / "predictions.json", evaluation.results)
+        write_results(run, rows)
+    return rows
+
+
 def write_results(run: Path, rows: pd.DataFrame) -> None:
-    """Write `results.csv`."""
+    """Write `results.csv`; of several ranks the first does."""
+    if rank() > 0:
+        return
     with atomic_write(run / "results.csv") as beside:
         rows.to_csv(beside, index=False)

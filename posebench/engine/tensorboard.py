@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,13 @@ from posebench.errors import UsageError
 
 
 class TensorBoard:
-    """Writes what it is told into the run's `tensorboard/` and tells another callback.
+    """Writes a run's curves into its `tensorboard/`, and calls another callback.
 
     Raises:
         UsageError: the package tensorboard is not installed.
     """
 
-    def __init__(self, run: Path, other: Callback) -> None:
+    def __init__(self, other: Callback) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -27,31 +26,39 @@ class TensorBoard:
                 "--tensorboard needs the package tensorboard: pip install 'posebench[tensorboard]'."
             ) from None
         self._other = other
-        # A resumed run replaces what a killed one had written of later steps.
-        self._open: Any = partial(SummaryWriter, str(run / "tensorboard"))
-        self._writer: Any = None  # opened at the first step, whose number it wants
+        self._summary_writer = SummaryWriter
+        self._folder = ""
+        self._writer: Any = None
         self._step = 0
 
-    def on_step(self, report: StepReport) -> None:
+    def on_start(self, run: Path) -> None:
+        self._folder = str(run / "tensorboard")
+        self._other.on_start(run)
+
+    def _opened(self, step: int) -> Any:
+        """Return the writer; a resumed run replaces what a killed one wrote of later steps."""
         if self._writer is None:
-            self._writer = self._open(purge_step=report.step)
+            self._writer = self._summary_writer(self._folder, purge_step=step)
+        return self._writer
+
+    def on_step(self, report: StepReport) -> None:
         self._step = report.step
+        writer = self._opened(report.step)
         for name, value in {**report.terms, "sum": report.loss}.items():
-            self._writer.add_scalar(f"loss/{name}", value, report.step)
-        self._writer.add_scalar("lr", report.lr, report.step)
-        self._writer.add_scalar("images_per_second", report.images_per_second, report.step)
+            writer.add_scalar(f"loss/{name}", value, report.step)
+        writer.add_scalar("lr", report.lr, report.step)
+        writer.add_scalar("images_per_second", report.images_per_second, report.step)
         self._other.on_step(report)
 
     def on_eval_progress(self, done: int, total: int) -> None:
         self._other.on_eval_progress(done, total)
 
     def on_evaluation(self, epoch: int, evaluation: Evaluation, best: bool) -> None:
-        if self._writer is None:
-            self._writer = self._open(purge_step=self._step)
+        writer = self._opened(self._step)
         for name, value in evaluation.metrics.items():
             if value >= 0:  # -1: there was nothing to find
-                self._writer.add_scalar(f"metrics/{name}", value, self._step)
-        self._writer.flush()
+                writer.add_scalar(f"metrics/{name}", value, self._step)
+        writer.flush()
         self._other.on_evaluation(epoch, evaluation, best)
 
     def on_unreadable(self, image: Unreadable) -> None:

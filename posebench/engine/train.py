@@ -40,14 +40,14 @@ from posebench.distributed import (
 )
 from posebench.engine.callbacks import Callback, NullCallback, StepReport
 from posebench.engine.checkpoint import TrainingState, load_weights, save_weights
-from posebench.engine.evaluate import Evaluation, Precision, autocast, evaluate, main_metric
+from posebench.engine.evaluate import Evaluation, autocast, evaluate, main_metric
 from posebench.engine.log import Log
 from posebench.engine.runs import lock_run, write_recipe
 from posebench.engine.schedule import StepSchedule
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.files import write_json
 from posebench.models import PoseModel
-from posebench.recipe import Recipe, recipe_to_json
+from posebench.recipe import Precision, Recipe, recipe_to_json
 from posebench.structures import Batch, KeypointDistances
 
 SAVE_EVERY_SECONDS = 600.0  # so that a lost machine costs ten minutes
@@ -104,7 +104,9 @@ def train(
         Interrupted: the user stopped it.
         PosebenchError: the loss is not finite; the message has the step, the images and the terms.
     """
-    trainer = _Trainer(recipe, dataset, eval_dataset, run, options, callback or NullCallback())
+    callback = callback or NullCallback()
+    callback.on_start(run)
+    trainer = _Trainer(recipe, dataset, eval_dataset, run, options, callback)
     try:
         with lock_run(run):
             return trainer.run(resume)

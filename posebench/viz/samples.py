@@ -1,4 +1,4 @@
-"""Pictures of what a model makes of an image."""
+"""Pictures of what a model predicts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from posebench.models import PoseModel, profile_of
-from posebench.structures import Heatmaps, Inference, PosePredictions, Poses, Sample
+from posebench.engine import Model
+from posebench.structures import Heatmaps, Poses, Sample
 from posebench.viz.draw import RGB, draw_annotations, draw_poses
 from posebench.viz.figures import (
     gallery,
@@ -25,33 +25,29 @@ MOST_TRACED = 4  # people of one image, since each costs a pass backwards
 
 
 def draw_sample(
-    model: PoseModel,
+    model: Model,
     sample: Sample,
-    inference: Inference,
     *,
     truth: Poses | None = None,
     heatmaps: bool = False,
     min_score: float = 0.0,
 ) -> RGB:
-    """Draw the people that a model finds on an image.
+    """Draw the people that a model predicts on an image.
 
     Args:
-        truth: annotated people, drawn beside where there are any.
-        heatmaps: also show the maps of the scene and, below, of each person.
+        truth: the annotated people, drawn in a second picture beside; None: there are none.
+        heatmaps: also show the maps of the whole image and, below, of each person.
         min_score: people below it are left out.
 
     Source: CID (Wang & Zhang, CVPR 2022), Figs. 3, 4 and 6.
     """
-    profile = profile_of(model.config)
     maps: Heatmaps | None = None
     if heatmaps:
-        predictions, maps = profile.explain(model, sample, inference)
+        predictions, maps = model.explain(sample.image)
     else:
-        [predictions] = model.predict([sample], inference)
+        predictions = model.predict(sample.image)
     keep = predictions.scores >= min_score
-    predictions = PosePredictions(
-        predictions.keypoints[keep], predictions.keypoint_scores[keep], predictions.scores[keep]
-    )
+    predictions = predictions[keep]
     tiles = [("predicted", draw_poses(sample.image, predictions, model.skeleton))]
     if truth is not None:
         tiles.append(("annotated", draw_annotations(sample.image, truth, model.skeleton)))
@@ -76,25 +72,23 @@ def draw_sample(
     return np.vstack([row, below])
 
 
-def draw_steps(
-    model: PoseModel, sample: Sample, inference: Inference, *, min_score: float = 0.0
-) -> RGB:
-    """Draw how a model came to the best people of an image, and what their scores rest on.
+def draw_steps(model: Model, sample: Sample, *, min_score: float = 0.0) -> RGB:
+    """Draw the path of each keypoint query of the best people, and what drives their scores.
 
     Raises:
         ModelError: the method finds people in one step.
     """
-    predictions, trace = profile_of(model.config).trace(model, sample, inference, MOST_TRACED)
+    predictions, trace = model.trace(sample.image, limit=MOST_TRACED)
     count = int((predictions.scores[:MOST_TRACED] >= min_score).sum())
     shown = replace(trace, steps=trace.steps[:count], reliance=trace.reliance[:count])
     return steps_figure(sample.image, predictions, shown, model.skeleton)
 
 
-def draw_gallery(model: PoseModel, samples: list[Sample], inference: Inference) -> RGB:
-    """Draw annotated samples, each as predicted beside as annotated."""
+def draw_gallery(model: Model, samples: list[Sample]) -> RGB:
+    """Draw annotated samples: the predicted people of each beside the annotated ones."""
     tiles, captions = [], []
     for sample in samples:
-        (predictions,) = model.predict([sample], inference)
+        predictions = model.predict(sample.image)
         tiles += [
             draw_poses(sample.image, predictions, model.skeleton, min_score=0.1),
             draw_annotations(sample.image, sample.poses, model.skeleton),

@@ -16,11 +16,11 @@ DevicesOption = Annotated[
 ]
 
 
-def share_work(processes: int) -> None:
-    """Do this command line in several processes and leave with their exit code; for one, return.
+def launch(processes: int) -> None:
+    """Run this command line in several processes and exit with their code; with one, return.
 
     Raises:
-        UsageError: there are fewer GPUs, or other processes share the work already.
+        UsageError: there are fewer GPUs, or `torchrun` has started the processes already.
     """
     if processes == 1:
         return

@@ -1,0 +1,380 @@
+"""The public Python API: `import posebench`. The command line is written on top of it.
+
+Every function takes names, as the command line does, or the objects that the others return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posebench.data import find_layout
+from posebench.errors import UsageError
+from posebench.models import RECIPES, find_recipe
+from posebench.recipe import Recipe, Settings, pick_precision, with_inference, with_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from posebench.data import PoseDataset
+    from posebench.engine import Checkpoint
+    from posebench.engine.callbacks import Callback
+    from posebench.engine.evaluate import Evaluation
+    from posebench.engine.model import ImageLike, Model
+    from posebench.structures import PosePredictions, Skeleton
+    from posebench.viz import RGB
+
+# The dataset that a method alone means, when its ideal outputs are scored.
+_ORACLE_DATASET = "coco"
+
+Progress = Callable[[int, int], None]  # (images done, images in all)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The outcome of a training or an evaluation."""
+
+    evaluation: Evaluation
+    dataset: PoseDataset  # the one it was evaluated on
+    recipe: Recipe | None  # None: somebody's result file
+    rows: pd.DataFrame  # tidy: a row for each metric
+    folder: Path | None  # None: nothing was written
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metrics by name as fractions, the main one first; -1 where nothing could be found."""
+        return self.evaluation.metrics
+
+    def load_model(self, *, device: str = "auto", precision: str = "fp32") -> Model:
+        """Return the model that was trained, with its best weights.
+
+        Raises:
+            UsageError: nothing was trained.
+        """
+        if self.folder is None:
+            raise UsageError("This run has written no checkpoint: it was an evaluation.")
+        return load_model(self.folder, device=device, precision=precision)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the names of the recipes that match a shell pattern such as `cid*`."""
+    return [name for name in RECIPES if fnmatch(name, pattern)]
+
+
+def load_model(
+    model: str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    flip: bool | None = None,
+    scales: Sequence[float] | None = None,
+) -> Model:
+    """Return a trained model; `model.predict(image)` returns the people of an image.
+
+    Args:
+        model: a run folder, a checkpoint, or a recipe whose weights can be downloaded.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is a GPU where there is one.
+        precision: `fp32` or `bf16`.
+        flip: also predict on the mirrored image and merge both; None: as the recipe does.
+        scales: of the recipe's input size, merged likewise; None: as the recipe does.
+
+    Raises:
+        ModelError: there is no such model, or its file is damaged or of another version.
+        UsageError: there is no such device or precision.
+    """
+    chosen = pick_precision(precision)
+    from posebench import engine
+
+    checkpoint = engine.find_model(str(model))
+    recipe = with_inference(checkpoint.recipe, flip=flip, scales=scales)
+    return engine.Model.of(replace(checkpoint, recipe=recipe), device=device, precision=chosen)
+
+
+def open_dataset(
+    name: str,
+    split: str | None = None,
+    *,
+    data_root: str | Path | None = None,
+    annotations: str | Path | None = None,
+    skeleton: Skeleton | None = None,
+) -> PoseDataset:
+    """Open one split of a dataset.
+
+    Args:
+        name: as `posebench data list` shows it.
+        split: None: the one that models are usually evaluated on.
+        data_root: the folder that contains the dataset folders; None: `$POSEBENCH_DATA`, else
+            `./data`.
+        annotations: a file to read in place of the split's own.
+        skeleton: the keypoint set, for a dataset that has several.
+
+    Raises:
+        UsageError: the dataset or the split does not exist, or the options do not fit it.
+        DataError: its files are missing or wrong.
+    """
+    from posebench.data import open_dataset as open_split
+
+    layout = find_layout(name)
+    return open_split(
+        name,
+        split or layout.eval_split,
+        root=Path(data_root) if data_root else None,
+        annotations=Path(annotations) if annotations else None,
+        skeleton=skeleton,
+    )
+
+
+def train(
+    recipe: str | Recipe,
+    dataset: str,
+    *,
+    split: str | None = None,
+    eval_split: str | None = None,
+    data_root: str | Path | None = None,
+    annotations: str | Path | None = None,
+    eval_annotations: str | Path | None = None,
+    settings: Settings | None = None,
+    pretrained: bool = True,
+    resume: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "fp32",
+    workers: int | None = None,
+    strict: bool = False,
+    runs: str | Path = "runs",
+    callback: Callback | None = None,
+    **fields: Any,
+) -> Run:
+    """Train a recipe and return the evaluation of its last epoch.
+
+        run = posebench.train("cid_tiny", "synthetic", epochs=2)
+        model = run.load_model()
+
+    Args:
+        recipe: a recipe, or a method, which means its default recipe for the dataset.
+        dataset: as `posebench data list` shows it.
+        split: to train on; None: the usual one.
+        eval_split: to evaluate on; None: the usual one.
+        data_root: the folder that contains the dataset folders; None: `$POSEBENCH_DATA`, else
+            `./data`.
+        annotations: a file to train on in place of the split's own.
+        eval_annotations: likewise, to evaluate on.
+        settings: recipe fields, `{"augment.size": 384}` or `["augment.size=384"]`.
+        pretrained: start the backbone from ImageNet weights where the recipe does.
+        resume: a run folder to continue; the other arguments as at its start.
+        seed: of initial weights, image order and augmentation.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        precision: `fp32` or `bf16` (losses stay in fp32).
+        workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
+        strict: stop at the first image that cannot be read.
+        runs: where run folders are made.
+        callback: is called at the start, and after every step and evaluation.
+        **fields: recipe fields, `epochs=20`.
+
+    Raises:
+        UsageError: a name or a value does not exist or does not fit.
+        DataError: images or annotations are missing or wrong.
+        ModelError: the run cannot be resumed, or pretrained weights cannot be downloaded.
+        Interrupted: the user stopped it with Ctrl-C; `resume` continues it.
+    """
+    layout = find_layout(dataset)
+    chosen = find_recipe(recipe, dataset) if isinstance(recipe, str) else recipe
+    chosen = with_settings(with_settings(chosen, settings), fields)
+    if not pretrained:
+        chosen = replace(chosen, pretrained=False)
+    chosen_precision = pick_precision(precision)
+    from posebench import engine
+
+    place = engine.pick_device(device)
+    options = engine.TrainOptions(
+        place,
+        seed,
+        engine.default_workers(place) if workers is None else workers,
+        chosen_precision,
+        strict=strict,
+    )
+    train_set = open_dataset(
+        dataset,
+        split or layout.train_split,
+        data_root=data_root,
+        annotations=annotations,
+        skeleton=chosen.skeleton,
+    )
+    engine.check_recipe(chosen, train_set)
+    eval_set = open_dataset(
+        dataset,
+        eval_split,
+        data_root=data_root,
+        annotations=eval_annotations,
+        skeleton=chosen.skeleton,
+    )
+    folder = Path(resume) if resume else engine.new_run(Path(runs), "train", chosen.name, dataset)
+    evaluation = engine.train(
+        chosen, train_set, eval_set, folder, options, resume=bool(resume), callback=callback
+    )
+    rows = engine.tidy_rows(
+        evaluation.metrics, recipe=chosen, dataset=eval_set.name, split=eval_set.split,
+        tta=chosen.inference.label, device=place, precision=precision,
+    )  # fmt: skip
+    engine.write_results(folder, rows)
+    return Run(evaluation, eval_set, chosen, rows, folder)
+
+
+def evaluate(
+    model: str | Path | Model | None = None,
+    dataset: str | PoseDataset | None = None,
+    split: str | None = None,
+    *,
+    predictions: str | Path | None = None,
+    oracle: bool = False,
+    data_root: str | Path | None = None,
+    annotations: str | Path | None = None,
+    flip: bool | None = None,
+    scales: Sequence[float] | None = None,
+    settings: Settings | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    workers: int | None = None,
+    strict: bool = False,
+    runs: str | Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Run:
+    """Score a model, a result file, or a recipe's ideal outputs on a dataset.
+
+        posebench.evaluate("runs/train/...", "coco").metrics["AP"]
+        posebench.evaluate(predictions="results.json", dataset="coco")
+        posebench.evaluate("cid", "crowdpose", oracle=True)
+
+    Args:
+        model: what `load_model` takes or returns; with `oracle` any recipe or method.
+        dataset: a name, or what `open_dataset` returns; None: the one the model was trained on.
+        split: None: the usual one.
+        predictions: a result file in COCO's format, to score in place of a model.
+        oracle: score what a perfect network would output: the upper bound of the method.
+        data_root: the folder that contains the dataset folders; None: `$POSEBENCH_DATA`, else
+            `./data`.
+        annotations: a file to read in place of the split's own.
+        flip: also predict on the mirrored image and merge both; None: as the recipe does.
+        scales: of the recipe's input size, merged likewise; None: as the recipe does.
+        settings: recipe fields, `{"nms_threshold": 0.5}` or `["nms_threshold=0.5"]`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`; of a loaded model, its own.
+        precision: `fp32` or `bf16`; of a loaded model, its own.
+        workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
+        strict: stop at the first image that cannot be read.
+        runs: where to make a run folder; None: nothing is written.
+        progress: is called with the number of images done and in all.
+
+    Raises:
+        UsageError: a name or a value does not exist or does not fit.
+        DataError: images, annotations or the result file are missing or wrong.
+        ModelError: there is no such model, or it predicts other keypoints.
+    """
+    _check_target(model, predictions, oracle=oracle, settings=settings, dataset=dataset)
+    chosen_precision = pick_precision(precision)
+    name = dataset if isinstance(dataset, str) else dataset.name if dataset else ""
+    checkpoint = None if oracle or model is None else _checkpoint(model)
+    name = name or (checkpoint.trained_on if checkpoint else _ORACLE_DATASET)
+    recipe = checkpoint.recipe if checkpoint else find_recipe(str(model), name) if oracle else None
+    if recipe:
+        recipe = with_settings(recipe.on(name), settings)
+        recipe = with_inference(recipe, flip=flip, scales=scales)
+    from posebench import engine
+
+    if dataset is None or isinstance(dataset, str):
+        data = open_dataset(
+            name,
+            split,
+            data_root=data_root,
+            annotations=annotations,
+            skeleton=recipe.skeleton if recipe else None,
+        )
+    else:
+        data = dataset
+    if recipe:
+        engine.check_recipe(recipe, data, str(checkpoint.path) if checkpoint else "")
+    place = engine.pick_device(device) if checkpoint else None
+    label = recipe.name if recipe else Path(str(predictions)).stem
+    # Made first: a folder that cannot be written should not cost an evaluation.
+    folder = None if runs is None else engine.new_run(Path(runs), "eval", label, name)
+    if recipe and checkpoint and place:
+        evaluation = engine.evaluate(
+            replace(checkpoint, recipe=recipe).model().to(place),
+            data,
+            recipe.inference,
+            workers=engine.default_workers(place) if workers is None else workers,
+            precision=chosen_precision,
+            strict=strict,
+            progress=progress,
+        )
+    elif recipe:
+        evaluation = engine.evaluate_ideal(recipe, data, progress=progress)
+    else:
+        evaluation = engine.evaluate_file(Path(str(predictions)), data)
+    rows = engine.write_evaluation(
+        folder, evaluation, recipe=recipe, dataset=data,
+        tta="oracle" if oracle else recipe.inference.label if recipe else "",
+        device=place, precision=chosen_precision if checkpoint else "",
+    )  # fmt: skip
+    return Run(evaluation, data, recipe, rows, folder)
+
+
+def _check_target(
+    model: object, predictions: object, *, oracle: bool, settings: object, dataset: object
+) -> None:
+    """Refuse to score nothing, two things, or a result file with what only models have."""
+    if (predictions is None) == (model is None):
+        raise UsageError(
+            "eval expects one thing to score: a run, a checkpoint or a recipe, or a file of "
+            "predictions."
+        )
+    if isinstance(dataset, str):
+        find_layout(dataset)  # a misspelt dataset is the first thing to say
+    if predictions is None:
+        return
+    if oracle:
+        raise UsageError("--oracle scores a recipe's ideal outputs, and a result file has none.")
+    if settings:
+        raise UsageError("--set changes a recipe, and a result file has none.")
+    if dataset is None:
+        raise UsageError("A result file does not say what it is for: name its --dataset.")
+
+
+def _checkpoint(model: str | Path | Model) -> Checkpoint:
+    from posebench import engine
+
+    if isinstance(model, engine.Model):
+        return replace(model.checkpoint, recipe=model.recipe)
+    return engine.find_model(str(model))
+
+
+def draw(
+    image: ImageLike,
+    people: PosePredictions,
+    *,
+    skeleton: Skeleton | None = None,
+    min_score: float = 0.1,
+) -> RGB:
+    """Return the image with the people's skeletons drawn on it, (H, W, 3) uint8 RGB.
+
+    Args:
+        image: an (H, W, 3) uint8 RGB array, a path or a PIL image.
+        people: predicted on it.
+        skeleton: their keypoint set; None: the one that the predictions carry.
+        min_score: people below it are left out.
+
+    Raises:
+        DataError: the image cannot be read.
+        UsageError: the keypoint set is not known.
+    """
+    from posebench.engine.model import as_rgb
+    from posebench.viz import draw_poses
+
+    skeleton = skeleton or people.skeleton
+    if skeleton is None:
+        raise UsageError(
+            "These predictions do not carry their keypoint set: pass skeleton=model.skeleton."
+        )
+    return draw_poses(as_rgb(image), people, skeleton, min_score=min_score)
