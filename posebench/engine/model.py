@@ -186,7 +186,8 @@ def as_rgb(image: Any) -> NDArray[np.uint8]:
 
 
 def _is_image(value: Any) -> bool:
-    return isinstance(value, str | Path | np.ndarray) or _is_pil(value)
+    # A tensor is none, but its rows are none either: what is said is about the whole.
+    return isinstance(value, str | Path | np.ndarray | torch.Tensor) or _is_pil(value)
 
 
 def _is_pil(value: Any) -> bool:
@@ -208,10 +209,10 @@ def _not_an_image(value: Any) -> DataError:
         return DataError(f"{found}pass several images as a list, `list(images)`.")
     if value.ndim == 2:
         return DataError(f"{found}stack a grey image into three channels, `np.dstack([grey] * 3)`.")
+    if value.ndim == 3 and value.shape[0] == 3 != value.shape[2]:
+        return DataError(f"{found}move the channels last, `image.transpose(1, 2, 0)`.")
     if value.ndim == 3 and value.shape[2] == 4:
         return DataError(f"{found}leave out the alpha channel, `image[..., :3]`.")
-    if value.ndim == 3 and value.shape[0] == 3:
-        return DataError(f"{found}move the channels last, `image.transpose(1, 2, 0)`.")
     if value.dtype != np.uint8:
         return DataError(f"{found}values are whole numbers from 0 to 255, `.astype(np.uint8)`.")
     return DataError(f"{found}an image has pixels and three channels.")
