@@ -27,7 +27,7 @@ class Watcher(Protocol):
     def ended(self, task: Task, error: str) -> None: ...
 
 
-class Nobody:
+class Nobody(NullCallback):
     """A watcher that says nothing."""
 
     def began(self, task: Task) -> Callback:

@@ -310,7 +310,7 @@ def test_studies_of_recipes_are_for_their_own_dataset() -> None:
 def test_a_study_is_either_run_or_answered_elsewhere() -> None:
     with pytest.raises(UsageError, match="posebench speed"):
         resolve(Setup("cid/time", "synthetic", "cid_tiny"))
-    with pytest.raises(ValueError, match="one of both"):
+    with pytest.raises(ValueError, match="not both"):
         Study("cid/x", "A0", "Table 0", "nothing")
     with pytest.raises(ValueError, match="two variants of one name"):
         Study("cid/x", "A0", "Table 0", "x", variants=(Variant("a"), Variant("a")))

@@ -67,7 +67,7 @@ def evaluation() -> tuple[dict[str, float], list[dict[str, object]]]:
     torch.manual_seed(0)
     model: PoseModel = recipe.build(COCO)
     crowds = SyntheticCrowds(COCO, "val", 7, size=64)
-    found = evaluate(model, crowds, Inference(Resize(64)), micro_batch_size=2)
+    found = evaluate(model, crowds, Inference(Resize(64)), batch_size=2)
     return found.metrics, found.results
 
 

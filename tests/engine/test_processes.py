@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from posebench.cli.together import share_work
+from posebench.cli.launch import launch
 from posebench.data.loader import MicroBatchSampler
 from posebench.engine import read_log
 from posebench.errors import UsageError
@@ -163,14 +163,14 @@ def test_devices_hands_on_what_goes_wrong(tmp_path: Path) -> None:
 def test_devices_within_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="leave out --devices"):
-        share_work(2)
-    share_work(1)  # which is no wish
+        launch(2)
+    launch(1)  # which is no wish
 
 
 def test_devices_are_not_more_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UsageError, match="at most 2"):
-        share_work(3)
+        launch(3)
 
 
 def _wait_for_steps(runs: Path, process: subprocess.Popen[str]) -> Path:
