@@ -135,6 +135,11 @@ def _is_about_processes(error: RuntimeError) -> bool:
     return world_size() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
 
 
+def _may_leave_evaluation() -> bool:
+    """Return whether a rank may stop in the middle of an evaluation: others would wait for it."""
+    return world_size() == 1
+
+
 def _no_sync(train_step: nn.Module) -> AbstractContextManager[None]:
     """Return a context in which gradients are accumulated without being all-reduced."""
     if isinstance(train_step, DistributedDataParallel):
@@ -211,13 +216,10 @@ class _Trainer:
         with interruptible() as stop:
             last_save = time.monotonic()
             while True:
-                if stopping:  # before an evaluation, which nobody who stops waits for
-                    raise Interrupted(
-                        f"Stopped after step {step} of {self.schedule.steps}. "
-                        f"Continue with --resume {self.folder}"
-                    )
+                if stopping:  # before an evaluation, which may take long
+                    raise self._interrupted(step)
                 if self._evaluation_due(step):
-                    evaluation = self._evaluate(step)
+                    evaluation = self._evaluate(step, stop)
                     self._save(step, optimizer)  # it may have found a new best
                 if step == self.schedule.steps:
                     break
@@ -230,12 +232,22 @@ class _Trainer:
                 if epoch_done or overdue or stopping:
                     self._save(step, optimizer)
                     last_save = time.monotonic()
-        # A run that was complete when it was resumed has only its evaluation left to give.
-        evaluation = evaluation or self._evaluate(step)
-        if rank() == 0:
-            write_json(self.folder / "metrics.json", evaluation.metrics)
-            write_json(self.folder / "predictions.json", evaluation.results)
+            # A run that was complete when it was resumed is only evaluated.
+            evaluation = evaluation or self._evaluate(step, stop)
+            if rank() == 0:
+                write_json(self.folder / "metrics.json", evaluation.metrics)
+                write_json(self.folder / "predictions.json", evaluation.results)
+            # Who could not leave the evaluation stops here.
+            [stopping] = any_rank([stop.is_set()], self.options.device)
+            if stopping:
+                raise self._interrupted(step)
         return evaluation
+
+    def _interrupted(self, step: int) -> Interrupted:
+        return Interrupted(
+            f"Stopped after step {step} of {self.schedule.steps}. "
+            f"Continue with --resume {self.folder}"
+        )
 
     def _distances(self) -> KeypointDistances:
         # Rank 0 measures alone: it takes a while on synthetic data, and all would write one file.
@@ -432,7 +444,13 @@ class _Trainer:
         at_end = epoch == self.recipe.epochs or epoch % self.recipe.evaluate_every == 0
         return within == 0 and at_end and step > self.evaluated
 
-    def _evaluate(self, step: int) -> Evaluation:
+    def _evaluate(self, step: int, stop: threading.Event) -> Evaluation:
+        def progress(done: int, total: int) -> None:
+            # The state was saved before; a resumed run begins with this evaluation.
+            if stop.is_set() and _may_leave_evaluation():
+                raise self._interrupted(step)
+            self.callback.on_eval_progress(done, total)
+
         model = cast(PoseModel, self.averaged.module) if self.averaged else self.model
         broadcast_(model.buffers())  # batch norm's: each process has seen other images
         evaluation = evaluate(
@@ -442,7 +460,7 @@ class _Trainer:
             workers=self.options.workers,
             precision=self.options.precision,
             strict=self.options.strict,
-            progress=self.callback.on_eval_progress,
+            progress=progress,
         )
         self.evaluated = step
         epoch = step // self.schedule.steps_per_epoch

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import types
 from dataclasses import replace
@@ -115,6 +117,19 @@ def test_the_test_of_a_variant_is_that_of_its_recipe(setup: Setup, tmp_path: Pat
     # A schedule of its own makes a row of the papers' tables; settings of a test do not.
     assert (own / "results.csv").is_file()
     assert not (other / "results.csv").exists()
+
+
+def test_ctrl_c_during_a_last_evaluation_stops_the_study(setup: Setup, tmp_path: Path) -> None:
+    class Stopping(Counting):
+        def on_eval_progress(self, done: int, total: int) -> None:
+            if done == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    todo, watcher = tasks(setup, tmp_path, [0]), Stopping()
+    assert len(todo) == 2
+    with pytest.raises(Interrupted):
+        run(todo, watcher=watcher)
+    assert watcher.begun == [todo[0].name]
 
 
 class StopAt(NullCallback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -114,6 +115,29 @@ def test_a_run_stopped_at_the_end_of_an_epoch_is_evaluated_there(tmp_path: Path)
     train(recipe, *sets, tmp_path, CPU, resume=True, callback=callback)
     evaluated = [entry["step"] for entry in read_log(tmp_path) if "metrics" in entry]
     assert evaluated == [2, 4]
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_ctrl_c_during_the_last_evaluation_stops_the_run(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world_size: int
+) -> None:
+    """One process leaves the evaluation, of several each stops when it is done."""
+
+    class StopInEvaluation(NullCallback):
+        def on_eval_progress(self, done: int, total: int) -> None:
+            if done == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    sets = (crowds(), crowds("val", 2))
+    if world_size > 1:  # without others: their part of the agreement is left out
+        module = importlib.import_module("posebench.engine.train")
+        monkeypatch.setattr(module, "_may_leave_evaluation", lambda: False)
+    with pytest.raises(Interrupted, match=r"after step 4 of 4.*--resume"):
+        train(small_recipe(), *sets, tmp_path, CPU, callback=StopInEvaluation())
+    assert (tmp_path / "metrics.json").exists() == (world_size > 1)
+    evaluation = train(small_recipe(), *sets, tmp_path, CPU, resume=True)
+    assert evaluation.metrics == json.loads((finished / "metrics.json").read_text())
+    assert losses(tmp_path) == losses(finished)
 
 
 def test_a_killed_run_continues_from_its_last_checkpoint(finished: Path, tmp_path: Path) -> None:
