@@ -24,12 +24,13 @@ from posebench.cli import (
     viz,
     weights,
 )
-from posebench.cli.common import PROCESS, messages
+from posebench.cli.common import RANK, messages
 from posebench.errors import PosebenchError
 
 app = typer.Typer(
     name="posebench",
-    help="Multi-person pose estimators under one protocol: train, evaluate, time and draw them.",
+    help="Compare multi-person pose estimators: train, evaluate, time and visualize them "
+    "under one protocol.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -58,21 +59,27 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")
+        bool,
+        typer.Option(
+            "--debug", help="Show the traceback of an error; accepted before or after the command."
+        ),
     ] = False,
 ) -> None:
-    """Options of every command; `--debug` is taken out of the line by `main`."""
+    """Options of every command; `main` removes `--debug` before typer sees it."""
 
 
 def main() -> None:
-    """Run the command line; an error the user can mend is one sentence and an exit code."""
+    """Run the command line; an error that the user can mend is one sentence and an exit code."""
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
     try:
-        with _processes():
+        with _process_group():
             app(words)
     except PosebenchError as error:
         if debug:
@@ -83,21 +90,21 @@ def main() -> None:
         messages.print("Stopped.")
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of a pipe has gone; Python would complain once more while it flushes stdout.
+        # The reader of a pipe has gone; Python would complain again when it flushes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         if debug:
             raise
         _say(
-            f"posebench did not expect {type(error).__name__}: {escape(str(error))}. "
-            "The same line with --debug shows where; please report it."
+            f"unexpected {type(error).__name__}: {escape(str(error))}. This is a bug in posebench: "
+            "run the same command with --debug, and please report what it shows."
         )
         sys.exit(1)
 
 
-def _processes() -> AbstractContextManager[None]:
-    """Return what joins the processes of `torchrun`, if there are several."""
+def _process_group() -> AbstractContextManager[None]:
+    """Return the process group that `torchrun` started, as a context; alone, an empty one."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return nullcontext()
     from posebench.distributed import process_group
@@ -106,7 +113,7 @@ def _processes() -> AbstractContextManager[None]:
 
 
 def _say(error: str) -> None:
-    # Not through `messages`, which is quiet in all processes but the first.
-    where = f"process {PROCESS}: " if os.environ.get("WORLD_SIZE", "1") != "1" else ""
+    # Not through `messages`, which is quiet on all ranks but the first.
+    where = f"rank {RANK}: " if os.environ.get("WORLD_SIZE", "1") != "1" else ""
     console = Console(stderr=True, highlight=False)
     console.print(f"[bold red]{where}error:[/] {error}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What the commands share: consoles, options and the words for results."""
+"""What the commands share: consoles, options and the printing of results."""
 
 from __future__ import annotations
 
@@ -25,54 +25,64 @@ if TYPE_CHECKING:
 
     from posebench.engine.evaluate import Evaluation
 
-# Of several processes (`torchrun`) the first one speaks.
-PROCESS = int(os.environ.get("RANK", "0"))
-# Results go to stdout, everything else to stderr. A pipe has no width, so nothing is cut for it.
-out = Console(width=None if Console().is_terminal else 200, highlight=False, quiet=PROCESS > 0)
-messages = Console(stderr=True, highlight=False, quiet=PROCESS > 0)
+# With several processes (`torchrun`) only rank 0 prints.
+RANK = int(os.environ.get("RANK", "0"))
+# Results go to stdout, everything else to stderr. A pipe has no width, so no line is cut there.
+out = Console(width=None if Console().is_terminal else 200, highlight=False, quiet=RANK > 0)
+messages = Console(stderr=True, highlight=False, quiet=RANK > 0)
 
-DatasetOption = Annotated[str, typer.Option("--dataset", help="Dataset: `posebench data list`.")]
+DatasetOption = Annotated[
+    str, typer.Option("--dataset", help="Dataset; `posebench data list` shows them.")
+]
 RootOption = Annotated[
     Path | None,
-    typer.Option("--data-root", help="Folder that holds the datasets' [$POSEBENCH_DATA, ./data]."),
+    typer.Option(
+        "--data-root",
+        help="Folder that contains the dataset folders (default: $POSEBENCH_DATA or ./data).",
+    ),
 ]
-SplitOption = Annotated[str | None, typer.Option("--split", help="Split [the dataset's usual].")]
+SplitOption = Annotated[
+    str | None, typer.Option("--split", help="Split (default: the dataset's usual one).")
+]
 AnnotationsOption = Annotated[
-    Path | None, typer.Option("--annotations", help="Annotation file instead of the split's own.")
+    Path | None,
+    typer.Option("--annotations", help="Annotation file to use instead of the split's own."),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="field=value of the recipe, e.g. epochs=20 or augment.size=384."),
+    typer.Option("--set", help="Change a recipe field, e.g. epochs=20 or augment.size=384."),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 WorkersOption = Annotated[
     int | None,
     typer.Option(
-        "--workers", min=0, help="Processes that load images [none on a CPU, 8 beside a GPU]."
+        "--workers",
+        min=0,
+        help="Processes that load images (default: 0 on a CPU, up to 8 with a GPU).",
     ),
 ]
 PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="fp32, or bf16 (losses stay in fp32).")
+    str, typer.Option("--precision", help="fp32, or bf16 autocast (losses stay in fp32).")
 ]
-StrictOption = Annotated[
-    bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")
-]
-RunsOption = Annotated[Path, typer.Option("--runs", help="Folder for run folders.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object of tidy rows.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder in which run folders are made.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print tidy rows as one JSON object.")]
 
 
 def say_renamed(settings: Sequence[str] | None) -> None:
-    """Say by which name a recipe field goes now, where `--set` uses the one it had before."""
+    """Print the current names of recipe fields that `--set` calls by a former name."""
     from posebench.recipe import current_name
 
     for assignment in settings or ():
         path = assignment.partition("=")[0]
         if current_name(path) != path:
-            messages.print(f"{path} is called {current_name(path)} now.", soft_wrap=True)
+            messages.print(
+                f"The recipe field {path} is now called {current_name(path)}.", soft_wrap=True
+            )
 
 
 def progress_bar() -> Progress:
-    """Return a bar on stderr, shown on a terminal only."""
+    """Return a progress bar on stderr; it is shown on a terminal only."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -86,14 +96,14 @@ def progress_bar() -> Progress:
 
 
 def print_rows(rows: pd.DataFrame) -> None:
-    """Print tidy rows as the one JSON object that every command's `--json` gives."""
-    # Through pandas' own writer, since JSON has no NaN.
+    """Print tidy rows as one JSON object, the same for every command's `--json`."""
+    # pandas writes NaN, which JSON does not have, as null.
     records = json.loads(rows.to_json(orient="records"))
     typer.echo(json.dumps({"schema_version": 1, "rows": records}))
 
 
 def print_metrics(title: str, evaluation: Evaluation) -> None:
-    """Print the overall metrics in one table and those of keypoints, side by side, in another."""
+    """Print a table of the overall metrics, and one of each keypoint's, left beside right."""
     overall = {k: v for k, v in evaluation.metrics.items() if "/" not in k}
     out.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
     table = Table()
@@ -120,7 +130,7 @@ def print_metrics(title: str, evaluation: Evaluation) -> None:
 
 
 def percent(value: float | None) -> str:
-    """Return a fraction as tables show it; -1 is the official tools' "nothing to find"."""
+    """Return a fraction as a percentage; a dash for -1, the official tools' "nothing to find"."""
     if value is None:
         return ""
     return "–" if value < 0 else f"{100 * value:.1f}"
@@ -133,6 +143,6 @@ def print_unreadable(evaluation: Evaluation) -> None:
     if evaluation.unreadable:
         messages.print(
             f"{len(evaluation.unreadable)} of {evaluation.images} images could not be read; their "
-            "people count as missed. --strict stops at the first.",
+            "people count as missed. --strict stops at the first one.",
             soft_wrap=True,
         )

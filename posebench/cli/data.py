@@ -1,4 +1,4 @@
-"""`posebench data`: which datasets there are, what is wrong with one, synthetic ones as files."""
+"""`posebench data`: list datasets, check one for errors, write synthetic ones."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from posebench.data.layout import Layout
 
 app = typer.Typer(
-    help="Datasets: list them, check their files, write synthetic ones.", no_args_is_help=True
+    help="List datasets, check one for errors, write synthetic ones.", no_args_is_help=True
 )
 
 
 @app.command("list")
 def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> None:
-    """List the datasets: keypoints, splits, layout and whether they are on this machine."""
+    """List the datasets: keypoints, splits, folder layout, and whether they are on this machine."""
     import pandas as pd
     from rich.table import Table
 
@@ -56,14 +56,16 @@ def doctor(
         Path, typer.Argument(metavar="PATH", help="A dataset's folder, such as data/coco.")
     ],
     dataset: Annotated[
-        str | None, typer.Option(help="Whose layout it has [the folder's name].")
+        str | None,
+        typer.Option(help="Dataset whose layout the folder follows (default: its name)."),
     ] = None,
     against: Annotated[
-        Path | None, typer.Option(help="Folder of a dataset whose training images must not occur.")
+        Path | None,
+        typer.Option(help="Report images that also occur in this dataset's training split."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Check a dataset's annotations and images; exit code 3 says that something is wrong."""
+    """Check a dataset's annotations and images; exit with code 3 if there are errors."""
     from dataclasses import asdict
 
     import pandas as pd
@@ -75,7 +77,7 @@ def doctor(
     layout = _layout(folder, dataset)
     other = (against, _layout(against, None)) if against else None
     with progress_bar() as bar:
-        task = bar.add_task("look", total=None, note="")
+        task = bar.add_task("check", total=None, note="")
 
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
@@ -97,8 +99,8 @@ def doctor(
         out.print(table)
     if wrong:
         raise DataError(
-            f"{folder} has {wrong} faults that training or evaluation would stumble over: mend "
-            "the annotations, or get the files again."
+            f"{folder} has {wrong} errors that would break training or evaluation: correct the "
+            "annotations, or download the files again."
         )
 
 
@@ -111,8 +113,8 @@ def _layout(folder: Path, dataset: str | None) -> Layout:
     name = dataset or folder.resolve().name
     if dataset is None and name not in LAYOUTS:
         raise UsageError(
-            f"The folder {folder} is not called like a dataset ({', '.join(_of_files())}): name "
-            "whose layout it has with --dataset."
+            f"The folder {folder} has no dataset's name ({', '.join(_of_files())}): say with "
+            "--dataset which layout it follows."
         )
     layout = find_layout(name)
     if not layout.annotations:
@@ -128,15 +130,26 @@ def _of_files() -> list[str]:
 
 @app.command("synth")
 def synth(
-    out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="Becomes a data root.")],
-    images: Annotated[int, typer.Option(min=3, help="Images over all splits.")] = 100,
+    out_folder: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="Output folder; pass it as --data-root afterwards."),
+    ],
+    images: Annotated[
+        int, typer.Option(min=3, help="Number of images in all splits together.")
+    ] = 100,
     layout: Annotated[str, typer.Option(help="coco, crowdpose, mpii or ochuman.")] = "coco",
-    size: Annotated[int, typer.Option(min=64, help="Side of an image in pixels.")] = 256,
-    crowd: Annotated[float, typer.Option(min=0, max=1, help="How dense the crowds are.")] = 0.1,
-    lookalike: Annotated[bool, typer.Option(help="Dress everyone of an image alike.")] = False,
-    seed: Annotated[int, typer.Option(help="Another seed draws other people.")] = 0,
+    size: Annotated[
+        int, typer.Option(min=64, help="Width and height of the images in pixels.")
+    ] = 256,
+    crowd: Annotated[
+        float, typer.Option(min=0, max=1, help="Crowd density, from 0 (one person) to 1.")
+    ] = 0.1,
+    lookalike: Annotated[
+        bool, typer.Option(help="Give all people of an image the same clothes.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
 ) -> None:
-    """Write synthetic crowds as files in a dataset's official layout."""
+    """Write synthetic crowd images and annotations in a dataset's official layout."""
     from posebench.data.synthetic_files import write_synthetic
 
     summary = write_synthetic(

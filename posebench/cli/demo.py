@@ -1,4 +1,4 @@
-"""`posebench demo`: train, evaluate and draw, on built-in data."""
+"""`posebench demo`: train, evaluate and visualize on built-in data."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ _PICTURES = 12
 
 
 def demo(
-    epochs: Annotated[int, typer.Option(min=1, help="Three fit ten minutes on two cores.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs; three take about ten minutes on two cores.")
+    ] = 3,
+    seed: Annotated[
+        int, typer.Option(help="Random seed for initial weights, image order and augmentation.")
+    ] = 0,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Train cid_tiny on synthetic crowds, evaluate it, and draw what it finds: ten minutes."""
+    """Train cid_tiny on synthetic crowds for ten minutes, evaluate it and draw its predictions."""
     import posebench
     from posebench import engine
     from posebench.cli.train import TrainProgress

@@ -1,4 +1,4 @@
-"""`posebench eval`: score a run, a checkpoint, a result file, or a recipe's ideal outputs."""
+"""`posebench eval`: score a run, a checkpoint, a result file, or a recipe's upper bound."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from posebench.cli.common import (
-    PROCESS,
+    RANK,
     AnnotationsOption,
     DeviceOption,
     JsonOption,
@@ -42,22 +42,34 @@ def evaluate(
         ),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="Dataset [the one it was trained on].")
+        str | None,
+        typer.Option("--dataset", help="Dataset (default: the one the model was trained on)."),
     ] = None,
     data_root: RootOption = None,
     split: SplitOption = None,
     annotations: AnnotationsOption = None,
     predictions: Annotated[
-        Path | None, typer.Option(help="Score this result file in COCO's format instead.")
+        Path | None,
+        typer.Option(help="Score this result file in COCO's format instead of a model."),
     ] = None,
     oracle: Annotated[
-        bool, typer.Option("--oracle", help="Score what a perfect network would output.")
+        bool,
+        typer.Option(
+            "--oracle",
+            help="Score ideal network outputs: the upper bound of the recipe's representation.",
+        ),
     ] = False,
     flip: Annotated[
-        bool | None, typer.Option(help="Also predict the mirrored image [as the recipe does].")
+        bool | None,
+        typer.Option(
+            help="Merge with the predictions on the mirrored image (default: the recipe's)."
+        ),
     ] = None,
     scales: Annotated[
-        str | None, typer.Option(help="Merge several sizes, e.g. 0.5,1,2 [as the recipe does].")
+        str | None,
+        typer.Option(
+            help="Merge predictions at several scales, e.g. 0.5,1,2 (default: the recipe's)."
+        ),
     ] = None,
     settings: SetOption = None,
     device: DeviceOption = "auto",
@@ -94,7 +106,7 @@ def evaluate(
             runs=runs,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    if PROCESS > 0:
+    if RANK > 0:
         return
     print_unreadable(run.evaluation)
     if json:

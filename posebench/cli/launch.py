@@ -1,4 +1,4 @@
-"""`--devices N`: a command line in N processes of this machine, as `torchrun` starts them."""
+"""`--devices N`: the same command line in N processes on this machine, started by torchrun."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import typer
 
 DevicesOption = Annotated[
     int,
-    typer.Option("--devices", min=1, help="Processes that share the work, each with its own GPU."),
+    typer.Option(
+        "--devices", min=1, help="Number of processes (one GPU each) that share the work."
+    ),
 ]
 
 
@@ -42,9 +44,9 @@ def _run(processes: int, words: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
-    # On a CPU they share its cores; without this each would have one.
+    # On a CPU the processes share its cores; torchrun would give each a single thread.
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // processes, 1)))
-    # The processes say in a sentence of their own what went wrong.
+    # Each process prints its own error sentence.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     arguments = ["--standalone", f"--nproc-per-node={processes}", "-m", "posebench", *words]
     try:

@@ -1,4 +1,4 @@
-"""`posebench models`: what the zoo holds."""
+"""`posebench models`: the recipes of the model zoo."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from posebench.cli.common import JsonOption, out, print_rows
 
 
 def models(json: JsonOption = False) -> None:
-    """List the recipes: backbone, size, cost and the authors' figures."""
+    """List the recipes: backbone, input size, cost and the authors' results."""
     import pandas as pd
     from rich.table import Table
 
@@ -30,7 +30,8 @@ def models(json: JsonOption = False) -> None:
         )  # fmt: skip
     out.print(table)
     out.print(
-        "GMACs: multiply-adds of one forward pass on a square input with one person, no flip; "
-        "papers often call them GFLOPs. `posebench speed --flops` has the details. "
-        "Weights: train a recipe, or `posebench weights import` the authors' checkpoint."
+        "GMACs: multiply-adds of one forward pass on a square input with one person, without flip; "
+        "papers often call them GFLOPs. `posebench flops` has the details. "
+        "Weights: train a recipe, or convert the authors' checkpoint with `posebench weights "
+        "import`."
     )

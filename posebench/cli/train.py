@@ -1,4 +1,4 @@
-"""`posebench train`: train a recipe, or continue a run."""
+"""`posebench train`: train a recipe, or resume a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from posebench.cli.common import (
-    PROCESS,
+    RANK,
     AnnotationsOption,
     DatasetOption,
     DeviceOption,
@@ -38,36 +38,39 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="Recipe or method: `posebench models`.")],
+    recipe: Annotated[str, typer.Argument(help="Recipe or method; `posebench models` shows them.")],
     dataset: DatasetOption,
     data_root: RootOption = None,
     split: SplitOption = None,
     annotations: AnnotationsOption = None,
     eval_split: Annotated[
-        str | None, typer.Option(help="Split to evaluate on [the dataset's usual].")
+        str | None, typer.Option(help="Split to evaluate on (default: the dataset's usual one).")
     ] = None,
     eval_annotations: Annotated[
-        Path | None, typer.Option(help="Annotation file to evaluate on instead.")
+        Path | None, typer.Option(help="Annotation file to evaluate on instead of the split's own.")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Continue this run folder; other options as at its start.")
+        Path | None,
+        typer.Option(help="Resume the run in this folder; repeat the options it was started with."),
     ] = None,
     settings: SetOption = None,
     pretrained: Annotated[
-        bool, typer.Option(help="Start from ImageNet weights where the recipe does.")
+        bool, typer.Option(help="Start the backbone from ImageNet weights, if the recipe does.")
     ] = True,
-    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Random seed for initial weights, image order and augmentation.")
+    ] = 0,
     device: DeviceOption = "auto",
     devices: DevicesOption = 1,
     precision: PrecisionOption = "fp32",
     workers: WorkersOption = None,
     strict: StrictOption = False,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also write curves for TensorBoard.")
+        bool, typer.Option("--tensorboard", help="Also log curves for TensorBoard.")
     ] = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Train a recipe; Ctrl-C leaves a run that --resume continues."""
+    """Train a recipe; a run stopped with Ctrl-C continues with --resume."""
     launch(devices)
     import posebench
     from posebench.data import find_layout
@@ -94,9 +97,9 @@ def train(
             workers=workers,
             strict=strict,
             runs=runs,
-            callback=_with_tensorboard(progress) if tensorboard and PROCESS == 0 else progress,
+            callback=_with_tensorboard(progress) if tensorboard and RANK == 0 else progress,
         )
-    if PROCESS > 0:
+    if RANK > 0:
         return
     print_unreadable(run.evaluation)
     print_metrics(f"{chosen.name} on {dataset} {run.dataset.split}", run.evaluation)
@@ -110,7 +113,7 @@ def _with_tensorboard(progress: TrainProgress) -> Callback:
 
 
 class TrainProgress:
-    """Shows a run on stderr: a bar with the loss terms, a line per evaluation."""
+    """Shows a run on stderr: a progress bar with the loss terms, and a line per evaluation."""
 
     def __init__(self) -> None:
         self.bar: Progress = progress_bar()

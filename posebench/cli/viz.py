@@ -38,8 +38,8 @@ def viz(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Run folder, checkpoint, or recipe whose weights can be downloaded [the newest "
-            "trained run, else mask_rcnn_resnet50_coco]."
+            help="Run folder, checkpoint, or recipe whose weights can be downloaded (default: the "
+            "newest trained run, else mask_rcnn_resnet50_coco)."
         ),
     ] = None,
     heatmaps: Annotated[
@@ -61,7 +61,8 @@ def viz(
     to: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="Folder for the pictures, or the one picture or video [a run folder]."
+            "--out",
+            help="Folder for the pictures, or the one picture or video (default: a run folder).",
         ),
     ] = None,
     device: DeviceOption = "auto",

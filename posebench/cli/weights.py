@@ -1,4 +1,4 @@
-"""`posebench weights`: published checkpoints as posebench's own."""
+"""`posebench weights`: convert published checkpoints."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from rich.markup import escape
 
 from posebench.cli.common import messages, out
 
-app = typer.Typer(help="Weights that the authors published.", no_args_is_help=True)
+app = typer.Typer(help="Weights published by the authors.", no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
-    """Keep `import` a word of its own: a single command would take its group's place."""
+    """Keep `import` a subcommand: typer would merge a single command into its group."""
 
 
 @app.command("import")
 def import_weights(
     file: Annotated[
-        Path, typer.Argument(help="A checkpoint of the authors' code (.pth, .pth.tar).")
+        Path, typer.Argument(help="Checkpoint saved by the authors' code (.pth, .pth.tar).")
     ],
-    recipe: Annotated[str, typer.Option(help="The recipe it was trained with.")],
+    recipe: Annotated[str, typer.Option(help="Recipe that the checkpoint was trained with.")],
     to: Annotated[
-        Path | None, typer.Option("--out", help="Where to write [weights/RECIPE.safetensors].")
+        Path | None,
+        typer.Option("--out", help="Output file (default: weights/RECIPE.safetensors)."),
     ] = None,
 ) -> None:
-    """Convert a published checkpoint; every name and shape is checked."""
+    """Convert a published checkpoint; all parameter names and shapes are checked."""
     from posebench.engine.weights import import_published
     from posebench.errors import UsageError, unknown_name
     from posebench.models import RECIPES

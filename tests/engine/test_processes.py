@@ -153,8 +153,8 @@ def test_devices_hands_on_what_goes_wrong(tmp_path: Path) -> None:
     code, out, err = finish(start(*words, cwd=tmp_path, launcher=(sys.executable,)))
     assert code == 4
     assert not out
-    assert "process 0: error:" in err
-    assert "process 1: error:" in err
+    assert "rank 0: error:" in err
+    assert "rank 1: error:" in err
     assert "Traceback" not in err
     _, _, err = finish(start(*words, "--debug", cwd=tmp_path, launcher=(sys.executable,)))
     assert "ModelError" in err
