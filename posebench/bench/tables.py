@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from posebench.bench.costs import describe
+from posebench.bench.flops import describe
 from posebench.bench.measured import Measurement, Runs
 from posebench.bench.papers import DATASETS, SPLITS, PaperTable, RowRecipe
 from posebench.recipe import Recipe

@@ -12,14 +12,12 @@ from functools import cache
 from typing import Any, Literal
 
 import pandas as pd
-import torch
 
-from posebench.bench.costs import meta_model
-from posebench.bench.flops import audit_call
+from posebench.bench.flops import count_recipe, meta_model
 from posebench.bench.papers import PaperTable, RowRecipe, load_table, read_text, table_names
 from posebench.bench.tables import COST_COLUMNS, TIME_COLUMNS, figure_columns
 from posebench.errors import PosebenchError
-from posebench.models import RECIPES, PoseModel, profile_of
+from posebench.models import RECIPES, PoseModel
 
 # holds: within the tolerance of what is printed. explained: beyond it, for a stored cause, and
 # equal to what was counted when the cause was found. counted: the paper prints nothing.
@@ -136,14 +134,10 @@ def _model(recipe: str) -> PoseModel:
 
 @cache
 def _macs(recipe: str, size: tuple[int, int] | None, people: int, as_written: bool) -> float:
-    side = RECIPES[recipe].inference.resize.short_side
-    model = _model(recipe)
-    images = torch.zeros(1, 3, *(size or (side, side)), device="meta")
-    given = torch.zeros(people, 3, dtype=torch.int64)  # real: how many there are decides shapes
-    written = profile_of(model.config).as_written
-    if as_written and written is not None:
-        return audit_call(model, lambda: written(model, images, None, given)).macs / 1e9
-    return audit_call(model, lambda: model(images, people=given)).macs / 1e9
+    count = count_recipe(
+        RECIPES[recipe], size, people=people, as_written=as_written, model=_model(recipe)
+    )
+    return count.macs / 1e9
 
 
 def _parameters(recipe: str) -> float:
