@@ -65,7 +65,7 @@ def _fingerprint() -> str:
     state = hashlib.sha256()
     root = Path(posebench.__file__).parent
     for package in ("layers", "models", "bench/flops"):
-        for path in sorted((root / package).glob("*.py")):
+        for path in sorted((root / package).rglob("*.py")):
             state.update(path.read_bytes())
     for library in ("torch", "torchvision", "timm"):
         state.update(version(library).encode())

@@ -35,3 +35,13 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
     file.write_text("{")
     assert cache.describe(TINY) == first
     assert "cid" in file.read_text()
+
+
+def test_code_of_methods_is_part_of_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: set[str] = set()
+    original = Path.read_bytes
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda path: read.add("/".join(path.parts[-3:])) or original(path)
+    )
+    cache._fingerprint.__wrapped__()
+    assert {"models/cid/model.py", "layers/backbones/hrnet.py", "bench/flops/formulas.py"} <= read
