@@ -12,6 +12,7 @@ from posebench.engine.evaluate import (
     main_metric,
     score,
 )
+from posebench.engine.interrupts import Interrupted, interruptible
 from posebench.engine.log import read_log
 from posebench.engine.model import Model, as_rgb
 from posebench.engine.runs import (
@@ -24,7 +25,7 @@ from posebench.engine.runs import (
     write_results,
 )
 from posebench.engine.tensorboard import TensorBoard
-from posebench.engine.train import Interrupted, TrainOptions, interruptible, train
+from posebench.engine.train import TrainOptions, train
 from posebench.engine.weights import find_model
 
 __all__ = [
