@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from posebench.data import open_dataset
-from posebench.metrics import PROTOCOLS, evaluate_keypoints, to_results
+from posebench.metrics import evaluate_keypoints, to_results
 from posebench.models import find_recipe, profile_of
 from posebench.models.posedet.model import PoseDet
 from posebench.preprocess import blank_batch
@@ -52,7 +52,7 @@ def measure(split: str, root: Path | None) -> tuple[pd.DataFrame, str]:
                 results[nms, threshold] += to_results(batch.image_ids[0], people)
     rows = []
     for (nms, threshold), found in results.items():
-        metrics = evaluate_keypoints(data.ground_truth(), found, PROTOCOLS[DATASET])
+        metrics = evaluate_keypoints(data.ground_truth(), found, data.protocol)
         rows += [
             {"dataset": DATASET, "split": split, "nms": nms, "threshold": threshold,
              "metric": name, "value": round(100 * metrics[name], 3)}

@@ -10,8 +10,12 @@ import cv2
 import numpy as np
 import torch
 
+from posebench.data import LAYOUTS
 from posebench.preprocess import collate, warp_sample
 from posebench.structures import COCO, Batch, Poses, Sample, Skeleton, box_corners
+
+# Of the datasets that are files.
+PROTOCOLS = {name: layout.protocol for name, layout in LAYOUTS.items() if layout.annotations}
 
 
 def make_poses(people: int, skeleton: Skeleton = COCO, size: int = 128, seed: int = 0) -> Poses:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import posebench
-from posebench.data.synthetic import SyntheticCrowds
+from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine.checkpoint import save_weights
 from posebench.errors import DataError, ModelError, UsageError
 from posebench.metrics import to_results

@@ -99,8 +99,8 @@ def doctor(
         out.print(table)
     if wrong:
         raise DataError(
-            f"{folder} has {wrong} errors that would break training or evaluation: correct the "
-            "annotations, or download the files again."
+            f"{folder} has {wrong} error{'s' if wrong > 1 else ''} that would break training or "
+            "evaluation: correct the annotations, or download the files again."
         )
 
 

@@ -16,16 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from posebench.data.annotations import required_fields
 from posebench.data.image_files import read_image
 from posebench.data.layout import Layout
 from posebench.errors import DataError
 from posebench.files import read_json
-from posebench.structures import CROWDPOSE
 
 _EXAMPLES = 5
 _SEVERITIES = ("count", "note", "wrong")
 _IMAGE_FIELDS = ("id", "file_name", "width", "height")
-_PERSON_FIELDS = ("id", "image_id", "category_id", "keypoints", "bbox")
 
 Progress = Callable[[int, int], None]
 
@@ -125,7 +124,7 @@ def _check_annotations(content: Any, layout: Layout, report: _Report) -> list[di
         elif len(found) < len(content[key]):
             report.wrong("no object", key, len(content[key]) - len(found))
     for image in images:
-        expected = _IMAGE_FIELDS if layout.sizes else _IMAGE_FIELDS[:2]
+        expected = _IMAGE_FIELDS if layout.has_sizes else _IMAGE_FIELDS[:2]
         for name in (name for name in expected if name not in image):
             report.wrong("missing field", f"{name} of image {image.get('id', '?')}")
     _duplicates(images, "image", report)
@@ -159,9 +158,8 @@ def _check_person(
 ) -> int:
     """Check one annotation and return how many keypoints it labels."""
     own = f"annotation {person.get('id', '?')}"
-    [skeleton] = layout.skeletons
-    # The area of CrowdPose is a share of the box.
-    required = _PERSON_FIELDS if skeleton is CROWDPOSE else (*_PERSON_FIELDS, "area")
+    skeleton = layout.protocol.skeleton
+    required = required_fields(layout.protocol)
     for name in (name for name in required if name not in person):
         report.wrong("missing field", f"{name} of {own}")
     image_id = person.get("image_id")

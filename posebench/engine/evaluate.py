@@ -202,4 +202,4 @@ def main_metric(metrics: dict[str, float]) -> tuple[str, float]:
 
 def score(results: list[dict[str, Any]], dataset: PoseDataset) -> dict[str, float]:
     """Return the metrics by the dataset's protocol."""
-    return evaluate_poses(dataset.ground_truth(), results, dataset.skeleton)
+    return evaluate_poses(dataset.ground_truth(), results, dataset.protocol)

@@ -1,13 +1,11 @@
 """How well poses match annotations: COCO's and CrowdPose's AP, MPII's PCKh, result files."""
 
-from posebench.metrics.keypoints import PROTOCOLS, Protocol, evaluate_keypoints
+from posebench.metrics.keypoints import evaluate_keypoints
 from posebench.metrics.pckh import evaluate_pckh
 from posebench.metrics.results import read_results, to_results
 from posebench.metrics.scoring import evaluate_poses
 
 __all__ = [
-    "PROTOCOLS",
-    "Protocol",
     "evaluate_keypoints",
     "evaluate_pckh",
     "evaluate_poses",

@@ -15,9 +15,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from posebench.metrics.keypoints import Protocol, match
+from posebench.metrics.keypoints import match
 from posebench.metrics.matching import Floats, Matches
 from posebench.metrics.results import parse_results
+from posebench.structures import Protocol
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 

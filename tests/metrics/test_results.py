@@ -9,9 +9,10 @@ import torch
 
 from posebench.errors import DataError
 from posebench.files import write_json
-from posebench.metrics import PROTOCOLS, evaluate_keypoints, read_results, to_results
+from posebench.metrics import evaluate_keypoints, read_results, to_results
 from posebench.metrics.results import parse_results
 from posebench.structures import COCO, PosePredictions
+from tests.builders import PROTOCOLS
 from tests.metrics.synthetic import random_case
 
 GROUND_TRUTH: dict[str, Any] = {"images": [{"id": 8}, {"id": 3}], "annotations": []}
