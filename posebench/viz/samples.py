@@ -21,7 +21,7 @@ from posebench.viz.figures import (
 
 _NOT_TERMS = ("step", "epoch", "lr", "loss", "images_per_second")
 _SMOOTHED = 20  # steps
-MOST_TRACED = 4  # people of one image, since each costs a pass backwards
+MOST_TRACED = 4  # people of one image; each costs a backward pass
 
 
 def draw_sample(
