@@ -1,9 +1,14 @@
 """How well poses match annotations: COCO's and CrowdPose's AP, MPII's PCKh, result files."""
 
-from posebench.metrics.keypoints import evaluate_keypoints
-from posebench.metrics.pckh import evaluate_pckh
-from posebench.metrics.results import read_results, to_results
-from posebench.metrics.scoring import evaluate_poses
+from typing import TYPE_CHECKING
+
+from posebench._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from posebench.metrics.keypoints import evaluate_keypoints
+    from posebench.metrics.pckh import evaluate_pckh
+    from posebench.metrics.results import read_results, to_results
+    from posebench.metrics.scoring import evaluate_poses
 
 __all__ = [
     "evaluate_keypoints",
@@ -12,3 +17,11 @@ __all__ = [
     "read_results",
     "to_results",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    keypoints=("evaluate_keypoints",),
+    pckh=("evaluate_pckh",),
+    results=("read_results", "to_results"),
+    scoring=("evaluate_poses",),
+)
