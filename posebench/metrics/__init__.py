@@ -7,7 +7,7 @@ from posebench._lazy import lazy_names
 if TYPE_CHECKING:
     from posebench.metrics.keypoints import evaluate_keypoints
     from posebench.metrics.pckh import evaluate_pckh
-    from posebench.metrics.results import read_results, to_results
+    from posebench.metrics.results import read_results
     from posebench.metrics.scoring import evaluate_poses
 
 __all__ = [
@@ -15,13 +15,12 @@ __all__ = [
     "evaluate_pckh",
     "evaluate_poses",
     "read_results",
-    "to_results",
 ]
 
 __getattr__ = lazy_names(
     __name__,
     keypoints=("evaluate_keypoints",),
     pckh=("evaluate_pckh",),
-    results=("read_results", "to_results"),
+    results=("read_results",),
     scoring=("evaluate_poses",),
 )
