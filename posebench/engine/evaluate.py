@@ -195,11 +195,6 @@ def evaluate_file(path: Path, dataset: PoseDataset) -> Evaluation:
     return Evaluation(metrics, results, len(dataset), time.perf_counter() - start)
 
 
-def main_metric(metrics: dict[str, float]) -> tuple[str, float]:
-    """Return the name and value of the metric by which models are compared: the first one."""
-    return next(iter(metrics.items()))
-
-
 def score(results: list[dict[str, Any]], dataset: PoseDataset) -> dict[str, float]:
     """Return the metrics by the dataset's protocol."""
     return evaluate_poses(dataset.ground_truth(), results, dataset.protocol)
