@@ -1,7 +1,7 @@
-"""Several processes that work on one batch together, as `torchrun` starts them.
+"""Collective operations over the ranks that `torchrun` starts.
 
-Alone, every function here answers at once. Together, all processes must call the same ones in the
-same order, or they wait for each other for ever.
+Without a process group every function returns at once, so there is one code path. With one, all
+ranks must call the same functions in the same order, or they deadlock.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """Return the number of this process, from 0."""
+    """Return the rank of this process; 0 without a process group."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """Return how many processes work together."""
+    """Return the number of ranks; 1 without a process group."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the processes that `torchrun` started beside this one, each with a GPU if there are."""
+    """Join the process group that `torchrun` started; with GPUs, each rank uses its own."""
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group("cpu:gloo,cuda:nccl")
@@ -43,10 +43,10 @@ def process_group() -> Iterator[None]:
 
 
 def mean_count(count: int, device: torch.device) -> float | Tensor:
-    """Return the mean count over the processes, as if there were one thing at least in all.
+    """Return the mean of a count over the ranks; the total is taken to be at least 1.
 
-    A loss that is divided by it, and whose gradients are then averaged over the processes, has the
-    gradients of one process with the joint batch.
+    A loss that is divided by it, and whose gradients are averaged over the ranks, has the gradients
+    of a single process with the joint batch.
     """
     if world_size() == 1:
         return max(count, 1)
@@ -59,31 +59,29 @@ def mean_counts(counts: Tensor) -> Tensor:
 
 
 def all_reduce_(values: Tensor) -> Tensor:
-    """Return the sum over the processes; `values` itself is changed."""
+    """Sum the values over all ranks, in place, and return them."""
     if world_size() > 1:
         dist.all_reduce(values)
     return values
 
 
 def broadcast_(tensors: Iterable[Tensor]) -> None:
-    """Replace the tensors by those of the first process, in place."""
+    """Overwrite the tensors with those of rank 0, in place."""
     if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
 
 def any_rank(flags: list[bool], device: torch.device) -> list[bool]:
-    """Return which flags are set in at least one process."""
+    """Return which flags are set on at least one rank."""
     if world_size() == 1:
         return flags
-    found: list[float] = all_reduce_(
-        torch.tensor(flags, dtype=torch.float32, device=device)
-    ).tolist()
-    return [value > 0 for value in found]
+    counts = all_reduce_(torch.tensor(flags, dtype=torch.float32, device=device))
+    return [count > 0 for count in counts.tolist()]
 
 
 def broadcast_object(value: T) -> T:
-    """Return what the first process passes; what the others pass is not looked at."""
+    """Return the value that rank 0 passes; those of other ranks are ignored."""
     if world_size() == 1:
         return value
     box: list[Any] = [value]
@@ -93,7 +91,7 @@ def broadcast_object(value: T) -> T:
 
 
 def all_gather_object(value: T) -> list[T]:
-    """Return what every process passes, in the order of their numbers."""
+    """Return the values of all ranks, in the order of the ranks."""
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()

@@ -1,4 +1,4 @@
-"""Errors a user can mend: one sentence of what was expected, what was found, what to do next.
+"""Errors that users can act on: one sentence says what was expected, found, and what to do.
 
 The command line prints the sentence and exits with the class's code; `--debug` shows the traceback.
 """
@@ -8,13 +8,13 @@ from collections.abc import Iterable
 
 
 class PosebenchError(Exception):
-    """Something at run time went wrong that the user can do something about."""
+    """Something failed at run time that the user can do something about."""
 
     exit_code = 1
 
 
 class UsageError(PosebenchError):
-    """A name or an option that does not exist or does not fit the others."""
+    """A name or an option does not exist or does not fit the others."""
 
     exit_code = 2
 
@@ -26,17 +26,17 @@ class DataError(PosebenchError):
 
 
 class ModelError(PosebenchError):
-    """A checkpoint or model is missing, damaged or does not fit."""
+    """A checkpoint or model is missing, damaged, or does not fit."""
 
     exit_code = 4
 
 
-# A list of names that is longer than this says nothing where one of them is near.
+# A longer list of names is left out of a message that suggests one of them.
 _MANY_NAMES = 20
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a misspelt name: the nearest known one, and all if they are few."""
+    """Return the error for a misspelt name; it suggests the nearest known one, and lists a few."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""

@@ -1,4 +1,4 @@
-"""JSON files as they enter and leave: what is wrong with one is said in a sentence.
+"""Reading and writing files: JSON with clear errors, and writes that are never half-done.
 
 Annotation files (`data`) and result files (`metrics`) are read through here.
 """
@@ -23,20 +23,20 @@ PERSON = 1
 
 
 def cache_folder() -> Path:
-    """Return where results are kept that can be made again: `POSEBENCH_CACHE`, or as is usual."""
+    """Return the cache folder: `$POSEBENCH_CACHE`, or `posebench` in the user's cache folder."""
     named = os.environ.get("POSEBENCH_CACHE")
     if named:
         return Path(named)
-    usual = os.environ.get("XDG_CACHE_HOME")
-    return (Path(usual) if usual else Path.home() / ".cache") / "posebench"
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    return (Path(xdg) if xdg else Path.home() / ".cache") / "posebench"
 
 
 def read_json(path: Path, kind: str) -> Any:
-    """Return what a JSON file holds.
+    """Return the content of a JSON file.
 
     Args:
         path: the file.
-        kind: what it should be, with its article, for messages: "an annotation file".
+        kind: what the file should be, with an article, for messages: "an annotation file".
 
     Raises:
         DataError: the file is missing, cannot be read, or is not (or only partly) JSON.
@@ -52,44 +52,44 @@ def read_json(path: Path, kind: str) -> Any:
         return json.loads(content)
     except UnicodeDecodeError as error:
         raise DataError(
-            f"Expected {kind} in JSON at {path}, but byte {error.start} is no text. "
-            "If the file is packed (zip, gz), unpack it first."
+            f"Expected {kind} in JSON at {path}, but byte {error.start} is not text. "
+            "If the file is compressed (zip, gz), unpack it first."
         ) from error
     except json.JSONDecodeError as error:
         raise DataError(f"Expected {kind} in JSON at {path}, but {_where(error)}") from error
     except RecursionError as error:
         raise DataError(
-            f"Expected {kind} in JSON at {path}, but it is nested deeper than any such file is. "
+            f"Expected {kind} in JSON at {path}, but it is nested too deeply to be one. "
             "Check the path."
         ) from error
 
 
 def _where(error: json.JSONDecodeError) -> str:
     rest = error.doc[error.pos :].strip()
-    # A string that is never closed is reported where it opens, not where the file ends.
+    # An unterminated string is reported where it begins, not where the file ends.
     if not rest or error.msg.startswith("Unterminated string"):
         return (
-            f"it breaks off: {len(error.doc)} characters, and the part that begins at character "
-            f"{error.pos} is never finished. Copy or download it again."
+            f"it is cut short: it has {len(error.doc)} characters, and the part that begins at "
+            f"character {error.pos} never ends. Copy or download it again."
         )
     return (
         f"at line {error.lineno}, column {error.colno} (character {error.pos} of "
-        f"{len(error.doc)}) stands {rest[:20]!r}: {error.msg}. Mend or replace the file."
+        f"{len(error.doc)}) there is {rest[:20]!r}: {error.msg}. Correct or replace the file."
     )
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file beside its place and rename it, so that it is never half-written.
+    """Write a JSON file atomically.
 
     Raises:
-        DataError: `value` holds NaN or infinity, which JSON cannot say.
+        DataError: `value` contains NaN or infinity, which JSON does not have.
     """
     try:
         text = json.dumps(value, allow_nan=False)
     except ValueError as error:
         raise DataError(
             f"Expected finite numbers for {path}, but found NaN or infinity. "
-            "A model that predicts these has diverged: use an earlier checkpoint."
+            "A model that predicts them has diverged: use an earlier checkpoint."
         ) from error
     with atomic_write(path) as beside:
         beside.write_text(text, encoding="utf-8")
@@ -97,12 +97,14 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a place beside `path` to write to; it is renamed to `path` when all went well.
+    """Yield a temporary path beside `path`; on success the file there is renamed to `path`.
+
+    A kill or a full disk never leaves a half-written file at `path`.
 
     Raises:
         PosebenchError: the folder or the file cannot be written.
     """
-    # The suffix stays last, since writers choose the format by it.
+    # The suffix is kept, since writers choose the format by it.
     beside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +114,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise PosebenchError(
             f"{path} cannot be written ({error.strerror or error}): "
-            + ("make room on its disk." if full else "choose a folder that can be.")
+            + ("free some space on its disk." if full else "choose another folder.")
         ) from error
     finally:
         with suppress(OSError):
@@ -122,19 +124,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def finite_rows(
     rows: Sequence[Any], width: int, what: str, owner: Callable[[int], str]
 ) -> NDArray[np.float64]:
-    """Return lists of numbers as one array, checked as a whole: 262k lists take a second.
+    """Return lists of numbers as one array; checking 262,000 lists takes a second.
 
     Args:
         rows: N lists of `width` numbers.
-        width: how many numbers each should have.
-        what: what a list is, for messages: "bbox".
-        owner: names the owner of list i, for messages: "annotation 5 (image 139) in val.json".
+        width: number of values that each should have.
+        what: what the lists are, for messages: "bbox".
+        owner: returns the owner of list i, for messages: "annotation 5 (image 139) in val.json".
 
     Returns:
         (N, width)
 
     Raises:
-        DataError: a list has another length, or holds something else than finite numbers.
+        DataError: a list has another length, or contains anything but finite numbers.
     """
     for index, row in enumerate(rows):
         found = len(row) if hasattr(row, "__len__") else None

@@ -1,6 +1,6 @@
-"""From samples to the batch a network reads: warp or resize, normalise, pad, stack.
+"""From samples to a network's input batch: warp or resize, normalise, pad, stack.
 
-Both sides use it: `data` with a drawn augmentation, models with their test-time size.
+`data.transforms` uses it with random augmentations, models with their test-time sizes.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from posebench.structures import (
     Skeleton,
 )
 
-# A worker that is forked while OpenCV's own threads exist waits for them for ever; and several
-# workers with a thread per core each would fight over the cores.
+# A worker that is forked while OpenCV's thread pool exists deadlocks, and several workers with a
+# thread per core each would compete for the cores.
 cv2.setNumThreads(0)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -47,11 +47,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """One sample at network size; pixels stay uint8, so that they travel cheaply."""
+    """One sample at network size; pixels stay uint8, which is cheap to send between processes."""
 
     image: NDArray[np.uint8]  # (H, W, 3) RGB, without padding
     poses: Poses  # in network-input pixels
-    masks: dict[int, NDArray[np.bool_]]  # stride -> (H / stride, W / stride), True: loss counts
+    masks: dict[
+        int, NDArray[np.bool_]
+    ]  # stride -> (H / stride, W / stride), True where the loss counts
     to_image: Affine
     flipped: bool
     image_id: int
@@ -71,10 +73,11 @@ def warp_sample(
     """Warp a sample by `matrix` to the network size (width, height).
 
     Args:
-        mirror_with: mirror left to right after the warp, exchanging this skeleton's sides.
-        mask_strides: the strides at which a mask is wanted. It leaves out the sample's ignored
-            regions and the border outside the image.
-        seed: what the batch hands on to targets that draw at random.
+        mirror_with: mirror the image after the warp, and swap left and right keypoints of this
+            skeleton; None: do not mirror.
+        mask_strides: strides of the loss masks. They are False in the sample's ignored regions and
+            on the border outside the image.
+        seed: for targets that are drawn at random.
     """
     image = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR)
     masks = {stride: _warp_mask(sample, matrix / stride, size, stride) for stride in mask_strides}
@@ -102,7 +105,7 @@ def _warp_mask(
     if sample.ignore is not None:
         valid[sample.ignore] = 0
     width, height = size
-    # The published mask is the bilinear warp of 0 and 255, kept above one half.
+    # As published: 0 and 255 are warped bilinearly and thresholded at one half.
     warped = cv2.warpAffine(valid, matrix, (width // stride, height // stride))
     return np.asarray(warped > 127, np.bool_)
 
@@ -115,7 +118,7 @@ def _warp_poses(poses: Poses, matrix: Affine, mirror_with: Skeleton | None) -> P
     if mirror_with is not None:
         order = list(mirror_with.flip_index)
         keypoints, visibility = keypoints[:, order], visibility[:, order]
-        corners = [1, 0, 3, 2]  # left ones stay left
+        corners = [1, 0, 3, 2]  # the left corners remain on the left
         boxes, unlabelled = boxes[:, corners], unlabelled[:, corners]
         crowds = crowds[:, corners]
     growth = abs(np.linalg.det(matrix[:, :2]))
@@ -131,8 +134,8 @@ def _warp_poses(poses: Poses, matrix: Affine, mirror_with: Skeleton | None) -> P
 
 
 def antialiased(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the image at (width, height), as Pillow resizes it bilinearly."""
-    # A copy: what Pillow hands out cannot be written, which torch warns of.
+    """Return the image resized to (width, height) by Pillow's bilinear filter."""
+    # A copy: Pillow returns a read-only array, about which torch warns.
     return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
@@ -142,8 +145,9 @@ def resize_sample(
     """Resize a sample for testing.
 
     Args:
-        scale: by which the image is shown larger or smaller.
-        smallest: of several scales, which decides the size that is a multiple (`Resize` only).
+        scale: factor on the test-time size.
+        smallest: the smallest of several scales; its size is rounded to a multiple (`Resize`
+            only).
     """
     matrix, size = network_map(sample.size, resize, scale, smallest)
     if isinstance(resize, Resize):
@@ -165,7 +169,7 @@ def resize_sample(
 
 
 def _multiple(resize: Resizing) -> int:
-    """Return the multiple that images are padded to."""
+    """Return the multiple to which width and height are padded."""
     return resize.multiple if isinstance(resize, FitResize) else 1
 
 
@@ -175,10 +179,10 @@ def _padded(size: tuple[int, int], multiple: int) -> tuple[int, int]:
 
 
 def collate(inputs: Sequence[NetworkInput], *, multiple: int = 1) -> Batch:
-    """Stack inputs into a batch on the CPU; those of several sizes are padded to the largest.
+    """Stack inputs into a batch on the CPU, padded to the largest size.
 
     Args:
-        inputs: with masks, they have one size.
+        inputs: of equal size if they have masks.
         multiple: to which width and height are padded.
     """
     first = inputs[0]
@@ -202,7 +206,7 @@ def collate(inputs: Sequence[NetworkInput], *, multiple: int = 1) -> Batch:
 
 
 def _stacked(inputs: Sequence[NetworkInput], size: tuple[int, int]) -> Tensor:
-    """Return the normalised images (B, 3, H, W), at the top left, of (width, height)."""
+    """Return the normalised images (B, 3, H, W), zero-padded at the bottom right to `size`."""
     width, height = size
     if all(item.image.shape == (height, width, 3) for item in inputs):
         return normalise(torch.from_numpy(np.stack([item.image for item in inputs])))
@@ -214,7 +218,7 @@ def _stacked(inputs: Sequence[NetworkInput], size: tuple[int, int]) -> Tensor:
 
 
 def mirrored_images(batch: Batch) -> Tensor:
-    """Return the images (B, 3, H, W) mirrored left to right, their padding where it was."""
+    """Return the images (B, 3, H, W) mirrored left to right; padding stays at the bottom right."""
     images = batch.images.flip(-1)
     if batch.padding is None:
         return images
@@ -227,7 +231,7 @@ def mirrored_images(batch: Batch) -> Tensor:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Return (B, 3, H, W) float32 of (B, H, W, 3) uint8 RGB, with ImageNet's mean and deviation."""
+    """Return uint8 RGB images (B, H, W, 3) as (B, 3, H, W) float32, normalised like ImageNet."""
     mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
     return (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
@@ -240,9 +244,9 @@ def scaled_batches(
 
     Yields:
         The positions of samples that share a network size, and a batch of them for each scale, the
-        one nearest to 1 first. With several scales each sample comes alone, since sizes that are
-        equal at one scale may differ at another. A sample is never padded for another's sake, so
-        that what is predicted on it does not depend on its company.
+        scale nearest to 1 first. With several scales every batch has one sample, since sizes that
+        are equal at one scale may differ at another. Samples are never padded to one another's
+        size, so a prediction does not depend on the other samples of its batch.
     """
     first, *others = sorted(inference.scales, key=lambda scale: abs(scale - 1))
     smallest = min(inference.scales)
@@ -255,8 +259,8 @@ def scaled_batches(
         sides = [side * scale / first for side in (width, height) for scale in inference.scales]
         if any(int(side) % 32 for side in sides):
             raise UsageError(
-                f"At the scales {inference.label} an image would not be a multiple of 32 pixels "
-                "wide and high, which networks need: choose 0.5, 1 and 2, or others that do."
+                f"Networks need widths and heights that are multiples of 32, but at the scales "
+                f"{inference.label} an image would have others: choose 0.5, 1 and 2, for example."
             )
     for positions in groups.values():
         chosen = [samples[position] for position in positions]
@@ -274,7 +278,7 @@ def _resized(samples: Sequence[Sample], resize: Resizing, scale: float, smallest
 
 
 def blank_batch(sample: Sample, resize: Resizing) -> Batch:
-    """Return what `scaled_batches` makes of one sample, without looking at its pixels."""
+    """Return the batch of one sample at scale 1, with blank pixels."""
     matrix, size = network_map(sample.size, resize, 1.0, 1.0)
     width, height = _padded(size, _multiple(resize))
     return Batch(

@@ -24,20 +24,20 @@ Settings = Mapping[str, Any] | Sequence[str]
 SCHEDULES: tuple[str, ...] = get_args(LRSchedule)
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
 
-# Names that fields had before: runs, checkpoints and command lines that use them keep working.
+# Former names of fields: runs, checkpoints and command lines that use them keep working.
 RENAMED_FIELDS = {
     "images_per_pass": "micro_batch_size",
     "test_time": "inference",
     "elsewhere": "test_overrides",
 }
 
-# They say which recipe a checkpoint is of, and what its authors found: --set cannot change them.
+# These identify a recipe, or are its authors' results: --set cannot change them.
 _IDENTITY = ("name", "skeleton", "default_for", "test_overrides", "reported", "weights_url")
 
 
 @dataclass(frozen=True)
 class Reported:
-    """A figure that the authors published for a recipe."""
+    """A result that the authors published for a recipe."""
 
     dataset: str
     split: str
@@ -47,13 +47,13 @@ class Reported:
 
 
 def printed(dataset: str, split: str, ap: float, table: str) -> Reported:
-    """Return an AP that stands in a paper's table, as `cid:table05`."""
+    """Return the AP that a paper's table prints; `table` is like `cid:table05`."""
     return Reported(dataset, split, "AP", ap, f"paper:{table}")
 
 
 @dataclass(frozen=True)
 class ModelConfig(ABC):
-    """What the configurations of all methods have; a method adds its own fields.
+    """What the configurations of all methods have in common; a method adds its own fields.
 
     `config.build(skeleton)` is the only way from a recipe to a network, so that recipes can be
     listed without importing torch.
@@ -74,41 +74,42 @@ class ModelConfig(ABC):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything a run of one model needs but the data's place, the device and the seed."""
+    """Everything that defines a training but the data's location, the device and the seed."""
 
     name: str
     config: ModelConfig
-    skeleton: Skeleton | None  # None: the training dataset's
+    skeleton: Skeleton | None  # None: that of the training dataset
     inference: Inference
     augment: Augmentation
     epochs: int
-    batch_size: int  # images per optimizer step, over all processes and accumulated passes
-    micro_batch_size: int  # at most this many in one forward: what batch norm sees
+    batch_size: int  # images per optimizer step, over all ranks and accumulated micro-batches
+    micro_batch_size: int  # images per forward pass of a rank, at most; batch norm's batch
     lr: float
-    backbone_lr: float = 0.0  # of parameters named `backbone`, scheduled like lr; 0: lr
-    frozen_epochs: int = 0  # first epochs, in which parameters named `backbone` stay as they are
-    default_for: tuple[str, ...] = ()  # datasets on which the bare method name means this recipe
+    backbone_lr: float = 0.0  # of the backbone's parameters, scheduled like lr; 0: lr
+    frozen_epochs: int = 0  # number of first epochs in which the backbone is frozen
+    default_for: tuple[str, ...] = ()  # datasets on which the method's name means this recipe
     schedule: LRSchedule = "step"
-    lr_drops: tuple[int, ...] = ()  # epochs at whose start "step" divides the rate by ten
+    lr_drops: tuple[int, ...] = ()  # epochs at which "step" divides the rate by ten
     warmup_steps: int = 0
     optimizer: Optimizer = "adam"
     momentum: float = 0.0  # of "sgd"
     weight_decay: float = 0.0
-    clip_norm: float = 0.0  # 0: gradients are not clipped
+    clip_norm: float = 0.0  # maximum gradient norm; 0: no clipping
     ema_decay: float = 0.0  # of a moving average of the weights, which is evaluated; 0: none
     evaluate_every: int = 10  # epochs
     pretrained: bool = True  # start the backbone from ImageNet weights
-    # Dataset -> the field=value by which the authors test this model on it, trained on another.
+    # Dataset -> the settings by which the authors test this recipe on a dataset that it was not
+    # trained on.
     test_overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reported: tuple[Reported, ...] = ()
-    weights_url: str = ""  # where the authors' checkpoint can be downloaded; empty: nowhere
+    weights_url: str = ""  # of the authors' checkpoint; empty: it cannot be downloaded
 
     def __post_init__(self) -> None:
         for name, choices in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
             if getattr(self, name) not in choices:
                 raise ValueError(
-                    f"The recipe field {name} is one of {', '.join(choices)}, "
-                    f"not {getattr(self, name)!r}."
+                    f"Expected the recipe field {name} to be one of {', '.join(choices)}, "
+                    f"but found {getattr(self, name)!r}."
                 )
         if self.lr <= 0:
             raise ValueError(f"The learning rate lr is above 0, not {self.lr:g}.")
@@ -136,7 +137,7 @@ class Recipe:
         return self.config.build(skeleton)
 
     def on(self, dataset: str) -> Recipe:
-        """Return the recipe as its authors test it on a dataset."""
+        """Return the recipe with the settings by which its authors test it on a dataset."""
         recipe = self
         for assignment in self.test_overrides.get(dataset, ()):
             recipe = override(recipe, assignment)
@@ -144,9 +145,9 @@ class Recipe:
 
 
 def override(recipe: Recipe, assignment: str) -> Recipe:
-    """Return the recipe with one `field=value` changed, of itself or of its `config`.
+    """Return the recipe with one field changed, of the recipe itself or of its `config`.
 
-    A field of a part is written with a dot: `augment.size=384`, `inference.flip=false`.
+    Nested fields are written with a dot: `augment.size=384`, `inference.flip=false`.
 
     Raises:
         UsageError: there is no such field, or the value does not fit it.
@@ -218,7 +219,9 @@ def _replaced(value: Any, parts: list[str], text: str) -> Any:
         raise unknown_name("recipe field", name, known)
     current = getattr(value, name)
     if rest and not is_dataclass(current):
-        raise UsageError(f"The recipe field {name} has no parts, so {'.'.join(rest)} is not one.")
+        raise UsageError(
+            f"The recipe field {name} has no nested fields, but found {name}.{'.'.join(rest)}."
+        )
     new = _replaced(current, rest, text) if rest else _parsed(name, current, text)
     try:
         return replace(value, **{name: new})
@@ -235,16 +238,19 @@ def _parsed(name: str, current: Any, text: str) -> Any:
         return tuple(value)
     if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if is_dataclass(current):
+        nested = ", ".join(field.name for field in fields(current))
+        raise UsageError(f"The recipe field {name} has nested fields; set one of them: {nested}.")
     if type(value) is not type(current):
         raise UsageError(
-            f"The recipe field {name} is {json.dumps(current, default=repr)}; {text!r} does not "
-            f"fit its type ({type(current).__name__})."
+            f"Expected a value like {json.dumps(current, default=repr)} for the recipe field "
+            f"{name} ({type(current).__name__}), but found {text!r}."
         )
     return value
 
 
 def recipe_to_json(recipe: Recipe, skeleton: Skeleton) -> dict[str, Any]:
-    """Return everything a recipe holds as JSON values, with the skeleton it was built for."""
+    """Return all fields of a recipe as JSON values, with the skeleton it is built for."""
     values = {field.name: _plain(getattr(recipe, field.name)) for field in fields(recipe)}
     return {**values, "skeleton": skeleton.name}
 
@@ -256,10 +262,14 @@ def _plain(value: Any) -> Any:
 
 
 def recipe_from_json(values: dict[str, Any], base: Recipe) -> Recipe:
-    """Return the recipe that `recipe_to_json` wrote; `base` is the recipe of its name.
+    """Return the recipe from the values of `recipe_to_json`.
+
+    Args:
+        values: as saved; fields may have their former names.
+        base: the recipe of the same name in this version.
 
     Raises:
-        ModelError: the values are not of this version's recipe.
+        ModelError: the values do not fit this version's recipe.
     """
     try:
         skeleton = SKELETONS[values["skeleton"]]

@@ -25,15 +25,17 @@ class Skeleton:
 
     name: str
     keypoints: tuple[str, ...]
-    limbs: tuple[tuple[int, int], ...]  # pairs of keypoint indices, for drawing
+    limbs: tuple[tuple[int, int], ...]  # pairs of keypoint indices
     sigmas: tuple[float, ...]  # OKS fall-off per keypoint, relative to sqrt(area)
+    # Keypoints that `num_keypoints` does not count: a person needs one of the others.
+    not_counted: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keypoints)
 
     @property
     def flip_index(self) -> tuple[int, ...]:
-        """For each keypoint, the index of its mirror image: left and right change places."""
+        """For each keypoint, the index of its mirror image: left and right are swapped."""
         return tuple(self.keypoints.index(_mirrored(name)) for name in self.keypoints)
 
 
@@ -44,7 +46,7 @@ def _mirrored(name: str) -> str:
 
 
 def _limbs(keypoints: tuple[str, ...], pairs: str) -> tuple[tuple[int, int], ...]:
-    """Read `a-b c-d`; a pair of plain part names stands for its left and its right limb."""
+    """Parse `a-b c-d`; a pair of names without a side stands for the left and the right limb."""
     limbs = []
     for pair in pairs.split():
         ends = pair.split("-")
@@ -94,6 +96,7 @@ CROWDPOSE = Skeleton(
         0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
         0.079, 0.079,
     ),
+    not_counted=("head", "neck"),
 )  # fmt: skip
 
 _MPII_KEYPOINTS = (
@@ -129,20 +132,31 @@ def _no_corners() -> Tensor:
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """The rules by which poses of a keypoint set are evaluated; by default those of COCO."""
+
+    skeleton: Skeleton
+    area_of_box: float | None = None  # a person's area relative to its box's; None: as annotated
+    # crowdIndex at which images become medium and hard; None: results are split by people's size
+    crowd_index: tuple[float, float] | None = None
+    head_boxes: bool = False  # PCKh, where the annotations have head boxes
+
+
+@dataclass(frozen=True)
 class Poses:
     """The annotated people of one image, in that image's pixels.
 
-    Coordinates are float64: targets truncate them to cells, and float32 would put a coordinate
-    that lies on a cell's edge into its neighbour.
+    Coordinates are float64: targets truncate them to cells, and float32 would move a coordinate on
+    a cell's edge into the neighbouring cell.
     """
 
     keypoints: Tensor  # (N, K, 2) x, y
     visibility: Tensor  # (N, K) 0 unlabelled, 1 occluded, 2 visible
     area: Tensor  # (N,) square pixels, the area that OKS divides by
     boxes: Tensor  # (N, 4, 2) corners: top left, top right, bottom left, bottom right
-    # (U, 4, 2) corners of the boxes of further people, none of whose keypoints is labelled
+    # (U, 4, 2) box corners of people without any labelled keypoint
     unlabelled: Tensor = field(default_factory=_no_corners)
-    # (U, 4, 2) corners of the boxes of crowd regions, whose people are not annotated one by one
+    # (U, 4, 2) box corners of crowd regions, whose people are not annotated individually
     crowds: Tensor = field(default_factory=_no_corners)
 
     def __len__(self) -> int:
@@ -263,10 +277,11 @@ class Heatmaps:
 
 @dataclass(frozen=True)
 class Trace:
-    """How a model came to the people of one image, step by step, for drawing."""
+    """The steps by which a model refined the people of one image, for drawing."""
 
-    steps: Tensor  # (N, T, K, 2) image pixels: where it expected each keypoint, first to last
-    reliance: Tensor  # (M, H, W) highest 1: how the scores of the best M depend on each pixel
+    steps: Tensor  # (N, T, K, 2) image pixels: each keypoint's position, first step to last
+    # (M, H, W), maximum 1: magnitude of the gradients of the best M people's scores
+    reliance: Tensor
     to_image: Tensor  # (2, 3) float64, from network-input pixels to image pixels
 
 
@@ -278,7 +293,7 @@ class Sample:
     poses: Poses = field(default_factory=lambda: Poses.empty(0))
     image_id: int = 0
     name: str = ""  # file name, for messages
-    ignore: NDArray[np.bool_] | None = None  # (H, W) True where no loss is taken; None: nowhere
+    ignore: NDArray[np.bool_] | None = None  # (H, W) True where the loss is masked; None: nowhere
 
     @property
     def size(self) -> tuple[int, int]:
@@ -288,11 +303,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How the network inputs of a batch lie over their images."""
+    """Where the network inputs of a batch lie in their images."""
 
     to_image: Tensor  # (B, 2, 3) float64, affine from network-input pixels to image pixels
-    flipped: Tensor  # (B,) bool: mirrored left to right after the warp (augmentation only)
-    sizes: Tensor  # (B, 2) int64 width, height; what is right of them and below is padding
+    flipped: Tensor  # (B,) bool: mirrored after the warp (augmentation only)
+    sizes: Tensor  # (B, 2) int64 width, height without the padding at the bottom right
 
     def to(self, device: torch.device) -> Geometry:
         return Geometry(self.to_image.to(device), self.flipped.to(device), self.sizes.to(device))
@@ -308,14 +323,14 @@ class Batch:
     geometry: Geometry
     image_ids: list[int]
     names: list[str]
-    seeds: list[int]  # one per image, from (seed, epoch, image id): for draws that targets need
+    seeds: list[int]  # of each image, from (seed, epoch, image id), for random targets
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
     def padding(self) -> Tensor | None:
-        """(B, H, W) bool, True on padding; None where no image has any."""
+        """(B, H, W) bool, True on padding; None if no image is padded."""
         import torch
 
         height, width = self.images.shape[-2:]
@@ -338,9 +353,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Resize:
-    """Test-time size: short side to `short_side`, both sides up to multiples of `multiple`.
+    """Test-time size: short side at `short_side`, both sides rounded up to a multiple.
 
-    The image is warped by a centred affine map, so that the border is shared by both sides.
+    The image is warped by a centred affine map, so the border is split between opposite sides.
     """
 
     short_side: int
@@ -349,9 +364,9 @@ class Resize:
 
 @dataclass(frozen=True)
 class DetrResize:
-    """Test-time size: short side to `short_side`, unless the long one would exceed `long_side`.
+    """Test-time size: short side at `short_side`, or smaller so that `long_side` holds.
 
-    Pixels are Pillow's, with antialiasing. Images of a batch are padded to the largest.
+    Images are resized by Pillow, with antialiasing, and padded to the largest of their batch.
     """
 
     short_side: int
@@ -360,7 +375,7 @@ class DetrResize:
 
 @dataclass(frozen=True)
 class FitResize:
-    """Test-time size: as large as fits `short_side` and `long_side`, padded to a multiple."""
+    """Test-time size: the largest within `short_side` and `long_side`, padded to a multiple."""
 
     short_side: int
     long_side: int
@@ -372,12 +387,12 @@ Resizing = Resize | DetrResize | FitResize
 
 @dataclass(frozen=True)
 class Augment:
-    """Training-time warp of an image onto a square, drawn at random for every image and epoch."""
+    """Training-time warp of an image onto a square, random for every image and epoch."""
 
     size: int  # side of the network input, pixels
     rotation_deg: float = 30.0  # uniform in +-
-    scale: tuple[float, float] = (0.75, 1.5)  # side of the source square over the short side
-    translation: float = 40.0  # of 200 units of the source square's side, uniform in +-
+    scale: tuple[float, float] = (0.75, 1.5)  # source square's side relative to the short side
+    translation: float = 40.0  # uniform in +-, in units of 1/200 of the source square's side
     flip: float = 0.5  # probability
     mask_strides: tuple[int, ...] = (4,)
 
@@ -386,34 +401,40 @@ class Augment:
 
 
 def _check_size(size: int) -> None:
-    # One more, where cells lie on pixels 0, 8, 16 and so on to both borders.
+    # One more: PifPaf's cells lie on pixels 0, 8, 16 and so on up to both borders.
     if size < 32 or size % 32 > 1:
         raise ValueError(
-            f"Networks take sizes that are a multiple of 32, or one pixel more, but size is {size}."
+            f"Expected a size that is a multiple of 32, or one pixel more, but found {size}."
         )
 
 
 @dataclass(frozen=True)
 class DetrAugment:
-    """Training-time mirror, crop and resize of DETR; the network's input has no fixed size."""
+    """Training-time mirror, crop and resize of DETR; inputs have no fixed size."""
 
     short_sides: tuple[int, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
     long_side: int = 1333
     crop: float = 0.5  # probability of a crop before the resize
-    crop_short_sides: tuple[int, ...] = (400, 500, 600)  # of the image that is cropped
-    crop_sides: tuple[int, int] = (384, 600)  # bounds of the crop's width and of its height
+    crop_short_sides: tuple[int, ...] = (400, 500, 600)  # to which the image is resized first
+    crop_sides: tuple[int, int] = (384, 600)  # bounds of the crop's width and height
     flip: float = 0.5  # probability
-    box_area: bool = False  # a person's area is its box's, as published for CrowdPose
+    box_area: bool = False  # use box areas as people's areas, as published for CrowdPose
 
     def __post_init__(self) -> None:
         sides = (*self.short_sides, *self.crop_short_sides, *self.crop_sides)
         if not self.short_sides or not self.crop_short_sides or min(sides) < 1:
-            raise ValueError(f"Sides of images are at least 1, and at least one each: {sides}.")
+            raise ValueError(
+                "Expected at least one short side each, all at least 1 pixel, but found "
+                f"{self.short_sides} and {self.crop_short_sides}."
+            )
         if self.crop_sides[0] > self.crop_sides[1]:
-            raise ValueError(f"crop_sides is the least and the largest, not {self.crop_sides}.")
+            raise ValueError(
+                f"Expected crop_sides as (smallest, largest), but found {self.crop_sides}."
+            )
         if self.long_side < max(self.short_sides):
             raise ValueError(
-                f"long_side is at least the largest of short_sides, not {self.long_side}."
+                f"Expected a long_side of at least {max(self.short_sides)}, the largest of "
+                f"short_sides, but found {self.long_side}."
             )
 
 
@@ -429,27 +450,27 @@ class CropAugment:
         _check_size(self.size)
 
 
-# One type for each way to augment; `data.transforms` has a function for each.
+# `data.transforms` has a function for each.
 Augmentation = Augment | DetrAugment | CropAugment
 
 
 @dataclass(frozen=True)
 class Inference:
-    """How images are shown to a model at test time."""
-
-    __test__ = False  # not a test class, whatever pytest makes of its name
+    """Test settings: the input size, and the views whose predictions are merged."""
 
     resize: Resizing
-    flip: bool = True  # also predict on the mirrored image and merge, as the method's paper does
-    scales: tuple[float, ...] = (1.0,)  # of the short side, merged in the same way
+    flip: bool = True  # merge with the predictions on the mirrored image, as the paper does
+    scales: tuple[float, ...] = (1.0,)  # of the input size, merged likewise
 
     def __post_init__(self) -> None:
         if len(self.scales) == 0 or min(self.scales) <= 0:
-            raise ValueError(f"Scales are above 0, and at least one, not {self.scales}.")
+            raise ValueError(
+                f"Scales are expected to be above 0, and at least one, but found {self.scales}."
+            )
 
     @property
     def label(self) -> str:
-        """What result tables call it."""
+        """The views as result tables name them."""
         views = ["flip"] if self.flip else []
         if self.scales != (1.0,):
             views.append("scales " + ",".join(f"{scale:g}" for scale in self.scales))
@@ -458,18 +479,18 @@ class Inference:
 
 @dataclass(frozen=True)
 class KeypointDistances:
-    """How far apart keypoints lie on people, as a share of the people's size."""
+    """Mean distances between keypoints, relative to the size of the people."""
 
     mean: NDArray[np.float64]  # (K, K), 0 on the diagonal
-    pairs: NDArray[np.int64]  # (K, K) people of whom both are labelled
-    people: int  # of whom at least two keypoints are labelled
+    pairs: NDArray[np.int64]  # (K, K) number of people on whom both are labelled
+    people: int  # number of people with at least two labelled keypoints
 
 
 @dataclass(frozen=True)
 class PaperTiming:
-    """How a paper took the times that it prints; without mirror and one image at a time."""
+    """How a paper measured its times; without flip and one image at a time."""
 
-    source: str  # where it says so
-    sizes: tuple[tuple[int, int], ...] = ()  # H, W of inputs; none: as the recipe resizes
-    square: bool = False  # the recipe's short side on both sides
-    decoded: bool = False  # whether the time includes what follows the network
+    source: str  # the table or section that describes the measurement
+    sizes: tuple[tuple[int, int], ...] = ()  # H, W of inputs; empty: the recipe's test size
+    square: bool = False  # square inputs with the recipe's short side
+    decoded: bool = False  # whether the times include decoding

@@ -9,9 +9,9 @@ from posebench.engine.evaluate import (
     evaluate_file,
     evaluate_ideal,
     inference_model,
-    main_metric,
     score,
 )
+from posebench.engine.interrupts import Interrupted, interruptible
 from posebench.engine.log import read_log
 from posebench.engine.model import Model, as_rgb
 from posebench.engine.runs import (
@@ -24,8 +24,9 @@ from posebench.engine.runs import (
     write_results,
 )
 from posebench.engine.tensorboard import TensorBoard
-from posebench.engine.train import Interrupted, TrainOptions, interruptible, train
+from posebench.engine.train import TrainOptions, train
 from posebench.engine.weights import find_model
+from posebench.metrics import main_metric
 
 __all__ = [
     "Checkpoint",

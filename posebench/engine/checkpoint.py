@@ -1,7 +1,7 @@
-"""Checkpoints: weights that name their recipe, and the training state that continues a run.
+"""Checkpoints: weights with their recipe, and the training state from which a run resumes.
 
-`last.safetensors` is written last and names the state file it belongs to, so that a run killed
-between two files continues from the pair before.
+`last.safetensors` is written after its state file and names it, so a run that is killed between the
+two resumes from the previous pair.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from posebench.structures import Skeleton
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file's weights and what it says of itself."""
+    """The weights of a file, and its metadata."""
 
     path: Path
     recipe: Recipe  # with the skeleton that the weights are for
     weights: dict[str, Tensor]
-    facts: dict[str, Any]  # "epoch", "step", "metrics", "state": as far as the writer knew
+    facts: dict[str, Any]  # "epoch", "step", "metrics", "dataset", "state": those that are known
 
     @property
     def skeleton(self) -> Skeleton:
@@ -41,8 +41,8 @@ class Checkpoint:
 
     @property
     def trained_on(self) -> str:
-        """The dataset that it was trained on, as far as the file says."""
-        # Imported weights know their keypoint set only, which is named like its dataset.
+        """The dataset that it was trained on."""
+        # Imported weights name their keypoint set alone, which is named after its dataset.
         return str(self.facts.get("dataset", self.skeleton.name))
 
     def model(self) -> PoseModel:
@@ -59,7 +59,7 @@ class Checkpoint:
 def save_weights(
     path: Path, model: nn.Module, recipe: Recipe, skeleton: Skeleton, facts: dict[str, Any]
 ) -> None:
-    """Write weights with their recipe; see `Checkpoint` for the facts."""
+    """Write a model's weights with their recipe; `facts` as in `Checkpoint`."""
     metadata = {
         "recipe": json.dumps(recipe_to_json(recipe, skeleton)),
         "facts": json.dumps(facts),
@@ -69,15 +69,15 @@ def save_weights(
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:
-    # Through Python's own files, since the libraries' writers say less about a full disk.
+    # Through Python's files: the libraries' writers give poor errors on a full disk.
     with atomic_write(path) as beside, beside.open("wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())  # a machine that loses power must not rename what is not there
+        os.fsync(file.fileno())  # or a power failure could leave an empty file after the rename
 
 
 def find_checkpoint(place: Path) -> Path:
-    """Return the checkpoint that a path means: a file, or a run's best one, else its last.
+    """Return a file itself, or the best checkpoint of a run folder, or else its last.
 
     Raises:
         ModelError: there is none.
@@ -107,7 +107,7 @@ def read_checkpoint(place: Path) -> Checkpoint:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         hint = (
-            "a checkpoint of the authors' code is converted by `posebench weights import`"
+            "convert a checkpoint of the authors' code with `posebench weights import`"
             if path.suffix in (".pth", ".pt", ".tar")
             else "it is damaged or cut short"
         )
@@ -117,8 +117,8 @@ def read_checkpoint(place: Path) -> Checkpoint:
         name, facts = saved["name"], json.loads(metadata["facts"])
     except (KeyError, TypeError, ValueError):
         raise ModelError(
-            f"{path} does not name its recipe, so posebench did not write it: "
-            "convert published weights with `posebench weights import`."
+            f"{path} does not name its recipe, so it was not written by posebench: convert "
+            "published weights with `posebench weights import`."
         ) from None
     if name not in RECIPES:
         raise ModelError(f"{path} is of the recipe {name}, which this version does not have.")
@@ -126,7 +126,7 @@ def read_checkpoint(place: Path) -> Checkpoint:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Load weights, all of them and no others.
+    """Load weights; names and shapes must be exactly those of the model.
 
     Raises:
         ModelError: names or shapes differ; the message lists up to eight of them.
@@ -149,7 +149,7 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
 
 
 class TrainingState:
-    """The pair of files in a run's `checkpoints/` from which training continues."""
+    """The pair of files in a run's `checkpoints/` from which training resumes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -163,20 +163,20 @@ class TrainingState:
         facts: dict[str, Any],
         state: dict[str, Any],
     ) -> None:
-        """Write a step's weights, `facts` (at least the step) and `state` (the optimizer's)."""
+        """Write the weights after a step, with `facts` (at least "step") and the `state`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"state-{facts['step']}.pt"
         content = io.BytesIO()
         torch.save(state, content)
         _write(path, content.getbuffer())
         save_weights(self.weights, model, recipe, skeleton, {**facts, "state": path.name})
-        # What is left of earlier steps, and of writes that a kill or a full disk cut short.
+        # Files of earlier steps, and temporary ones that a kill or a full disk left behind.
         for old in (*self.folder.glob("state-*.pt"), *self.folder.glob(".*")):
             if old != path:
                 old.unlink()
 
     def read(self) -> tuple[Checkpoint, dict[str, Any]]:
-        """Return the last checkpoint and the state that belongs to it.
+        """Return the last checkpoint and its training state.
 
         Raises:
             ModelError: there is none, or its state file is gone or damaged.

@@ -16,7 +16,7 @@ from posebench.data.loader import Unreadable, eval_samples
 from posebench.distributed import all_gather_object, broadcast_object, rank, world_size
 from posebench.errors import DataError, ModelError
 from posebench.layers.folding import folded
-from posebench.metrics import evaluate_poses, read_results, to_results
+from posebench.metrics import evaluate_poses, read_results
 from posebench.models import PoseModel, profile_of
 from posebench.preprocess import blank_batch
 from posebench.recipe import Precision, Recipe
@@ -27,7 +27,7 @@ M = TypeVar("M", bound=PoseModel)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out, with what it was computed from."""
+    """Metrics, with the predictions they were computed from."""
 
     metrics: dict[str, float]  # as fractions; -1 where there was nothing to find
     results: list[dict[str, Any]]  # COCO results format
@@ -37,22 +37,25 @@ class Evaluation:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    """Return the context in which a network runs at a precision."""
+    """Return an autocast context for a precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def inference_model(model: M, precision: Precision = "fp32") -> M:
-    """Return a copy that predicts the same, sooner: folded, and laid out for the hardware."""
+    """Return a faster copy with the same predictions: batch norms folded, channels last."""
     copy = folded(model).to(memory_format=torch.channels_last)
-    # Autocast would convert every weight anew for every batch.
+    # Converted once: autocast would convert every weight in every batch.
     return copy.to(torch.bfloat16) if precision == "bf16" else copy
 
 
 def check_recipe(recipe: Recipe, dataset: PoseDataset, source: str = "") -> None:
-    """Refuse a model of another keypoint set; `source` names its file, if it has one.
+    """Check that a recipe predicts the keypoints of a dataset.
+
+    Args:
+        source: the checkpoint, for the message; empty: there is none.
 
     Raises:
-        ModelError: the kinds of keypoints differ.
+        ModelError: they have different keypoint sets.
     """
     skeleton = recipe.skeleton
     if skeleton is not None and skeleton.name != dataset.skeleton.name:
@@ -73,7 +76,7 @@ def predict_dataset(
     workers: int = 0,
     precision: Precision = "fp32",
 ) -> Iterator[tuple[Sample, PosePredictions] | Unreadable]:
-    """Yield these images of a dataset with the people predicted on them, or why there are none."""
+    """Yield each image with its predictions, or why it could not be read."""
     model = inference_model(model, precision)
     waiting: list[Sample] = []
 
@@ -105,12 +108,12 @@ def evaluate(
     strict: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Predict and score a dataset; several processes share its images, and all return the whole.
+    """Predict and score a dataset; the ranks share its images, and all return the whole result.
 
     Args:
         strict: stop at the first image that cannot be read; otherwise its people count as missed
             and it is listed in the evaluation.
-        progress: told (images done, images in all).
+        progress: is called with the number of images done and in all.
 
     Raises:
         DataError: an image cannot be read and `strict` is set, or none can be read.
@@ -118,7 +121,7 @@ def evaluate(
     start = time.perf_counter()
     results: list[dict[str, Any]] = []
     unreadable: list[Unreadable] = []
-    # Whole passes, so that the same images meet in one whatever the number of processes.
+    # Whole batches, so that the composition of batches does not depend on the number of ranks.
     indices = [i for i in range(len(dataset)) if i // batch_size % world_size() == rank()]
     stream = predict_dataset(
         model,
@@ -136,7 +139,7 @@ def evaluate(
             unreadable.append(item)
         else:
             sample, predictions = item
-            results += to_results(sample.image_id, predictions)
+            results += predictions.to_coco(sample.image_id)
         progress(done, len(indices))
     if world_size() > 1:
         position = {image["id"]: i for i, image in enumerate(dataset.ground_truth()["images"])}
@@ -159,11 +162,11 @@ def evaluate_ideal(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Score what a perfect network's outputs decode to: the representation's upper bound.
+    """Decode and score ideal network outputs: the upper bound of the representation.
 
-    Needs annotations only; neither pixels nor weights are looked at.
+    Needs annotations only, neither pixels nor weights.
     """
-    with torch.device("meta"):  # no memory for weights that nobody reads
+    with torch.device("meta"):  # the weights are never read, and take no memory
         model = recipe.build(dataset.skeleton)
     profile = profile_of(recipe.config)
     start = time.perf_counter()
@@ -174,17 +177,17 @@ def evaluate_ideal(
             batch = blank_batch(sample, recipe.inference.resize)
             outputs = profile.ideal_outputs(model, batch)
             (predictions,) = model.decode(outputs, batch.geometry)
-            results += to_results(sample.image_id, predictions)
+            results += predictions.to_coco(sample.image_id)
             progress(index + 1, len(dataset))
     seconds = time.perf_counter() - start
     return Evaluation(score(results, dataset), results, len(dataset), seconds)
 
 
 def evaluate_file(path: Path, dataset: PoseDataset) -> Evaluation:
-    """Score somebody's result file in COCO's format.
+    """Score a result file in COCO's format.
 
     Raises:
-        DataError: the file is missing or damaged, or holds what cannot be scored.
+        DataError: the file is missing or damaged, or its content cannot be scored.
     """
     start = time.perf_counter()
     results = read_results(path, dataset.ground_truth(), dataset.skeleton)
@@ -192,11 +195,6 @@ def evaluate_file(path: Path, dataset: PoseDataset) -> Evaluation:
     return Evaluation(metrics, results, len(dataset), time.perf_counter() - start)
 
 
-def main_metric(metrics: dict[str, float]) -> tuple[str, float]:
-    """Return the metric by which models are compared: the first one."""
-    return next(iter(metrics.items()))
-
-
 def score(results: list[dict[str, Any]], dataset: PoseDataset) -> dict[str, float]:
-    """Return the metrics of the dataset's own protocol."""
-    return evaluate_poses(dataset.ground_truth(), results, dataset.skeleton)
+    """Return the metrics by the dataset's protocol."""
+    return evaluate_poses(dataset.ground_truth(), results, dataset.protocol)

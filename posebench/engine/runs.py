@@ -1,4 +1,4 @@
-"""Run folders: where a command leaves what it made, and how it was made."""
+"""Run folders: the results of a command, and how they were made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PACKAGES = ("posebench", "torch", "torchvision", "timm", "numpy", "opencv-pytho
 
 
 def new_run(root: Path, command: str, label: str, dataset: str) -> Path:
-    """Make and return `root/command/label_dataset_time/`; of several processes, the first does.
+    """Make and return the folder `root/command/label_dataset_time/`; rank 0 makes it.
 
     Raises:
         PosebenchError: the folder cannot be made.
@@ -47,7 +47,7 @@ def new_run(root: Path, command: str, label: str, dataset: str) -> Path:
 
 
 def _make(parent: Path, name: str) -> Path:
-    """Make a folder that nobody else has made; of one name, the later ones get a number."""
+    """Make a new folder; if the name is taken, a number is appended."""
     folder, number = parent / name, 1
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -61,45 +61,45 @@ def _make(parent: Path, name: str) -> Path:
                 return folder
     except OSError as error:
         raise PosebenchError(
-            f"{folder} cannot be written ({error.strerror}): choose a folder that can be."
+            f"{folder} cannot be written ({error.strerror}): choose another folder."
         ) from error
 
 
 class RunLocked(PosebenchError):
-    """Another process works in a folder."""
+    """Another process is training in the folder."""
 
 
 @contextmanager
 def lock_run(run: Path) -> Iterator[None]:
-    """Keep other processes from training in the same folder; of several, the first one does it.
+    """Lock a run folder against other processes while the context lasts; rank 0 holds the lock.
 
     Raises:
-        RunLocked: another process trains in it.
-        PosebenchError: it cannot be written.
+        RunLocked: another process is training in the folder.
+        PosebenchError: the folder cannot be written.
     """
     if rank() > 0:
         yield
         return
     try:
         run.mkdir(parents=True, exist_ok=True)
-        # The folder itself, so that nothing is left in it; the system lets go of it when the
-        # process ends, however it ends.
+        # The folder itself is locked, so no lock file is left behind; the system releases the lock
+        # however the process ends.
         handle = os.open(run, os.O_RDONLY)
     except OSError as error:
         raise PosebenchError(
-            f"{run} cannot be written ({error.strerror}): choose a folder that can be."
+            f"{run} cannot be written ({error.strerror}): choose another folder."
         ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         raise RunLocked(
-            f"Another process trains in {run}: wait for it or stop it, or start a new run."
+            f"Another process is training in {run}: wait for it or stop it, or start a new run."
         ) from None
     except OSError as error:
         if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
             raise
-        # Some network file systems lock no folders; there the user has to take care.
+        # Some network file systems cannot lock folders; there nothing protects the run.
     try:
         yield
     finally:
@@ -112,13 +112,13 @@ def write_recipe(run: Path, recipe: Recipe, skeleton: Skeleton) -> None:
 
 
 def latest_run(root: Path, command: str) -> Path | None:
-    """Return the newest run of a command that has a checkpoint."""
+    """Return the newest run of a command with a checkpoint, or None."""
     runs = [path.parents[1] for path in (root / command).glob("*/checkpoints/last.safetensors")]
     return max(runs, key=lambda run: run.stat().st_mtime, default=None)
 
 
 def environment() -> dict[str, Any]:
-    """Return what a figure depends on beside the recipe: versions, hardware, code, command."""
+    """Return what results depend on beside the recipe: versions, hardware, commit, command."""
     return {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -132,7 +132,7 @@ def environment() -> dict[str, Any]:
 
 
 def git_commit() -> str:
-    """Return the commit of the code, with `+` when it was changed since; empty outside git."""
+    """Return the commit of the code, with `+` for uncommitted changes; empty outside git."""
     source = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -149,14 +149,14 @@ def git_commit() -> str:
 
 
 def hardware(device: torch.device) -> str:
-    """Return the device's name as it stands in result tables."""
+    """Return the device's name for result tables."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{_cpu_name()}, {torch.get_num_threads()} threads"
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether a device computes in bfloat16 itself; elsewhere it is slower than float32."""
+    """Return whether the hardware computes in bfloat16; otherwise it is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     flags = (_cpu_info("flags") or _cpu_info("Features")).split()
@@ -168,7 +168,7 @@ def _cpu_name() -> str:
 
 
 def _cpu_info(field: str) -> str:
-    """Return what Linux says of the first core; empty where it does not."""
+    """Return a field of the first core in Linux's /proc/cpuinfo, or an empty string."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -188,7 +188,7 @@ def tidy_rows(
     device: torch.device | None,
     precision: str,
 ) -> pd.DataFrame:
-    """Return one row per metric, in percent; `recipe` is None for somebody else's result file."""
+    """Return one row per metric, in percent; `recipe` is None for a result file."""
     import pandas as pd
 
     common = {
@@ -209,7 +209,7 @@ def tidy_rows(
         "commit": git_commit(),
     }
     return pd.DataFrame(
-        # -1 is the official tools' word for "there was nothing to find".
+        # The official tools return -1 where there is no ground truth.
         {**common, "metric": name, "value": 100 * value if value >= 0 else None, **made}
         for name, value in metrics.items()
     )
@@ -227,7 +227,7 @@ def write_evaluation(
 ) -> pd.DataFrame:
     """Write an evaluation's metrics, predictions and tidy rows to a run folder; return the rows.
 
-    Of several ranks the first writes. `run` is None where nothing is to be written.
+    Rank 0 writes; nothing is written if `run` is None.
     """
     rows = tidy_rows(
         evaluation.metrics,
@@ -248,7 +248,7 @@ def write_evaluation(
 
 
 def write_results(run: Path, rows: pd.DataFrame) -> None:
-    """Write `results.csv`; of several ranks the first does."""
+    """Write `results.csv`, on rank 0."""
     if rank() > 0:
         return
     with atomic_write(run / "results.csv") as beside:

@@ -9,16 +9,14 @@ are averaged, and the first one writes the run folder.
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 import torch
@@ -40,12 +38,14 @@ from posebench.distributed import (
 )
 from posebench.engine.callbacks import Callback, NullCallback, StepReport
 from posebench.engine.checkpoint import TrainingState, load_weights, save_weights
-from posebench.engine.evaluate import Evaluation, autocast, evaluate, main_metric
+from posebench.engine.evaluate import Evaluation, autocast, evaluate
+from posebench.engine.interrupts import Interrupted, interruptible
 from posebench.engine.log import Log
 from posebench.engine.runs import lock_run, write_recipe
 from posebench.engine.schedule import StepSchedule
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.files import write_json
+from posebench.metrics import main_metric
 from posebench.models import PoseModel
 from posebench.recipe import Precision, Recipe, recipe_to_json
 from posebench.structures import Batch, KeypointDistances
@@ -53,13 +53,9 @@ from posebench.structures import Batch, KeypointDistances
 SAVE_EVERY_SECONDS = 600.0  # so that a lost machine costs ten minutes
 
 
-class Interrupted(PosebenchError):
-    """The user stopped the run; its state is saved."""
-
-
 @dataclass(frozen=True)
 class TrainOptions:
-    """What changes between runs of one recipe."""
+    """Options that may differ between runs of one recipe."""
 
     device: torch.device
     seed: int = 0
@@ -70,7 +66,7 @@ class TrainOptions:
 
 
 class TrainStep(nn.Module):
-    """A model whose forward is its loss, so that a parallel wrapper's hooks run."""
+    """A module whose forward is the model's loss, so that DDP's hooks run."""
 
     def __init__(self, model: PoseModel) -> None:
         super().__init__()
@@ -96,13 +92,14 @@ def train(
     `checkpoints/` with `last` and `best` by AP, and `metrics.json`.
 
     Args:
-        resume: continue the run in the folder from its last checkpoint.
+        resume: continue from the last checkpoint in the folder.
 
     Raises:
-        DataError: nothing to train on, or an image cannot be read and `options.strict` is set.
+        DataError: no image has a labelled keypoint, or one cannot be read and `options.strict` is
+            set.
         ModelError: the run to resume has another recipe or no usable state.
         Interrupted: the user stopped it.
-        PosebenchError: the loss is not finite; the message has the step, the images and the terms.
+        PosebenchError: the loss is not finite; the message names the step, images and terms.
     """
     callback = callback or NullCallback()
     callback.on_start(run)
@@ -125,13 +122,13 @@ def train(
         if "DataLoader worker" not in str(error):
             raise
         raise PosebenchError(
-            "A process that loads images was killed, most often for lack of memory: continue with "
-            f"--resume {run}, and fewer --workers."
+            "A process that loads images was killed, probably for lack of memory: continue with "
+            f"--resume {run} and fewer --workers."
         ) from error
 
 
 def _is_about_processes(error: RuntimeError) -> bool:
-    # gloo raises plain RuntimeErrors that name its own source file.
+    # gloo raises plain RuntimeErrors, whose text names its source file.
     return world_size() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
 
 
@@ -160,12 +157,12 @@ class _Trainer:
         indices = dataset.labelled()
         if not indices:
             raise DataError(
-                f"{dataset.name} {dataset.split} has {len(dataset)} images, but on none of them a "
-                "keypoint is labelled: there is nothing to train on."
+                f"{dataset.name} {dataset.split} has {len(dataset)} images, but no labelled "
+                "keypoint on any of them: there is nothing to train on."
             )
         self.recipe, self.dataset, self.eval_dataset = recipe, dataset, eval_dataset
         self.folder, self.options, self.callback = folder, options, callback
-        share = max(recipe.batch_size // world_size(), 1)  # of a process, of one step's images
+        share = max(recipe.batch_size // world_size(), 1)  # images of a rank in each step
         self.sampler = MicroBatchSampler(
             indices,
             min(recipe.micro_batch_size, share),
@@ -182,7 +179,7 @@ class _Trainer:
         self.averaged: AveragedModel | None = None
         self.unreadable: dict[int, Unreadable] = {}
         self.evaluated = 0  # the step of the last evaluation
-        self.best = -1.0  # below every AP; -1 itself says that there was nothing to find
+        self.best = -1.0  # -1 is also the metric where there is no ground truth
 
     def run(self, resume: bool) -> Evaluation:
         saved = self._restore() if resume else None
@@ -193,7 +190,7 @@ class _Trainer:
             self.model.prepare(self._distances)
             if rank() == 0:
                 write_recipe(self.folder, self.recipe, self.dataset.skeleton)
-        # Convolutions on a CPU and on tensor cores are faster with the channels innermost.
+        # Convolutions on a CPU and on tensor cores are faster with channels last.
         self.model.to(self.options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         train_step = self._train_step()
         optimizer = self._optimizer()
@@ -226,7 +223,7 @@ class _Trainer:
                 self._step(step, train_step, optimizer, batches)
                 step += 1
                 [stopping] = any_rank([stop.is_set()], self.options.device)
-                # An evaluation may take long and fail, so what it needs is saved before.
+                # An evaluation takes long and may fail, so the state is saved before it.
                 epoch_done = step % self.schedule.steps_per_epoch == 0
                 overdue = time.monotonic() - last_save > self.options.save_every_s
                 if epoch_done or overdue or stopping:
@@ -237,7 +234,7 @@ class _Trainer:
             if rank() == 0:
                 write_json(self.folder / "metrics.json", evaluation.metrics)
                 write_json(self.folder / "predictions.json", evaluation.results)
-            # Who could not leave the evaluation stops here.
+            # Several ranks finish their evaluation before they stop.
             [stopping] = any_rank([stop.is_set()], self.options.device)
             if stopping:
                 raise self._interrupted(step)
@@ -280,7 +277,7 @@ class _Trainer:
         load_weights(self.model, checkpoint.weights, str(self.folder))
         self.best = checkpoint.facts["best"]
         self.evaluated = checkpoint.facts["evaluated"]
-        # A killed run has logged steps that its checkpoint does not know; they come again.
+        # A killed run has logged steps after its checkpoint; they will be repeated.
         if rank() == 0:
             self.log.cut(checkpoint.facts["step"], self.evaluated)
         return {"step": checkpoint.facts["step"], **state}
@@ -300,7 +297,7 @@ class _Trainer:
         }
         groups = [list(group) for group in self._parameter_groups()]
         return kinds[self.recipe.optimizer](
-            # Fused: one kernel instead of ten per tensor, 5 ms a step less for cid_tiny.
+            # Fused: one kernel instead of ten per tensor, 5 ms less per step of cid_tiny.
             [{"params": group} for group in groups],
             lr=self.recipe.lr,
             weight_decay=self.recipe.weight_decay,
@@ -446,13 +443,13 @@ class _Trainer:
 
     def _evaluate(self, step: int, stop: threading.Event) -> Evaluation:
         def progress(done: int, total: int) -> None:
-            # The state was saved before; a resumed run begins with this evaluation.
+            # The state has been saved; a resumed run starts with this evaluation.
             if stop.is_set() and _may_leave_evaluation():
                 raise self._interrupted(step)
             self.callback.on_eval_progress(done, total)
 
         model = cast(PoseModel, self.averaged.module) if self.averaged else self.model
-        broadcast_(model.buffers())  # batch norm's: each process has seen other images
+        broadcast_(model.buffers())  # batch-norm statistics differ between the ranks
         evaluation = evaluate(
             model,
             self.eval_dataset,
@@ -485,7 +482,7 @@ class _Trainer:
 
 @dataclass(frozen=True)
 class _Average:
-    """An exponential moving average that follows closely while there is little to average."""
+    """An exponential moving average with a shorter horizon in the first steps."""
 
     decay: float
 
@@ -496,25 +493,3 @@ class _Average:
             return
         for counter, value in zip(averaged, current, strict=True):  # batch norm's
             counter.copy_(value)
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C or a termination signal sets; a second Ctrl-C stops at once."""
-    stop = threading.Event()
-
-    def request(number: int, frame: FrameType | None) -> None:
-        # `torchrun` hands on as a termination signal the Ctrl-C that its processes have had.
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # Python takes signals in the main thread only
-        return
-    previous = {s: signal.signal(s, request) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

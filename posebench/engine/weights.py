@@ -1,4 +1,4 @@
-"""Published checkpoints: their parameter names, mapped onto ours and checked; and downloaded."""
+"""Published checkpoints: downloaded, their parameter names mapped to ours, and checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from posebench.recipe import Recipe
 
 
 def find_model(place: str) -> Checkpoint:
-    """Return the checkpoint of a run folder, of a file, or of a recipe that is downloaded.
+    """Return the checkpoint of a run folder or a file, or a recipe's published weights.
 
     Raises:
         ModelError: there is none, it is damaged, or it cannot be downloaded.
@@ -30,15 +30,15 @@ def find_model(place: str) -> Checkpoint:
 
 
 def fetch_published(recipe: Recipe) -> Checkpoint:
-    """Return the weights that a recipe's authors released, from the network or kept from before.
+    """Return the weights that a recipe's authors published, downloaded or from the cache.
 
     Raises:
-        ModelError: there are none that can be downloaded.
+        ModelError: there are none, or they cannot be downloaded.
     """
     if not recipe.weights_url:
         raise ModelError(
-            f"{recipe.name} is a recipe whose weights cannot be downloaded: train it, convert "
-            "its authors' checkpoint with `posebench weights import`, or name a run or checkpoint."
+            f"The weights of the recipe {recipe.name} cannot be downloaded: train it, convert its "
+            "authors' checkpoint with `posebench weights import`, or name a run or a checkpoint."
         )
     assert recipe.skeleton is not None  # a recipe whose weights are published has one
     with torch.device("meta"):  # its names alone are read
@@ -50,11 +50,10 @@ def fetch_published(recipe: Recipe) -> Checkpoint:
 
 
 def import_published(path: Path, recipe: Recipe, out: Path) -> int:
-    """Convert a checkpoint of the authors' code and return how many tensors it has.
+    """Convert a checkpoint of the authors' code and return its number of tensors.
 
     Args:
-        path: what the published code saved with `torch.save`: a state dict, or a training state
-            that holds one.
+        path: a state dict saved by the published code, or a training state that contains one.
         recipe: a recipe with a skeleton.
         out: where to write the `.safetensors` file.
 
@@ -80,11 +79,11 @@ def import_published(path: Path, recipe: Recipe, out: Path) -> int:
 def convert_published(
     published: Mapping[str, Tensor], names: Mapping[str, str], left_out: Sequence[str] = ()
 ) -> dict[str, Tensor]:
-    """Rename published parameters by prefix; a name without a known prefix stays as it is.
+    """Rename published parameters by prefix; names without a known prefix are kept.
 
     Args:
-        names: published prefix -> ours; of several that fit, the first counts.
-        left_out: patterns of published names that have no place here.
+        names: published prefix -> ours; the first that matches is replaced.
+        left_out: patterns of published names that are dropped.
     """
     converted = {}
     for name, value in published.items():
@@ -114,7 +113,7 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _find_state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """Return the state dict of a file that is one, or holds one under a usual key."""
+    """Return the content if it is a state dict, or the one under a common key."""
     candidates = [content]
     if isinstance(content, dict):
         candidates += [content.get("state_dict"), content.get("model")]

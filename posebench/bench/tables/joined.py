@@ -14,20 +14,19 @@ import pandas as pd
 from posebench.bench.flops import describe
 from posebench.bench.tables.measured import Measurement, Runs
 from posebench.bench.tables.papers import DATASETS, SPLITS, PaperTable, RowRecipe
+from posebench.metrics.names import AP_AT_THRESHOLDS, AP_PARTS, PCKH_PARTS, pckh_name
 from posebench.recipe import Recipe
 
 MEASURED = " measured"  # suffix of the column next to a printed one
 
+_PCKH = (pckh_name(matched=True), pckh_name())
 # Printed column -> names of the metric in tidy rows; the first one found is used.
 _ACCURACY: dict[str, tuple[str, ...]] = {
-    **{n: (n,) for n in ("AP", "AP50", "AP75", "APM", "APL", "APE", "APH")},
+    **{n: (n,) for n in ("AP", *AP_AT_THRESHOLDS, *AP_PARTS)},
     **{n: (n,) for n in ("AR", "AR50", "AR75", "ARM", "ARL")},
     "APM_crowd": ("APM",),
-    "PCKh_mean": ("PCKh@0.5 (matched)", "PCKh@0.5"),
-    **{
-        f"PCKh_{part}": (f"PCKh@0.5 (matched)/{part}", f"PCKh@0.5/{part}")
-        for part in ("head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-    },
+    "PCKh_mean": _PCKH,
+    **{f"PCKh_{part}": tuple(f"{name}/{part}" for name in _PCKH) for part in PCKH_PARTS},
 }
 # Printed column -> name of the timing metric in tidy rows, and its units per printed unit.
 _TIMES = {"FPS": ("fps", 1.0), "time_ms": ("latency_p50", 1.0), "memory_GB": ("peak_MB", 1e3)}

@@ -14,12 +14,13 @@ from importlib import resources
 
 import pandas as pd
 
+from posebench.data import LAYOUTS
 from posebench.errors import UsageError, unknown_name
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
 
 # Datasets and splits as spelled in the papers -> as spelled in posebench.
-DATASETS = {"COCO": "coco", "CrowdPose": "crowdpose", "OCHuman": "ochuman", "MPII": "mpii"}
+DATASETS = {layout.title: layout.name for layout in LAYOUTS.values() if layout.title}
 SPLITS = {"val2017": "val", "test-dev2017": "test-dev", "val": "val", "test": "test"}
 
 # Method -> the paper's name in `paper_tables/`, where they differ.
