@@ -14,16 +14,10 @@ import torch
 
 from posebench.bench.ablate import test_folder, tested
 from posebench.bench.ablation import Line, Place, Setup, resolve
-from posebench.bench.comparison import (
-    RESAMPLES,
-    Pair,
-    Verdict,
-    ordered_pairs,
-    sentence,
-    verdict,
-)
-from posebench.bench.costs import meta_model
-from posebench.bench.papers import load_table, read_text, table_names
+from posebench.bench.comparison import Pair, Verdict, ordered_pairs, sentence, verdict
+from posebench.bench.flops import meta_model
+from posebench.bench.statistics import RESAMPLES
+from posebench.bench.tables import load_table, read_text, table_names
 from posebench.engine import tidy_rows
 from posebench.files import atomic_write, read_json
 from posebench.metrics import main_parts

@@ -1,4 +1,4 @@
-"""The FLOP audit against counts by hand, by hooks and by PyTorch's own counter."""
+"""Counts of operations against those by hand, by hooks and by PyTorch's own counter."""
 
 from __future__ import annotations
 
@@ -14,18 +14,15 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import DeformConv2d, RoIAlign, nms
 
-from posebench.bench.costs import audit_recipe, costs, meta_model
-from posebench.bench.flops import audit, audit_call
-from posebench.bench.formulas import FORMULAS, SOFTMAX
-from posebench.layers.folding import folded
+from posebench.bench.flops.costs import meta_model
+from posebench.bench.flops.counter import count_operations
+from posebench.bench.flops.formulas import SOFTMAX
 from posebench.models import RECIPES, profile_of
-from posebench.models.cid import CID
-from posebench.models.cid.profile import as_written as cid_as_written
 from posebench.structures import COCO
 from tests.builders import make_batch
 
 TINY = [name for name in RECIPES if name.endswith("_tiny")]
-OTHER_TRUNKS = ["posedet_dla34_coco", "group_pose_swin_t_coco"]
+OTHER_BACKBONES = ["posedet_dla34_coco", "group_pose_swin_t_coco"]
 
 
 class Call(nn.Module):
@@ -83,14 +80,14 @@ def _zeros(*shape: int) -> Tensor:
 def test_a_layer_takes_what_its_definition_says(
     module: nn.Module, inputs: tuple[Tensor, ...], macs: int, pointwise: int
 ) -> None:
-    found = audit(module, *inputs)
+    found = count_operations(module, *inputs)
     assert (found.macs, found.flops) == (macs, 2 * macs + pointwise)
     assert found.uncounted == ()
 
 
 def test_a_deformable_convolution_samples_and_sums() -> None:
     module = DeformConv2d(6, 8, (1, 3), padding=(0, 1))
-    found = audit(module, _zeros(1, 6, 4, 5), _zeros(1, 6, 4, 5))
+    found = count_operations(module, _zeros(1, 6, 4, 5), _zeros(1, 6, 4, 5))
     # 20 cells, 3 taps: four corners of six maps each, and 6 x 8 products.
     assert found.macs == 20 * 3 * 6 * 4 + 20 * 3 * 6 * 8
     assert [cost.name for cost in found.operators] == ["torchvision::deform_conv2d"]
@@ -99,19 +96,19 @@ def test_a_deformable_convolution_samples_and_sums() -> None:
 def test_regions_of_their_own_number_of_samples_are_counted_where_they_are_known() -> None:
     module = RoIAlign(2, 1.0, 0)
     regions = torch.tensor([[0.0, 0, 0, 6, 4]])  # bins of 3 x 2 samples
-    assert audit(module, _zeros(1, 5, 8, 8), regions).macs == 4 * 6 * 5 * 4
-    unknown = audit(module, _zeros(1, 5, 8, 8).to("meta"), regions.to("meta"))
+    assert count_operations(module, _zeros(1, 5, 8, 8), regions).macs == 4 * 6 * 5 * 4
+    unknown = count_operations(module, _zeros(1, 5, 8, 8).to("meta"), regions.to("meta"))
     assert unknown.uncounted == (("torchvision::roi_align", 1),)
 
 
 def test_the_fast_path_of_attention_takes_what_the_slow_one_does() -> None:
     attention = nn.MultiheadAttention(16, 4, batch_first=True).eval()
     x = torch.randn(2, 5, 16)
-    fast = audit(Call(lambda x: attention(x, x, x, need_weights=False)), x)
+    fast = count_operations(Call(lambda x: attention(x, x, x, need_weights=False)), x)
     assert [cost.name for cost in fast.operators] == ["aten::_native_multi_head_attention"]
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        slow = audit(Call(lambda x: attention(x, x, x, need_weights=False)), x)
+        slow = count_operations(Call(lambda x: attention(x, x, x, need_weights=False)), x)
     finally:
         torch.backends.mha.set_fastpath_enabled(True)
     # Four projections of ten tokens; scores and sums of 2 x 4 heads.
@@ -124,24 +121,24 @@ def test_what_is_not_counted_is_named_with_its_calls() -> None:
     def suppress(scores: Tensor) -> Tensor:
         return nms(boxes, scores, 0.5)[:1] + scores.topk(1).indices + scores.topk(2).indices[:1]
 
-    found = audit(Call(suppress), torch.tensor([0.1, 0.2]))
+    found = count_operations(Call(suppress), torch.tensor([0.1, 0.2]))
     assert found.uncounted == (("aten::topk", 2), ("torchvision::nms", 1))
 
 
 def test_the_tree_adds_up_and_lists_what_computes() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Sequential(nn.Conv2d(4, 2, 1)))
-    found = audit(model, _zeros(1, 3, 5, 5))
+    found = count_operations(model, _zeros(1, 3, 5, 5))
     assert found.tree.macs == found.macs == 25 * (12 + 8)
-    lines = [(level, path, module.macs) for level, path, module in found.tree.lines(2)]
+    lines = [(level, path, module.macs) for level, path, module in found.tree.walk(2)]
     assert lines == [(0, "", 500), (1, "0", 300), (1, "1", 0), (1, "2", 200), (2, "2.0", 200)]
-    assert [path for _, path, _ in found.tree.lines(1)] == ["", "0", "1", "2"]
+    assert [path for _, path, _ in found.tree.walk(1)] == ["", "0", "1", "2"]
     assert found.parameters == found.tree.parameters == 16 + 10
 
 
 def test_a_model_that_fails_is_left_without_hooks() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1))
     with pytest.raises(RuntimeError):
-        audit(model, _zeros(1, 5, 5, 5))
+        count_operations(model, _zeros(1, 5, 5, 5))
     assert not model[0]._forward_hooks
     assert not model[0]._forward_pre_hooks
 
@@ -153,13 +150,13 @@ NOT_IN_TORCH = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*TINY, *OTHER_TRUNKS])
+@pytest.mark.parametrize("name", [*TINY, *OTHER_BACKBONES])
 def test_products_are_those_of_pytorchs_counter(name: str) -> None:
     recipe = RECIPES[name]
     model = meta_model(recipe)
     people = torch.zeros(2, 3, dtype=torch.int64)
     images = torch.zeros(1, 3, 256, 256, device="meta")
-    ours = audit(model, images, people=people)
+    ours = count_operations(model, images, people=people)
     with FlopCounterMode(display=False) as theirs, torch.inference_mode():
         model(images, people=people)
     more = sum(cost.macs for cost in ours.operators if cost.name in NOT_IN_TORCH)
@@ -200,14 +197,14 @@ BESIDE_LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", [*TINY, *OTHER_TRUNKS])
+@pytest.mark.parametrize("name", [*TINY, *OTHER_BACKBONES])
 def test_layers_take_what_a_second_count_by_hooks_says(name: str) -> None:
     recipe = RECIPES[name]
     images = torch.zeros(1, 3, 256, 256, device="meta")
     people = torch.zeros(2, 3, dtype=torch.int64)
-    found = audit(meta_model(recipe), images, people=people)
+    found = count_operations(meta_model(recipe), images, people=people)
     by_hooks = layers_by_hooks(meta_model(recipe), images, people=people)
-    modules = {path: module for _, path, module in found.tree.lines(20)}
+    modules = {path: module for _, path, module in found.tree.walk(20)}
     assert {path: modules[path].macs for path in by_hooks} == by_hooks
     own = {
         path: module.macs - sum(child.macs for child in module.children)
@@ -219,44 +216,6 @@ def test_layers_take_what_a_second_count_by_hooks_says(name: str) -> None:
     assert classes <= BESIDE_LAYERS.get(recipe.method, classes)
 
 
-def test_cid_by_its_equations_takes_what_the_joined_map_and_copies_for_everyone_do() -> None:
-    """The difference between both counts, from the equations alone."""
-    recipe = RECIPES["cid_hrnet_w32_coco"]
-    cells, joined, width, keypoints = 128 * 128, 480, 32, 17
-    model, images = meta_model(recipe), torch.zeros(1, 3, 512, 512, device="meta")
-    assert isinstance(model, CID)
-
-    def both(number: int) -> tuple[int, int]:
-        people = torch.zeros(number, 3, dtype=torch.int64)
-        written = audit_call(model, lambda: cid_as_written(model, images, None, people))
-        return audit(model, images, people=people).macs, written.macs
-
-    (nobody, nobody_as_written), (two, two_as_written) = both(0), both(2)
-    # Both 1 x 1 convolutions on the joined map, for 18 heatmaps and 32 embedding channels, against
-    # each stream at its own size; enlarged are 480 - 32 channels, or what comes out of three.
-    streams = sum(32 * 2**i * cells // 4**i for i in range(4))
-    heads = keypoints + 1 + width
-    plain = joined * cells * heads + 4 * (joined - 32) * cells
-    ours = streams * heads + 3 * 4 * heads * cells
-    assert nobody_as_written - nobody == plain - ours - width**2 * cells
-    # A person: similarity, mask of three cues, fusion of two halves, heatmaps; two linear layers.
-    person = cells * (width + 3 * 25 + 2 * width**2 + width * keypoints) + 2 * joined * width
-    assert two_as_written - nobody_as_written == 2 * person
-    # Executed: one half of the fusion is shared by all.
-    assert two - nobody == 2 * (person - cells * width**2)
-
-
-def test_folding_leaves_products_and_takes_norms_away() -> None:
-    recipe = RECIPES["higher_hrnet_tiny"]
-    model = meta_model(recipe)
-    images = torch.zeros(1, 3, 128, 128, device="meta")
-    whole, without = audit(model, images), audit(folded(model), images)
-    assert without.macs == whole.macs
-    norms = [cost.flops for cost in whole.operators if cost.name == "aten::native_batch_norm"]
-    left = [cost.flops for cost in without.operators if cost.name == "aten::native_batch_norm"]
-    assert whole.flops - without.flops == sum(norms) - sum(left) > 0
-
-
 @pytest.mark.parametrize("name", TINY)
 def test_on_a_cpu_the_count_is_that_of_the_meta_device(name: str) -> None:
     """Compiled loops give way to operations that can be counted."""
@@ -264,45 +223,6 @@ def test_on_a_cpu_the_count_is_that_of_the_meta_device(name: str) -> None:
     batch = make_batch((2,))
     model = recipe.build(COCO).eval()
     people = profile_of(model.config).given_people(model, batch)
-    real = audit(model, batch.images, people=people)
-    meta = audit(meta_model(recipe), batch.images.to("meta"), people=people)
+    real = count_operations(model, batch.images, people=people)
+    meta = count_operations(meta_model(recipe), batch.images.to("meta"), people=people)
     assert real.macs == meta.macs
-
-
-@pytest.mark.parametrize("name", TINY)
-def test_networks_as_written_return_what_they_return(name: str) -> None:
-    batch = make_batch((2, 1))
-    model = RECIPES[name].build(COCO).eval()
-    profile = profile_of(model.config)
-    people, as_written = profile.given_people(model, batch), profile.as_written
-    with torch.inference_mode():
-        ours = model(batch.images, people=people)
-        written = (as_written or type(model).forward)(model, batch.images, None, people)
-    for field, value in vars(ours).items():
-        if isinstance(value, Tensor):
-            torch.testing.assert_close(getattr(written, field), value, rtol=1e-4, atol=1e-5)
-
-
-def test_costs_are_those_of_the_audits() -> None:
-    recipe = RECIPES["cid_tiny"]
-    found, counted = costs(recipe, people=3), audit_recipe(recipe, people=3)
-    assert (found.macs, found.flops) == (counted.macs, counted.flops)
-    assert found.parameters == counted.parameters
-    assert found.flops_folded < found.flops
-    assert found.macs_as_written > found.macs
-
-
-def test_a_recipes_audit_is_of_its_own_size_and_people() -> None:
-    one, two = (audit_recipe(RECIPES["cid_tiny"], people=people) for people in (1, 2))
-    assert two.macs > one.macs
-    larger = audit_recipe(RECIPES["cid_tiny"], (512, 256))
-    assert larger.macs > 1.9 * one.macs
-    assert audit_call(nn.Identity(), lambda: None).macs == 0
-
-
-def test_every_formula_belongs_to_an_operator_that_exists() -> None:
-    import torchvision  # noqa: F401  registers its operators
-
-    for name in FORMULAS:
-        space, _, operator = name.partition("::")
-        assert hasattr(getattr(torch.ops, space), operator), name

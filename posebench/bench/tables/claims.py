@@ -1,6 +1,7 @@
-"""The claims ledger: what papers say of cost, beside what is counted here.
+"""The ledger of claims: what the papers say about cost, checked against counts made here.
 
-Only what needs neither weights nor data is tested; `untested` lists the rest with what it needs.
+Only claims that need neither weights nor data are checked; `list_untested` lists all other printed
+figures with what they would need.
 """
 
 from __future__ import annotations
@@ -12,27 +13,25 @@ from functools import cache
 from typing import Any, Literal
 
 import pandas as pd
-import torch
 
-from posebench.bench.costs import meta_model
-from posebench.bench.flops import audit_call
-from posebench.bench.papers import PaperTable, RowRecipe, load_table, read_text, table_names
-from posebench.bench.tables import COST_COLUMNS, TIME_COLUMNS, figure_columns
+from posebench.bench.flops import count_recipe, meta_model
+from posebench.bench.tables.joined import COST_COLUMNS, TIME_COLUMNS, figure_columns
+from posebench.bench.tables.papers import PaperTable, RowRecipe, load_table, read_text, table_names
 from posebench.errors import PosebenchError
-from posebench.models import RECIPES, PoseModel, profile_of
+from posebench.models import RECIPES, PoseModel
 
-# holds: within the tolerance of what is printed. explained: beyond it, for a stored cause, and
-# equal to what was counted when the cause was found. counted: the paper prints nothing.
-# absent: this zoo does not have the recipe.
+# holds: the count is within the tolerance of the printed figure. explained: it is not, but the
+# reason is stored and the count still equals the pinned one. counted: nothing is printed, and the
+# count equals the pinned one. fails: none of these. absent: the zoo does not have the recipe.
 Verdict = Literal["holds", "explained", "counted", "fails", "absent"]
 
-# Of what is pinned. Counts do not scatter; pinned figures are rounded.
-_PINNED_WITHIN = 5e-4
+# Relative tolerance of pinned counts: counts are exact, but pinned figures are rounded.
+_PINNED_TOLERANCE = 5e-4
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something a paper says of a recipe's cost."""
+    """A statement of a paper about a recipe's cost."""
 
     id: str
     claim: str
@@ -41,27 +40,27 @@ class Claim:
     printed: float | None = None
     tolerance: float = 0.0  # absolute: half a unit of the last printed digit
     source: str = ""  # the table, or `text:` and the fact's id
-    explanation: str = ""  # why another figure is right
-    pinned: float | None = None  # that figure
-    against: str = ""  # the recipe that a ratio is to
+    explanation: str = ""  # why the count differs from the printed figure
+    pinned: float | None = None  # the count that was explained
+    against: str = ""  # the recipe that differences and ratios compare with
     people: int = 1
     size: tuple[int, int] | None = None  # H, W; None: the recipe's short side on both
-    sizes: tuple[tuple[int, int], ...] = ()  # of several looks, whose costs are added
-    views: int = 1  # of each look
+    sizes: tuple[tuple[int, int], ...] = ()  # of a multi-scale test, whose costs are added
+    views: int = 1  # per size: 2 with a flipped view
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A claim with what was counted."""
+class CheckedClaim:
+    """A claim with the count made here."""
 
     claim: Claim
-    measured: float | None  # None: the zoo does not have the recipe
+    count: float | None  # None: the zoo does not have the recipe
     verdict: Verdict
 
 
 @dataclass(frozen=True)
 class Untested:
-    """A printed figure that needs more than a processor."""
+    """A printed figure that cannot be checked by counting."""
 
     table: str
     row: int
@@ -72,19 +71,21 @@ class Untested:
 
 
 def read_claims() -> tuple[Claim, ...]:
-    """Return the ledger's claims.
+    """Return the claims of `claims.toml`.
 
     Raises:
-        PosebenchError: the package's file has a claim that is not one.
+        PosebenchError: an entry has unknown or missing fields.
     """
     claims = []
     for entry in tomllib.loads(read_text("claims.toml"))["claim"]:
-        # TOML's lists are no keys of a cache.
+        # Counts are cached by a claim's fields, and TOML's lists are not hashable.
         hashable = {k: _tuples(v) for k, v in entry.items()}
         try:
             claims.append(Claim(**hashable))
         except TypeError as error:
-            raise PosebenchError(f"The claim {entry.get('id')} of the ledger: {error}.") from None
+            raise PosebenchError(
+                f"The claim {entry.get('id')} in claims.toml has wrong fields: {error}."
+            ) from None
     return tuple(claims)
 
 
@@ -92,36 +93,37 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def judge(claim: Claim, measured: float | None) -> Verdict:
-    """Return what a count makes of a claim."""
-    if measured is None:
+def judge(claim: Claim, count: float | None) -> Verdict:
+    """Return the verdict on a claim, given the count of its quantity."""
+    if count is None:
         return "absent"
-    pinned = claim.pinned is not None and abs(measured - claim.pinned) <= max(
-        _PINNED_WITHIN * abs(claim.pinned), 0.006
+    pinned = claim.pinned is not None and abs(count - claim.pinned) <= max(
+        _PINNED_TOLERANCE * abs(claim.pinned), 0.006
     )
     if claim.printed is None:
         return "counted" if pinned else "fails"
-    if abs(measured - claim.printed) <= claim.tolerance:
+    if abs(count - claim.printed) <= claim.tolerance:
         return "holds"
     return "explained" if pinned and claim.explanation else "fails"
 
 
-def verify(
+def check_claims(
     claims: Iterable[Claim],
-    tell: Callable[[Claim], None] = lambda claim: None,
-) -> list[Checked]:
-    """Count what each claim is about and judge it.
+    on_claim: Callable[[Claim], None] = lambda claim: None,
+) -> list[CheckedClaim]:
+    """Count the quantity of each claim and judge it.
 
     Args:
-        tell: is given each claim before it is counted.
+        claims: the claims to check.
+        on_claim: called with each claim before its quantity is counted.
     """
     checked = []
     for claim in claims:
-        tell(claim)
+        on_claim(claim)
         names = [name for name in (claim.recipe, claim.against) if name]
-        here = all(name in RECIPES for name in names)
-        measured = QUANTITIES[claim.quantity](claim) if here else None
-        checked.append(Checked(claim, measured, judge(claim, measured)))
+        in_zoo = all(name in RECIPES for name in names)
+        count = QUANTITIES[claim.quantity](claim) if in_zoo else None
+        checked.append(CheckedClaim(claim, count, judge(claim, count)))
     return checked
 
 
@@ -130,20 +132,16 @@ def verify(
 
 @cache
 def _model(recipe: str) -> PoseModel:
-    """Return the network without memory for its weights; each is built once."""
+    """Return the recipe's network on the meta device; each is built once."""
     return meta_model(RECIPES[recipe])
 
 
 @cache
 def _macs(recipe: str, size: tuple[int, int] | None, people: int, as_written: bool) -> float:
-    side = RECIPES[recipe].inference.resize.short_side
-    model = _model(recipe)
-    images = torch.zeros(1, 3, *(size or (side, side)), device="meta")
-    given = torch.zeros(people, 3, dtype=torch.int64)  # real: how many there are decides shapes
-    written = profile_of(model.config).as_written
-    if as_written and written is not None:
-        return audit_call(model, lambda: written(model, images, None, given)).macs / 1e9
-    return audit_call(model, lambda: model(images, people=given)).macs / 1e9
+    count = count_recipe(
+        RECIPES[recipe], size, people=people, as_written=as_written, model=_model(recipe)
+    )
+    return count.macs / 1e9
 
 
 def _parameters(recipe: str) -> float:
@@ -163,13 +161,14 @@ def _percent_more(own: float, other: float) -> float:
 
 
 def _mebibytes(recipe: str) -> float:
-    """Return the size of float32 parameters."""
+    """Return the size of the parameters in float32, in units of 2^20 bytes."""
     return _parameters(recipe) * 4e6 / 2**20
 
 
-def _looks(claim: Claim) -> float:
-    looks = sum(_macs(claim.recipe, size, claim.people, True) for size in claim.sizes)
-    return claim.views * looks / _gmacs_as_written(claim)
+def _multi_scale_ratio(claim: Claim) -> float:
+    """Return the cost of a multi-scale test relative to one view at the claim's size."""
+    total = sum(_macs(claim.recipe, size, claim.people, True) for size in claim.sizes)
+    return claim.views * total / _gmacs_as_written(claim)
 
 
 QUANTITIES: Mapping[str, Callable[[Claim], float]] = {
@@ -182,16 +181,16 @@ QUANTITIES: Mapping[str, Callable[[Claim], float]] = {
     "gmacs": _gmacs,
     "gmacs_as_written": _gmacs_as_written,
     "gmacs_percent_more": lambda claim: _percent_more(_gmacs(claim), _gmacs(claim, claim.against)),
-    "gmacs_times": _looks,
+    "gmacs_times": _multi_scale_ratio,
 }
 
 
 # --------------------------------------------------------------------------------------- untested
 
 
-def untested() -> list[Untested]:
-    """Return the printed figures of this zoo's recipes that need weights, data or hardware."""
-    found = []
+def list_untested() -> list[Untested]:
+    """Return the printed figures of the zoo's recipes that need weights, data or hardware."""
+    figures = []
     for name in table_names():
         table = load_table(name)
         for figure in figure_columns(table):
@@ -201,12 +200,11 @@ def untested() -> list[Untested]:
                 chosen = table.recipe_of(int(row["row"]), figure)
                 if chosen is None or not row[figure]:
                     continue
-                recipe = " ".join((chosen.name, *chosen.settings))
                 needs = _needs(table, row, chosen, figure)
-                found.append(
-                    Untested(name, int(row["row"]), figure, str(row[figure]), recipe, needs)
+                figures.append(
+                    Untested(name, int(row["row"]), figure, str(row[figure]), chosen.label, needs)
                 )
-    return found
+    return figures
 
 
 def _needs(table: PaperTable, row: pd.Series, chosen: RowRecipe, figure: str) -> str:
@@ -221,8 +219,8 @@ def _needs(table: PaperTable, row: pd.Series, chosen: RowRecipe, figure: str) ->
 # ------------------------------------------------------------------------------------------- rows
 
 
-def tidy(checked: Iterable[Checked]) -> pd.DataFrame:
-    """Return a row for each claim."""
+def claim_rows(checked: Iterable[CheckedClaim]) -> pd.DataFrame:
+    """Return one tidy row per claim."""
     return pd.DataFrame(
         {
             "claim": one.claim.id,
@@ -231,7 +229,7 @@ def tidy(checked: Iterable[Checked]) -> pd.DataFrame:
             "metric": one.claim.quantity,
             "printed": one.claim.printed,
             "tolerance": one.claim.tolerance,
-            "value": one.measured,
+            "value": one.count,
             "pinned": one.claim.pinned,
             "verdict": one.verdict,
             "explanation": one.claim.explanation,
@@ -242,8 +240,8 @@ def tidy(checked: Iterable[Checked]) -> pd.DataFrame:
     )
 
 
-def tidy_untested(untested: Iterable[Untested]) -> pd.DataFrame:
-    """Return a row for each figure that was not tested."""
+def untested_rows(untested: Iterable[Untested]) -> pd.DataFrame:
+    """Return one tidy row per figure that was not checked."""
     return pd.DataFrame(
         {
             "claim": f"{one.table}-row{one.row}-{one.figure}",

@@ -1,6 +1,6 @@
-"""The figures that the papers print, as facts: tables, notes, doubts, and which recipe a row is of.
+"""The figures printed in the papers: their tables, and which recipe each row belongs to.
 
-The files lie in `bench/paper_tables/` and travel with the package; its README says what they hold.
+The data is in `paper_tables/`, which is part of the package; its README describes the files.
 """
 
 from __future__ import annotations
@@ -19,29 +19,34 @@ from posebench.errors import UsageError, unknown_name
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
 
-# How papers spell datasets and splits, and how posebench does.
+# Datasets and splits as spelled in the papers -> as spelled in posebench.
 DATASETS = {layout.title: layout.name for layout in LAYOUTS.values() if layout.title}
 SPLITS = {"val2017": "val", "test-dev2017": "test-dev", "val": "val", "test": "test"}
 
-# Other names of the papers: the methods'.
+# Method -> the paper's name in `paper_tables/`, where they differ.
 _METHODS = {"group_pose": "grouppose", "higher_hrnet": "higherhrnet"}
 
 
 @dataclass(frozen=True)
 class RowRecipe:
-    """Which recipe of the zoo a printed row, or one figure of it, is of."""
+    """The recipe of the zoo that a printed row, or one figure of it, belongs to."""
 
     row: int
-    column: str  # the figure; empty: all of the row
+    column: str  # of the figure; empty: the whole row
     name: str
     settings: tuple[str, ...]  # field=value by which the row differs from the recipe
     dataset: str  # empty: the table's
     split: str  # empty: the table's
-    metric: str  # which the figure is; empty: as the column is called
+    metric: str  # of the figure; empty: the column's name
+
+    @property
+    def label(self) -> str:
+        """The recipe's name and settings, separated by spaces."""
+        return " ".join((self.name, *self.settings))
 
     @property
     def recipe(self) -> Recipe | None:
-        """The recipe with the row's settings; None: this zoo does not have it."""
+        """The recipe with the row's settings; None if the zoo does not have it."""
         recipe = RECIPES.get(self.name)
         for setting in self.settings if recipe else ():
             recipe = override(recipe, setting)  # type: ignore[arg-type]
@@ -50,27 +55,28 @@ class RowRecipe:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One printed table."""
+    """A printed table."""
 
     name: str  # "cid_table04"
     paper: str  # "cid"
     number: str  # "Table 4"
     title: str
-    hardware: str  # that times were taken on; empty: there are none
-    doubts: str  # "none", or what is not certain about the figures
-    rows: pd.DataFrame  # as printed, all cells text
+    hardware: str  # on which its times were measured; empty: it prints no times
+    doubts: str  # "none", or what is uncertain about the figures
+    rows: pd.DataFrame  # as printed, every cell as text
     recipes: tuple[RowRecipe, ...]
 
     def recipe_of(self, row: int, column: str = "") -> RowRecipe | None:
-        """Return what a row, or a figure of its own, is of."""
-        of_row = [found for found in self.recipes if found.row == row]
-        for found in of_row:
-            if found.column == column:
-                return found
-        return next((found for found in of_row if not found.column), None)
+        """Return the recipe of a row's figure; None: unknown."""
+        of_row = [recipe for recipe in self.recipes if recipe.row == row]
+        for recipe in of_row:
+            if recipe.column == column:
+                return recipe
+        return next((recipe for recipe in of_row if not recipe.column), None)
 
     def in_zoo(self, row: int) -> bool:
-        return any(f.row == row and f.recipe is not None for f in self.recipes)
+        """Return whether the zoo has a recipe for a row."""
+        return any(r.row == row and r.recipe is not None for r in self.recipes)
 
 
 def _records(name: str) -> list[dict[str, str]]:
@@ -78,21 +84,23 @@ def _records(name: str) -> list[dict[str, str]]:
 
 
 def read_text(name: str) -> str:
-    """Return what a file of the package holds."""
-    return (resources.files("posebench.bench") / "paper_tables" / name).read_text(encoding="utf-8")
+    """Return the text of a file in `paper_tables/`."""
+    return (resources.files("posebench.bench.tables") / "paper_tables" / name).read_text(
+        encoding="utf-8"
+    )
 
 
 @cache
 def table_names() -> tuple[str, ...]:
-    """Return the tables' names in the order of the papers."""
+    """Return the names of all tables, in the papers' order."""
     return tuple(row["file"].removesuffix(".csv") for row in _records("index.csv"))
 
 
 def find_table(name: str) -> str:
-    """Return the table that is meant: `cid_table04`, `cid/4`, `grouppose/4a`, `group_pose/A02`.
+    """Return the full name of a table given as `cid_table04`, `cid/4`, `grouppose/4a` or similar.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such table.
     """
     aliases = {short_name(table): table for table in table_names()}
     full = {table.lower(): table for table in table_names()}

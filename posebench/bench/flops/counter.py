@@ -1,7 +1,7 @@
-"""The FLOP audit: what a network's forward pass computes, operator by operator.
+"""Counts the operations of a forward pass, operator by operator and module by module.
 
-Every operator that reaches PyTorch is either counted by a formula (`bench.formulas`), or known to
-compute nothing, or listed as uncounted. Nothing is left out in silence.
+Every operator that PyTorch dispatches is either counted by a formula (`formulas.py`), known to
+compute nothing, or listed as uncounted: nothing is left out silently.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from posebench.bench.formulas import FORMULAS, MOVES, has_floats, operator_name
+from posebench.bench.flops.formulas import FORMULAS, MOVES, has_floats, operator_name
 from posebench.layers.sampling import own_operations
 
 
 @dataclass(frozen=True)
 class OperatorCost:
-    """What all calls of one operator took."""
+    """The cost of all calls of one operator."""
 
     name: str  # "aten::convolution"
     calls: int
@@ -31,54 +31,54 @@ class OperatorCost:
 
 @dataclass(frozen=True)
 class ModuleCost:
-    """What a module took, with all within it."""
+    """The cost of a module, including its children."""
 
-    name: str  # its own, "conv1"; the whole model's is empty
+    name: str  # within its parent, "conv1"; empty: the model itself
     kind: str  # its class
     macs: int
     flops: int
     parameters: int
     children: tuple[ModuleCost, ...]  # in the model's order
 
-    def lines(self, depth: int, path: str = "") -> Iterator[tuple[int, str, ModuleCost]]:
-        """Yield (level, dotted path, module) of modules that took something, down to a depth."""
+    def walk(self, depth: int, path: str = "") -> Iterator[tuple[int, str, ModuleCost]]:
+        """Yield (level, dotted path, module) of each module that computes, down to a depth."""
         yield path.count(".") + bool(path), path, self
         if depth > 0:
             for child in self.children:
                 if child.flops:
-                    yield from child.lines(depth - 1, f"{path}.{child.name}".lstrip("."))
+                    yield from child.walk(depth - 1, f"{path}.{child.name}".lstrip("."))
 
 
 @dataclass(frozen=True)
-class Audit:
-    """What one forward pass took. A MAC is a product that is added to others, see `formulas`."""
+class OperationCount:
+    """The operations of one forward pass. A MAC is one multiply-add, see `formulas.py`."""
 
     macs: int
-    flops: int  # two for each MAC, and all other arithmetic
+    flops: int  # two per MAC, plus all other floating-point arithmetic
     parameters: int
-    operators: tuple[OperatorCost, ...]  # that were counted, the dearest first
-    uncounted: tuple[tuple[str, int], ...]  # names and calls of those that were not
+    operators: tuple[OperatorCost, ...]  # the counted ones, the most expensive first
+    uncounted: tuple[tuple[str, int], ...]  # operators without a formula, with their calls
     tree: ModuleCost
 
 
-def audit(model: nn.Module, *inputs: Any, **options: Any) -> Audit:
-    """Count what `model(*inputs, **options)` computes, on the device where they are.
+def count_operations(model: nn.Module, *inputs: Any, **options: Any) -> OperationCount:
+    """Count the operations of `model(*inputs, **options)`, on the device of its inputs.
 
-    The meta device will do, where shapes do not depend on values.
+    On the meta device nothing is computed; it serves where shapes do not depend on values.
     """
-    return audit_call(model, lambda: model(*inputs, **options))
+    return count_call(model, lambda: model(*inputs, **options))
 
 
-def audit_call(model: nn.Module, call: Callable[[], Any]) -> Audit:
-    """Count what a call computes; the tree tells which of the model's modules does."""
+def count_call(model: nn.Module, call: Callable[[], Any]) -> OperationCount:
+    """Count the operations of a call; the tree assigns them to the model's modules."""
     with (
-        _Places(model) as places,
+        _ModuleStack(model) as modules,
         own_operations(),
         torch.inference_mode(),
-        _Counting(places) as counting,
+        _CountingMode(modules) as counting,
     ):
         call()
-    return Audit(
+    return OperationCount(
         macs=sum(cost.macs for cost in counting.operators.values()),
         flops=sum(cost.flops for cost in counting.operators.values()),
         parameters=sum(p.numel() for p in model.parameters()),
@@ -104,37 +104,40 @@ def _tree(module: nn.Module, name: str, path: str, own: dict[str, tuple[int, int
     )
 
 
-class _Places:
-    """Knows which module computes, by hooks; a module that is there twice has its first name."""
+class _ModuleStack:
+    """Keeps the path of the module that is computing, by hooks.
+
+    A module registered under several names is counted under its first.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.stack = [""]
+        self.paths = [""]
         self.hooks: list[Any] = []
 
-    def __enter__(self) -> _Places:
+    def __enter__(self) -> _ModuleStack:
         for path, module in self.model.named_modules():
-            self.hooks.append(module.register_forward_pre_hook(self._entered(path)))
-            self.hooks.append(module.register_forward_hook(self._left, always_call=True))
+            self.hooks.append(module.register_forward_pre_hook(self._pusher(path)))
+            self.hooks.append(module.register_forward_hook(self._pop, always_call=True))
         return self
 
     def __exit__(self, *_: object) -> None:
         for hook in self.hooks:
             hook.remove()
 
-    def _entered(self, path: str) -> Callable[..., None]:
-        return lambda *_: self.stack.append(path)
+    def _pusher(self, path: str) -> Callable[..., None]:
+        return lambda *_: self.paths.append(path)
 
-    def _left(self, *_: Any) -> None:
-        self.stack.pop()
+    def _pop(self, *_: Any) -> None:
+        self.paths.pop()
 
 
-class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator as it is carried out."""
+class _CountingMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts every operator as it is dispatched."""
 
-    def __init__(self, places: _Places) -> None:
+    def __init__(self, modules: _ModuleStack) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.places = places
+        self.modules = modules
         self.operators: dict[str, OperatorCost] = {}
         self.uncounted: Counter[str] = Counter()
         self.by_module: dict[str, tuple[int, int]] = {}
@@ -145,7 +148,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         name = operator_name(func)
         if name not in FORMULAS and name not in MOVES:
-            with self:  # what it is made of, if it is made of others
+            with self:  # count the operators it decomposes into, if it does
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:
                 return out
@@ -157,7 +160,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         formula = FORMULAS.get(name)
         if name in MOVES or (formula and not has_floats(out)):
             return
-        # What a formula computes of its own is not seen: no mode is active in here.
+        # The formula's own tensor operations are not counted: the mode is inactive in here.
         cost = formula(out, *args, **kwargs) if formula else None
         if cost is None:
             self.uncounted[name] += 1
@@ -166,6 +169,6 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.operators[name] = OperatorCost(
             name, before.calls + 1, before.macs + cost[0], before.flops + cost[1]
         )
-        place = self.places.stack[-1]
-        macs, flops = self.by_module.get(place, (0, 0))
-        self.by_module[place] = macs + cost[0], flops + cost[1]
+        module = self.modules.paths[-1]
+        macs, flops = self.by_module.get(module, (0, 0))
+        self.by_module[module] = macs + cost[0], flops + cost[1]

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from posebench.bench.papers import load_table, read_text, table_names
-from posebench.bench.verify import (
+from posebench.bench.tables.claims import (
     QUANTITIES,
     Claim,
+    check_claims,
+    claim_rows,
     judge,
+    list_untested,
     read_claims,
-    tidy,
-    tidy_untested,
-    untested,
-    verify,
+    untested_rows,
 )
+from posebench.bench.tables.papers import load_table, read_text, table_names
 from posebench.models import RECIPES
 
 CLAIM = Claim(
@@ -88,14 +88,14 @@ def test_every_method_is_in_the_ledger(beginning: str) -> None:
 
 def test_quick_claims_are_counted() -> None:
     quick = [c for c in read_claims() if c.recipe.startswith(("mask_rcnn", "posedet_dla34"))]
-    checked = verify(quick)
+    checked = check_claims(quick)
     assert {one.claim.id: one.verdict for one in checked} == {
         "mask-rcnn-params": "holds",
         "mask-rcnn-gmacs": "explained",
         "posedet-dla34-params": "counted",
         "posedet-dla34-gmacs": "counted",
     }
-    rows = tidy(checked)
+    rows = claim_rows(checked)
     assert list(rows["verdict"]) == [one.verdict for one in checked]
 
 
@@ -118,13 +118,13 @@ def test_ratios_are_of_what_is_counted() -> None:
 def test_a_recipe_that_is_not_there_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(RECIPES, "cid_tiny")
     told: list[str] = []
-    [checked] = verify([CLAIM], lambda claim: told.append(claim.id))
-    assert (checked.measured, checked.verdict, told) == (None, "absent", ["id"])
+    [checked] = check_claims([CLAIM], lambda claim: told.append(claim.id))
+    assert (checked.count, checked.verdict, told) == (None, "absent", ["id"])
 
 
 def test_what_is_untested_says_what_it_needs() -> None:
-    found = untested()
-    rows = tidy_untested(found)
+    found = list_untested()
+    rows = untested_rows(found)
     assert set(rows["verdict"]) == {"untested"}
     assert rows["claim"].is_unique
     needs = {(one.table, one.row, one.figure): one.needs for one in found}

@@ -1,4 +1,4 @@
-"""Run folders as commands leave them, without running anything."""
+"""Run folders as commands leave them, without running anything, and what tables make of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from posebench.bench.tables.joined import MEASURED, join
+from posebench.bench.tables.measured import Runs
+from posebench.bench.tables.papers import load_table
 from posebench.engine import tidy_rows, write_recipe, write_results
 from posebench.files import write_json
 from posebench.recipe import Recipe
@@ -49,3 +52,9 @@ def write_times(folder: Path, rows: list[dict[str, object]]) -> Path:
     }  # fmt: skip
     write_results(folder, pd.DataFrame([{**usual, **row} for row in rows]))
     return folder
+
+
+def measured_cells(name: str, figure: str, runs: Runs) -> list[float | None]:
+    """Return the measured column of a figure in a table; None where it is empty."""
+    joined = join(load_table(name), runs)
+    return [None if pd.isna(v) else float(v) for v in joined.rows[figure + MEASURED]]

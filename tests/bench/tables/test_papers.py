@@ -7,14 +7,15 @@ from importlib import resources
 
 import pytest
 
-from posebench.bench.papers import find_table, load_table, read_text, short_name, table_names
-from posebench.bench.tables import figure_columns
+from posebench.bench.tables.joined import figure_columns
+from posebench.bench.tables.papers import find_table, load_table, read_text, short_name, table_names
 from posebench.errors import UsageError
 from posebench.models import RECIPES
 
 
 def test_every_table_is_there_and_has_the_rows_that_the_index_says() -> None:
-    files = {path.name for path in (resources.files("posebench.bench") / "paper_tables").iterdir()}
+    folder = resources.files("posebench.bench.tables") / "paper_tables"
+    files = {path.name for path in folder.iterdir()}
     assert len(table_names()) == 38
     assert {f"{name}.csv" for name in table_names()} == {f for f in files if "_table" in f}
     others = {"index.csv", "rows.csv", "text_facts.csv", "claims.toml", "README.md"}

@@ -1,9 +1,9 @@
-"""How many operations an operator takes, from the shapes of what it is given.
+"""The cost of each operator, from the shapes of its inputs and outputs.
 
-A cost is (MACs, FLOPs). A MAC is a product that is added to others: what convolutions, products
-of matrices, attention, interpolation and sampling are made of, and what papers count, often under
-the name FLOPs. FLOPs are two for each MAC and those of all other arithmetic: norms, activations,
-sums. Arithmetic on whole numbers counts as nothing.
+A cost is (MACs, FLOPs). A MAC is one multiply-add: convolutions, matrix products, attention,
+interpolation and sampling consist of them, and they are what papers count, often under the name of
+FLOPs. FLOPs are two per MAC plus all other floating-point arithmetic: norms, activations, sums.
+Integer arithmetic is not counted.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 Cost = tuple[int, int]
-# Called with the operator's output and its arguments; None: it cannot be told from them.
+# Called with the operator's output and arguments; returns None if the cost depends on values.
 Formula = Callable[..., "Cost | None"]
 
 SIGMOID = 4  # negate, exponential, add, divide
 SOFTMAX = 4  # subtract the largest, exponential, sum, divide
-NORM = 2  # of given statistics, a scale and a shift
+NORM = 2  # with stored statistics: a scale and a shift
 FRESH_NORM = 7  # mean 1, variance 3, divide 1, scale and shift 2
 
-CORNERS = {"nearest": 0, "bilinear": 4, "bicubic": 16}  # cells that a sample is the sum of
+CORNERS = {"nearest": 0, "bilinear": 4, "bicubic": 16}  # cells in a sample's weighted sum
 
 
 def macs(count: int) -> Cost:
@@ -47,10 +47,10 @@ def _convolution(
     out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any,
     dilation: Any, transposed: bool, *_: Any, **__: Any,
 ) -> Cost:  # fmt: skip
-    # Every pixel of the input meets the whole kernel in a transposed one, of the output in others.
-    # The weight's second axis is of one group, and its first one belongs to the pixels.
-    met = x if transposed else out
-    return macs(met.numel() * prod(weight.shape[1:]))
+    # One product per kernel weight and pixel: the output's pixels, or the input's if transposed.
+    # The weight's first axis is the channels of those pixels, its second those of one group.
+    pixels = x if transposed else out
+    return macs(pixels.numel() * prod(weight.shape[1:]))
 
 
 def _attention(out: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Cost:
@@ -62,7 +62,7 @@ def _attention(out: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **_
 def _native_attention(
     out: Any, query: Tensor, key: Tensor, value: Tensor, width: int, heads: int, *_: Any, **__: Any
 ) -> Cost:
-    """The fast path of `nn.MultiheadAttention`: projections and attention in one."""
+    """Return the cost of `nn.MultiheadAttention`'s fast path: projections and attention."""
     batch, queries, keys = len(query), query.shape[1], key.shape[1]
     pairs = batch * heads * queries * keys
     products = batch * (2 * queries + 2 * keys) * width**2 + 2 * pairs * (width // heads)
@@ -82,7 +82,7 @@ def _roi_align(
     if sampling_ratio > 0:
         samples = out.numel() * sampling_ratio**2
     elif rois.device.type == "meta":
-        return None  # how many samples a bin has depends on the size of the region
+        return None  # the number of samples per bin depends on the size of the region
     else:
         sides = (rois[:, 3:5] - rois[:, 1:3]).clamp(min=0) * scale
         bins = (sides / sides.new_tensor([width, height])).ceil().clamp(min=1).prod(1)
@@ -91,7 +91,7 @@ def _roi_align(
 
 
 def _grid_sample(out: Tensor, x: Tensor, grid: Tensor, mode: int, *_: Any) -> Cost:
-    return macs(out.numel() * [4, 0, 16][mode])  # ATen's numbers of bilinear, nearest, bicubic
+    return macs(out.numel() * [4, 0, 16][mode])  # ATen's codes 0, 1, 2: bilinear, nearest, bicubic
 
 
 def _embedding_bag(
@@ -127,7 +127,7 @@ def _per_input(flops: int) -> Formula:
     return formula
 
 
-# By the operator's name in ATen or torchvision, without the overload and the sign of "in place".
+# By the operator's name in ATen or torchvision, without the overload and the in-place underscore.
 FORMULAS: dict[str, Formula] = {
     "aten::mm": _mm,
     "aten::bmm": _mm,
@@ -192,7 +192,7 @@ FORMULAS: dict[str, Formula] = {
     **{f"aten::{name}": _per_input(3) for name in ("var", "std")},
 }  # fmt: skip
 
-# They copy, place, name or choose values and compute nothing.
+# Operators that copy, view, create or select values without floating-point arithmetic.
 _MOVES = """
     _conj _efficientzerotensor _local_scalar_dense _reshape_alias _to_copy _unsafe_view alias
     arange as_strided broadcast_to cat chunk clone constant_pad_nd contiguous copy detach
@@ -213,6 +213,6 @@ def operator_name(func: torch._ops.OpOverload) -> str:
 
 
 def has_floats(out: Any) -> bool:
-    """Return whether an operator's output, or part of it, is made of floating-point numbers."""
+    """Return whether an operator's output, or part of it, is a floating-point tensor."""
     parts = out if isinstance(out, (tuple, list)) else (out,)
     return any(isinstance(part, Tensor) and part.is_floating_point() for part in parts)
