@@ -50,9 +50,9 @@ app.add_typer(weights.app, name="weights")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from posebench import __version__
+        from posebench.version import package_version
 
-        typer.echo(__version__)
+        typer.echo(package_version())
         raise typer.Exit
 
 
