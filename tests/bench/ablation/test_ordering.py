@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from posebench.bench.comparison import Pair, ordered_pairs, sentence, verdict
+from posebench.bench.ablation.ordering import Pair, conclusion, ordered_pairs, overall_verdict
 from posebench.bench.statistics import Difference
 from tests.bench.matches import make_matches
 
@@ -30,12 +30,12 @@ def test_an_order_holds_where_images_and_every_seed_agree() -> None:
 def test_one_reversed_pair_reverses_the_ordering() -> None:
     good, against = pair(), pair(value=-0.1, seeds_above=0)
     doubtful = replace(good, p_adjusted=0.5)
-    assert verdict([good, good]) == "holds"
-    assert verdict([good, doubtful]) == "open"
-    assert verdict([good, doubtful, against]) == "reversed"
-    assert sentence([good, good]).startswith("The paper's ordering holds: 2 of 2")
-    assert "a above b" in sentence([good, against])
-    assert "no two" in sentence([])
+    assert overall_verdict([good, good]) == "holds"
+    assert overall_verdict([good, doubtful]) == "open"
+    assert overall_verdict([good, doubtful, against]) == "reversed"
+    assert conclusion([good, good]).startswith("The paper's ordering holds: of 2 pairs 2 ")
+    assert "a above b" in conclusion([good, against])
+    assert "does not order" in conclusion([])
 
 
 def test_pairs_are_corrected_together_and_share_their_seeds() -> None:

@@ -1,7 +1,7 @@
 """Every study's variants change what they name, in the network, the loss, the reading or the data.
 
-Tiny recipes on drawn people, with weights as after some training: random ones have maps and graphs
-that some switches leave alone.
+With tiny recipes on synthetic images. Noise is added to the initial weights, since some switches do
+not matter to the special values that some weights begin with.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import torch
 
-from posebench.bench.ablation import SYNTHETIC, Line, Setup, base_recipe, resolve
-from posebench.bench.outcome import expected_order, printed
-from posebench.bench.tables.papers import load_table, table_names
+from posebench.bench.ablation.analysis import expected_order, printed_value
+from posebench.bench.ablation.config import SYNTHETIC, StudyConfig, base_recipe
+from posebench.bench.ablation.experiments import Experiment, resolve
+from posebench.bench.tables import load_table, table_names
 from posebench.models import STUDIES, PoseModel, profile_of
 from posebench.models.group_pose.model import GroupPose
 from posebench.models.higher_hrnet.model import HigherHRNet, HigherHRNetOutputs
@@ -69,9 +70,9 @@ DIFFERENT = {
 }
 
 
-def lines(name: str) -> list[Line]:
+def experiments(name: str) -> list[Experiment]:
     study = STUDIES[name]
-    return resolve(Setup(name, SYNTHETIC, base_recipe(study, SYNTHETIC).name, steps=100))
+    return resolve(StudyConfig(name, SYNTHETIC, base_recipe(study, SYNTHETIC).name, steps=100))
 
 
 @cache
@@ -86,21 +87,21 @@ def _learned(config: ModelConfig, skeleton: str) -> PoseModel:
     return model
 
 
-def learned(line: Line) -> PoseModel:
-    """Return the model of a line, the same for what differs in its schedule or data alone."""
-    return _learned(line.recipe.config, line.place.skeleton)
+def learned(experiment: Experiment) -> PoseModel:
+    """Return the model of a experiment, the same for what differs in its schedule or data alone."""
+    return _learned(experiment.recipe.config, experiment.data.skeleton)
 
 
-def network(line: Line) -> Any:
-    return tuple((name, tuple(p.shape)) for name, p in learned(line).named_parameters())
+def network(experiment: Experiment) -> Any:
+    return tuple((name, tuple(p.shape)) for name, p in learned(experiment).named_parameters())
 
 
-def loss(line: Line) -> Any:
-    """Return the terms with which a line is trained."""
-    if line.training is None:
+def loss(experiment: Experiment) -> Any:
+    """Return the terms with which a experiment is trained."""
+    if experiment.training is None:
         return None
-    recipe = line.training.recipe
-    return _terms(recipe.config, line.training.place.skeleton)
+    recipe = experiment.training.recipe
+    return _terms(recipe.config, experiment.training.data.skeleton)
 
 
 @cache
@@ -118,17 +119,17 @@ def _terms(config: ModelConfig, skeleton: str) -> Any:
     return found
 
 
-def reading(line: Line) -> Any:
+def reading(experiment: Experiment) -> Any:
     """Return what is made of given outputs, where a method can read them in several ways."""
-    model = learned(line).eval()
+    model = learned(experiment).eval()
     random = torch.Generator().manual_seed(0)
     if isinstance(model, PoseDet):
-        base = make_sample(1, SKELETONS[line.place.skeleton], 256).poses.keypoints.float()
+        base = make_sample(1, SKELETONS[experiment.data.skeleton], 256).poses.keypoints.float()
         shifts = 60 * torch.linspace(0, 1, 60)[:, None, None] ** 2  # pixels
         crowds = (base + shifts, base + shifts * torch.tensor([1.0, 0.0]), base * (1 + shifts / 60))
         scores = torch.linspace(1, 0.5, len(shifts))
         kept = [model.suppress(crowd, scores).tolist() for crowd in crowds]
-        batch = make_batch((1,), SKELETONS[line.place.skeleton], 128)
+        batch = make_batch((1,), SKELETONS[experiment.data.skeleton], 128)
         outputs = profile_of(model.config).ideal_outputs(model, batch)
         moved = replace(outputs, coarse=tuple(level + 1 for level in outputs.coarse))
         [people] = model.decode(moved, batch.geometry)
@@ -145,24 +146,24 @@ def reading(line: Line) -> Any:
     return None
 
 
-def looks(line: Line) -> Any:
+def looks(experiment: Experiment) -> Any:
     """Return the sizes at which an image is shown in testing and in training."""
-    sample = make_sample(1, SKELETONS[line.place.skeleton], SIZE)
-    [(_, batches)] = scaled_batches([sample], line.recipe.inference)
+    sample = make_sample(1, SKELETONS[experiment.data.skeleton], SIZE)
+    [(_, batches)] = scaled_batches([sample], experiment.recipe.inference)
     return (
         [tuple(batch.images.shape) for batch in batches],
-        line.recipe.inference.flip,
-        line.training and line.training.recipe.augment,
+        experiment.recipe.inference.flip,
+        experiment.training and experiment.training.recipe.augment,
     )
 
 
-ASPECTS: dict[str, Callable[[Line], Any]] = {
+ASPECTS: dict[str, Callable[[Experiment], Any]] = {
     NETWORK: network,
     LOSS: loss,
     READING: reading,
     LOOKS: looks,
-    IMAGES: lambda line: (line.training and line.training.place, line.place),
-    LENGTH: lambda line: line.training and line.training.steps,
+    IMAGES: lambda experiment: (experiment.training and experiment.training.data, experiment.data),
+    LENGTH: lambda experiment: experiment.training and experiment.training.steps,
 }
 
 
@@ -172,8 +173,10 @@ def test_every_study_says_what_it_changes() -> None:
 
 @pytest.mark.parametrize("name", RUN)
 def test_variants_change_what_they_name(name: str) -> None:
-    found = lines(name)
-    seen = {aspect: [repr(look(line)) for line in found] for aspect, look in ASPECTS.items()}
+    found = experiments(name)
+    seen = {
+        aspect: [repr(look(experiment)) for experiment in found] for aspect, look in ASPECTS.items()
+    }
     assert {aspect for aspect, values in seen.items() if len(set(values)) > 1} == DIFFERENT[name]
     for (i, one), (j, other) in combinations(enumerate(found), 2):
         same = all(values[i] == values[j] for values in seen.values())
@@ -182,11 +185,11 @@ def test_variants_change_what_they_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", RUN)
 def test_variants_that_share_a_training_have_its_parameters(name: str) -> None:
-    for line in lines(name):
-        if line.training is None:
+    for experiment in experiments(name):
+        if experiment.training is None:
             continue
-        trained = replace(line, recipe=line.training.recipe)
-        assert network(line) == network(trained)
+        trained = replace(experiment, recipe=experiment.training.recipe)
+        assert network(experiment) == network(trained)
 
 
 # Of two readings of one row, this is not the one that the tables' own list has.
@@ -197,35 +200,40 @@ _ANOTHER_READING = {"coarse, read before"}
 def test_variants_are_the_printed_rows(name: str) -> None:
     """The papers' tables say by themselves which recipe a row is of: both agree."""
     study = STUDIES[name]
-    for line in resolve(Setup(name, study.dataset, study.base)):
-        variant, table = line.variant, line.variant.table or study.table
+    for experiment in resolve(StudyConfig(name, study.dataset, study.base)):
+        variant, table = experiment.variant, experiment.variant.table or study.table
         if not variant.row or table not in table_names():
             continue
-        assert printed(study, variant) is not None
+        assert printed_value(study, variant) is not None
         row = load_table(table).recipe_of(variant.row, variant.column)
         assert row is not None
         assert row.recipe is not None
-        assert line.training is not None
+        assert experiment.training is not None
         if variant.name not in _ANOTHER_READING:
-            own = line.training.recipe if variant.tested_on else line.recipe
+            own = experiment.training.recipe if variant.tested_on else experiment.recipe
             assert own.config == row.recipe.config, variant.name
-        assert line.training.recipe.epochs == row.recipe.epochs, variant.name
+        assert experiment.training.recipe.epochs == row.recipe.epochs, variant.name
 
 
 @pytest.mark.parametrize("name", [name for name in RUN if not RUN[name].expected])
 def test_a_paper_orders_its_variants(name: str) -> None:
     study = STUDIES[name]
-    found = resolve(Setup(name, study.dataset, study.base))
+    found = resolve(StudyConfig(name, study.dataset, study.base))
     for worse, better, by in expected_order(study, found):
-        values = {line.variant.name: printed(study, line.variant) for line in found}
+        values = {
+            experiment.variant.name: printed_value(study, experiment.variant)
+            for experiment in found
+        }
         assert by is not None
         assert values[better] - values[worse] == pytest.approx(by, abs=0.01)  # type: ignore[operator]
     assert expected_order(study, found)
 
 
 def term(study: str, variant: str) -> dict[str, float]:
-    [line] = [line for line in lines(study) if line.variant.name == variant]
-    found = loss(line)
+    [experiment] = [
+        experiment for experiment in experiments(study) if experiment.variant.name == variant
+    ]
+    found = loss(experiment)
     return dict(found[0] if study.startswith("posedet") else found)
 
 
@@ -257,11 +265,11 @@ def test_fingerprints_stay_so_that_studies_continue_across_versions() -> None:
     for name, study in STUDIES.items():
         for dataset in dict.fromkeys((study.dataset, SYNTHETIC)) if study.variants else ():
             tiny = dataset == SYNTHETIC
-            setup = Setup(
+            config = StudyConfig(
                 name, dataset, base_recipe(study, dataset).name,
                 budget_s=60.0 * tiny, steps=100 * tiny,
             )  # fmt: skip
-            for line in resolve(setup):
-                keys += [line.key, line.training.key if line.training else ""]
+            for experiment in resolve(config):
+                keys += [experiment.key, experiment.training.key if experiment.training else ""]
     assert len(keys) == 528
     assert hashlib.sha256(" ".join(keys).encode()).hexdigest()[:16] == "1fd47d6aa422621d"
