@@ -213,7 +213,7 @@ def test_an_interrupted_study_says_that_it_continues(config: StudyConfig, tmp_pa
         def on_step(self, report: StepReport) -> None:
             raise Interrupted("stopped")
 
-    with pytest.raises(Interrupted, match="same command"):
+    with pytest.raises(Interrupted, match="repeat the command"):
         run_tasks(list_tasks(config, tmp_path / "ablate", [0]), watcher=Stopping())
 
 
