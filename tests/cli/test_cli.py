@@ -23,7 +23,8 @@ from tests.cli.command import TINY, only, run
 from tests.viz.test_video import Camera
 
 COMMANDS = (
-    "models", "demo", "train", "eval", "viz", "tables", "verify", "data", "weights",
+    "models", "demo", "train", "eval", "viz", "speed", "flops", "ablate", "tables",
+    "verify", "data", "weights",
 )  # fmt: skip
 
 # design.md, "Tidy results".

@@ -8,19 +8,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 
-from posebench.bench.choose import choose
-from posebench.bench.rows import COMPARED, with_comparisons
-from posebench.bench.session import timed_run, with_alternatives
-from posebench.bench.speed import SpeedOptions, cases
-from posebench.bench.turns import Schedule
+from posebench.bench.selection import select_recipes
+from posebench.bench.speed import SpeedOptions, run_speed_benchmark, with_alternatives
+from posebench.bench.speed.options import RoundSchedule, input_cases
+from posebench.bench.speed.rows import COMPARED, with_comparisons
 from posebench.errors import UsageError
 from posebench.models import RECIPES
-from tests.bench.fakes import FakeModel, FragileModel
+from tests.bench.speed.fakes import FakeModel, FragileModel
 
-OPTIONS = SpeedOptions(schedule=Schedule(rounds=3, turn_s=0, budget_s=100))
-THREE = choose(["cid_tiny", "higher_hrnet_tiny", "posedet_tiny"])
+OPTIONS = SpeedOptions(schedule=RoundSchedule(rounds=3, turn_s=0, budget_s=100))
+THREE = select_recipes(["cid_tiny", "higher_hrnet_tiny", "posedet_tiny"])
 
 
 def values(rows: pd.DataFrame, recipe: str, **where: Any) -> dict[str, float]:
@@ -32,7 +30,7 @@ def values(rows: pd.DataFrame, recipe: str, **where: Any) -> dict[str, float]:
 
 
 def test_rows_hold_quantiles_stages_costs_and_comparisons(tmp_path: Path) -> None:
-    rows = timed_run(THREE, OPTIONS, tmp_path, make=FakeModel)
+    rows = run_speed_benchmark(THREE, OPTIONS, tmp_path, make=FakeModel)
     found = values(rows, "higher_hrnet_tiny")
     # Turns of 22, 24 and 26 ms and a millisecond of decoding the image, each twice.
     assert found["latency_p50"] == pytest.approx(25)
@@ -55,7 +53,7 @@ def test_rows_hold_quantiles_stages_costs_and_comparisons(tmp_path: Path) -> Non
 
 
 def test_a_model_that_fails_is_a_row_and_not_the_end(tmp_path: Path) -> None:
-    rows = timed_run(THREE, OPTIONS, tmp_path, make=FragileModel)
+    rows = run_speed_benchmark(THREE, OPTIONS, tmp_path, make=FragileModel)
     errors = rows.groupby("recipe")["error"].first().to_dict()
     assert errors["cid_tiny"] == ""
     assert "killed" in errors["higher_hrnet_tiny"]
@@ -69,14 +67,16 @@ def test_a_model_that_fails_is_a_row_and_not_the_end(tmp_path: Path) -> None:
 def test_resuming_measures_what_is_missing_or_failed(tmp_path: Path) -> None:
     told: list[str] = []
 
-    def tell(name: str, what: str) -> None:
+    def on_progress(name: str, what: str) -> None:
         if what == "prepares":
             told.append(name)
 
-    first = timed_run(THREE[:2], OPTIONS, tmp_path, make=FragileModel, tell=tell)
+    first = run_speed_benchmark(
+        THREE[:2], OPTIONS, tmp_path, make=FragileModel, on_progress=on_progress
+    )
     assert told == ["cid_tiny", "higher_hrnet_tiny"]
     told.clear()
-    rows = timed_run(THREE, OPTIONS, tmp_path, make=FakeModel, tell=tell)
+    rows = run_speed_benchmark(THREE, OPTIONS, tmp_path, make=FakeModel, on_progress=on_progress)
     assert told == ["higher_hrnet_tiny", "posedet_tiny"]
     assert set(rows["error"]) == {""}
     before, after = values(first, "cid_tiny"), values(rows, "cid_tiny")
@@ -87,14 +87,16 @@ def test_resuming_measures_what_is_missing_or_failed(tmp_path: Path) -> None:
     # They had no round together with the first one.
     assert "ratio" not in values(rows, "posedet_tiny")
     told.clear()
-    again = timed_run(THREE, OPTIONS, tmp_path, make=FakeModel, tell=tell)
+    again = run_speed_benchmark(THREE, OPTIONS, tmp_path, make=FakeModel, on_progress=on_progress)
     assert told == []
     pd.testing.assert_frame_equal(rows, again)
 
 
 def test_another_precision_is_another_ranking(tmp_path: Path) -> None:
-    timed_run(THREE[:2], OPTIONS, tmp_path, make=FakeModel)
-    rows = timed_run(THREE[1:], replace(OPTIONS, precision="bf16"), tmp_path, make=FakeModel)
+    run_speed_benchmark(THREE[:2], OPTIONS, tmp_path, make=FakeModel)
+    rows = run_speed_benchmark(
+        THREE[1:], replace(OPTIONS, precision="bf16"), tmp_path, make=FakeModel
+    )
     assert values(rows, "higher_hrnet_tiny", precision="fp32")["rank"] == 2
     assert values(rows, "higher_hrnet_tiny", precision="bf16")["rank"] == 1
     assert values(rows, "posedet_tiny", precision="bf16")["rank"] == 2
@@ -116,7 +118,9 @@ def test_rows_that_differ_in_how_they_were_made_are_never_ranked_together(column
 
 
 def test_every_number_of_people_is_a_case_of_its_own(tmp_path: Path) -> None:
-    rows = timed_run(THREE[:1], replace(OPTIONS, people=(1, 20)), tmp_path, make=FakeModel)
+    rows = run_speed_benchmark(
+        THREE[:1], replace(OPTIONS, people=(1, 20)), tmp_path, make=FakeModel
+    )
     # Turns one, three and five of the first; two, four and six of the second, ten longer.
     assert values(rows, "cid_tiny", people=1)["latency_p50"] == pytest.approx(14)
     assert values(rows, "cid_tiny", people=20)["latency_p50"] == pytest.approx(25)
@@ -125,7 +129,7 @@ def test_every_number_of_people_is_a_case_of_its_own(tmp_path: Path) -> None:
 def test_papers_have_their_own_sizes() -> None:
     paper = replace(OPTIONS, protocol="paper")
     sizes = {
-        name: [case.size for case in cases(RECIPES[name], paper)]
+        name: [case.size for case in input_cases(RECIPES[name], paper)]
         for name in ("cid_hrnet_w48_coco", "group_pose_resnet50_coco", "higher_hrnet_tiny")
     }
     assert sizes == {
@@ -133,7 +137,7 @@ def test_papers_have_their_own_sizes() -> None:
         "group_pose_resnet50_coco": [(480, 800), (800, 1333)],
         "higher_hrnet_tiny": [None],
     }
-    assert [case.size for case in cases(RECIPES["cid_tiny"], OPTIONS)] == [None]
+    assert [case.size for case in input_cases(RECIPES["cid_tiny"], OPTIONS)] == [None]
 
 
 def test_only_models_whose_papers_compare_ways_have_alternatives() -> None:
@@ -143,18 +147,18 @@ def test_only_models_whose_papers_compare_ways_have_alternatives() -> None:
 
 
 def test_interrupted_a_run_keeps_what_had_its_rounds(tmp_path: Path) -> None:
-    def tell(name: str, what: str) -> None:
+    def on_progress(name: str, what: str) -> None:
         if what == "round 4 of 9":
             raise KeyboardInterrupt
 
-    options = replace(OPTIONS, schedule=Schedule(rounds=9, turn_s=0, budget_s=100))
+    options = replace(OPTIONS, schedule=RoundSchedule(rounds=9, turn_s=0, budget_s=100))
     with pytest.raises(KeyboardInterrupt):
-        timed_run(THREE[:2], options, tmp_path, make=FakeModel, tell=tell)
-    rows = timed_run(THREE[:1], options, tmp_path, make=FakeModel)
+        run_speed_benchmark(THREE[:2], options, tmp_path, make=FakeModel, on_progress=on_progress)
+    rows = run_speed_benchmark(THREE[:1], options, tmp_path, make=FakeModel)
     assert values(rows, "cid_tiny")["rounds"] == 3
 
 
 def test_options_are_named_in_results() -> None:
     assert SpeedOptions().label == "channels last"
-    named = SpeedOptions(compiled=True, channels_last=False, device=torch.device("cpu"))
+    named = SpeedOptions(compiled=True, channels_last=False)
     assert named.label == "compiled"

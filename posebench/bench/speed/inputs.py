@@ -1,8 +1,9 @@
-"""The fixed inputs that every model is timed on: drawn crowds of COCO's most frequent size.
+"""The inputs that every model is timed with: synthetic crowds of COCO's most frequent image size.
 
-What is on a picture hardly changes a network's time. How many people are found changes the time of
-what follows it, and random weights find nobody or everywhere somebody: so the people are given to
-networks that take them, and decoding reads the outputs of a perfect network.
+The content of an image hardly affects a network's time, but the number of detected people affects
+the time of everything after it. Networks with random weights detect nobody, or somebody everywhere.
+Networks that compute something per person are therefore given the people, and decoding reads the
+outputs of an ideal network.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from posebench.structures import (
 )
 
 WIDTH, HEIGHT = 640, 480
-PICTURES = 4
+IMAGES = 4
 
 
-def write_pictures(folder: Path) -> tuple[str, ...]:
-    """Draw the pictures, save them as JPEG and return their paths."""
+def write_images(folder: Path) -> tuple[str, ...]:
+    """Write the images as JPEG files and return their paths."""
     crowds = SyntheticCrowds(COCO, "val", size=WIDTH, crowd=0.3)
     paths = []
-    for index in range(PICTURES):
+    for index in range(IMAGES):
         top = (WIDTH - HEIGHT) // 2
         image = crowds.load(index).image[top : top + HEIGHT]
         path = folder / f"{index}.jpg"
@@ -49,7 +50,7 @@ def write_pictures(folder: Path) -> tuple[str, ...]:
 
 
 def crowd(people: int, skeleton: Skeleton) -> Poses:
-    """Return people side by side in rows over the picture, nobody on another's place."""
+    """Return people in a grid over the image, one per cell, so that none overlap."""
     columns = int(np.ceil(np.sqrt(people * WIDTH / HEIGHT))) or 1
     rows = -(-people // columns) or 1
     rng = np.random.default_rng(people)
@@ -68,17 +69,18 @@ def crowd(people: int, skeleton: Skeleton) -> Poses:
 
 
 def sample_of(image: NDArray[np.uint8], poses: Poses) -> Sample:
-    return Sample(image, poses, image_id=1, name="picture")
+    """Return an image with its people as a sample."""
+    return Sample(image, poses, image_id=1, name="image")
 
 
 def resized(samples: list[Sample], resize: Resizing) -> Batch:
-    """Return pictures of one size as the recipe's network input."""
+    """Return images of one size as a batch, resized as a recipe does it."""
     [(_, [batch])] = scaled_batches(samples, Inference(resize, flip=False))
     return batch
 
 
 def fixed_batch(size: tuple[int, int], count: int, skeleton: Skeleton, people: int) -> Batch:
-    """Return inputs (count, 3, *size) of noise, whose people stand as on the pictures."""
+    """Return a batch (count, 3, *size) of noise, with the people of `crowd` scaled to its size."""
     height, width = size
     scale = torch.tensor([width / WIDTH, height / HEIGHT], dtype=torch.float64)
     poses = crowd(people, skeleton)
@@ -106,7 +108,7 @@ def fixed_batch(size: tuple[int, int], count: int, skeleton: Skeleton, people: i
 
 
 def moved(value: Any, device: torch.device) -> Any:
-    """Return an outputs value with all its tensors on a device."""
+    """Return outputs with all their tensors on a device."""
     if isinstance(value, Tensor):
         return value.to(device)
     if is_dataclass(value) and not isinstance(value, type):

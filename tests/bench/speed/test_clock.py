@@ -1,8 +1,8 @@
-"""Clocks with a time that tests make."""
+"""Clocks with simulated time."""
 
 from __future__ import annotations
 
-from posebench.bench.clock import CpuClock, CudaClock
+from posebench.bench.speed.clock import CpuClock, CudaClock
 
 
 def test_stages_last_from_mark_to_mark() -> None:

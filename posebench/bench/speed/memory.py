@@ -1,7 +1,7 @@
-"""How much memory one pass takes beside the weights.
+"""The memory that one pass needs besides the weights.
 
-On a GPU PyTorch's allocator knows. On a CPU the process's resident set does, of which Linux keeps
-the highest value and lets it be reset; where it does not, a thread looks every few milliseconds.
+On a GPU PyTorch's allocator reports it. On a CPU it is the growth of the process's resident set;
+Linux stores its peak, which can be reset. On systems without that, a thread polls the resident set.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 _SELF = Path("/proc/self")
 
 
-def growth(device: torch.device, work: Callable[[], Any]) -> int:
-    """Return by how many bytes memory rises at most while `work` runs."""
+def peak_growth(device: torch.device, work: Callable[[], Any]) -> int:
+    """Return the peak memory in bytes while `work` runs, minus the memory before it."""
     return _on_gpu(device, work) if device.type == "cuda" else _on_cpu(work)
 
 
@@ -33,18 +33,18 @@ def _on_gpu(device: torch.device, work: Callable[[], Any]) -> int:
 
 
 def _on_cpu(work: Callable[[], Any]) -> int:
-    _give_back()
+    _release_freed()
     before = _resident("VmRSS")
-    if _reset_highest():
+    if _reset_peak():
         work()
         return max(_resident("VmHWM") - before, 0)
-    with _Watcher() as watcher:
+    with _Poller() as poller:
         work()
-    return max(watcher.highest - before, 0)
+    return max(poller.peak - before, 0)
 
 
-def _give_back() -> None:
-    """Have freed memory leave the resident set, or a pass would take it and seem to need none."""
+def _release_freed() -> None:
+    """Return freed memory to the system; if a pass reused it, it would seem to need none."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
     if trim is not None:
@@ -52,7 +52,7 @@ def _give_back() -> None:
 
 
 def _resident(field: str) -> int:
-    """Return bytes of Linux's VmRSS (now) or VmHWM (highest)."""
+    """Return the bytes of Linux's VmRSS (the resident set) or VmHWM (its peak)."""
     for line in (_SELF / "status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == field:
@@ -60,7 +60,7 @@ def _resident(field: str) -> int:
     return 0
 
 
-def _reset_highest() -> bool:
+def _reset_peak() -> bool:
     try:
         (_SELF / "clear_refs").write_text("5")
     except OSError:
@@ -68,20 +68,20 @@ def _reset_highest() -> bool:
     return True
 
 
-class _Watcher:
-    """Looks at the resident set every few milliseconds."""
+class _Poller:
+    """Polls the resident set every few milliseconds."""
 
-    def __enter__(self) -> _Watcher:
-        self.highest = 0
-        self.done = threading.Event()
-        self.thread = threading.Thread(target=self._look, daemon=True)
+    def __enter__(self) -> _Poller:
+        self.peak = 0
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._poll, daemon=True)
         self.thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.done.set()
+        self.stopped.set()
         self.thread.join()
 
-    def _look(self) -> None:
-        while not self.done.wait(0.005):
-            self.highest = max(self.highest, _resident("VmRSS"))
+    def _poll(self) -> None:
+        while not self.stopped.wait(0.005):
+            self.peak = max(self.peak, _resident("VmRSS"))

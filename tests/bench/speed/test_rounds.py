@@ -1,16 +1,18 @@
-"""The order of turns, budgets and failures, with workers that are functions."""
+"""The order of turns, budgets and failures, with scripted workers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from posebench.bench.turns import LEAST_ROUNDS, Schedule, Timing, lots, take_turns
-from posebench.bench.worker import WorkerFailed
+from posebench.bench.speed.options import RoundSchedule
+from posebench.bench.speed.rounds import MIN_ROUNDS, Timing, memory_groups, take_turns
+from posebench.bench.speed.worker import Worker, WorkerFailed
+from tests.bench.speed.fakes import STATS
 
 
-class Scripted:
-    """A worker that writes down what it is asked; a turn takes some time of a clock."""
+class Scripted(Worker):
+    """A worker without a process that logs its requests; a turn advances a simulated clock."""
 
     def __init__(self, name: str, log: list[str], clock: list[float], seconds: float) -> None:
         self.name, self.log, self.clock, self.seconds = name, log, clock, seconds
@@ -21,17 +23,17 @@ class Scripted:
         self.log.append(entry)
         if entry == self.fails_at:
             raise WorkerFailed("it fell")
-        if method == "turn":
+        if method == "measure_for":
             self.clock[0] += self.seconds
             return [{"network/x": self.seconds}]
-        return "facts"
+        return STATS
 
     def close(self) -> None:
         self.log.append(f"{self.name} closed")
 
 
 def run(
-    seconds: dict[str, float], schedule: Schedule, cases: int = 1, fails_at: str = ""
+    seconds: dict[str, float], schedule: RoundSchedule, cases: int = 1, fails_at: str = ""
 ) -> tuple[list[str], dict[str, list[Timing]]]:
     log: list[str] = []
     clock = [0.0]
@@ -45,32 +47,33 @@ def run(
 
 
 def test_models_are_prepared_and_then_take_turns() -> None:
-    log, timings = run({"a": 1, "b": 1, "c": 1}, Schedule(rounds=2))
+    log, timings = run({"a": 1, "b": 1, "c": 1}, RoundSchedule(rounds=2))
     assert log == [
         "a prepare 0", "b prepare 0", "c prepare 0",
-        "a turn 0", "b turn 0", "c turn 0", "a turn 0", "b turn 0", "c turn 0",
+        "a measure_for 0", "b measure_for 0", "c measure_for 0",
+        "a measure_for 0", "b measure_for 0", "c measure_for 0",
     ]  # fmt: skip
-    assert all(sorted(one.rounds) == [0, 1] and one.facts == "facts" for [one] in timings.values())
+    assert all(sorted(one.rounds) == [0, 1] and one.stats == STATS for [one] in timings.values())
 
 
 def test_all_show_a_case_before_any_shows_the_next() -> None:
-    log, _ = run({"a": 1, "b": 1}, Schedule(rounds=1), cases=2)
-    assert log[4:] == ["a turn 0", "b turn 0", "a turn 1", "b turn 1"]
+    log, _ = run({"a": 1, "b": 1}, RoundSchedule(rounds=1), cases=2)
+    assert log[4:] == ["a measure_for 0", "b measure_for 0", "a measure_for 1", "b measure_for 1"]
 
 
 def test_a_slow_model_has_the_least_rounds_and_a_fast_one_all() -> None:
-    _, timings = run({"slow": 50, "fast": 1}, Schedule(rounds=10, budget_s=60))
-    assert len(timings["slow"][0].rounds) == LEAST_ROUNDS
+    _, timings = run({"slow": 50, "fast": 1}, RoundSchedule(rounds=10, budget_s=60))
+    assert len(timings["slow"][0].rounds) == MIN_ROUNDS
     assert len(timings["fast"][0].rounds) == 10
 
 
 def test_a_budget_ends_rounds_beyond_the_least() -> None:
-    _, timings = run({"a": 10}, Schedule(rounds=10, budget_s=45))
+    _, timings = run({"a": 10}, RoundSchedule(rounds=10, budget_s=45))
     assert len(timings["a"][0].rounds) == 5
 
 
 def test_one_that_falls_keeps_its_rounds_and_the_others_go_on() -> None:
-    _, timings = run({"a": 1, "b": 1}, Schedule(rounds=3), cases=2, fails_at="b turn 1")
+    _, timings = run({"a": 1, "b": 1}, RoundSchedule(rounds=3), cases=2, fails_at="b measure_for 1")
     assert [len(one.rounds) for one in timings["a"]] == [3, 3]
     assert [len(one.rounds) for one in timings["b"]] == [1, 0]
     assert [one.error for one in timings["b"]] == ["it fell"] * 2
@@ -78,10 +81,10 @@ def test_one_that_falls_keeps_its_rounds_and_the_others_go_on() -> None:
 
 
 def test_one_that_cannot_be_prepared_has_no_turn() -> None:
-    log, timings = run({"a": 1, "b": 1}, Schedule(rounds=3), fails_at="a prepare 0")
-    assert "a turn 0" not in log
+    log, timings = run({"a": 1, "b": 1}, RoundSchedule(rounds=3), fails_at="a prepare 0")
+    assert "a measure_for 0" not in log
     assert timings["a"][0].error == "it fell"
-    assert timings["a"][0].facts is None
+    assert timings["a"][0].stats is None
     assert len(timings["b"][0].rounds) == 3
 
 
@@ -93,8 +96,8 @@ def test_a_timing_is_of_its_stages_and_its_rounds() -> None:
     assert timing.by_round() == {0: 4, 4: 5}
 
 
-def test_lots_fit_the_memory_and_all_have_the_first() -> None:
+def test_groups_fit_into_memory_and_all_have_the_first_model() -> None:
     needs = {"a": 2, "b": 3, "c": 3, "d": 9, "e": 1}
-    assert lots(list(needs), needs, 8) == [["a", "b", "c"], ["a", "d"], ["a", "e"]]
-    assert lots(list(needs), needs, 18) == [["a", "b", "c", "d", "e"]]
-    assert lots(["a"], needs, 1) == [["a"]]
+    assert memory_groups(list(needs), needs, 8) == [["a", "b", "c"], ["a", "d"], ["a", "e"]]
+    assert memory_groups(list(needs), needs, 18) == [["a", "b", "c", "d", "e"]]
+    assert memory_groups(["a"], needs, 1) == [["a"]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from posebench.bench.worker import Worker, WorkerFailed, sentence
-from tests.bench.fakes import Echo
+from posebench.bench.speed.worker import Worker, WorkerFailed, failure_message
+from tests.bench.speed.fakes import Echo
 
 
 def test_a_worker_answers_until_it_is_closed() -> None:
@@ -21,7 +21,7 @@ def test_a_worker_answers_until_it_is_closed() -> None:
 @pytest.mark.parametrize(
     ("method", "arguments", "message"),
     [
-        ("kill", (), "killed, as a system does that is out of memory"),
+        ("kill", (), "killed; the system may have run out of memory"),
         ("crash", (), "SIGSEGV"),
         ("end", (7,), "code 7"),
         ("forget", (), "out of memory"),
@@ -49,7 +49,7 @@ def test_a_worker_that_cannot_be_made_says_why() -> None:
 def test_a_worker_that_never_answers_is_ended() -> None:
     worker = Worker(Echo, "hello")
     assert worker.ask("say") == "hello"
-    worker.patience_s = 0.01
+    worker.timeout_s = 0.01
     with pytest.raises(WorkerFailed, match="no answer"):
         worker.ask("sleep")
     worker.process.join()
@@ -69,5 +69,5 @@ def test_a_lack_of_memory_is_called_so_wherever_it_comes_from() -> None:
     cpu = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
     gpu = type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate")
     for error in (cpu, gpu, MemoryError()):
-        assert sentence(error).startswith("out of memory")
-    assert sentence(ValueError("it has\ntwo lines")) == "it has two lines"
+        assert failure_message(error).startswith("out of memory")
+    assert failure_message(ValueError("it has\ntwo lines")) == "it has two lines"

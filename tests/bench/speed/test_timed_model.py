@@ -1,19 +1,28 @@
-"""The real thing with the smallest networks: its stages, its facts and what it shows them."""
+"""Tiny networks that are really timed: stages, statistics and inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from posebench.bench.flops import audit
-from posebench.bench.inputs import HEIGHT, WIDTH, crowd, fixed_batch, moved, write_pictures
-from posebench.bench.memory import growth
-from posebench.bench.subject import DECODE, IMAGE, NETWORK, PREPROCESS, TRANSFER, Case, Subject
-from posebench.bench.timed import TimedModel
+from posebench.bench.speed.inputs import HEIGHT, WIDTH, crowd, fixed_batch, moved, write_images
+from posebench.bench.speed.memory import peak_growth
+from posebench.bench.speed.options import (
+    DECODE,
+    IMAGE,
+    NETWORK,
+    PREPROCESS,
+    TRANSFER,
+    InputCase,
+    SpeedOptions,
+    TimingJob,
+)
+from posebench.bench.speed.timed_model import TimedModel
 from posebench.data.image_files import read_image
 from posebench.layers.oks import oks
 from posebench.models import RECIPES, profile_of
@@ -21,7 +30,7 @@ from posebench.structures import COCO
 from tests.builders import make_batch
 
 TINY = [name for name in RECIPES if name.endswith("_tiny")]
-SMALL = Case(people=3, size=(128, 128))
+SMALL = InputCase(people=3, size=(128, 128))
 
 
 class Steps:
@@ -41,19 +50,23 @@ class Steps:
 
 
 @pytest.fixture(autouse=True)
-def numbers_next_to_zero() -> Iterator[None]:
-    """A timed model owns its process; this one is shared with other tests."""
+def restore_denormals() -> Iterator[None]:
+    """A timed model flushes denormals in its process; other tests share this one."""
     yield
     torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    return write_pictures(tmp_path_factory.mktemp("pictures"))
+def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    return write_images(tmp_path_factory.mktemp("images"))
 
 
-def subject(name: str, pictures: tuple[str, ...] = (), **fields: object) -> Subject:
-    return replace(Subject(name, "forward", (SMALL,), pictures), **fields)  # type: ignore[arg-type]
+def timed_model(
+    name: str, images: tuple[str, ...] = (), case: InputCase = SMALL, **options: Any
+) -> TimedModel:
+    """Return a model whose every stage takes a second, by default with the forward protocol."""
+    chosen = SpeedOptions(**{"protocol": "forward", **options})
+    return TimedModel(TimingJob(name, chosen, (case,), images), clock=Steps)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -71,11 +84,9 @@ def test_network_stages_end_in_what_forward_returns(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_end_to_end_has_a_clock_for_every_stage(name: str, pictures: tuple[str, ...]) -> None:
-    model = TimedModel(
-        subject(name, pictures, protocol="end-to-end", cases=(Case(people=2),)), clock=Steps
-    )
-    [stages] = model.turn(0, 0.0)
+def test_end_to_end_has_a_clock_for_every_stage(name: str, images: tuple[str, ...]) -> None:
+    model = timed_model(name, images, InputCase(people=2), protocol="end-to-end")
+    [stages] = model.measure_for(0, 0.0)
     assert list(stages)[:3] == [IMAGE, PREPROCESS, TRANSFER]
     assert list(stages)[-1] == DECODE
     assert all(stage.startswith(NETWORK) for stage in list(stages)[3:-1])
@@ -83,52 +94,51 @@ def test_end_to_end_has_a_clock_for_every_stage(name: str, pictures: tuple[str, 
 
 
 def test_cids_stages_are_those_of_its_figure() -> None:
-    model = TimedModel(subject("cid_tiny"), clock=Steps)
-    [stages] = model.turn(0, 0.0)
+    model = timed_model("cid_tiny")
+    [stages] = model.measure_for(0, 0.0)
     assert list(stages) == [f"{NETWORK}{s}" for s in ("backbone", "heatmaps", "IIA", "GFD")]
 
 
 @pytest.mark.parametrize(("name", "decodes"), [("cid_tiny", False), ("posedet_tiny", True)])
 def test_a_papers_time_ends_where_the_paper_says(name: str, decodes: bool) -> None:
-    model = TimedModel(subject(name, protocol="paper"), clock=Steps)
-    [stages] = model.turn(0, 0.0)
+    model = timed_model(name, protocol="paper")
+    [stages] = model.measure_for(0, 0.0)
     assert (DECODE in stages) == decodes
     assert IMAGE not in stages
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("name", TINY)
-def test_low_precisions_run(name: str, precision: str, pictures: tuple[str, ...]) -> None:
-    low = subject(
-        name, pictures, precision=precision, protocol="end-to-end", cases=(Case(people=1),)
+def test_low_precisions_run(name: str, precision: str, images: tuple[str, ...]) -> None:
+    model = timed_model(
+        name, images, InputCase(people=1), precision=precision, protocol="end-to-end"
     )
-    model = TimedModel(low, clock=Steps)
-    assert DECODE in model.turn(0, 0.0)[0]
+    assert DECODE in model.measure_for(0, 0.0)[0]
     assert next(model.model.parameters()).dtype in (torch.bfloat16, torch.float16)
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_facts_are_of_the_case(name: str, pictures: tuple[str, ...]) -> None:
-    model = TimedModel(subject(name, pictures, batch_size=2, protocol="end-to-end"), clock=Steps)
-    facts = model.prepare(0)
-    assert facts.size == (128, 128)
-    assert facts.weight_bytes >= 4 * facts.parameters * 0.98  # batch norms are folded
-    assert facts.macs > 10**7
-    assert 0 < facts.decoded <= 3
+def test_statistics_are_those_of_the_case(name: str, images: tuple[str, ...]) -> None:
+    model = timed_model(name, images, batch_size=2, protocol="end-to-end")
+    stats = model.prepare(0)
+    assert stats.size == (128, 128)
+    assert stats.weight_bytes >= 4 * stats.parameters * 0.98  # batch norms are folded
+    assert stats.macs > 10**7
+    assert 0 < stats.decoded <= 3
     alone = audit(RECIPES[name], (128, 128), people=3)
-    assert facts.macs == pytest.approx(2 * alone.executed.macs, rel=1e-6)
+    assert stats.macs == pytest.approx(2 * alone.executed.macs, rel=1e-6)
 
 
 def test_a_turn_lasts_as_long_as_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("posebench.bench.timed._MOST_PASSES", 5)
-    model = TimedModel(subject("cid_tiny"), clock=Steps)
-    assert len(model.turn(0, 0.0)) == 1
-    assert len(model.turn(0, 600.0)) == 5  # passes at most, whatever time is left
+    monkeypatch.setattr("posebench.bench.speed.timed_model._MAX_PASSES", 5)
+    model = timed_model("cid_tiny")
+    assert len(model.measure_for(0, 0.0)) == 1
+    assert len(model.measure_for(0, 600.0)) == 5  # passes at most, whatever time is left
 
 
 def test_alternatives_are_timed_each_for_itself() -> None:
-    model = TimedModel(subject("cid_tiny", alternatives=True), clock=Steps)
-    [stages] = model.turn(0, 0.0)
+    model = timed_model("cid_tiny", alternatives=True)
+    [stages] = model.measure_for(0, 0.0)
     assert {"GFD", "RoIAlign+", "RoIAlign*"} <= set(stages)
 
 
@@ -163,7 +173,7 @@ def test_pictures_are_the_same_every_time(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
-    first, second = (write_pictures(folder) for folder in folders)
+    first, second = (write_images(folder) for folder in folders)
     assert [Path(a).read_bytes() for a in first] == [Path(b).read_bytes() for b in second]
     assert {read_image(Path(path)).shape for path in first} == {(HEIGHT, WIDTH, 3)}
 
@@ -188,13 +198,13 @@ def test_memory_rises_by_what_is_held() -> None:
     def hold() -> None:
         torch.ones(64 * 2**20 // 4).sum()
 
-    assert 60 * 2**20 < growth(torch.device("cpu"), hold) < 90 * 2**20
+    assert 60 * 2**20 < peak_growth(torch.device("cpu"), hold) < 90 * 2**20
 
 
 def test_memory_is_watched_where_the_system_keeps_no_highest_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("posebench.bench.memory._reset_highest", lambda: False)
+    monkeypatch.setattr("posebench.bench.speed.memory._reset_peak", lambda: False)
     held: list[torch.Tensor] = []
 
     def hold() -> None:
@@ -202,14 +212,14 @@ def test_memory_is_watched_where_the_system_keeps_no_highest_value(
         wait()
 
     wait = _until_watched(monkeypatch)
-    assert growth(torch.device("cpu"), hold) > 60 * 2**20
+    assert peak_growth(torch.device("cpu"), hold) > 60 * 2**20
 
 
 def _until_watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return what waits until the watcher has looked twice more."""
     import threading
 
-    from posebench.bench import memory
+    from posebench.bench.speed import memory
 
     looked = threading.Semaphore(0)
     resident = memory._resident

@@ -1,7 +1,7 @@
-"""Clocks: how long each stage of a pass takes, on a CPU and on a GPU.
+"""Clocks that measure the stages of a pass, on a CPU and on a GPU.
 
-A GPU works while Python goes on. Its stages are told by events in its own stream, so that nothing
-waits between them and the pass takes as long as without a clock; only at the end Python waits.
+A GPU runs asynchronously. Its stages are measured by events in its stream and Python waits for it
+only once, at the end, so the clock does not slow the pass down.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Times one pass after the other."""
+    """Measures the stages of one pass at a time."""
 
     def start(self) -> None:
-        """Begin a pass."""
+        """Start a pass and its first stage."""
 
     def mark(self, stage: str) -> None:
-        """End a stage, which began at the mark before."""
+        """End the current stage, which gets this name, and start the next."""
 
     def stop(self) -> dict[str, float]:
-        """Return the seconds of each stage; those of one name are added."""
+        """Return stage -> seconds; stages of the same name are added up."""
 
 
 class CpuClock:
-    """Python's own clock."""
+    """A clock for stages that run on the CPU."""
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self.now = now
@@ -47,7 +47,7 @@ class CpuClock:
 
 
 class CudaClock:
-    """Events in the stream of a GPU."""
+    """A clock of events in the stream of a GPU."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class CudaClock:
         self.marks: list[tuple[str, Any]] = []
 
     def start(self) -> None:
-        self.synchronize()  # what is under way is not this pass's
+        self.synchronize()  # earlier work does not belong to this pass
         self.marks = []
         self.mark("")
 
@@ -73,12 +73,12 @@ class CudaClock:
 
 
 def clock_for(device: torch.device) -> Clock:
-    """Return the clock that suits a device."""
+    """Return a clock for a device."""
     return CudaClock() if device.type == "cuda" else CpuClock()
 
 
 def _durations(marks: list[tuple[str, T]], between: Callable[[T, T], float]) -> dict[str, float]:
-    found: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for (_, earlier), (stage, later) in pairwise(marks):
-        found[stage] = found.get(stage, 0.0) + between(earlier, later)
-    return found
+        seconds[stage] = seconds.get(stage, 0.0) + between(earlier, later)
+    return seconds
