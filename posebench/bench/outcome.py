@@ -14,18 +14,13 @@ import torch
 
 from posebench.bench.ablate import test_folder, tested
 from posebench.bench.ablation import Line, Place, Setup, resolve
-from posebench.bench.comparison import (
-    RESAMPLES,
-    Pair,
-    Verdict,
-    ordered_pairs,
-    sentence,
-    verdict,
-)
-from posebench.bench.costs import meta_model
-from posebench.bench.papers import load_table, read_text, table_names
-from posebench.engine import main_metric, tidy_rows
+from posebench.bench.comparison import Pair, Verdict, ordered_pairs, sentence, verdict
+from posebench.bench.flops import meta_model
+from posebench.bench.statistics import RESAMPLES
+from posebench.bench.tables import load_table, read_text, table_names
+from posebench.engine import tidy_rows
 from posebench.files import atomic_write, read_json
+from posebench.metrics import main_parts
 from posebench.metrics.matching import Matches
 from posebench.metrics.resampling import matches
 from posebench.models import STUDIES
@@ -192,7 +187,7 @@ def _summary(
         value = printed(study, line.variant, column)
         if value is not None:
             row[f"printed {column}"] = value
-    for name in main_parts(own):
+    for name in main_parts(own[0]) if own else ():
         parts = pd.Series([100 * metrics[name] for metrics in own if metrics[name] >= 0])
         row[name] = parts.mean()
     return row
@@ -201,16 +196,6 @@ def _summary(
 def _parameters(line: Line) -> int:
     network = meta_model(replace(line.recipe, skeleton=SKELETONS[line.place.skeleton]))
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def main_parts(metrics: Sequence[dict[str, float]]) -> list[str]:
-    """Return the names of the metrics beside the first one that tables show."""
-    if not metrics:
-        return []
-    first = main_metric(metrics[0])[0]
-    return [
-        n for n in ("AP50", "AP75", "APM", "APL", "APE", "APH") if n in metrics[0] and n != first
-    ]
 
 
 def write(found: Outcome, folder: Path) -> None:

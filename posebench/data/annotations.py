@@ -11,7 +11,6 @@ from typing import Any
 
 from posebench.errors import DataError
 from posebench.files import PERSON, finite_rows, keypoint_rows, read_json
-from posebench.layers.oks import count_keypoints
 from posebench.structures import Protocol
 
 _REQUIRED = ("id", "image_id", "category_id", "keypoints", "bbox")
@@ -93,6 +92,9 @@ def check_annotations(content: Any, path: Path, protocol: Protocol) -> dict[str,
     finite_rows([annotation["bbox"] for annotation in annotations], 4, "bbox", owner)
     if "area" in required:
         finite_rows([[annotation["area"]] for annotation in annotations], 1, "area", owner)
+
+    # Imports torch, which `data doctor` can do without.
+    from posebench.layers.oks import count_keypoints
 
     counts = count_keypoints(keypoints[..., 2], skeleton)
     for annotation, count in zip(annotations, counts.tolist(), strict=True):

@@ -7,6 +7,7 @@ from posebench.structures import COCO, Protocol
 
 LAYOUT = Layout(
     name="coco",
+    title="COCO",
     protocols=(Protocol(COCO),),
     splits=("train", "val"),
     train_split="train",

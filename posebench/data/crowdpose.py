@@ -41,6 +41,7 @@ def _joined(parts: list[GroundTruth]) -> GroundTruth:
 
 LAYOUT = Layout(
     name="crowdpose",
+    title="CrowdPose",
     # The official tool's limits of crowdIndex; the paper's text is usually quoted with 0.1 for the
     # first.
     protocols=(Protocol(CROWDPOSE, area_of_box=AREA_OF_BOX, crowd_index=(0.2, 0.8)),),

@@ -69,6 +69,7 @@ class Layout:
     opener: Opener = open_files
     has_sizes: bool = True  # whether annotation files contain the sizes of images
     crowd: float = 0.1  # crowd level of the synthetic images that stand for the dataset
+    title: str = ""  # as papers spell the name; empty: no paper's table has it
 
     @property
     def skeletons(self) -> tuple[Skeleton, ...]:

@@ -77,6 +77,7 @@ def _split_file(layout: Layout, folder: Path, split: str) -> Path:
 
 LAYOUT = Layout(
     name="mpii",
+    title="MPII",
     # Without head boxes, which its own PCKh needs, people are scored by OKS; sigmas and areas are
     # ours.
     protocols=(Protocol(MPII, head_boxes=True),),

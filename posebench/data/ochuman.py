@@ -10,6 +10,7 @@ from posebench.structures import COCO, Protocol
 
 LAYOUT = Layout(
     name="ochuman",
+    title="OCHuman",
     protocols=(Protocol(COCO),),
     splits=("val", "test"),
     train_split="val",

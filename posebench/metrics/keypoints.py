@@ -21,7 +21,7 @@ def evaluate_keypoints(
 
     Args:
         ground_truth: as `read_annotations` returns it; it is not changed.
-        results: as `to_results` or `read_results` return them.
+        results: as `PosePredictions.to_coco` or `read_results` return them.
         protocol: whose rules to follow.
 
     Returns:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from posebench.bench.costs import describe
+from posebench.bench.flops import describe
 from posebench.models import RECIPES, profile_of
 from posebench.models.higher_hrnet.model import HigherHRNet, build_targets, heatmap_loss, tag_losses
 from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
