@@ -69,7 +69,7 @@ def load_model(path: Path, case: Any) -> CID:
         if (name := f"noflip_multi_{kind}") in case:
             channels, width = case[name].shape[1], len(case["noflip_feat_mean"])
             known["iia.keypoint_center_conv.weight"] = (channels, width, 1, 1)
-    published = reference_state_dict(key_file(path, known), float(case["weight_gain"]))
+    published = reference_state_dict(key_file(path, known), float(case.get("weight_gain", 1.0)))
     model = new_model(published)
     model.load_state_dict(convert_published(published, CID.published_names))
     return model.eval()
@@ -356,11 +356,10 @@ def test_loss_modules(path: Path) -> None:
         assert_close(gradient, case[f"{name}_grad"], absolute=1e-5 * scale + 1e-9)
 
 
-@pytest.mark.parametrize("path", arrays("loss_train_*.npz"))
-def test_training_step(path: Path) -> None:
-    case = np.load(path)
+def train_step(model: CID, case: Any) -> dict[str, Any]:
+    """Return the losses, gradients and running statistics of a training step, by a case's names."""
     # The README: gradients through batch norm on tiny maps are ill-conditioned in float32.
-    model = load_model(path, case).double().train()
+    model = model.double().train()
     images = range(int(case["batch_size"]))
 
     def gather(name: str) -> list[torch.Tensor]:
@@ -375,37 +374,41 @@ def test_training_step(path: Path) -> None:
         instance_mask=torch.cat(gather("instance_mask")) > 0,
     )
     terms = model.loss_terms(torch.stack(gather("image")).double(), targets)
-    total = sum(terms.values(), torch.zeros(()).double())
-    for ours, theirs in (
-        ("heatmap", "multi_heatmap"),
-        ("instance", "single_heatmap"),
-        ("contrastive", "contrastive"),
-    ):
-        assert_close(terms[ours].detach(), case[f"loss_{theirs}_loss"], relative=1e-5)
-    assert_close(total.detach(), case["loss_total"], relative=1e-5)
-
+    total = torch.stack(list(terms.values())).sum()
     total.backward()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
-    names = convert_published(
-        {str(n): str(n) for n in case["grad_norm_names"]}, CID.published_names
+    published = {ours: theirs for theirs, ours in CID.published_names.items()}
+    gradients = convert_published(
+        {name: p.grad for name, p in model.named_parameters() if p.grad is not None}, published
     )
-    ours = {published: name for name, published in names.items()}
-    assert set(names) == set(gradients)
-    norms = [gradients[ours[str(name)]].norm() for name in case["grad_norm_names"]]
-    assert_close(norms, case["grad_norms"], relative=1e-5)
-    for key in case:
-        kind, _, published = key.partition("/")
-        if kind == "grad":
-            assert_close(gradients[ours[published]], case[key], relative=1e-5)
-        elif kind == "bn":
-            found = model.state_dict()[published]
-            assert_close(found, case[key], relative=1e-5)
+    buffers = convert_published(dict(model.named_buffers()), published)
+    return {
+        "loss_multi_heatmap_loss": terms["heatmap"].detach(),
+        "loss_single_heatmap_loss": terms["instance"].detach(),
+        "loss_contrastive_loss": terms["contrastive"].detach(),
+        "loss_total": total.detach(),
+        "grad_norm_names": list(gradients),
+        "grad_norms": [float(gradient.norm()) for gradient in gradients.values()],
+        **{f"grad/{name}": gradient for name, gradient in gradients.items()},
+        **{f"bn/{name}": buffer for name, buffer in buffers.items()},
+    }
+
+
+@pytest.mark.parametrize("path", arrays("loss_train*.npz"))
+def test_training_step(path: Path) -> None:
+    case = np.load(path)
+    computed = train_step(load_model(path, case), case)
+    for name in (key for key in case if key.startswith(("loss_", "grad/", "bn/"))):
+        assert_close(computed[name], case[name], relative=1e-5)
+    norms = dict(zip(computed["grad_norm_names"], computed["grad_norms"], strict=True))
+    assert set(norms) == set(case["grad_norm_names"].tolist())
+    ordered = [norms[name] for name in case["grad_norm_names"].tolist()]
+    assert_close(ordered, case["grad_norms"], relative=1e-5)
 
 
 def test_every_case_is_covered() -> None:
     patterns = (
         "affine_train*.json", "resize_test*.json", "targets_*.npz", "forward_*.npz",
-        "decode_*.npz", "loss_modules*.npz", "loss_train_*.npz", "*.keys.json",
+        "decode_*.npz", "loss_modules*.npz", "loss_train*.npz", "*.keys.json",
     )  # fmt: skip
     covered = {path for pattern in patterns for path in cases("cid", pattern)}
     assert covered == {*cases("cid", "*.npz"), *cases("cid", "*.json")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from posebench.models.group_pose.matching import PoseSets, pose_costs, set_losse
 from posebench.models.group_pose.model import (
     MAP_TEMPERATURE,
     VISIBILITY,
+    DecoderLayer,
     GroupPose,
     GroupPoseFeatures,
     GroupPoseOutputs,
@@ -144,13 +146,40 @@ def attention_of(path: Path, case: dict[str, Tensor], kind: str) -> DeformableAt
     """Return the attention of an encoder layer (`ref2d`) or of a decoder layer (`refpose`)."""
     model, layer = isolated(path, case, "encoder" if kind == "ref2d" else "decoder")
     if kind == "ref2d":
-        return model.encoder.layers[layer].self_attn
-    return model.decoder[layer].cross_attn
+        attention = model.encoder.layers[layer].self_attn
+    else:
+        attention = model.decoder[layer].cross_attn
+    assert isinstance(attention, DeformableAttention)
+    return attention
 
 
 def attentions(path: Path) -> list[str]:
     with np.load(path) as case:
         return [kind for kind in ("ref2d", "refpose") if f"{kind}_output" in case]
+
+
+def attend(
+    attention: DeformableAttention,
+    case: dict[str, Tensor],
+    kind: str,
+    sample: Callable[..., Tensor] = weighted_samples,
+) -> dict[str, Tensor]:
+    """Return what an attention computes from a case's inputs, by the case's names."""
+    sizes = sizes_of(case)
+    references = case[f"{kind}_reference_points"]
+    if kind == "refpose":
+        references = points_of(references)
+    query, memory, padding = case[f"{kind}_query"], case["memory"], case["padding_mask"]
+    with torch.inference_mode():
+        offsets, weights = attention.sampling(query)
+        cells = torch.tensor([(width, height) for height, width in sizes])[:, None]
+        values = attention.projected(memory, padding)
+        return {
+            f"{kind}_sampling_locations": references[:, :, None, :, None] + offsets / cells,
+            f"{kind}_attention_weights": weights,
+            f"{kind}_core_output": sample(values, sizes, references, offsets, weights),
+            f"{kind}_output": attention(query, references, memory, sizes, padding),
+        }
 
 
 @pytest.mark.parametrize(
@@ -163,25 +192,10 @@ def attentions(path: Path) -> list[str]:
 )
 def test_deformable_attention(path: Path, kind: str) -> None:
     case = read(path)
-    own = attention_of(path, case, kind)
-    sizes = sizes_of(case)
-    references = case[f"{kind}_reference_points"]
-    if kind == "refpose":
-        references = points_of(references)
-    query, memory, padding = case[f"{kind}_query"], case["memory"], case["padding_mask"]
-    with torch.inference_mode():
-        offsets, weights = own.sampling(query)
-        cells = torch.tensor([(width, height) for height, width in sizes])[:, None]
-        places = references[:, :, None, :, None] + offsets / cells
-        assert_close(places, case[f"{kind}_sampling_locations"], **MODULE)
-        assert_close(weights, case[f"{kind}_attention_weights"], **MODULE)
-        values = own.projected(memory, padding)
-        for way in (weighted_samples, gathered_samples):
-            core = way(values, sizes, references, offsets, weights)
-            assert_close(core, case[f"{kind}_core_output"], **MODULE)
-        assert_close(
-            own(query, references, memory, sizes, padding), case[f"{kind}_output"], **MODULE
-        )
+    attention = attention_of(path, case, kind)
+    for sample in (weighted_samples, gathered_samples):
+        for name, computed in attend(attention, case, kind, sample).items():
+            assert_close(computed, case[name], **MODULE)
 
 
 @pytest.mark.parametrize("path", paths("msdeform_attn*.npz"))
@@ -224,36 +238,45 @@ def test_proposals_and_encodings(path: Path) -> None:
     assert_close(found, expected, **MODULE)
 
 
+def decode_layer(layer: DecoderLayer, case: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what a decoder layer computes from a case's inputs, by the case's names."""
+
+    def swapped(tensor: Tensor) -> Tensor:  # (N, B, T, C) <-> (B, N, T, C)
+        return tensor.transpose(0, 1)
+
+    positions = torch.nn.functional.pad(swapped(case["query_pos"]), (0, 0, 1, 0))
+    queries = swapped(case["tgt"]) + positions
+    sizes, padding = sizes_of(case), case["padding_mask"]
+    memory = case["memory"].transpose(0, 1)
+    tokens = Tokens(memory, memory, padding, extents_of(padding, sizes), sizes)
+    # The case's references are its own for every level, not one share of the image.
+    references = points_of(swapped(case["reference_points"]))
+    with torch.inference_mode():
+        within = layer.within_attn(queries, axis=2)
+        after = layer.within_norm(queries + within)
+        attended = layer.self_attended(queries)
+        crossed = layer.cross_attended(
+            attended + positions, references, GroupPoseFeatures(tokens, memory)
+        )
+        computed = {
+            "within_attn_output": within,
+            "after_within_norm": after,
+            "across_attn_output": layer._across(after),
+            "after_across_norm": attended,
+            "after_norm1": crossed,
+            "output": layer.fed(crossed),
+        }
+    return {name: swapped(tensor) for name, tensor in computed.items()}
+
+
 @pytest.mark.parametrize("path", paths("decoder_layer*.npz"))
 def test_decoder_layer(path: Path) -> None:
     case = read(path)
     model, number = isolated(path, case, "decoder")
     layer = model.decoder[number]
-
-    def ours(tensor: Tensor) -> Tensor:  # (N, B, T, C) -> (B, N, T, C)
-        return tensor.transpose(0, 1)
-
-    positions = torch.nn.functional.pad(ours(case["query_pos"]), (0, 0, 1, 0))
-    queries = ours(case["tgt"]) + positions
-    sizes, padding = sizes_of(case), case["padding_mask"]
-    memory = case["memory"].transpose(0, 1)
-    extents = extents_of(padding, sizes)
-    tokens = Tokens(memory, memory, padding, extents, sizes)
-    # The case's references are its own for every level, not one share of the image.
-    references = points_of(ours(case["reference_points"]))
-    with torch.inference_mode():
-        within = layer.within_attn(queries, axis=2)
-        assert_close(within, ours(case["within_attn_output"]), **MODULE)
-        after = layer.within_norm(queries + within)
-        assert_close(after, ours(case["after_within_norm"]), **MODULE)
-        assert_close(layer._across(after), ours(case["across_attn_output"]), **MODULE)
-        attended = layer.self_attended(queries)
-        assert_close(attended, ours(case["after_across_norm"]), **MODULE)
-        found = layer.cross_attended(
-            attended + positions, references, GroupPoseFeatures(tokens, memory)
-        )
-        assert_close(found, ours(case["after_norm1"]), **MODULE)
-        assert_close(layer.fed(found), ours(case["output"]), **MODULE)
+    assert isinstance(layer, DecoderLayer)
+    for name, computed in decode_layer(layer, case).items():
+        assert_close(computed, case[name], **MODULE)
 
 
 # ----------------------------------------------------------------------------------------- forward
@@ -433,7 +456,8 @@ def test_losses_and_their_gradients(path: Path) -> None:
 @pytest.mark.parametrize("path", paths("loss_full_model_*.npz"))
 def test_a_whole_training_step(path: Path) -> None:
     case = read(path)
-    model = load_model(keys_of(path, case["pred_keypoints"]), gain_of(case))
+    keys = keys_of(path, case["pred_keypoints"])
+    model = load_model(keys, gain_of(case), case["pred_logits"].shape[1])
     model.zero_grad()
     images, padding = images_of(case)
     targets = targets_of(case)

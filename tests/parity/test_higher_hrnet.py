@@ -70,7 +70,9 @@ def load_model(path: Path, case: Any) -> HigherHRNet:
     if "out_quarter" in case:
         channels, width = case["out_quarter"].shape[1], case["feat_quarter_mean"].shape[1]
         known["final_layers.0.weight"] = (channels, width, 1, 1)
-    published = reference_state_dict(key_file(path, known, stored), float(case["weight_gain"]))
+    published = reference_state_dict(
+        key_file(path, known, stored), float(case.get("weight_gain", 1.0))
+    )
     width = published["final_layers.0.weight"].shape[1]
     outputs = [len(published[name]) for name in published if name.startswith("final_layers")][::2]
     blocks = {n.split(".")[2] for n in published if n.startswith("deconv_layers.0.")}

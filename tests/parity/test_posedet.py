@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def load_model(path: Path, case: Any) -> PoseDet:
         # With HRNet, the neck makes three levels from one map; with DLA-34, four from four maps.
         neck = "reduction_conv" if len(offsets) == 3 else "lateral_convs.0"
         known[f"neck.{neck}.conv.weight"] = None
-    gain = float(case["weight_gain"]) if "weight_gain" in case else 1.0
+    gain = float(case.get("weight_gain", 1.0))
     published = reference_state_dict(key_file(path, known, first_64), gain)
     model = new_model(published)
     model.load_state_dict(converted(published))
@@ -196,40 +196,54 @@ def test_pose_embedding(path: Path, name: str, embed: Callable[..., torch.Tensor
         assert_close(values.grad, case[f"{name}_grad_{key}"], relative=1e-5)
 
 
+def forward(
+    model: PoseDet, images: torch.Tensor
+) -> tuple[dict[str, Sequence[torch.Tensor]], PoseDetOutputs]:
+    """Return the maps of every level, by a case's names, and the outputs that are decoded."""
+    embeddings: dict[str, list[torch.Tensor]] = {"cls_embedding": [], "refine_embedding": []}
+    hooks = [
+        part.register_forward_hook(lambda _, __, output, name=name: embeddings[name].append(output))
+        for part, name in (
+            (model.classification_embedding, "cls_embedding"),
+            (model.regression_embedding, "refine_embedding"),
+        )
+    ]
+    with torch.inference_mode():
+        backbone = model.backbone(images)
+        neck = model.neck(backbone)
+        outputs = model.heads_everywhere(neck)
+        heatmaps = [model.intermediate(level) for level in neck]
+    for hook in hooks:
+        hook.remove()
+    maps = {
+        "backbone": backbone,
+        "neck": neck,
+        "cls": outputs.logits,
+        "offset_init": outputs.coarse,
+        "offset_refine": outputs.refined,
+        "heatmap": heatmaps,
+        **embeddings,
+    }
+    return maps, outputs
+
+
 @pytest.mark.parametrize("path", arrays("forward_*.npz"))
 def test_forward(path: Path) -> None:
     case = np.load(path)
     model = load_model(path, case)
-    embeddings: dict[str, list[torch.Tensor]] = {"cls": [], "refine": []}
-    for part, name in (
-        (model.classification_embedding, "cls"), (model.regression_embedding, "refine"),
-    ):  # fmt: skip
-        part.register_forward_hook(
-            lambda _, __, output, found=embeddings[name]: found.append(output)
-        )
-    with torch.inference_mode():
-        trunk = model.backbone(tensor(case["images"]))
-        features = model.neck(trunk)
-        outputs = model.heads_everywhere(features)
-        heatmaps = [model.intermediate(level) for level in features]
-    for name, found in (("backbone", trunk), ("neck", features)):
-        for maps, expected in zip(found, levels_of_slices(case, name), strict=True):
+    maps, outputs = forward(model, tensor(case["images"]))
+    for name in ("backbone", "neck", "cls_embedding", "refine_embedding"):
+        for computed, expected in zip(maps[name], levels_of_slices(case, name), strict=True):
+            # Ours are after the ReLU.
+            expected = expected.relu() if name.endswith("embedding") else expected
             images, channels = expected.shape[:2]
-            assert_close(maps[:images, :channels], expected, **FORWARD)
-    for name, maps_of_levels in (
-        ("cls", outputs.logits),
-        ("offset_init", outputs.coarse),
-        ("offset_refine", outputs.refined),
-        ("heatmap", heatmaps),
-    ):
-        for maps, expected in zip(maps_of_levels, levels(case, name), strict=True):
-            assert_close(maps, expected, **FORWARD)
-    for name, found in embeddings.items():
-        for maps, expected in zip(found, levels_of_slices(case, f"{name}_embedding"), strict=True):
-            assert_close(maps[:, : expected.shape[1]], expected.relu(), **FORWARD)
+            assert_close(computed[:images, :channels], expected, **FORWARD)
+    for name in ("cls", "offset_init", "offset_refine", "heatmap"):
+        for computed, expected in zip(maps[name], levels(case, name), strict=True):
+            assert_close(computed, expected, **FORWARD)
     compare_detections(model, outputs, case)
     with torch.inference_mode():
-        compare_detections(model, model.heads(features), case)
+        compare_detections(model, model.heads(tuple(maps["neck"])), case)
 
 
 def levels_of_slices(case: Any, name: str) -> list[torch.Tensor]:
