@@ -138,15 +138,15 @@ def _write(joined: JoinedTable, folder: Path) -> None:
 def _write_report(joined: list[JoinedTable], found: Runs, runs: Path, path: Path) -> None:
     from datetime import datetime
 
-    from posebench import __version__
     from posebench.bench.tables import read_text
     from posebench.engine.runs import git_commit
     from posebench.files import atomic_write
+    from posebench.version import package_version
     from posebench.viz.plots import plots
     from posebench.viz.report import html_report
 
     commit = git_commit()
-    version = f"posebench {__version__}" + f" ({commit})" * bool(commit)
+    version = f"posebench {package_version()}" + f" ({commit})" * bool(commit)
     made = f"Made on {datetime.now().date().isoformat()} by {version}, from the runs in {runs}."
     page = html_report(joined, plots(joined, found), read_text("crosspaper_notes.md"), made)
     with atomic_write(path) as beside:

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import posebench
 from posebench.errors import PosebenchError
 from posebench.files import cache_folder, write_json
 from posebench.recipe import Recipe
@@ -63,7 +62,7 @@ def _costs(recipe: Recipe) -> dict[str, int]:
 def _fingerprint() -> str:
     """Return a hash of the code that builds networks and counts their operations."""
     state = hashlib.sha256()
-    root = Path(posebench.__file__).parent
+    root = Path(__file__).parents[2]
     for package in ("layers", "models", "bench/flops"):
         for path in sorted((root / package).rglob("*.py")):
             state.update(path.read_bytes())

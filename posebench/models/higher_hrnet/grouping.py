@@ -327,7 +327,7 @@ def _best_in_block(block, across, mean, heatmap, tags, best, where):  # type: ig
 
 
 @numba.njit(cache=True)
-def _munkres(cost):  # type: ignore[no-untyped-def]
+def _munkres(cost):  # type: ignore[no-untyped-def]  # noqa: C901
     """Assign the rows of a square matrix to columns; changes the matrix.
 
     Kuhn and Munkres' algorithm in the order of munkres 1.1.4's steps, which decides among
