@@ -80,13 +80,15 @@ class Decoupling(nn.Module):
         if self.has_spatial:
             masks = per_image(self.spatial_masks(shared, person_features, people, counts), counts)
             by_space = (fuse[:, -embedding:] @ maps).unbind(0)  # W_s S
-        scores = [
-            self._scores(own, own_masks, maps[image], by_space[image])
-            for image, count in enumerate(counts)
+        scores = []
+        for image, count in enumerate(counts):
+            chunk = people_per_chunk(count, shared.device)
             for own, own_masks in zip(
-                portions(matrices[image], count), portions(masks[image], count), strict=True
-            )
-        ]
+                chunks(matrices[image], count, chunk),
+                chunks(masks[image], count, chunk),
+                strict=True,
+            ):
+                scores.append(self._scores(own, own_masks, maps[image], by_space[image]))
         keypoints = self.heatmap.out_channels
         return torch.cat(scores).view(len(people), keypoints, *shared.shape[-2:])
 
@@ -166,14 +168,24 @@ def per_image(values: Tensor, counts: list[int]) -> tuple[Tensor, ...]:
     return torch.split(values, counts)
 
 
-def portions(values: Tensor | None, count: int) -> Sequence[Tensor | None]:
-    """Return the rows of `count` people in the portions in which they are worked on.
-
-    On a CPU a person's maps fit its cache, and everybody's do not: one by one they take a quarter
-    of the time. Elsewhere, and where gradients are taken, many small steps cost more than that.
-    """
-    one_by_one = not torch.is_grad_enabled() and (values is None or values.device.type == "cpu")
-    size = 1 if one_by_one else max(count, 1)
+def chunks(values: Tensor | None, count: int, chunk: int) -> Sequence[Tensor | None]:
+    """Return the rows of `count` people, `chunk` at a time; without people, one empty chunk."""
     if values is None:
-        return [None] * max(-(-count // size), 1)
-    return torch.split(values, size)
+        return [None] * max(-(-count // chunk), 1)
+    return torch.split(values, chunk)
+
+
+def people_per_chunk(count: int, device: torch.device) -> int:
+    """Return how many of an image's people to process at a time.
+
+    The maps of one person fit into a CPU's cache, those of all people do not: one by one they take
+    a quarter of the time. On other devices, and where gradients are recorded, many small steps
+    cost more than that saves.
+
+    Args:
+        count: the number of people.
+        device: of their maps.
+    """
+    if device.type == "cpu" and not torch.is_grad_enabled():
+        return 1
+    return max(count, 1)

@@ -32,7 +32,7 @@ from posebench.layers.heatmaps import (
 )
 from posebench.layers.nms import oks_nms
 from posebench.models.base import PoseModel
-from posebench.models.cid.decoupling import Decoupling, per_image, portions
+from posebench.models.cid.decoupling import Decoupling, people_per_chunk, per_image
 from posebench.models.cid.multiscale import Grid
 from posebench.models.cid.recipes import CIDConfig
 from posebench.structures import (
@@ -462,8 +462,8 @@ def decode_instances(outputs: CIDOutputs, pool: int) -> tuple[Tensor, Tensor]:
     neighbour; not on ties, nor at the border. Its score is the maximum times the centre's score.
     """
     instance_heatmaps = outputs.instance_heatmaps
-    parts = portions(instance_heatmaps, len(instance_heatmaps))
-    read = [_read_peaks(maps, pool) for maps in parts if maps is not None]
+    chunk = people_per_chunk(len(instance_heatmaps), instance_heatmaps.device)
+    read = [_read_peaks(maps, pool) for maps in torch.split(instance_heatmaps, chunk)]
     keypoints, peaks = (torch.cat(found) for found in zip(*read, strict=True))
     return STRIDE * keypoints + STRIDE / 2, peaks * outputs.centre_scores[:, None]
 

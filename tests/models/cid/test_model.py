@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from posebench.models import profile_of
-from posebench.models.cid.decoupling import Decoupling
+from posebench.models.cid import decoupling
+from posebench.models.cid.decoupling import Decoupling, people_per_chunk
 from posebench.models.cid.model import (
     CID,
     CIDOutputs,
@@ -151,6 +152,32 @@ def test_decoupling_equals_the_papers_equations(spatial: bool, channel: bool) ->
     features = torch.randn(3, 24, dtype=torch.float64)
     heatmaps = module(shared, features, people)
     torch.testing.assert_close(heatmaps, reference_decoupling(module, shared, features, people))
+
+
+def test_people_are_processed_one_by_one_on_a_cpu_alone_and_without_gradients() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert people_per_chunk(7, cpu) == people_per_chunk(7, gpu) == 7
+    with torch.inference_mode():
+        assert people_per_chunk(7, cpu) == 1
+        assert people_per_chunk(7, gpu) == 7
+        assert people_per_chunk(0, gpu) == 1
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5])
+@pytest.mark.parametrize(("spatial", "channel"), [(True, True), (True, False), (False, True)])
+def test_scores_do_not_depend_on_how_many_people_are_processed_at_a_time(
+    spatial: bool, channel: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a GPU all people of an image are one chunk, also in inference.
+    monkeypatch.setattr(decoupling, "people_per_chunk", lambda count, device: chunk)
+    module = Decoupling(24, 5, TINY.embedding, spatial=spatial, channel=channel).double()
+    shared = torch.randn(2, TINY.embedding, 9, 11, dtype=torch.float64)
+    people = torch.tensor([[0, 2, 3], [0, 8, 10], [0, 0, 0]])  # the second image is empty
+    features = torch.randn(3, 24, dtype=torch.float64)
+    with torch.inference_mode():
+        heatmaps = module(shared, features, people)
+        expected = module.as_written(shared, features, people)
+    torch.testing.assert_close(heatmaps, expected)
 
 
 def test_a_scale_that_changes_nothing_changes_no_outputs() -> None:
