@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from posebench.data.loader import MicroBatchSampler, micro_batches
-from posebench.data.synthetic import SyntheticCrowds
+from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine.evaluate import inference_model
 from posebench.engine.runs import hardware
 from posebench.models import RECIPES

@@ -10,7 +10,7 @@ def models(json: JsonOption = False) -> None:
     import pandas as pd
     from rich.table import Table
 
-    from posebench.bench.costs import describe
+    from posebench.bench.flops import describe
     from posebench.models import RECIPES
 
     rows = pd.DataFrame(describe(recipe) for recipe in RECIPES.values())

@@ -9,7 +9,6 @@ from posebench.engine.evaluate import (
     evaluate_file,
     evaluate_ideal,
     inference_model,
-    main_metric,
     score,
 )
 from posebench.engine.interrupts import Interrupted, interruptible
@@ -27,6 +26,7 @@ from posebench.engine.runs import (
 from posebench.engine.tensorboard import TensorBoard
 from posebench.engine.train import TrainOptions, train
 from posebench.engine.weights import find_model
+from posebench.metrics import main_metric
 
 __all__ = [
     "Checkpoint",

@@ -16,7 +16,7 @@ from posebench.data.loader import Unreadable, eval_samples
 from posebench.distributed import all_gather_object, broadcast_object, rank, world_size
 from posebench.errors import DataError, ModelError
 from posebench.layers.folding import folded
-from posebench.metrics import evaluate_poses, read_results, to_results
+from posebench.metrics import evaluate_poses, read_results
 from posebench.models import PoseModel, profile_of
 from posebench.preprocess import blank_batch
 from posebench.recipe import Precision, Recipe
@@ -139,7 +139,7 @@ def evaluate(
             unreadable.append(item)
         else:
             sample, predictions = item
-            results += to_results(sample.image_id, predictions)
+            results += predictions.to_coco(sample.image_id)
         progress(done, len(indices))
     if world_size() > 1:
         position = {image["id"]: i for i, image in enumerate(dataset.ground_truth()["images"])}
@@ -177,7 +177,7 @@ def evaluate_ideal(
             batch = blank_batch(sample, recipe.inference.resize)
             outputs = profile.ideal_outputs(model, batch)
             (predictions,) = model.decode(outputs, batch.geometry)
-            results += to_results(sample.image_id, predictions)
+            results += predictions.to_coco(sample.image_id)
             progress(index + 1, len(dataset))
     seconds = time.perf_counter() - start
     return Evaluation(score(results, dataset), results, len(dataset), seconds)
@@ -195,11 +195,6 @@ def evaluate_file(path: Path, dataset: PoseDataset) -> Evaluation:
     return Evaluation(metrics, results, len(dataset), time.perf_counter() - start)
 
 
-def main_metric(metrics: dict[str, float]) -> tuple[str, float]:
-    """Return the name and value of the metric by which models are compared: the first one."""
-    return next(iter(metrics.items()))
-
-
 def score(results: list[dict[str, Any]], dataset: PoseDataset) -> dict[str, float]:
     """Return the metrics by the dataset's protocol."""
-    return evaluate_poses(dataset.ground_truth(), results, dataset.skeleton)
+    return evaluate_poses(dataset.ground_truth(), results, dataset.protocol)

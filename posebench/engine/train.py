@@ -38,13 +38,14 @@ from posebench.distributed import (
 )
 from posebench.engine.callbacks import Callback, NullCallback, StepReport
 from posebench.engine.checkpoint import TrainingState, load_weights, save_weights
-from posebench.engine.evaluate import Evaluation, autocast, evaluate, main_metric
+from posebench.engine.evaluate import Evaluation, autocast, evaluate
 from posebench.engine.interrupts import Interrupted, interruptible
 from posebench.engine.log import Log
 from posebench.engine.runs import lock_run, write_recipe
 from posebench.engine.schedule import StepSchedule
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.files import write_json
+from posebench.metrics import main_metric
 from posebench.models import PoseModel
 from posebench.recipe import Precision, Recipe, recipe_to_json
 from posebench.structures import Batch, KeypointDistances

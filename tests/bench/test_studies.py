@@ -18,7 +18,7 @@ import torch
 
 from posebench.bench.ablation import SYNTHETIC, Line, Setup, base_recipe, resolve
 from posebench.bench.outcome import expected_order, printed
-from posebench.bench.papers import load_table, table_names
+from posebench.bench.tables.papers import load_table, table_names
 from posebench.models import STUDIES, PoseModel, profile_of
 from posebench.models.group_pose.model import GroupPose
 from posebench.models.higher_hrnet.decoding import HigherHRNetOutputs

@@ -15,7 +15,7 @@ import torch
 
 from posebench.data.base import PoseDataset
 from posebench.data.loader import MicroBatchSampler, Unreadable
-from posebench.data.synthetic import SyntheticCrowds
+from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import Evaluation, Interrupted, TrainOptions, read_checkpoint, read_log, train
 from posebench.engine.callbacks import NullCallback, StepReport
 from posebench.engine.schedule import StepSchedule

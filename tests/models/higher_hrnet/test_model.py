@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from posebench.bench.costs import describe
+from posebench.bench.flops import describe
 from posebench.models import RECIPES
 from posebench.models.higher_hrnet.model import HigherHRNet
 from posebench.models.higher_hrnet.profile import PROFILE
