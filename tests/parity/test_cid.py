@@ -16,16 +16,11 @@ from posebench.layers.affine import invert, resize_affine, square_affine
 from posebench.layers.backbones.hrnet import joined, joined_conv
 from posebench.layers.heatmaps import cell_poses, clamped_sigmoid, heatmap_focal_loss
 from posebench.layers.nms import oks_nms
-from posebench.models.cid.model import (
-    CID,
-    CIDOutputs,
-    CIDTargets,
-    build_targets,
-    contrastive_loss,
-    decode_instances,
-    find_centres,
-)
+from posebench.models.cid.decoding import CIDOutputs, decode_instances, find_centres
+from posebench.models.cid.losses import contrastive_loss, loss_terms
+from posebench.models.cid.model import CID
 from posebench.models.cid.recipes import CIDConfig
+from posebench.models.cid.targets import CIDTargets, build_targets
 from posebench.preprocess import collate, warp_sample
 from posebench.structures import (
     COCO,
@@ -373,7 +368,8 @@ def train_step(model: CID, case: Any) -> dict[str, Any]:
         instance_heatmaps=torch.cat(gather("instance_heatmap")).double(),
         instance_mask=torch.cat(gather("instance_mask")) > 0,
     )
-    terms = model.loss_terms(torch.stack(gather("image")).double(), targets)
+    outputs = model(torch.stack(gather("image")).double(), people=targets.people)
+    terms = loss_terms(outputs, targets, model.config)
     total = torch.stack(list(terms.values())).sum()
     total.backward()
     published = {ours: theirs for theirs, ours in CID.published_names.items()}

@@ -14,20 +14,20 @@ import torch
 
 from posebench.engine.weights import convert_published
 from posebench.layers.affine import resize_affine, square_affine
-from posebench.models.higher_hrnet.grouping import adjust, assign, find_candidates, group, refine
-from posebench.models.higher_hrnet.model import (
+from posebench.models.higher_hrnet.assignment import assign
+from posebench.models.higher_hrnet.decoding import (
     GROUPING_ORDER,
-    HigherHRNet,
     HigherHRNetOutputs,
-    HigherHRNetTargets,
-    _resized,
-    _resized_tags,
-    build_targets,
     decode_image,
-    heatmap_loss,
-    tag_losses,
+    resize_maps,
+    resize_tags,
 )
+from posebench.models.higher_hrnet.grouping import find_candidates, group
+from posebench.models.higher_hrnet.losses import heatmap_loss, loss_terms, tag_losses
+from posebench.models.higher_hrnet.model import HigherHRNet
 from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
+from posebench.models.higher_hrnet.refinement import adjust, refine
+from posebench.models.higher_hrnet.targets import HigherHRNetTargets, build_targets
 from posebench.preprocess import collate, warp_sample
 from posebench.structures import (
     COCO,
@@ -259,8 +259,8 @@ def test_decode(path: Path, kind: str) -> None:
     width, height = case["resized_size_wh"].tolist()
     assert outputs.size == (height, width)
     model = Replayed(case, skeleton_of(outputs.tags.shape[1]))
-    heatmaps = _resized(model.aggregated(outputs), outputs.size)[0]
-    tags = _resized_tags(model.fine_tags(outputs), outputs.size)[0]  # (K, T, H, W)
+    heatmaps = resize_maps(model.aggregated(outputs), outputs.size)[0]
+    tags = resize_tags(model.fine_tags(outputs), outputs.size)[0]  # (K, T, H, W)
     assert_close(heatmaps[:, 3::8, 3::8], case[f"{kind}_heatmaps_sub8"], absolute=1e-4)
     assert_close(tags[:, :, 3::8, 3::8].permute(0, 2, 3, 1), case[f"{kind}_tags_sub8"], **TAGS)
     candidates = find_candidates(heatmaps, tags)
@@ -372,7 +372,7 @@ def test_training_step(path: Path) -> None:
         case["heatmap_loss_quarter"],
         relative=1e-5,
     )
-    terms = model._terms(outputs, targets)
+    terms = loss_terms(outputs, targets, model.config)
     total = torch.stack([term.double() for term in terms.values()]).sum()
     assert_close(total.detach(), case["total_loss"], relative=1e-5)
     total.backward()
