@@ -140,12 +140,12 @@ def test_deformable_attention(path: Path, kind: str) -> None:
         references = points_of(references)
     query, memory, padding = case[f"{kind}_query"], case["memory"], case["padding_mask"]
     with torch.inference_mode():
-        offsets, weights = own.sampling(query)
+        offsets, weights = own.offsets_and_weights(query)
         cells = torch.tensor([(width, height) for height, width in sizes])[:, None]
         places = references[:, :, None, :, None] + offsets / cells
         assert_close(places, case[f"{kind}_sampling_locations"], 1e-5)
         assert_close(weights, case[f"{kind}_attention_weights"], 1e-5)
-        values = own.projected(memory, padding)
+        values = own.project_values(memory, padding)
         for way in (weighted_samples, gathered_samples):
             core = way(values, sizes, references, offsets, weights)
             assert_close(core, case[f"{kind}_core_output"], 1e-5)
