@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 PERSON = 1  # column of the logits; column 0 is never a target
@@ -25,6 +24,8 @@ def assignment(costs: Tensor) -> list[tuple[Tensor, Tensor]]:
 
     Source: DETR (arXiv:2005.12872), Eq. 1.
     """
+    from scipy.optimize import linear_sum_assignment
+
     # NaN of a diverging network would raise here; the loss reports it in a clearer way.
     finite = np.nan_to_num(costs.detach().float().cpu().numpy(), nan=1e9, posinf=1e9, neginf=-1e9)
     pairs = (linear_sum_assignment(matrix) for matrix in finite)
