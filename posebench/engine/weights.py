@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from posebench.downloads import download_state_dict
 from posebench.engine.checkpoint import Checkpoint, load_weights, save_weights
 from posebench.errors import ModelError
-from posebench.layers.backbones.pretrained import downloaded
 from posebench.models import PoseModel
 from posebench.recipe import Recipe
 
@@ -31,7 +31,9 @@ def fetch_published(recipe: Recipe) -> Checkpoint:
     with torch.device("meta"):  # its names alone are read
         model = recipe.build(recipe.skeleton)
     weights = convert_published(
-        downloaded(recipe.weights_url), model.published_names, model.ignored_checkpoint_keys
+        download_state_dict(recipe.weights_url),
+        model.published_names,
+        model.ignored_checkpoint_keys,
     )
     return Checkpoint(Path(recipe.name), recipe, weights, {"downloaded_from": recipe.weights_url})
 

@@ -171,9 +171,9 @@ def attend(
         references = points_of(references)
     query, memory, padding = case[f"{kind}_query"], case["memory"], case["padding_mask"]
     with torch.inference_mode():
-        offsets, weights = attention.sampling(query)
+        offsets, weights = attention.offsets_and_weights(query)
         cells = torch.tensor([(width, height) for height, width in sizes])[:, None]
-        values = attention.projected(memory, padding)
+        values = attention.project_values(memory, padding)
         return {
             f"{kind}_sampling_locations": references[:, :, None, :, None] + offsets / cells,
             f"{kind}_attention_weights": weights,
