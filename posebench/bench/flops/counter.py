@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from posebench.bench.flops.formulas import FORMULAS, MOVES, has_floats, operator_name
-from posebench.layers.sampling import own_operations
+from posebench.layers.sampling import torch_operations_only
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def count_call(model: nn.Module, call: Callable[[], Any]) -> OperationCount:
     """Count the operations of a call; the tree assigns them to the model's modules."""
     with (
         _ModuleStack(model) as modules,
-        own_operations(),
+        torch_operations_only(),
         torch.inference_mode(),
         _CountingMode(modules) as counting,
     ):

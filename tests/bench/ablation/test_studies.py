@@ -22,7 +22,8 @@ from posebench.bench.ablation.experiments import Experiment, resolve
 from posebench.bench.tables import load_table, table_names
 from posebench.models import STUDIES, PoseModel, profile_of
 from posebench.models.group_pose.model import GroupPose
-from posebench.models.higher_hrnet.model import HigherHRNet, HigherHRNetOutputs
+from posebench.models.higher_hrnet.decoding import HigherHRNetOutputs
+from posebench.models.higher_hrnet.model import HigherHRNet
 from posebench.models.posedet.model import PoseDet
 from posebench.preprocess import scaled_batches
 from posebench.recipe import ModelConfig

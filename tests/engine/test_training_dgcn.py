@@ -17,7 +17,7 @@ from posebench.models import RECIPES
 from posebench.models.dgcn.adjacency import soft_adjacency
 from posebench.recipe import Recipe, override
 from posebench.structures import COCO
-from tests.engine.test_train import CPU, StopAfter, crowds, losses
+from tests.engine.test_training import CPU, StopAfter, crowds, losses
 
 
 def small_recipe(**changes: Any) -> Recipe:

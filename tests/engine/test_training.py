@@ -19,7 +19,7 @@ from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import Evaluation, Interrupted, TrainOptions, read_checkpoint, read_log, train
 from posebench.engine.callbacks import NullCallback, StepReport
 from posebench.engine.schedule import StepSchedule
-from posebench.engine.train import _Average
+from posebench.engine.training import _Average
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
@@ -130,7 +130,7 @@ def test_ctrl_c_during_the_last_evaluation_stops_the_run(
 
     sets = (crowds(), crowds("val", 2))
     if world_size > 1:  # without others: their part of the agreement is left out
-        module = importlib.import_module("posebench.engine.train")
+        module = importlib.import_module("posebench.engine.training")
         monkeypatch.setattr(module, "_may_leave_evaluation", lambda: False)
     with pytest.raises(Interrupted, match=r"after step 4 of 4.*--resume"):
         train(small_recipe(), *sets, tmp_path, CPU, callback=StopInEvaluation())

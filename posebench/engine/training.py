@@ -38,7 +38,7 @@ from posebench.distributed import (
 )
 from posebench.engine.callbacks import Callback, NullCallback, StepReport
 from posebench.engine.checkpoint import TrainingState, load_weights, save_weights
-from posebench.engine.evaluate import Evaluation, autocast, evaluate
+from posebench.engine.evaluation import Evaluation, autocast, evaluate
 from posebench.engine.interrupts import Interrupted, interruptible
 from posebench.engine.log import Log
 from posebench.engine.runs import lock_run, write_recipe
