@@ -1,4 +1,4 @@
-"""`posebench tables`: the papers' tables with what was measured here next to the printed figures."""
+"""`posebench tables`: the papers' tables with the measurements next to the printed figures."""
 
 from __future__ import annotations
 

@@ -19,7 +19,10 @@ _COLOURS = {"holds": "green", "explained": "cyan", "fails": "bold red"}
 
 def verify(
     all_untested: Annotated[
-        bool, typer.Option("--untested", help="Also list every printed figure that counting cannot check.")
+        bool,
+        typer.Option(
+            "--untested", help="Also list every printed figure that counting cannot check."
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -91,8 +94,8 @@ def _print_untested(untested: pd.DataFrame, *, complete: bool) -> None:
                 escape(row["recipe"]), escape(row["needs"]),
             )  # fmt: skip
     else:
-        for (name, needs), own in untested.groupby(["table", "needs"], sort=False):
+        for (source, needs), own in untested.groupby(["table", "needs"], sort=False):
             figures = ", ".join(dict.fromkeys(own["figure"]))
-            words = (str(name), f"{len(own)} of {figures}", str(needs))
+            words = (str(source), f"{len(own)} of {figures}", str(needs))
             table.add_row(*map(escape, words))
     out.print(table)

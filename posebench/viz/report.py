@@ -72,8 +72,8 @@ def html_report(tables: Sequence[JoinedTable], plots: Sequence[Plot], notes: str
     figures = sum(joined.measured for joined in tables)
     body = [
         "<h1>The papers' tables with measurements</h1>",
-        f"<p>{html.escape(made)} The {figures} measured figures are shaded blue; an empty blue cell "
-        "has not been measured.</p>",
+        f"<p>{html.escape(made)} The {figures} measured figures are shaded blue; an empty blue "
+        "cell has not been measured.</p>",
         f"<nav>{links}</nav>",
         "<h2>Plots</h2>",
         *(

@@ -6,7 +6,6 @@ import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-
 from pathlib import Path
 
 import pandas as pd

@@ -89,7 +89,7 @@ def _learned(config: ModelConfig, skeleton: str) -> PoseModel:
 
 
 def learned(experiment: Experiment) -> PoseModel:
-    """Return the model of a experiment, the same for what differs in its schedule or data alone."""
+    """Return a model for an experiment; the schedule and the data make no difference."""
     return _learned(experiment.recipe.config, experiment.data.skeleton)
 
 
@@ -98,7 +98,7 @@ def network(experiment: Experiment) -> Any:
 
 
 def loss(experiment: Experiment) -> Any:
-    """Return the terms with which a experiment is trained."""
+    """Return the loss terms with which an experiment is trained."""
     if experiment.training is None:
         return None
     recipe = experiment.training.recipe
@@ -121,7 +121,7 @@ def _terms(config: ModelConfig, skeleton: str) -> Any:
 
 
 def reading(experiment: Experiment) -> Any:
-    """Return what is made of given outputs, where a method can read them in several ways."""
+    """Return what is decoded from fixed outputs, if a method can decode them in several ways."""
     model = learned(experiment).eval()
     random = torch.Generator().manual_seed(0)
     if isinstance(model, PoseDet):
