@@ -20,11 +20,11 @@ import torch
 from posebench.data import loader
 from posebench.data.base import FileDataset, GroundTruth
 from posebench.data.loader import MicroBatchSampler
-from posebench.engine.evaluate import autocast
+from posebench.engine.evaluation import autocast
 from posebench.engine.runs import hardware
 from posebench.models import RECIPES, PoseModel
 from posebench.recipe import Precision
-from posebench.structures import COCO
+from posebench.structures import COCO, Protocol
 
 WIDTH, HEIGHT = 640, 480
 
@@ -54,7 +54,7 @@ def write_dataset(folder: Path, images: int, people: int) -> FileDataset:
                     "bbox": [*corner.tolist(), size, size], "area": size**2, "iscrowd": 0,
                 }
             )  # fmt: skip
-    return FileDataset("benchmark", "train", COCO, folder, content)
+    return FileDataset("benchmark", "train", Protocol(COCO), folder, content)
 
 
 def measure(recipe_name: str, images: int, people: int, rounds: int, precision: Precision) -> None:

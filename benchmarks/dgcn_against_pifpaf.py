@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from posebench.data.synthetic import SyntheticCrowds
+from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import TrainOptions, train
 from posebench.engine.runs import hardware
 from posebench.models import find_recipe

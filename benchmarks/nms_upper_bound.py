@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from posebench.data import open_dataset
-from posebench.metrics import PROTOCOLS, evaluate_keypoints, to_results
+from posebench.metrics import evaluate_keypoints
 from posebench.models import find_recipe, profile_of
 from posebench.models.posedet.decoding import people_of_views
 from posebench.models.posedet.model import PoseDet
@@ -49,10 +49,10 @@ def measure(split: str, root: Path | None) -> tuple[pd.DataFrame, str]:
             for nms, threshold in ways:
                 config = replace(model.config, nms=nms, nms_threshold=threshold)
                 [(people, _)] = people_of_views([candidates], config, model.skeleton)
-                results[nms, threshold] += to_results(batch.image_ids[0], people)
+                results[nms, threshold] += people.to_coco(batch.image_ids[0])
     rows = []
     for (nms, threshold), found in results.items():
-        metrics = evaluate_keypoints(data.ground_truth(), found, PROTOCOLS[DATASET])
+        metrics = evaluate_keypoints(data.ground_truth(), found, data.protocol)
         rows += [
             {"dataset": DATASET, "split": split, "nms": nms, "threshold": threshold,
              "metric": name, "value": round(100 * metrics[name], 3)}

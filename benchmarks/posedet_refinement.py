@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from posebench.data.loader import MicroBatchSampler, micro_batches
-from posebench.data.synthetic import SyntheticCrowds
-from posebench.engine.evaluate import inference_model
+from posebench.data.synthetic_crowds import SyntheticCrowds
+from posebench.engine.evaluation import inference_model
 from posebench.engine.runs import hardware
 from posebench.models import RECIPES
 from posebench.models.posedet import model as posedet

@@ -6,7 +6,7 @@ import time
 
 import cv2
 
-from posebench.data.synthetic import SyntheticCrowds
+from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.structures import COCO
 
 IMAGES = 300

@@ -53,9 +53,9 @@ _public = lazy_names(
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from posebench.version import package_version
 
-        return version("posebench")
+        return package_version()
     return _public(name)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
 from posebench.structures import SKELETONS, Augmentation, Inference, Skeleton
+from posebench.torch_pair import check_torch_pair
 
 if TYPE_CHECKING:
     from posebench.models.base import PoseModel
@@ -133,7 +134,13 @@ class Recipe:
         return self.config.method
 
     def build(self, skeleton: Skeleton) -> PoseModel:
-        """Return a new network with random weights, in training mode."""
+        """Return a new network with random weights, in training mode.
+
+        Raises:
+            ModelError: the method cannot predict this keypoint set.
+            PosebenchError: torch and torchvision are of different builds.
+        """
+        check_torch_pair()
         return self.config.build(skeleton)
 
     def on(self, dataset: str) -> Recipe:

@@ -27,6 +27,8 @@ class Skeleton:
     keypoints: tuple[str, ...]
     limbs: tuple[tuple[int, int], ...]  # pairs of keypoint indices
     sigmas: tuple[float, ...]  # OKS fall-off per keypoint, relative to sqrt(area)
+    # Keypoints that `num_keypoints` does not count: a person needs one of the others.
+    not_counted: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -94,6 +96,7 @@ CROWDPOSE = Skeleton(
         0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
         0.079, 0.079,
     ),
+    not_counted=("head", "neck"),
 )  # fmt: skip
 
 _MPII_KEYPOINTS = (
@@ -126,6 +129,17 @@ def _no_corners() -> Tensor:
     import torch
 
     return torch.zeros(0, 4, 2, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rules by which poses of a keypoint set are evaluated; by default those of COCO."""
+
+    skeleton: Skeleton
+    area_of_box: float | None = None  # a person's area relative to its box's; None: as annotated
+    # crowdIndex at which images become medium and hard; None: results are split by people's size
+    crowd_index: tuple[float, float] | None = None
+    head_boxes: bool = False  # PCKh, where the annotations have head boxes
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from posebench.data import LAYOUTS
 from posebench.preprocess import collate, warp_sample
 from posebench.structures import COCO, Batch, Poses, Sample, Skeleton, box_corners
+
+# Of the datasets that are files.
+PROTOCOLS = {name: layout.protocol for name, layout in LAYOUTS.items() if layout.annotations}
 
 
 def make_poses(people: int, skeleton: Skeleton = COCO, size: int = 128, seed: int = 0) -> Poses:
@@ -57,10 +62,18 @@ def make_batch(people: tuple[int, ...], skeleton: Skeleton = COCO, size: int = 1
     )
 
 
+def read_picture(path: Path | str) -> NDArray[np.uint8]:
+    """Return the (H, W, 3) BGR pixels of a picture that a command has drawn."""
+    image = cv2.imread(str(path))
+    assert image is not None, f"{path} is no picture"
+    return np.asarray(image, np.uint8)
+
+
 def write_coco(root: Path, people: tuple[int, ...] = (1, 2), split: str = "train") -> Path:
     """Write a COCO dataset of random pictures and return its annotation file."""
     folder = root / "coco"
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     (folder / f"{split}2017").mkdir(parents=True, exist_ok=True)
     for number, count in enumerate(people, start=1):
         sample = make_sample(count, seed=number)

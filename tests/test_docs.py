@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from posebench.data.synthetic import SyntheticCrowds
+from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.structures import COCO
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +25,7 @@ def examples(page: str) -> str:
 def test_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # Fewer synthetic images than a reader gets; nothing else differs.
-    monkeypatch.setattr("posebench.data.synthetic._LENGTHS", {"train": 8, "val": 4})
+    monkeypatch.setattr("posebench.data.synthetic_crowds._LENGTHS", {"train": 8, "val": 4})
     picture = SyntheticCrowds(COCO, "val", size=128).load(0).image
     cv2.imwrite("image.jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     exec(compile(examples(page), page, "exec"), {"__name__": "__main__"})

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from posebench.errors import ModelError, UsageError
 from posebench.models import RECIPES, find_recipe
+from posebench.models.cid import CIDConfig
 from posebench.recipe import RENAMED_FIELDS, Recipe, override, recipe_from_json, recipe_to_json
-from posebench.structures import COCO, CROWDPOSE
+from posebench.structures import COCO, CROWDPOSE, Augment
 
 TINY = RECIPES["cid_tiny"]
+CONFIG, AUGMENT = cast(CIDConfig, TINY.config), cast(Augment, TINY.augment)
 COCO_RECIPE = RECIPES["cid_hrnet_w32_coco"]
 
 
@@ -29,11 +31,11 @@ COCO_RECIPE = RECIPES["cid_hrnet_w32_coco"]
         ("pretrained=true", replace(TINY, pretrained=True)),
         ("lr_drops=[90, 120]", replace(TINY, lr_drops=(90, 120))),
         ("lr_drops=[]", replace(TINY, lr_drops=())),
-        ("embedding=8", replace(TINY, config=replace(TINY.config, embedding=8))),
-        ("config.embedding=8", replace(TINY, config=replace(TINY.config, embedding=8))),
-        ("spatial=false", replace(TINY, config=replace(TINY.config, spatial=False))),
-        ("augment.size=64", replace(TINY, augment=replace(TINY.augment, size=64))),
-        ("augment.scale=[1, 2]", replace(TINY, augment=replace(TINY.augment, scale=(1, 2)))),
+        ("embedding=8", replace(TINY, config=replace(CONFIG, embedding=8))),
+        ("config.embedding=8", replace(TINY, config=replace(CONFIG, embedding=8))),
+        ("spatial=false", replace(TINY, config=replace(CONFIG, spatial=False))),
+        ("augment.size=64", replace(TINY, augment=replace(AUGMENT, size=64))),
+        ("augment.scale=[1, 2]", replace(TINY, augment=replace(AUGMENT, scale=(1, 2)))),
         ("inference.flip=false", replace(TINY, inference=replace(TINY.inference, flip=False))),
     ],
 )
@@ -45,8 +47,7 @@ def test_a_field_is_set(assignment: str, expected: Recipe) -> None:
 
 def test_a_part_of_a_part_is_set_and_nothing_else_changes() -> None:
     changed = override(TINY, "inference.resize.short_side=128")
-    assert changed.inference.resize.short_side == 128
-    assert changed.inference.resize.multiple == TINY.inference.resize.multiple
+    assert changed.inference.resize == replace(TINY.inference.resize, short_side=128)
     usual = TINY.inference.resize.short_side
     assert override(changed, f"inference.resize.short_side={usual}") == TINY
 
@@ -90,7 +91,7 @@ def test_an_unknown_field_is_answered_with_the_nearest(assignment: str, meant: s
 
 
 def test_a_field_without_parts_has_none_to_set() -> None:
-    with pytest.raises(UsageError, match="epochs has no parts"):
+    with pytest.raises(UsageError, match="epochs has no nested fields"):
         override(TINY, "epochs.first=3")
 
 
@@ -200,6 +201,7 @@ def test_a_recipe_names_its_method() -> None:
 
 def test_a_recipe_says_how_it_is_tested_elsewhere() -> None:
     on_ochuman = COCO_RECIPE.on("ochuman")
+    assert isinstance(on_ochuman.config, CIDConfig)
     assert (on_ochuman.config.nms_threshold, on_ochuman.config.centre_pool) == (0.7, 11)
     assert COCO_RECIPE.on("coco") is COCO_RECIPE
     assert find_recipe("cid", "ochuman").name == "cid_hrnet_w32_ochuman"

@@ -14,7 +14,7 @@ from typing import Any
 
 from posebench.data import PoseDataset, find_layout, open_dataset
 from posebench.data.base import GroundTruth
-from posebench.data.synthetic import SyntheticCrowds
+from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.errors import UsageError
 from posebench.models import RECIPES, STUDIES, find_recipe
 from posebench.recipe import RENAMED_FIELDS, Recipe, override, recipe_to_json
@@ -22,9 +22,6 @@ from posebench.structures import SKELETONS, Sample
 from posebench.studies import Study, Variant
 
 SYNTHETIC = "synthetic"
-# How crowded drawn people are where they stand for a dataset of crowds.
-_CROWD = {"coco": 0.1, "crowdpose": 0.4, "ochuman": 0.8}
-_USUAL_CROWD = 0.1
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class Place:
     dataset: str
     split: str
     skeleton: str
-    crowd: float = _USUAL_CROWD  # of drawn people
+    crowd: float = find_layout(SYNTHETIC).crowd  # crowd level of synthetic images
     seed: int = 0  # of drawn people
 
     def open(self, root: str = "") -> PoseDataset:
@@ -212,7 +209,7 @@ def _place(text: str, study: Study, setup: Setup, *, training: bool) -> Place:
     dataset, _, split = text.partition(":")
     if setup.dataset == SYNTHETIC:
         skeleton = find_layout(dataset or study.dataset).skeletons[0].name
-        crowd = _CROWD[dataset] if dataset else _USUAL_CROWD
+        crowd = find_layout(dataset or SYNTHETIC).crowd
         # A second set of pictures, where a study tests on two splits of one dataset.
         seed = int(split == "val")
         return Place(SYNTHETIC, "train" if training else "val", skeleton, crowd, seed)
@@ -256,7 +253,7 @@ class Portion(PoseDataset):
 
     def __init__(self, dataset: PoseDataset, images: int) -> None:
         self.name, self.split = dataset.name, dataset.split
-        self.skeleton = dataset.skeleton
+        self.skeleton, self.protocol = dataset.skeleton, dataset.protocol
         self._dataset = dataset
         labelled = dataset.labelled()
         self._chosen = [labelled[i * len(labelled) // images] for i in range(images)]

@@ -14,27 +14,23 @@ import torch
 
 from posebench.bench.ablate import test_folder, tested
 from posebench.bench.ablation import Line, Place, Setup, resolve
-from posebench.bench.comparison import (
-    RESAMPLES,
-    Pair,
-    Verdict,
-    ordered_pairs,
-    sentence,
-    verdict,
-)
-from posebench.bench.costs import meta_model
-from posebench.bench.papers import load_table, read_text, table_names
-from posebench.engine import main_metric, tidy_rows
+from posebench.bench.comparison import Pair, Verdict, ordered_pairs, sentence, verdict
+from posebench.bench.flops import meta_model
+from posebench.bench.statistics import RESAMPLES
+from posebench.bench.tables import load_table, read_text, table_names
+from posebench.engine import tidy_rows
 from posebench.files import atomic_write, read_json
-from posebench.metrics import PROTOCOLS
+from posebench.metrics import main_parts
 from posebench.metrics.matching import Matches
 from posebench.metrics.resampling import matches
 from posebench.models import STUDIES
-from posebench.structures import SKELETONS
+from posebench.structures import SKELETONS, Protocol
 from posebench.studies import Study, Variant
 
 # Metrics as papers' columns call them.
 _PRINTED = ("AP", "AP50", "AP75", "APM", "APL", "APE", "APM_crowd", "APH", "params_M", "params_MB")
+
+_Truth = tuple[dict[str, Any], Protocol]  # annotations in COCO's format, and their protocol
 
 
 @dataclass(frozen=True)
@@ -134,7 +130,7 @@ def outcome(
         for seed in seeds
         if (line.variant.name, seed) in found
     ]
-    truths: dict[Place, dict[str, Any]] = {}
+    truths: dict[Place, _Truth] = {}
     models: dict[str, dict[int, Matches]] = {line.variant.name: {} for line in lines}
     for line in lines:
         for seed in seeds:
@@ -162,13 +158,15 @@ def _rows(setup: Setup, line: Line, seed: int, metrics: dict[str, float]) -> pd.
 
 
 def _matches(
-    setup: Setup, line: Line, folder: Path, seed: int, truths: dict[Place, dict[str, Any]]
+    setup: Setup, line: Line, folder: Path, seed: int, truths: dict[Place, _Truth]
 ) -> Matches:
     if line.place not in truths:
-        truths[line.place] = line.place.open(setup.data_root).ground_truth()
+        dataset = line.place.open(setup.data_root)
+        truths[line.place] = (dataset.ground_truth(), dataset.protocol)
     path = test_folder(folder, line, seed) / "predictions.json"
     results = read_json(path, "the predictions of a test")
-    return matches(truths[line.place], results, PROTOCOLS[line.place.skeleton])
+    ground_truth, protocol = truths[line.place]
+    return matches(ground_truth, results, protocol)
 
 
 def _summary(
@@ -189,7 +187,7 @@ def _summary(
         value = printed(study, line.variant, column)
         if value is not None:
             row[f"printed {column}"] = value
-    for name in main_parts(own):
+    for name in main_parts(own[0]) if own else ():
         parts = pd.Series([100 * metrics[name] for metrics in own if metrics[name] >= 0])
         row[name] = parts.mean()
     return row
@@ -198,16 +196,6 @@ def _summary(
 def _parameters(line: Line) -> int:
     network = meta_model(replace(line.recipe, skeleton=SKELETONS[line.place.skeleton]))
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def main_parts(metrics: Sequence[dict[str, float]]) -> list[str]:
-    """Return the names of the metrics beside the first one that tables show."""
-    if not metrics:
-        return []
-    first = main_metric(metrics[0])[0]
-    return [
-        n for n in ("AP50", "AP75", "APM", "APL", "APE", "APH") if n in metrics[0] and n != first
-    ]
 
 
 def write(found: Outcome, folder: Path) -> None:

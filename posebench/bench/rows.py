@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from posebench.bench.intervals import quantile, ranking, ratio
 from posebench.bench.speed import SpeedOptions, cases
+from posebench.bench.statistics import quantile, ranking, ratio
 from posebench.bench.subject import NETWORK, Facts
 from posebench.bench.turns import Timing
 from posebench.engine import write_results

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from posebench.bench.costs import meta_model
+from posebench.bench.flops import meta_model
 from posebench.bench.inputs import write_pictures
 from posebench.bench.subject import PEOPLE, Case, Precision, Protocol, Subject
 from posebench.bench.timed import TimedModel

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from posebench.bench.clock import Clock, clock_for
-from posebench.bench.costs import costs
+from posebench.bench.flops import audit
 from posebench.bench.inputs import crowd, fixed_batch, moved, resized, sample_of
 from posebench.bench.memory import growth
 from posebench.bench.subject import (
@@ -79,16 +79,16 @@ class TimedModel:
         weights = [*self.model.parameters(), *self.model.buffers()]
         size = (shown.batch.images.shape[-2], shown.batch.images.shape[-1])
         people = self.subject.cases[case].people * len(shown.batch)
-        counted = costs(self.recipe, size, batch=len(shown.batch), people=people)
+        costs = audit(self.recipe, size, batch=len(shown.batch), people=people)
         return Facts(
             size=size,
-            parameters=counted.parameters,
+            parameters=costs.executed.parameters,
             weight_bytes=sum(tensor.numel() * tensor.element_size() for tensor in weights),
             activation_bytes=rise,
-            macs=counted.macs,
-            flops=counted.flops,
-            flops_folded=counted.flops_folded,
-            macs_as_written=counted.macs_as_written,
+            macs=costs.executed.macs,
+            flops=costs.executed.flops,
+            flops_folded=costs.flops_folded,
+            macs_as_written=costs.macs_as_written,
             decoded=shown.decoded,
         )
 

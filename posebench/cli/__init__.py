@@ -50,9 +50,9 @@ app.add_typer(weights.app, name="weights")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from posebench import __version__
+        from posebench.version import package_version
 
-        typer.echo(__version__)
+        typer.echo(package_version())
         raise typer.Exit
 
 
@@ -96,11 +96,22 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        _say(
-            f"unexpected {type(error).__name__}: {escape(str(error))}. This is a bug in posebench: "
-            "run the same command with --debug, and please report what it shows."
-        )
+        _say(escape(_explain(error)))
         sys.exit(1)
+
+
+def _explain(error: Exception) -> str:
+    if sys.modules.get("torch"):
+        from posebench.torch_pair import check_torch_pair
+
+        try:
+            check_torch_pair()  # its errors are not ours, and come from anywhere
+        except PosebenchError as mismatch:
+            return str(mismatch)
+    return (
+        f"unexpected {type(error).__name__}: {error}. This is a bug in posebench: "
+        "run the same command with --debug, and please report what it shows."
+    )
 
 
 def _process_group() -> AbstractContextManager[None]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,7 +23,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from posebench.engine.evaluate import Evaluation
+    from posebench.engine.evaluation import Evaluation
 
 # With several processes (`torchrun`) only rank 0 prints.
 RANK = int(os.environ.get("RANK", "0"))
@@ -95,10 +95,12 @@ def progress_bar() -> Progress:
     )
 
 
-def print_rows(rows: pd.DataFrame) -> None:
+def print_rows(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> None:
     """Print tidy rows as one JSON object, the same for every command's `--json`."""
-    # pandas writes NaN, which JSON does not have, as null.
-    records = json.loads(rows.to_json(orient="records"))
+    if isinstance(rows, Sequence):
+        records = list(rows)
+    else:  # pandas writes NaN, which JSON does not have, as null
+        records = json.loads(rows.to_json(orient="records"))
     typer.echo(json.dumps({"schema_version": 1, "rows": records}))
 
 

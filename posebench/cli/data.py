@@ -21,14 +21,13 @@ app = typer.Typer(
 @app.command("list")
 def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> None:
     """List the datasets: keypoints, splits, folder layout, and whether they are on this machine."""
-    import pandas as pd
     from rich.table import Table
 
     from posebench.data import LAYOUTS
     from posebench.data import data_root as resolved
 
     root = resolved(data_root)
-    rows = pd.DataFrame(
+    rows = [
         {
             "dataset": layout.name,
             "keypoints": " or ".join(str(len(skeleton)) for skeleton in layout.skeletons),
@@ -38,15 +37,15 @@ def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> Non
             "source": layout.source,
         }
         for layout in LAYOUTS.values()
-    )
+    ]
     if json:
         print_rows(rows)
         return
     table = Table(title=f"Datasets below {root}", title_justify="left", title_style="bold")
-    for name in rows.columns:
-        table.add_column(str(name))
-    for row in rows.itertuples(index=False):
-        table.add_row(*map(str, row))
+    for name in rows[0]:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*row.values())
     out.print(table)
 
 
@@ -68,7 +67,6 @@ def doctor(
     """Check a dataset's annotations and images; exit with code 3 if there are errors."""
     from dataclasses import asdict
 
-    import pandas as pd
     from rich.table import Table
 
     from posebench.data.doctor import examine
@@ -85,9 +83,7 @@ def doctor(
         findings = examine(folder, layout, against=other, progress=progress)
     wrong = sum(finding.count for finding in findings if finding.severity == "wrong")
     if json:
-        rows = pd.DataFrame(asdict(finding) for finding in findings)
-        rows.insert(0, "dataset", layout.name)
-        print_rows(rows)
+        print_rows([{"dataset": layout.name, **asdict(finding)} for finding in findings])
     else:
         table = Table("split", "check", "", "", "examples", title=f"{layout.name} in {folder}")
         colours = {"wrong": "[bold red]wrong[/]", "note": "[yellow]note[/]", "count": ""}
@@ -99,8 +95,8 @@ def doctor(
         out.print(table)
     if wrong:
         raise DataError(
-            f"{folder} has {wrong} errors that would break training or evaluation: correct the "
-            "annotations, or download the files again."
+            f"{folder} has {wrong} error{'s' if wrong > 1 else ''} that would break training or "
+            "evaluation: correct the annotations, or download the files again."
         )
 
 
@@ -150,6 +146,10 @@ def synth(
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
 ) -> None:
     """Write synthetic crowd images and annotations in a dataset's official layout."""
+    from posebench.errors import unknown_name
+
+    if layout not in _of_files():
+        raise unknown_name("layout", layout, _of_files())
     from posebench.data.synthetic_files import write_synthetic
 
     summary = write_synthetic(

@@ -24,7 +24,6 @@ from posebench.cli.common import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from posebench.bench.costs import Costs
     from posebench.bench.flops import Audit
     from posebench.bench.speed import SpeedOptions
     from posebench.recipe import Recipe
@@ -276,18 +275,15 @@ def _audit(
     import pandas as pd
 
     from posebench import engine
-    from posebench.bench.audits import audit_rows
-    from posebench.bench.costs import audit_recipe, costs
+    from posebench.bench import flops
 
     run = engine.new_run(runs, "speed", models.replace(",", "+")[:60], "flops")
     tables = []
     for recipe in recipes:
-        side = recipe.inference.resize.short_side
-        found = audit_recipe(recipe, people=people)
-        totals = costs(recipe, people=people)
-        tables.append(audit_rows(recipe, (side, side), people, found, totals, depth))
+        audit = flops.audit(recipe, people=people)
+        tables.append(audit.rows(depth))
         if not json:
-            _print_audit(recipe.name, found, totals, f"{side}x{side}, {people} people", depth)
+            _print_audit(audit, depth)
     rows = pd.concat(tables, ignore_index=True)
     engine.write_results(run, rows)
     if json:
@@ -295,17 +291,19 @@ def _audit(
     messages.print(f"Written to {escape(str(run))}", soft_wrap=True)
 
 
-def _print_audit(name: str, audit: Audit, costs: Costs, of: str, depth: int) -> None:
+def _print_audit(audit: Audit, depth: int) -> None:
     giga = 1e9
+    name, count = audit.recipe.name, audit.executed
+    of = f"{audit.size[0]}x{audit.size[1]}, {audit.people} people"
     out.print(
-        f"[bold]{name}[/], {of}: {audit.macs / giga:.2f} GMACs, {audit.flops / giga:.2f} GFLOPs "
-        f"({costs.flops_folded / giga:.2f} with batch norms folded), "
-        f"{costs.macs_as_written / giga:.2f} GMACs by the paper's equations, "
-        f"{audit.parameters / 1e6:.2f} M parameters",
+        f"[bold]{name}[/], {of}: {count.macs / giga:.2f} GMACs, {count.flops / giga:.2f} GFLOPs "
+        f"({audit.flops_folded / giga:.2f} with batch norms folded), "
+        f"{audit.macs_as_written / giga:.2f} GMACs by the paper's equations, "
+        f"{count.parameters / 1e6:.2f} M parameters",
         soft_wrap=True,
     )
     table = Table("operator", "calls", "GMACs", "GFLOPs")
-    for operator in audit.operators:
+    for operator in count.operators:
         table.add_row(
             operator.name, str(operator.calls), f"{operator.macs / giga:.4f}",
             f"{operator.flops / giga:.4f}",
@@ -313,16 +311,16 @@ def _print_audit(name: str, audit: Audit, costs: Costs, of: str, depth: int) -> 
     for column in table.columns[1:]:
         column.justify = "right"
     out.print(table)
-    missing = ", ".join(f"{operator} ({calls})" for operator, calls in audit.uncounted)
+    missing = ", ".join(f"{operator} ({calls})" for operator, calls in count.uncounted)
     out.print(f"Not counted, with calls: {missing or 'nothing'}", soft_wrap=True)
     if depth:
         tree = Table("module", "class", "params M", "GMACs", "GFLOPs", "share of MACs")
         for column in tree.columns[2:]:
             column.justify = "right"
-        for level, path, module in audit.tree.lines(depth):
+        for level, path, module in count.tree.walk(depth):
             tree.add_row(
                 "  " * level + (path.rpartition(".")[2] or name), module.kind,
                 f"{module.parameters / 1e6:.2f}", f"{module.macs / giga:.3f}",
-                f"{module.flops / giga:.3f}", f"{100 * module.macs / max(audit.macs, 1):.1f} %",
+                f"{module.flops / giga:.3f}", f"{100 * module.macs / max(count.macs, 1):.1f} %",
             )  # fmt: skip
         out.print(tree)

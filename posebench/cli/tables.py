@@ -11,8 +11,7 @@ from rich.markup import escape
 from posebench.cli.common import JsonOption, RunsOption, messages, out, print_rows, progress_bar
 
 if TYPE_CHECKING:
-    from posebench.bench.measured import Runs
-    from posebench.bench.tables import JoinedTable
+    from posebench.bench.tables import JoinedTable, Runs
 
 
 def tables(
@@ -31,9 +30,7 @@ def tables(
     """Show a paper's table with what was measured here beside what it prints."""
     import pandas as pd
 
-    from posebench.bench.measured import Runs
-    from posebench.bench.papers import find_table, load_table, table_names
-    from posebench.bench.tables import join, tidy
+    from posebench.bench.tables import Runs, find_table, join, load_table, table_names
 
     if table is None:
         _list(json)
@@ -55,7 +52,7 @@ def tables(
     if folder and table == "all":
         _write_report(joined, found, runs, folder / "report.html")
     if json:
-        print_rows(pd.concat([tidy(one) for one in joined], ignore_index=True))
+        print_rows(pd.concat([one.tidy() for one in joined], ignore_index=True))
         return
     if len(joined) == 1:
         _print(joined[0])
@@ -82,7 +79,7 @@ def _list(json: bool) -> None:
     import pandas as pd
     from rich.table import Table
 
-    from posebench.bench.papers import load_table, short_name, table_names
+    from posebench.bench.tables import load_table, short_name, table_names
 
     known = [load_table(name) for name in table_names()]
     rows = pd.DataFrame(
@@ -107,9 +104,9 @@ def _list(json: bool) -> None:
 def _print(joined: JoinedTable) -> None:
     from rich.table import Table
 
-    from posebench.bench.tables import MEASURED, grid
+    from posebench.bench.tables import MEASURED, text_table
 
-    shown = grid(joined)
+    shown = text_table(joined)
     table = Table(title=escape(shown.title), title_justify="left", title_style="bold")
     for header, numeric in zip(shown.headers, shown.numeric, strict=True):
         measured = header.endswith(MEASURED)
@@ -127,11 +124,10 @@ def _print(joined: JoinedTable) -> None:
 
 def _write(joined: JoinedTable, folder: Path) -> None:
     """Write one table as CSV (everything), Markdown and LaTeX (as it is shown)."""
-    from posebench.bench.formats import latex, markdown
-    from posebench.bench.tables import grid
+    from posebench.bench.tables import latex, markdown, text_table
     from posebench.files import atomic_write
 
-    name, shown = joined.table.name, grid(joined)
+    name, shown = joined.table.name, text_table(joined)
     with atomic_write(folder / f"{name}.csv") as beside:
         joined.rows.to_csv(beside, index=False)
     for suffix, text in (("md", markdown(shown)), ("tex", latex(shown))):
@@ -142,15 +138,15 @@ def _write(joined: JoinedTable, folder: Path) -> None:
 def _write_report(joined: list[JoinedTable], found: Runs, runs: Path, path: Path) -> None:
     from datetime import datetime
 
-    from posebench import __version__
-    from posebench.bench.papers import read_text
+    from posebench.bench.tables import read_text
     from posebench.engine.runs import git_commit
     from posebench.files import atomic_write
+    from posebench.version import package_version
     from posebench.viz.plots import plots
     from posebench.viz.report import html_report
 
     commit = git_commit()
-    version = f"posebench {__version__}" + f" ({commit})" * bool(commit)
+    version = f"posebench {package_version()}" + f" ({commit})" * bool(commit)
     made = f"Made on {datetime.now().date().isoformat()} by {version}, from the runs in {runs}."
     page = html_report(joined, plots(joined, found), read_text("crosspaper_notes.md"), made)
     with atomic_write(path) as beside:

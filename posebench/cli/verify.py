@@ -12,7 +12,7 @@ from posebench.cli.common import JsonOption, messages, out, print_rows, progress
 if TYPE_CHECKING:
     import pandas as pd
 
-    from posebench.bench.verify import Checked
+    from posebench.bench.tables import CheckedClaim
 
 _COLOURS = {"holds": "green", "explained": "cyan", "fails": "bold red"}
 
@@ -26,18 +26,18 @@ def verify(
     """Count what papers claim of cost, and say which claims hold; exit with 1 if one fails."""
     import pandas as pd
 
-    from posebench.bench import verify as ledger
+    from posebench.bench import tables
     from posebench.errors import PosebenchError
 
-    claims = ledger.read_claims()
+    claims = tables.read_claims()
     with progress_bar() as bar:
         task = bar.add_task("count", total=len(claims), note="")
-        checked = ledger.verify(
+        checked = tables.check_claims(
             claims, lambda claim: bar.update(task, advance=1, note=claim.recipe)
         )
-    untested = ledger.untested()
+    untested = tables.list_untested()
     if json:
-        print_rows(pd.concat([ledger.tidy(checked), ledger.tidy_untested(untested)]))
+        print_rows(pd.concat([tables.claim_rows(checked), tables.untested_rows(untested)]))
     else:
         _print(checked)
         _print_untested(pd.DataFrame(untested), complete=all_untested)
@@ -49,7 +49,7 @@ def verify(
         )
 
 
-def _print(checked: list[Checked]) -> None:
+def _print(checked: list[CheckedClaim]) -> None:
     from rich.table import Table
 
     table = Table("claim", "source", title="Claims of cost", title_justify="left")
@@ -59,7 +59,7 @@ def _print(checked: list[Checked]) -> None:
     for one in checked:
         claim = one.claim
         printed = "" if claim.printed is None else f"{claim.printed:g}"
-        measured = "" if one.measured is None else f"{one.measured:.2f}"
+        measured = "" if one.count is None else f"{one.count:.2f}"
         colour = _COLOURS.get(one.verdict, "default")
         table.add_row(
             escape(claim.claim), escape(claim.source), printed, measured,

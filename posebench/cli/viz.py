@@ -227,8 +227,11 @@ def _annotated_people(annotations: Path, skeleton: Skeleton) -> dict[str, Poses]
     """Return the annotated people by file name."""
     from posebench.data.annotations import read_annotations
     from posebench.data.base import FileDataset
+    from posebench.structures import Protocol
 
-    parsed = read_annotations(annotations, skeleton)
-    dataset = FileDataset("", "", skeleton, annotations.parent, parsed)
+    # Areas are not drawn, so files without them will do.
+    protocol = Protocol(skeleton, area_of_box=1.0)
+    parsed = read_annotations(annotations, protocol)
+    dataset = FileDataset("", "", protocol, annotations.parent, parsed)
     samples = (dataset.load(index, pixels=False) for index in range(len(dataset)))
     return {Path(sample.name).name: sample.poses for sample in samples}

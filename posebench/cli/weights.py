@@ -30,7 +30,6 @@ def import_weights(
     ] = None,
 ) -> None:
     """Convert a published checkpoint; all parameter names and shapes are checked."""
-    from posebench.engine.weights import import_published
     from posebench.errors import UsageError, unknown_name
     from posebench.models import RECIPES
 
@@ -39,6 +38,8 @@ def import_weights(
     chosen = RECIPES[recipe]
     if chosen.skeleton is None:
         raise UsageError(f"{recipe} has no published weights: choose a recipe of a dataset.")
+    from posebench.engine.weights import import_published
+
     target = to or Path("weights") / f"{recipe}.safetensors"
     count = import_published(file, chosen, target)
     messages.print(

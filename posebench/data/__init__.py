@@ -1,21 +1,34 @@
-"""Datasets by name, and the batches that training and testing draw from them."""
+"""Datasets by name. Layouts are plain values; readers are imported when a dataset is opened."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from posebench._lazy import lazy_names
 from posebench.data import coco, crowdpose, mpii, ochuman, synthetic
-from posebench.data.base import GroundTruth, PoseDataset
 from posebench.data.layout import Layout
-from posebench.errors import UsageError, unknown_name
+from posebench.errors import unknown_name
 from posebench.structures import Skeleton
 
-LAYOUTS: dict[str, Layout] = {
-    dataset.LAYOUT.name: dataset.LAYOUT for dataset in (coco, crowdpose, mpii, ochuman, synthetic)
-}
+if TYPE_CHECKING:
+    from posebench.data.base import GroundTruth, PoseDataset
 
-__all__ = ["LAYOUTS", "GroundTruth", "PoseDataset", "data_root", "find_layout", "open_dataset"]
+DATASETS = (coco, crowdpose, mpii, ochuman, synthetic)
+LAYOUTS: dict[str, Layout] = {dataset.LAYOUT.name: dataset.LAYOUT for dataset in DATASETS}
+
+__all__ = [
+    "DATASETS",
+    "LAYOUTS",
+    "GroundTruth",
+    "PoseDataset",
+    "data_root",
+    "find_layout",
+    "open_dataset",
+]
+
+__getattr__ = lazy_names(__name__, base=("GroundTruth", "PoseDataset"))
 
 
 def find_layout(name: str) -> Layout:
@@ -30,7 +43,7 @@ def find_layout(name: str) -> Layout:
 
 
 def data_root(named: Path | None) -> Path:
-    """Return where datasets lie: as named, else `POSEBENCH_DATA`, else `./data`."""
+    """Return the folder that contains the datasets: as named, `$POSEBENCH_DATA`, or `./data`."""
     return named or Path(os.environ.get("POSEBENCH_DATA", "data"))
 
 
@@ -47,23 +60,12 @@ def open_dataset(
     Args:
         name: one of `LAYOUTS`.
         split: one of the layout's splits.
-        root: the folder that holds the dataset's; see `data_root`.
-        annotations: a file to read instead of the split's own.
-        skeleton: the keypoint set wanted from a dataset that has several.
+        root: the folder that contains the dataset's folder; None: see `data_root`.
+        annotations: a file to read in place of the split's own.
+        skeleton: the keypoint set, for a dataset that has several.
 
     Raises:
         UsageError: the dataset or the split does not exist, or the options do not fit it.
-        DataError: its files are not there or wrong.
+        DataError: its files are missing or wrong.
     """
-    layout = find_layout(name)
-    if layout is synthetic.LAYOUT:
-        if annotations is not None:
-            raise UsageError(f"{name} makes its own annotations: leave out --annotations.")
-        return synthetic.open_synthetic(split, skeleton or layout.skeletons[0])
-    openers = {
-        "coco": coco.open_coco,
-        "crowdpose": crowdpose.open_crowdpose,
-        "mpii": mpii.open_mpii,
-        "ochuman": ochuman.open_ochuman,
-    }
-    return openers[name](data_root(root), split, annotations)
+    return find_layout(name).open(data_root(root), split, annotations, skeleton)

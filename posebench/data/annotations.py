@@ -11,20 +11,24 @@ from typing import Any
 
 from posebench.errors import DataError
 from posebench.files import PERSON, finite_rows, keypoint_rows, read_json
-from posebench.layers.oks import count_keypoints
-from posebench.structures import CROWDPOSE, Skeleton
+from posebench.structures import Protocol
 
 _REQUIRED = ("id", "image_id", "category_id", "keypoints", "bbox")
 
 
-def read_annotations(path: Path, skeleton: Skeleton) -> dict[str, Any]:
+def required_fields(protocol: Protocol) -> tuple[str, ...]:
+    """Return the fields that every annotation must have."""
+    return _REQUIRED if protocol.area_of_box is not None else (*_REQUIRED, "area")
+
+
+def read_annotations(path: Path, protocol: Protocol) -> dict[str, Any]:
     """Read and check an annotation file.
 
     An empty list of annotations is allowed: evaluation on it finds nothing to evaluate.
 
     Args:
         path: a JSON file with `images` and `annotations`.
-        skeleton: the keypoint set it should have.
+        protocol: the expected keypoints, and whether evaluation needs annotated areas.
 
     Returns:
         The file's content, ready for `evaluate_keypoints`: `num_keypoints` is counted where it is
@@ -35,11 +39,12 @@ def read_annotations(path: Path, skeleton: Skeleton) -> dict[str, Any]:
             annotation names no known image, lacks a field, has another number of keypoints, or
             holds NaN or infinity in its keypoints, box or area.
     """
-    return check_annotations(read_json(path, "an annotation file"), path, skeleton)
+    return check_annotations(read_json(path, "an annotation file"), path, protocol)
 
 
-def check_annotations(content: Any, path: Path, skeleton: Skeleton) -> dict[str, Any]:
-    """Check what `read_annotations` reads, and return it; `path` is for messages."""
+def check_annotations(content: Any, path: Path, protocol: Protocol) -> dict[str, Any]:
+    """Check the content of an annotation file and return it; `path` is for messages."""
+    skeleton = protocol.skeleton
     images, annotations = _records(content, "images", path), _records(content, "annotations", path)
     if not images:
         raise DataError(f"Expected images in {path}, but its list of images is empty.")
@@ -52,8 +57,7 @@ def check_annotations(content: Any, path: Path, skeleton: Skeleton) -> dict[str,
         )
         return f"annotation {annotation['id']} (image {image}) in {path}"
 
-    # The area of CrowdPose is a share of the box, so that its files have none.
-    required = _REQUIRED if skeleton.name == CROWDPOSE.name else (*_REQUIRED, "area")
+    required = required_fields(protocol)
     for field in required:
         for index, annotation in enumerate(annotations):
             if field not in annotation:
@@ -88,6 +92,9 @@ def check_annotations(content: Any, path: Path, skeleton: Skeleton) -> dict[str,
     finite_rows([annotation["bbox"] for annotation in annotations], 4, "bbox", owner)
     if "area" in required:
         finite_rows([[annotation["area"]] for annotation in annotations], 1, "area", owner)
+
+    # Imports torch, which `data doctor` can do without.
+    from posebench.layers.oks import count_keypoints
 
     counts = count_keypoints(keypoints[..., 2], skeleton)
     for annotation, count in zip(annotations, counts.tolist(), strict=True):

@@ -13,22 +13,23 @@ import torch
 from pycocotools import mask as rle
 from torch import Tensor
 
-from posebench.data.annotations import read_annotations
-from posebench.data.image_files import read_image
+from posebench.data.annotations import check_annotations
+from posebench.data.image_files import read_image, read_size
 from posebench.data.layout import Layout
 from posebench.errors import DataError
-from posebench.structures import Poses, Sample, Skeleton, box_corners
+from posebench.structures import Poses, Protocol, Sample, Skeleton, box_corners
 
 # A keypoint annotation file in COCO's format, parsed.
 GroundTruth = dict[str, Any]
 
 
 class PoseDataset(ABC):
-    """Annotated images of one split."""
+    """Annotated images of one split, and the rules of their evaluation."""
 
     name: str
     split: str
-    skeleton: Skeleton
+    skeleton: Skeleton  # the annotated keypoints
+    protocol: Protocol  # the evaluation of this skeleton
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -58,23 +59,54 @@ class FileDataset(PoseDataset):
     """Images in a folder with annotations in COCO's format."""
 
     def __init__(
-        self, name: str, split: str, skeleton: Skeleton, folder: Path, annotations: GroundTruth
+        self,
+        name: str,
+        split: str,
+        protocol: Protocol,
+        folder: Path,
+        annotations: GroundTruth,
+        *,
+        has_sizes: bool = True,
     ) -> None:
+        """Make a dataset of checked annotations.
+
+        Args:
+            folder: of the images.
+            annotations: in COCO's format, as `check_annotations` returns them.
+            has_sizes: whether they contain the sizes of images; otherwise files are asked.
+        """
         self.name = name
         self.split = split
-        self.skeleton = skeleton
+        self.skeleton, self.protocol = protocol.skeleton, protocol
         self.folder = folder
+        self._has_sizes = has_sizes
         self._annotations = annotations
         self._images = annotations["images"]
         self._by_image: dict[int, list[dict[str, Any]]] = {}
         for annotation in annotations["annotations"]:
             self._by_image.setdefault(annotation["image_id"], []).append(annotation)
 
+    @classmethod
+    def read(cls, layout: Layout, split: str, folder: Path, path: Path) -> FileDataset:
+        """Return a split with the annotations of a file.
+
+        Args:
+            folder: of the images.
+            path: of the annotation file.
+
+        Raises:
+            DataError: the file is missing or wrong.
+        """
+        content = check_annotations(layout.read(path), path, layout.protocol)
+        return cls(layout.name, split, layout.protocol, folder, content, has_sizes=layout.has_sizes)
+
     def __len__(self) -> int:
         return len(self._images)
 
     def load(self, index: int, *, pixels: bool = True) -> Sample:
         image = self._images[index]
+        if not self._has_sizes and "width" not in image:
+            image["width"], image["height"] = read_size(self.folder / image["file_name"])
         for field, kind in (("file_name", str), ("width", int), ("height", int)):
             value = image.get(field)
             if not isinstance(value, kind) or (isinstance(value, int) and not 0 < value < 10**6):
@@ -125,7 +157,10 @@ class FileDataset(PoseDataset):
 
     def area(self, annotation: dict[str, Any]) -> float:
         """Return the area that OKS divides by, in square pixels."""
-        return float(annotation["area"])
+        if self.protocol.area_of_box is None:
+            return float(annotation["area"])
+        _, _, width, height = annotation["bbox"]
+        return self.protocol.area_of_box * float(width) * float(height)
 
     def _poses(self, annotations: list[dict[str, Any]]) -> Poses:
         people = [a for a in annotations if _is_person(a)]
@@ -145,27 +180,6 @@ class FileDataset(PoseDataset):
             unlabelled=unlabelled,
             crowds=crowds,
         )
-
-
-def open_files(
-    layout: Layout,
-    root: Path,
-    split: str,
-    annotations: Path | None,
-    kind: type[FileDataset] = FileDataset,
-) -> FileDataset:
-    """Open a split of a dataset of files; `annotations` replaces the split's own file.
-
-    Raises:
-        UsageError: no such split.
-        DataError: its files are not there or wrong.
-    """
-    # With annotations from elsewhere, result files and ideal outputs are scored without images.
-    folder = layout.folder(root, split, needed=annotations is None)
-    path = annotations or layout.file(folder / layout.annotations.format(split=split))
-    [skeleton] = layout.skeletons
-    images = folder / layout.images.format(split=split)
-    return kind(layout.name, split, skeleton, images, read_annotations(path, skeleton))
 
 
 def _corners(annotations: list[dict[str, Any]]) -> Tensor:

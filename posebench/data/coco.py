@@ -1,16 +1,14 @@
-"""COCO keypoints (2017), in the layout of the official download."""
+"""COCO keypoints (Lin et al., ECCV 2014), in the layout of the official download."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from posebench.data.base import FileDataset, open_files
 from posebench.data.layout import Layout
-from posebench.structures import COCO
+from posebench.structures import COCO, Protocol
 
 LAYOUT = Layout(
     name="coco",
-    skeletons=(COCO,),
+    title="COCO",
+    protocols=(Protocol(COCO),),
     splits=("train", "val"),
     train_split="train",
     eval_split="val",
@@ -19,8 +17,3 @@ LAYOUT = Layout(
     annotations="annotations/person_keypoints_{split}2017.json",
     images="{split}2017",
 )
-
-
-def open_coco(root: Path, split: str, annotations: Path | None) -> FileDataset:
-    """Open `coco/` below the data root; `annotations` replaces the split's own file."""
-    return open_files(LAYOUT, root, split, annotations)

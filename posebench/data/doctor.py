@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from posebench.data.annotations import required_fields
 from posebench.data.image_files import read_image
 from posebench.data.layout import Layout
 from posebench.errors import DataError
 from posebench.files import read_json
-from posebench.structures import CROWDPOSE
+from posebench.structures import Protocol
 
 _EXAMPLES = 5
 _SEVERITIES = ("count", "note", "wrong")
 _IMAGE_FIELDS = ("id", "file_name", "width", "height")
-_PERSON_FIELDS = ("id", "image_id", "category_id", "keypoints", "bbox")
 
 Progress = Callable[[int, int], None]
 
@@ -125,7 +125,7 @@ def _check_annotations(content: Any, layout: Layout, report: _Report) -> list[di
         elif len(found) < len(content[key]):
             report.wrong("no object", key, len(content[key]) - len(found))
     for image in images:
-        expected = _IMAGE_FIELDS if layout.sizes else _IMAGE_FIELDS[:2]
+        expected = _IMAGE_FIELDS if layout.has_sizes else _IMAGE_FIELDS[:2]
         for name in (name for name in expected if name not in image):
             report.wrong("missing field", f"{name} of image {image.get('id', '?')}")
     _duplicates(images, "image", report)
@@ -157,43 +157,52 @@ def _duplicates(records: list[dict[str, Any]], kind: str, report: _Report) -> No
 def _check_person(
     person: dict[str, Any], layout: Layout, images: dict[int, dict[str, Any]], report: _Report
 ) -> int:
-    """Check one annotation and return how many keypoints it labels."""
-    own = f"annotation {person.get('id', '?')}"
-    [skeleton] = layout.skeletons
-    # The area of CrowdPose is a share of the box.
-    required = _PERSON_FIELDS if skeleton is CROWDPOSE else (*_PERSON_FIELDS, "area")
-    for name in (name for name in required if name not in person):
-        report.wrong("missing field", f"{name} of {own}")
+    """Check one annotation and return the number of keypoints that it labels."""
+    name = f"annotation {person.get('id', '?')}"
+    for field_name in required_fields(layout.protocol):
+        if field_name not in person:
+            report.wrong("missing field", f"{field_name} of {name}")
     image_id = person.get("image_id")
     image = images.get(image_id) if isinstance(image_id, int) else None
     if image is None and "image_id" in person:
-        report.wrong("unknown image", own)
+        report.wrong("unknown image", name)
     row = person.get("keypoints", [])
-    if not _numbers(row, 3 * len(skeleton)):
+    if not _numbers(row, 3 * len(layout.protocol.skeleton)):
         if "keypoints" in person:
-            report.wrong("keypoints unfit", own)
+            report.wrong("keypoints unfit", name)
         return 0
     points = [(x, y) for x, y, v in zip(row[::3], row[1::3], row[2::3], strict=True) if v > 0]
-    # A crowd's outline is one annotation of many people; its keypoints are not used.
+    # A crowd region is one annotation of many people; its keypoints are not used.
     if not points or person.get("iscrowd", 0):
         return 0
-    box = person.get("bbox")
-    if "bbox" in person and not _numbers(box, 4):
-        report.wrong("box unfit", own)
-    elif box is not None and (box[2] <= 0 or box[3] <= 0):
-        report.wrong("zero area", own)
-    elif "area" in required and "area" in person:
-        area = person["area"]
-        if not _numbers([area], 1):
-            report.wrong("area unfit", own)
-        elif area <= 0:
-            report.wrong("zero area", own)
-    if image and _numbers([image.get("width"), image.get("height")], 2):
-        width, height = image["width"], image["height"]
-        outside = sum(not (0 <= x < width and 0 <= y < height) for x, y in points)
-        if outside:
-            report.note("keypoint outside its image", own, outside)
+    if fault := _size_fault(person, layout.protocol):
+        report.wrong(fault, name)
+    if outside := _count_outside(points, image or {}):
+        report.note("keypoint outside its image", name, outside)
     return len(points)
+
+
+def _size_fault(person: dict[str, Any], protocol: Protocol) -> str | None:
+    """Return the check that the box or the area of a person fails."""
+    if "bbox" in person:
+        if not _numbers(person["bbox"], 4):
+            return "box unfit"
+        if min(person["bbox"][2:]) <= 0:
+            return "zero area"
+    if protocol.area_of_box is None and "area" in person:
+        if not _numbers([person["area"]], 1):
+            return "area unfit"
+        if person["area"] <= 0:
+            return "zero area"
+    return None
+
+
+def _count_outside(points: list[tuple[float, float]], image: dict[str, Any]) -> int:
+    """Return how many points lie outside the image; 0 if its size is not known."""
+    width, height = image.get("width", math.nan), image.get("height", math.nan)
+    if not _numbers([width, height], 2):
+        return 0
+    return sum(not (0 <= x < width and 0 <= y < height) for x, y in points)
 
 
 def _numbers(values: Any, count: int) -> bool:

@@ -1,44 +1,103 @@
-"""How a dataset lies on disk, and what to say where it does not."""
+"""How a dataset lies on disk, how it is evaluated, and what to say where files are missing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from posebench.errors import DataError, unknown_name
+from posebench.errors import DataError, UsageError, unknown_name
 from posebench.files import read_json
-from posebench.structures import Skeleton
+from posebench.structures import Protocol, Skeleton
+
+if TYPE_CHECKING:
+    from posebench.data.base import PoseDataset
+
+# (layout, data root, split, annotation file in place of the split's own, keypoint set)
+Opener = Callable[["Layout", Path, str, Path | None, Skeleton | None], "PoseDataset"]
 
 
-def read_as_it_is(path: Path) -> Any:
-    """Return an annotation file that is in COCO's format."""
+def read_coco_format(path: Path) -> Any:
+    """Return the content of an annotation file in COCO's format."""
     return read_json(path, "an annotation file")
+
+
+def open_files(
+    layout: Layout,
+    root: Path,
+    split: str,
+    annotations: Path | None,
+    skeleton: Skeleton | None = None,
+) -> PoseDataset:
+    """Open one split of a dataset of files in COCO's format.
+
+    Args:
+        layout: of the dataset.
+        root: the folder that contains the dataset's folder.
+        split: one of the layout's splits.
+        annotations: a file to read in place of the split's own.
+        skeleton: not used: the layout has one keypoint set.
+
+    Raises:
+        UsageError: no such split.
+        DataError: its files are missing or wrong.
+    """
+    from posebench.data.base import FileDataset
+
+    # With other annotations, result files and ideal outputs are scored without any images.
+    folder = layout.folder(root, split, needed=annotations is None)
+    path = annotations or layout.file(folder / layout.annotations.format(split=split))
+    images = folder / layout.images.format(split=split)
+    return FileDataset.read(layout, split, images, path)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A dataset's name, splits and place below the data root."""
+    """A dataset: its name, splits, files below the data root, keypoints and evaluation."""
 
     name: str
-    skeletons: tuple[Skeleton, ...]  # keypoint sets that it comes in
+    protocols: tuple[Protocol, ...]  # one for each keypoint set that it comes with
     splits: tuple[str, ...]
     train_split: str
     eval_split: str
-    tree: str  # what must be there, as shell patterns below the data root
+    tree: str  # the expected files, as shell patterns below the data root; empty: none
     source: str  # where to get it
     annotations: str = ""  # the file of a {split}, below the dataset's folder
     images: str = ""  # the folder of a {split}'s images, below the dataset's folder
-    read: Callable[[Path], Any] = read_as_it_is  # an annotation file, in COCO's format
-    sizes: bool = True  # annotation files tell the sizes of images
+    read: Callable[[Path], Any] = read_coco_format  # returns an annotation file in COCO's format
+    opener: Opener = open_files
+    has_sizes: bool = True  # whether annotation files contain the sizes of images
+    crowd: float = 0.1  # crowd level of the synthetic images that stand for the dataset
+    title: str = ""  # as papers spell the name; empty: no paper's table has it
+
+    @property
+    def skeletons(self) -> tuple[Skeleton, ...]:
+        """The keypoint sets that it comes with."""
+        return tuple(protocol.skeleton for protocol in self.protocols)
+
+    @property
+    def protocol(self) -> Protocol:
+        """The rules of a dataset with one keypoint set."""
+        [protocol] = self.protocols
+        return protocol
+
+    def open(
+        self,
+        root: Path,
+        split: str,
+        annotations: Path | None = None,
+        skeleton: Skeleton | None = None,
+    ) -> PoseDataset:
+        """Open one split; see `posebench.data.open_dataset`."""
+        return self.opener(self, root, split, annotations, skeleton)
 
     def folder(self, root: Path, split: str, *, needed: bool) -> Path:
         """Return the dataset's folder below the root.
 
         Raises:
             UsageError: no such split.
-            DataError: no such folder, and it is `needed`.
+            DataError: the folder is `needed`, but missing.
         """
         if split not in self.splits:
             raise unknown_name(f"split of {self.name}", split, self.splits)
@@ -46,7 +105,7 @@ class Layout:
         if needed and not folder.is_dir():
             raise DataError(
                 f"The folder {folder} is not there: get {self.name} from {self.source}, lay it out "
-                f"as {self.tree}, and name the folder that holds {self.name}/ with --data-root."
+                f"as {self.tree}, and name the folder that contains {self.name}/ with --data-root."
             )
         return folder
 
@@ -54,7 +113,7 @@ class Layout:
         """Return the path of a file that the layout promises.
 
         Raises:
-            DataError: it is not there.
+            DataError: it is missing.
         """
         if not path.is_file():
             raise DataError(
@@ -62,3 +121,9 @@ class Layout:
                 "choose another --split, or name a file with --annotations."
             )
         return path
+
+
+def refuse_annotations(layout: Layout, annotations: Path | None) -> None:
+    """Raise a UsageError if annotations are given for a dataset that makes its own."""
+    if annotations is not None:
+        raise UsageError(f"{layout.name} makes its own annotations: leave out --annotations.")

@@ -10,25 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.io import loadmat
 
-from posebench.data.annotations import check_annotations
-from posebench.data.base import FileDataset, GroundTruth
-from posebench.data.image_files import read_size
+from posebench.data.crowdpose import AREA_OF_BOX
 from posebench.data.layout import Layout
 from posebench.errors import DataError
 from posebench.files import PERSON, finite_rows, read_json
-from posebench.structures import MPII, Sample
+from posebench.structures import MPII, Protocol, Skeleton
+
+if TYPE_CHECKING:
+    from posebench.data.base import GroundTruth, PoseDataset
 
 OFFICIAL = "annotations/mpii_human_pose_v1_u12_1.mat"
 
 # Of the box around labelled keypoints and head, by which it grows on each side: people reach
 # beyond their joints.
 MARGIN = 0.1
-AREA_OF_BOX = 0.53  # as CrowdPose's official evaluation has it
 
 # Files of head boxes beside the usual JSON file of val.
 _HEADS = ("mpii_gt_val.mat", "gt_valid.mat")
@@ -53,38 +52,18 @@ def read_mpii(path: Path) -> GroundTruth:
     return _in_coco_format(list(_listed_people(content, path)))
 
 
-LAYOUT = Layout(
-    name="mpii",
-    skeletons=(MPII,),
-    splits=("train", "val", "trainval"),
-    train_split="train",
-    eval_split="val",
-    tree="mpii/images/*.jpg  mpii/annotations/mpii_{train,val}.json, or for trainval the .mat",
-    source="http://human-pose.mpi-inf.mpg.de",
-    annotations="annotations/mpii_{split}.json",
-    images="images",
-    read=read_mpii,
-    sizes=False,
-)
+def open_mpii(
+    layout: Layout, root: Path, split: str, annotations: Path | None, skeleton: Skeleton | None
+) -> PoseDataset:
+    """Open a split from whichever of MPII's annotation files is there."""
+    from posebench.data.base import FileDataset
+
+    folder = layout.folder(root, split, needed=annotations is None)
+    path = annotations or _split_file(layout, folder, split)
+    return FileDataset.read(layout, split, folder / layout.images, path)
 
 
-class Mpii(FileDataset):
-    def load(self, index: int, *, pixels: bool = True) -> Sample:
-        image = self._images[index]
-        if "width" not in image:  # MPII does not tell it
-            image["width"], image["height"] = read_size(self.folder / image["file_name"])
-        return super().load(index, pixels=pixels)
-
-
-def open_mpii(root: Path, split: str, annotations: Path | None) -> FileDataset:
-    """Open `mpii/` below the data root; `annotations` replaces the split's own file."""
-    folder = LAYOUT.folder(root, split, needed=annotations is None)
-    path = annotations or _split_file(folder, split)
-    content = check_annotations(read_mpii(path), path, MPII)
-    return Mpii(LAYOUT.name, split, MPII, folder / LAYOUT.images, content)
-
-
-def _split_file(folder: Path, split: str) -> Path:
+def _split_file(layout: Layout, folder: Path, split: str) -> Path:
     """Return the first file that is there: as mmpose names it, as HRNet does, or the official."""
     names = [f"mpii_{split}.json", f"{split}.json", *(["valid.json"] if split == "val" else [])]
     candidates = [folder / "annotations" / name for name in names]
@@ -93,7 +72,26 @@ def _split_file(folder: Path, split: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    return LAYOUT.file(candidates[0])
+    return layout.file(candidates[0])
+
+
+LAYOUT = Layout(
+    name="mpii",
+    title="MPII",
+    # Without head boxes, which its own PCKh needs, people are scored by OKS; sigmas and areas are
+    # ours.
+    protocols=(Protocol(MPII, head_boxes=True),),
+    splits=("train", "val", "trainval"),
+    train_split="train",
+    eval_split="val",
+    tree="mpii/images/*.jpg  mpii/annotations/mpii_{train,val}.json, or for trainval the .mat",
+    source="http://human-pose.mpi-inf.mpg.de",
+    annotations="annotations/mpii_{split}.json",
+    images="images",
+    read=read_mpii,
+    opener=open_mpii,
+    has_sizes=False,
+)
 
 
 @dataclass(frozen=True)
@@ -260,6 +258,8 @@ def _visibility(point: Any) -> int:
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"Expected a MATLAB file at {path}, but nothing is there. Check the path.")
+    from scipy.io import loadmat
+
     try:
         found: dict[str, Any] = loadmat(path, squeeze_me=True, struct_as_record=False)
     except Exception as error:  # SciPy raises half a dozen types for a damaged file

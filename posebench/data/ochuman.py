@@ -5,15 +5,13 @@ It has no training split: CID trains on val and tests on test, or trains on COCO
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from posebench.data.base import FileDataset, open_files
 from posebench.data.layout import Layout
-from posebench.structures import COCO
+from posebench.structures import COCO, Protocol
 
 LAYOUT = Layout(
     name="ochuman",
-    skeletons=(COCO,),
+    title="OCHuman",
+    protocols=(Protocol(COCO),),
     splits=("val", "test"),
     train_split="val",
     eval_split="test",
@@ -24,9 +22,5 @@ LAYOUT = Layout(
     source="https://github.com/liruilong940607/OCHumanApi",
     annotations="annotations/ochuman_coco_format_{split}_range_0.00_1.00.json",
     images="images",
+    crowd=0.8,
 )
-
-
-def open_ochuman(root: Path, split: str, annotations: Path | None) -> FileDataset:
-    """Open `ochuman/` below the data root; `annotations` replaces the split's own file."""
-    return open_files(LAYOUT, root, split, annotations)

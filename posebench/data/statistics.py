@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from posebench import __version__
 from posebench.data.base import PoseDataset
 from posebench.errors import DataError, PosebenchError
 from posebench.files import cache_folder, read_json, write_json
 from posebench.structures import KeypointDistances, Skeleton
+from posebench.version import package_version
 
 
 def keypoint_distances(dataset: PoseDataset) -> KeypointDistances:
@@ -22,7 +22,7 @@ def keypoint_distances(dataset: PoseDataset) -> KeypointDistances:
     Measured once per dataset: the result is kept in a file that says of what it is.
     """
     fingerprint = dataset.fingerprint()
-    digest = hashlib.sha256(f"{__version__} {fingerprint}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{package_version()} {fingerprint}".encode()).hexdigest()[:16]
     path = cache_folder() / "distances" / f"{dataset.name}_{dataset.split}_{digest}.json"
     kept = _read(path, len(dataset.skeleton))
     if kept is not None:
@@ -32,7 +32,7 @@ def keypoint_distances(dataset: PoseDataset) -> KeypointDistances:
         "dataset": dataset.name,
         "split": dataset.split,
         "annotations": fingerprint,
-        "measured_by": f"posebench {__version__}",
+        "measured_by": f"posebench {package_version()}",
         "keypoints": list(dataset.skeleton.keypoints),
         "people": found.people,
         "mean_distance_over_root_of_box_area": found.mean.tolist(),

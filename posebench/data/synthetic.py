@@ -1,178 +1,40 @@
-"""Synthetic crowds: drawn people, exactly annotated, made on the fly without any files."""
+"""The built-in dataset of synthetic crowds: drawn on the fly, without any files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
+from posebench.data import coco, crowdpose, mpii
+from posebench.data.layout import Layout, refuse_annotations
+from posebench.structures import Skeleton
 
-from posebench.data.base import GroundTruth, PoseDataset
-from posebench.data.crowdpose import AREA_OF_BOX
-from posebench.data.layout import Layout
-from posebench.errors import UsageError
-from posebench.files import PERSON
-from posebench.layers.oks import count_keypoints
-from posebench.structures import COCO, CROWDPOSE, MPII, Poses, Sample, Skeleton, box_corners
-from posebench.synthetic.body import JOINTS
-from posebench.synthetic.scene import Scene, draw_scene
+if TYPE_CHECKING:
+    from posebench.data.base import PoseDataset
+
+
+def open_synthetic(
+    layout: Layout, root: Path, split: str, annotations: Path | None, skeleton: Skeleton | None
+) -> PoseDataset:
+    """Open a split with a keypoint set, by default COCO's; `root` is not used.
+
+    Raises:
+        UsageError: no such split, or annotations are given.
+    """
+    from posebench.data.synthetic_crowds import SyntheticCrowds
+
+    refuse_annotations(layout, annotations)
+    return SyntheticCrowds(skeleton or layout.skeletons[0], split)
+
 
 LAYOUT = Layout(
     name="synthetic",
-    skeletons=(COCO, CROWDPOSE, MPII),
+    # Evaluated like the dataset whose keypoints are annotated.
+    protocols=(coco.LAYOUT.protocol, crowdpose.LAYOUT.protocol, mpii.LAYOUT.protocol),
     splits=("train", "val"),
     train_split="train",
     eval_split="val",
     tree="",
     source="drawn on the fly",
+    opener=open_synthetic,
 )
-
-_LENGTHS = {"train": 4000, "val": 200}
-
-
-@dataclass(frozen=True)
-class SyntheticCrowds(PoseDataset):
-    """Drawn crowds; image `index` depends on nothing but the fields and the index.
-
-    The two keypoint sets annotate the same pictures.
-
-    Raises:
-        UsageError: a field is outside its range.
-    """
-
-    skeleton: Skeleton
-    split: str = "train"  # "train" or "val": other pictures
-    length: int = 0  # 0: 4000 for training, 200 for validation
-    size: int = 256  # side of the images, pixels
-    crowd: float = 0.1  # 0: one person; 1: up to fifteen who overlap heavily
-    lookalike: bool = False  # all people of an image wear the same clothes
-    seed: int = 0
-
-    name = LAYOUT.name
-
-    def __post_init__(self) -> None:
-        if self.split not in LAYOUT.splits:
-            raise UsageError(
-                f"{self.name} has no split {self.split!r}: choose one of "
-                f"{', '.join(LAYOUT.splits)}."
-            )
-        if not 0 <= self.crowd <= 1:
-            raise UsageError(f"A crowd level is between 0 and 1, but {self.crowd} was given.")
-        if self.size < 64:
-            raise UsageError(f"Images are at least 64 pixels wide, but {self.size} was given.")
-
-    def __len__(self) -> int:
-        return self.length or _LENGTHS[self.split]
-
-    def load(self, index: int, *, pixels: bool = True) -> Sample:
-        """Draw one image with its people; without `pixels` it is black, and ready sooner.
-
-        Raises:
-            IndexError: there is no image of this index.
-        """
-        if not 0 <= index < len(self):
-            raise IndexError(f"Image {index} of {len(self)}")
-        rng = np.random.default_rng([self.seed, LAYOUT.splits.index(self.split), index])
-        scene = draw_scene(rng, self.size, self.crowd, lookalike=self.lookalike, pixels=pixels)
-        return Sample(
-            image=scene.image,
-            poses=_poses(scene, self.skeleton),
-            image_id=index + 1,
-            name=f"{self.split}/{index + 1:06d}.png",
-        )
-
-    def ground_truth(self) -> GroundTruth:
-        samples = (self.load(index, pixels=False) for index in range(len(self)))
-        return ground_truth_of(samples, self.skeleton)
-
-    def fingerprint(self) -> str:
-        return repr(self)  # what is drawn depends on nothing else
-
-    def labelled(self) -> list[int]:
-        return list(range(len(self)))  # no image is without people
-
-
-def open_synthetic(split: str, skeleton: Skeleton) -> SyntheticCrowds:
-    """Open a split as `--dataset synthetic` names it.
-
-    Raises:
-        UsageError: no such split.
-    """
-    return SyntheticCrowds(skeleton, split)
-
-
-def ground_truth_of(samples: Iterable[Sample], skeleton: Skeleton) -> GroundTruth:
-    """Return the annotations of images in COCO's format."""
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for sample in samples:
-        width, height = sample.size
-        image = {"id": sample.image_id, "file_name": sample.name, "width": width, "height": height}
-        if skeleton.name == CROWDPOSE.name:
-            image["crowdIndex"] = crowd_index(sample.poses)
-        images.append(image)
-        for person in _annotations(sample, skeleton):
-            annotations.append({"id": len(annotations) + 1, **person})
-    limbs = [[start + 1, end + 1] for start, end in skeleton.limbs]
-    person = {
-        "id": PERSON,
-        "name": "person",
-        "keypoints": list(skeleton.keypoints),
-        "skeleton": limbs,
-    }
-    return {"images": images, "annotations": annotations, "categories": [person]}
-
-
-def crowd_index(poses: Poses) -> float:
-    """Return how much the people of an image are crowded; 0: not at all.
-
-    Source: CrowdPose (arXiv:1812.00324), Eq. 1: over the people, the mean number of other
-    people's keypoints in the person's box relative to its own ones there.
-    """
-    labelled = poses.visibility > 0  # (N, K)
-    low, high = poses.boxes[:, 0], poses.boxes[:, 3]  # (N, 2) top left and bottom right
-    keypoints = poses.keypoints[None]  # (1, N, K, 2) in each of (N, 1, 1, 2) boxes
-    within = (keypoints >= low[:, None, None]) & (keypoints <= high[:, None, None])
-    counts = (within.all(-1) & labelled[None]).sum(-1)  # (boxes, people)
-    own = counts.diagonal()
-    return float(((counts.sum(1) - own) / own.clamp(min=1)).mean())
-
-
-# What other keypoint sets call joints of the drawn bodies.
-_ALSO_CALLED = {"head_top": "head", "upper_neck": "neck"}
-
-
-def _poses(scene: Scene, skeleton: Skeleton) -> Poses:
-    rows = [JOINTS.index(_ALSO_CALLED.get(name, name)) for name in skeleton.keypoints]
-    visibility = torch.from_numpy(scene.visibility[:, rows])
-    keypoints = torch.from_numpy(scene.joints[:, rows].round(2))
-    boxes = torch.from_numpy(scene.boxes)
-    # CrowdPose's official evaluation knows no silhouettes.
-    by_box = skeleton.name == CROWDPOSE.name
-    area = AREA_OF_BOX * boxes[:, 2] * boxes[:, 3] if by_box else torch.from_numpy(scene.area)
-    return Poses(keypoints * (visibility > 0)[..., None], visibility, area, box_corners(boxes))
-
-
-def _annotations(sample: Sample, skeleton: Skeleton) -> list[dict[str, Any]]:
-    """Return the people of an image as COCO's format has them, but for their ids."""
-    poses = sample.poses
-    rows = torch.cat([poses.keypoints, poses.visibility[..., None]], -1)  # (N, K, 3)
-    corner = poses.boxes[:, 0]
-    boxes = torch.cat([corner, poses.boxes[:, 3] - corner], 1)
-    counts = count_keypoints(poses.visibility.numpy(), skeleton)
-    return [
-        {
-            "image_id": sample.image_id,
-            "category_id": PERSON,
-            "keypoints": keypoints.flatten().tolist(),
-            "num_keypoints": count,
-            "area": area,
-            "bbox": box.tolist(),
-            "iscrowd": 0,
-        }
-        for keypoints, count, area, box in zip(
-            rows, counts.tolist(), poses.area.tolist(), boxes, strict=True
-        )
-    ]

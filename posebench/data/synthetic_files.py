@@ -13,10 +13,10 @@ import cv2
 from posebench.data import coco, crowdpose, mpii, ochuman
 from posebench.data.base import GroundTruth
 from posebench.data.layout import Layout
-from posebench.data.synthetic import SyntheticCrowds, ground_truth_of
+from posebench.data.synthetic_crowds import SyntheticCrowds, ground_truth_of
 from posebench.errors import unknown_name
 from posebench.files import atomic_write, write_json
-from posebench.structures import CROWDPOSE, MPII, Sample
+from posebench.structures import MPII, Protocol, Sample
 
 _JPEG_QUALITY = 92
 
@@ -111,7 +111,7 @@ def write_synthetic(
         raise unknown_name("layout", layout, _FORMATS)
     form = _FORMATS[layout]
     folder = out / layout
-    [skeleton] = form.layout.skeletons
+    protocol = form.layout.protocol
     image_counts: dict[str, int] = {}
     people_counts: dict[str, int] = {}
     used = {"train": 0, "val": 0}  # scenes of each source, so that no two splits share one
@@ -121,7 +121,7 @@ def write_synthetic(
         first = used[split.source]
         used[split.source] += count
         dataset = SyntheticCrowds(
-            skeleton, split.source, used[split.source], size, crowd, lookalike, seed
+            protocol.skeleton, split.source, used[split.source], size, crowd, lookalike, seed
         )
         numbered = (
             replace(dataset.load(index), image_id=number, name=form.file_name.format(number))
@@ -129,9 +129,9 @@ def write_synthetic(
         )
         next_id += count
         place = folder / form.layout.images.format(split=split.name)
-        content = ground_truth_of(_saved(numbered, place), skeleton)
+        content = ground_truth_of(_saved(numbered, place), protocol)
         annotations = folder / form.layout.annotations.format(split=split.name)
-        write_json(annotations, _as_official(content, layout))
+        write_json(annotations, _as_official(content, protocol))
         image_counts[split.name] = count
         people_counts[split.name] = len(content["annotations"])
     return WrittenDataset(folder, image_counts, people_counts)
@@ -178,15 +178,15 @@ def _head_box(annotation: dict[str, Any]) -> list[float]:
     return [*(value - side / 2 for value in centre), *(value + side / 2 for value in centre)]
 
 
-def _as_official(content: GroundTruth, layout: str) -> GroundTruth:
+def _as_official(content: GroundTruth, protocol: Protocol) -> GroundTruth:
     """Return the annotations with the fields that the official files have."""
-    if layout == CROWDPOSE.name:
+    if protocol.area_of_box is not None:
         without_area = [
             {field: value for field, value in annotation.items() if field != "area"}
             for annotation in content["annotations"]
         ]
         return {**content, "annotations": without_area}
-    if layout == MPII.name:
+    if protocol.head_boxes:
         with_heads = [{**a, "headbox_xyxy": _head_box(a)} for a in content["annotations"]]
         return {**content, "annotations": with_heads}
     outlined = []

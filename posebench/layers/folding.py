@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them: the same function, and faster."""
+"""Fold batch norms into the convolutions before them: the same function, computed faster."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from typing import TypeVar
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.ops import FrozenBatchNorm2d
-
-_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -33,9 +30,9 @@ def folded(model: M) -> M:
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield the names of convolutions and of the batch norms that read them alone.
+    """Yield the names of each convolution and the batch norm after it, its only reader.
 
-    These are neighbours in a sequence, and `conv1` and `bn1` of a block, as timm's are called.
+    They are neighbours in an `nn.Sequential`, or `conv1` and `bn1` of a block, as timm names them.
     """
     children = dict(module.named_children())
     names = list(children)
@@ -44,5 +41,12 @@ def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
     else:
         pairs = [("conv" + name[2:], name) for name in names if re.fullmatch(r"bn\d*", name)]
     for conv, norm in pairs:
-        if isinstance(children.get(conv), nn.Conv2d) and isinstance(children[norm], _NORMS):
+        if isinstance(children.get(conv), nn.Conv2d) and _is_batch_norm(children[norm]):
             yield conv, norm
+
+
+def _is_batch_norm(layer: nn.Module) -> bool:
+    # Imported here: torchvision takes long, and this module is imported to evaluate any file.
+    from torchvision.ops import FrozenBatchNorm2d
+
+    return isinstance(layer, (nn.BatchNorm2d, FrozenBatchNorm2d))

@@ -11,9 +11,6 @@ from posebench.structures import Skeleton
 # What the official tool adds to an area before it divides by it.
 EPSILON = float(np.spacing(1))
 
-# CrowdPose labels the head and the neck, but a person needs one of the other keypoints to count.
-_NOT_COUNTED = ("head", "neck")
-
 
 def oks(
     predicted: Tensor, keypoints: Tensor, visibility: Tensor, area: Tensor, sigmas: Tensor
@@ -61,7 +58,7 @@ def count_keypoints(visibility: NDArray[np.float64], skeleton: Skeleton) -> NDAr
         skeleton: whose keypoints these are.
 
     Returns:
-        (N,); people with 0 need not be found.
+        (N,); people with 0 are ignored in evaluation.
     """
-    counted = [name not in _NOT_COUNTED for name in skeleton.keypoints]
+    counted = [name not in skeleton.not_counted for name in skeleton.keypoints]
     return np.asarray((visibility[:, counted] > 0).sum(1), dtype=np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,27 +11,7 @@ from posebench.errors import DataError
 from posebench.layers.oks import count_keypoints
 from posebench.metrics.matching import ALL_AREAS, LARGE, MEDIUM, Detections, Floats, Matcher, People
 from posebench.metrics.results import image_index, parse_results
-from posebench.structures import COCO, CROWDPOSE, MPII, Skeleton
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """The rules by which a dataset is evaluated."""
-
-    skeleton: Skeleton
-    box_share: float | None = None  # of a box that is a person's area; None: the annotated area
-    crowding: tuple[float, float] | None = None  # crowdIndex where medium and hard begin; None:
-    # results are split by people's size
-
-
-PROTOCOLS = {
-    "coco": Protocol(COCO),
-    # The official tool's limits; the paper's text is usually quoted with 0.1 for the first.
-    "crowdpose": Protocol(CROWDPOSE, box_share=0.53, crowding=(0.2, 0.8)),
-    "ochuman": Protocol(COCO),
-    # For files without head boxes, which its own PCKh needs; sigmas and areas are ours.
-    "mpii": Protocol(MPII),
-}
+from posebench.structures import Protocol
 
 
 def evaluate_keypoints(
@@ -42,7 +21,7 @@ def evaluate_keypoints(
 
     Args:
         ground_truth: as `read_annotations` returns it; it is not changed.
-        results: as `to_results` or `read_results` return them.
+        results: as `PosePredictions.to_coco` or `read_results` return them.
         protocol: whose rules to follow.
 
     Returns:
@@ -59,12 +38,12 @@ def evaluate_keypoints(
     """
     detections = parse_results(results, ground_truth, protocol.skeleton)
     matcher = match(ground_truth, detections, protocol)
-    if protocol.crowding is None:
+    if protocol.crowd_index is None:
         everyone, medium, large = matcher.curves((ALL_AREAS, MEDIUM, LARGE))
         parts = {"APM": medium.ap(), "APL": large.ap(), "ARM": medium.ar(), "ARL": large.ar()}
     else:
         [everyone] = matcher.curves()
-        crowding = _crowding(ground_truth, protocol.crowding)
+        crowding = _crowding(ground_truth, protocol.crowd_index)
         parts = {
             name: matcher.curves(images=crowding == degree)[0].ap()
             for degree, name in enumerate(("APE", "APM", "APH"))
@@ -95,7 +74,7 @@ def _people(ground_truth: dict[str, Any], protocol: Protocol) -> People:
     index_of = image_index(ground_truth)
     keypoints = _column(annotations, "keypoints").reshape(-1, len(protocol.skeleton), 3)
     boxes = _column(annotations, "bbox").reshape(-1, 4)
-    if protocol.box_share is None:
+    if protocol.area_of_box is None:
         for annotation in annotations:
             if "area" not in annotation:
                 raise DataError(
@@ -105,7 +84,7 @@ def _people(ground_truth: dict[str, Any], protocol: Protocol) -> People:
                 )
         area = _column(annotations, "area")
     else:
-        area = boxes[:, 2] * boxes[:, 3] * protocol.box_share
+        area = boxes[:, 2] * boxes[:, 3] * protocol.area_of_box
     counted = count_keypoints(keypoints[..., 2], protocol.skeleton).tolist()
     counts = [a.get("num_keypoints", c) for a, c in zip(annotations, counted, strict=True)]
     return People(

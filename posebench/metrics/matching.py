@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
@@ -188,7 +187,7 @@ class Matcher:
         """Match by all keypoints, over people of all sizes, as `curves` does within."""
         ends = np.cumsum([columns for _, columns in self._shapes])[:-1]
         parts = [
-            _in_order(similarity, counted, crowd)
+            _match_image(similarity, counted, crowd)
             for similarity, counted, crowd in zip(
                 self._oks(None),
                 np.split(self._counted, ends),
@@ -266,47 +265,11 @@ def _index(annotations: Any) -> COCO:
     return coco
 
 
-def _in_order(
+def _match_image(
     similarity: Floats, counted: NDArray[np.bool_], crowd: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Match the detections of one image as COCO does, best first.
+    """Match the detections of one image; see `match_best_first`, which wants people in order."""
+    from posebench.metrics.compiled import match_best_first
 
-    Args:
-        similarity: (detections, people) OKS.
-        counted: (people,) are missed when they are not found.
-        crowd: (people,) may be matched by several.
-
-    Returns:
-        (T, detections) that matched one who counts, and that matched nobody.
-    """
-    order = np.argsort(~counted, kind="stable")  # those who count first
-    return _matched(similarity[:, order], counted[order], crowd[order], THRESHOLDS)
-
-
-@numba.njit(cache=True)
-def _matched(
-    similarity: Floats,
-    counted: NDArray[np.bool_],
-    crowd: NDArray[np.bool_],
-    thresholds: Floats,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    detections, people = similarity.shape
-    found = np.zeros((len(thresholds), detections), np.bool_)
-    wrong = np.ones((len(thresholds), detections), np.bool_)
-    for t in range(len(thresholds)):
-        taken = np.zeros(people, np.bool_)
-        for d in range(detections):
-            best, most = -1, min(thresholds[t], 1 - 1e-10)
-            for p in range(people):
-                if taken[p] and not crowd[p]:
-                    continue
-                if best > -1 and counted[best] and not counted[p]:
-                    break
-                if similarity[d, p] < most:
-                    continue
-                best, most = p, similarity[d, p]
-            if best > -1:
-                taken[best] = True
-                found[t, d] = counted[best]
-                wrong[t, d] = False
-    return found, wrong
+    order = np.argsort(~counted, kind="stable")
+    return match_best_first(similarity[:, order], counted[order], crowd[order], THRESHOLDS)

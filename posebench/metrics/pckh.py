@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from posebench.errors import DataError
 from posebench.files import finite_rows, keypoint_rows
 from posebench.metrics.matching import Floats
+from posebench.metrics.names import PCKH_PARTS, pckh_name
 from posebench.metrics.results import image_index, parse_results
 from posebench.structures import MPII
 
@@ -21,11 +22,8 @@ from posebench.structures import MPII
 _NOT_COUNTED = ("pelvis", "thorax")
 
 _GROUPS = {
-    "head": ("head_top",),
-    **{
-        part: (f"left_{part}", f"right_{part}")
-        for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-    },
+    part: ("head_top",) if part == "head" else (f"left_{part}", f"right_{part}")
+    for part in PCKH_PARTS
 }
 
 # The head box's diagonal is longer than the head.
@@ -159,7 +157,7 @@ def evaluate_pckh(
             predicted[person] = detections.keypoints[pose]
     counts = pckh(predicted, people[..., :2], people[..., 2], head_sizes, threshold)
     metrics = counts.metrics()
-    name = f"PCKh@{threshold:g}" + (" (matched)" if matching == "pckh" else "")
+    name = pckh_name(threshold, matched=matching == "pckh")
     return {name: metrics.pop("mean"), **{f"{name}/{part}": v for part, v in metrics.items()}}
 
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
-from posebench.metrics.keypoints import Protocol, match
+from posebench.metrics.keypoints import match
 from posebench.metrics.matching import Floats, Matches
 from posebench.metrics.results import parse_results
+from posebench.structures import Protocol
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
@@ -48,6 +47,8 @@ def resampled_ap(models: Sequence[Matches], weights: Sequence[Floats]) -> Floats
             image count as often as its detections of all models together: once where each image is
             given to one model, `c` times where it was drawn `c` times.
     """
+    from posebench.metrics.compiled import weighted_ap
+
     image = np.concatenate([one.image for one in models])
     scores = np.concatenate([one.scores for one in models])
     owner = np.repeat(np.arange(len(models)), [len(one.image) for one in models])
@@ -57,50 +58,7 @@ def resampled_ap(models: Sequence[Matches], weights: Sequence[Floats]) -> Floats
     wrong = np.concatenate([one.wrong for one in models], axis=1)[:, order]
     stacked = np.stack(weights, axis=1)  # (R, models, N)
     people = models[0].people
-    return _aps(
+    return weighted_ap(
         np.ascontiguousarray(found), np.ascontiguousarray(wrong), image[order], owner[order],
         np.ascontiguousarray(stacked, np.float64), people.astype(np.float64), _RECALLS,
     )  # fmt: skip
-
-
-@numba.njit(cache=True)
-def _aps(
-    found: NDArray[np.bool_],
-    wrong: NDArray[np.bool_],
-    image: NDArray[np.int64],
-    owner: NDArray[np.int64],
-    weights: Floats,
-    people: Floats,
-    recalls: Floats,
-) -> Floats:
-    """Return the AP of each of the weights (R, models, N); detections come best first."""
-    thresholds, detections = found.shape
-    result = np.empty(len(weights))
-    precision = np.empty(detections)
-    recall = np.empty(detections)
-    for r in range(len(weights)):
-        wanted = 0.0
-        for n in range(len(people)):
-            wanted += people[n] * weights[r, :, n].sum()
-        if wanted == 0:
-            result[r] = np.nan
-            continue
-        total = 0.0
-        for t in range(thresholds):
-            true, false = 0.0, 0.0
-            for d in range(detections):
-                weight = weights[r, owner[d], image[d]]
-                true += weight * found[t, d]
-                false += weight * wrong[t, d]
-                recall[d] = true / wanted
-                precision[d] = true / (true + false + 2.220446049250313e-16)
-            best = 0.0
-            d = detections - 1
-            for k in range(len(recalls) - 1, -1, -1):
-                # The highest precision at this recall or beyond.
-                while d >= 0 and recall[d] >= recalls[k]:
-                    best = max(best, precision[d])
-                    d -= 1
-                total += best
-        result[r] = total / (thresholds * len(recalls))
-    return result

@@ -1,4 +1,4 @@
-"""Predicted poses as COCO-format results: written, read back and checked."""
+"""Result files in COCO's format, read and checked."""
 
 from __future__ import annotations
 
@@ -7,29 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from posebench.errors import DataError
 from posebench.files import PERSON, finite_rows, keypoint_rows, read_json
 from posebench.metrics.matching import Detections, Floats
-from posebench.structures import PosePredictions, Skeleton
+from posebench.structures import Skeleton
 
 _FORMAT = "Results are in COCO's format: [{image_id, category_id, keypoints, score}, ...]."
-
-
-def to_results(image_id: int, predictions: PosePredictions) -> list[dict[str, Any]]:
-    """Return the poses of one image as entries of a result file.
-
-    Nothing is rounded, so that a written file scores to the last digit like the run that wrote it.
-    """
-    scores = predictions.keypoint_scores[..., None]
-    poses = torch.cat([predictions.keypoints, scores.to(predictions.keypoints)], dim=-1)
-    return [
-        {"image_id": image_id, "category_id": PERSON, "keypoints": keypoints, "score": score}
-        for keypoints, score in zip(
-            poses.flatten(1).tolist(), predictions.scores.tolist(), strict=True
-        )
-    ]
 
 
 def read_results(

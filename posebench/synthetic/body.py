@@ -108,103 +108,175 @@ def rotation(axis: int, angle: Floats) -> Floats:
 
 def sample_bodies(rng: Generator, yaw: Floats) -> Bodies:
     """Draw a body and a posture for each of the (N,) directions, in radians, that people face."""
-    count = len(yaw)
-    choice = np.searchsorted(_POSTURE_CUMULATIVE, rng.random(count))
-    seated = _SEATED[choice]
-    # Nobody sits with the back to the camera, as the seat would hide the legs.
+    posture = np.searchsorted(_POSTURE_CUMULATIVE, rng.random(len(yaw)))
+    seated = _SEATED[posture]
+    # Nobody sits with the back to the camera, where the seat would hide the legs.
     yaw = np.where(seated & (np.cos(yaw) < 0), np.pi - yaw, yaw)
-    trunk = _sample(rng, _TRUNK_RANGES[choice])
-    hinge, tumble, roll = np.radians(trunk[:, :3]).T
-    twist, lean, turn, nod, tilt = np.radians(
-        _sample(rng, np.broadcast_to(_SPINE_AND_HEAD, (count, 5, 2)))
-    ).T
+    angles = _sample_angles(rng, posture)
+    build = _sample_build(rng, len(yaw))
 
-    legs_first_is_right = rng.random(count) < 0.5
-    leg_ranges = _LEG_RANGES[choice]
-    leg_ranges[legs_first_is_right] = leg_ranges[legs_first_is_right, ::-1]
-    lift, splay, knee = np.moveaxis(np.radians(_sample(rng, leg_ranges)), -1, 0)  # (N, 2) each
-    arm_lift, spread, swivel, elbow = np.moveaxis(
-        np.radians(_sample(rng, _ARM_RANGES[_choose_arms(rng, choice)])), -1, 0
-    )
+    whole = rotation(1, yaw) @ rotation(0, angles.tumble) @ rotation(2, angles.roll)
+    pelvis_axes = whole @ rotation(0, 0.6 * angles.hinge)
+    chest_axes = pelvis_axes @ rotation(0, 0.4 * angles.hinge)
+    chest_axes = chest_axes @ rotation(1, angles.twist) @ rotation(2, angles.lean)
+    head_axes = chest_axes @ rotation(1, angles.turn)
+    head_axes = head_axes @ rotation(0, angles.nod) @ rotation(2, angles.tilt)
 
-    child = rng.random(count) < 0.12
-    stature = rng.uniform(0.9, 1.08, count) * np.where(child, 0.72, 1)
-    # Proportions: legs, trunk, arms, shoulders, hips, head; the head is a little large, so that
-    # faces can be read in small figures.
-    legs, spine, arms, broad, hips, head_radius = (
-        rng.uniform(0.92, 1.07, (6, count)) * np.array([1, 1, 1, 1, 1, 0.079])[:, None]
-    )
-    head_radius = head_radius * np.where(child, 1.22, 1)
-
-    whole = rotation(1, yaw) @ rotation(0, tumble) @ rotation(2, roll)
-    pelvis_axes = whole @ rotation(0, 0.6 * hinge)
-    chest_axes = pelvis_axes @ rotation(0, 0.4 * hinge) @ rotation(1, twist) @ rotation(2, lean)
-    head_axes = chest_axes @ rotation(1, turn) @ rotation(0, nod) @ rotation(2, tilt)
-
-    points = np.zeros((count, len(POINTS), 3))
-
-    def place(name: str, origin: Floats, axes: Floats, offset: Floats) -> Floats:
-        found: Floats = origin + np.einsum("nij,nj->ni", axes, offset)
-        points[:, POINT[name]] = found
-        return found
-
-    def place_pair(name: str, origin: Floats, axes: Floats, offset: Floats) -> Floats:
-        found: Floats = origin + np.einsum("nsij,nsj->nsi", axes, offset)
-        left = POINT[f"left_{name}"]
-        points[:, left : left + 2] = found  # the right one follows the left one everywhere
-        return found
-
-    pelvis = np.zeros((count, 1, 3))
-    waist = place("waist", pelvis[:, 0], pelvis_axes, _up(0.105 * spine))
-    neck = place("neck", waist, chest_axes, _up(0.2 * spine))
-    both_pelvis, both_chest = pelvis_axes[:, None], chest_axes[:, None]
-    place_pair("waist", waist[:, None], both_chest, _aside(0.052 * broad))
-    shoulder_offset = _aside(0.108 * broad)
-    shoulder_offset[..., 1] = (0.178 * spine)[:, None]
-    shoulders = place_pair("shoulder", waist[:, None], both_chest, shoulder_offset)
-    points[:, POINT["thorax"]] = shoulders.mean(1)
-    place_pair("strap", waist[:, None], both_chest, shoulder_offset * [0.62, 1, 1])
-    sockets = place_pair("hip", pelvis, both_pelvis, _aside(0.068 * hips))
-    for name, x, y, z in (
-        ("collar", 0.0, 0.15, 0.05), ("navel", 0.0, 0.0, 0.055), ("badge", 0.055, 0.13, 0.052),
-        ("pack", 0.0, 0.1, -0.085),
-    ):  # fmt: skip
-        place(name, waist, chest_axes, np.broadcast_to([x, y, z], (count, 3)))
-
-    head_offset = _up(0.04 + 1.05 * head_radius)
-    head_offset[:, 2] = 0.012
-    centre = place("head_centre", neck, head_axes, head_offset)
-    offsets = head_radius[:, None, None] * _HEAD_OFFSET
-    points[:, _HEAD_INDEX] = centre[:, None] + offsets @ head_axes.swapaxes(1, 2)
-
-    upper_arm = both_chest @ rotation(0, -arm_lift) @ rotation(2, _SIDES * spread)
-    upper_arm = upper_arm @ rotation(1, _SIDES * swivel)
-    forearm = upper_arm @ rotation(0, -elbow)
-    elbows = place_pair("elbow", shoulders, upper_arm, _down(0.172 * arms))
-    wrists = place_pair("wrist", elbows, forearm, _down(0.148 * arms))
-    place_pair("wristband", elbows, forearm, _down(0.118 * arms))
-    place_pair("hand", wrists, forearm, _down(0.05 * arms))
-    place_pair("sleeve", shoulders, upper_arm, _down(0.1 * arms))
-
-    thigh = whole[:, None] @ rotation(0, -lift) @ rotation(2, _SIDES * splay)
-    shin = thigh @ rotation(0, knee)
-    knees = place_pair("knee", sockets, thigh, _down(0.245 * legs))
-    ankles = place_pair("ankle", knees, shin, _down(0.235 * legs))
-    place_pair("sock", knees, shin, _down(0.185 * legs))
-    place_pair("hem", sockets, thigh, _down(0.17 * legs))
-    place_pair("heel", ankles, shin, np.broadcast_to([0, -0.03, -0.012], (count, 2, 3)))
-    place_pair("toe", ankles, shin, np.broadcast_to([0, -0.036, 0.088], (count, 2, 3)))
-
-    points *= stature[:, None, None]
-    points[..., 1] += (trunk[:, 3] - points[..., 1].min(1) + 0.02)[:, None]
+    body = _Points(len(yaw))
+    neck, shoulders, hips = _place_trunk(body, build, pelvis_axes, chest_axes)
+    _place_head(body, build, neck, head_axes)
+    _place_arms(body, build, angles, shoulders, chest_axes)
+    _place_legs(body, build, angles, hips, whole)
+    points = body.points * build.stature[:, None, None]
+    points[..., 1] += (angles.air - points[..., 1].min(1) + 0.02)[:, None]
     return Bodies(
         points,
         head_axes,
         chest_axes,
-        head_radius * stature,
-        girth=stature * rng.uniform(0.86, 1.2, count),
+        build.head_radius * build.stature,
+        girth=build.stature * rng.uniform(0.86, 1.2, len(yaw)),
         seated=seated,
     )
+
+
+@dataclass(frozen=True)
+class _Angles:
+    """Joint angles in radians; those of limbs are (N, 2), left and right."""
+
+    hinge: Floats  # (N,) upper body bent to the front
+    tumble: Floats  # (N,) whole body pitched to the front
+    roll: Floats  # (N,) whole body tipped to its right
+    air: Floats  # (N,) heights above the ground
+    twist: Floats  # (N,) spine about its axis
+    lean: Floats  # (N,) spine to a side
+    turn: Floats  # (N,) head about its axis
+    nod: Floats  # (N,)
+    tilt: Floats  # (N,) head to a side
+    thigh_lift: Floats
+    splay: Floats
+    knee: Floats
+    arm_lift: Floats
+    spread: Floats
+    swivel: Floats
+    elbow: Floats
+
+
+def _sample_angles(rng: Generator, posture: NDArray[np.intp]) -> _Angles:
+    """Draw the joint angles of people in the (N,) postures."""
+    count = len(posture)
+    trunk = _sample(rng, _TRUNK_RANGES[posture])
+    hinge, tumble, roll = np.radians(trunk[:, :3]).T
+    spine_and_head = np.broadcast_to(_SPINE_AND_HEAD, (count, 5, 2))
+    twist, lean, turn, nod, tilt = np.radians(_sample(rng, spine_and_head)).T
+    legs_are_swapped = rng.random(count) < 0.5
+    leg_ranges = _LEG_RANGES[posture]
+    leg_ranges[legs_are_swapped] = leg_ranges[legs_are_swapped, ::-1]
+    legs = np.moveaxis(np.radians(_sample(rng, leg_ranges)), -1, 0)
+    arm_ranges = _ARM_RANGES[_choose_arms(rng, posture)]
+    arms = np.moveaxis(np.radians(_sample(rng, arm_ranges)), -1, 0)
+    return _Angles(hinge, tumble, roll, trunk[:, 3], twist, lean, turn, nod, tilt, *legs, *arms)
+
+
+@dataclass(frozen=True)
+class _Build:
+    """Proportions, relative to the average."""
+
+    stature: Floats  # (N,)
+    legs: Floats  # (N,) length, as all of the following
+    spine: Floats
+    arms: Floats
+    shoulders: Floats
+    hips: Floats
+    head_radius: Floats  # (N,) heights of an average adult
+
+
+def _sample_build(rng: Generator, count: int) -> _Build:
+    child = rng.random(count) < 0.12
+    stature = rng.uniform(0.9, 1.08, count) * np.where(child, 0.72, 1)
+    # The head is a little large, so that faces can be read in small figures.
+    average = np.array([1, 1, 1, 1, 1, 0.079])[:, None]
+    legs, spine, arms, shoulders, hips, head = rng.uniform(0.92, 1.07, (6, count)) * average
+    return _Build(stature, legs, spine, arms, shoulders, hips, head * np.where(child, 1.22, 1))
+
+
+class _Points:
+    """The points of N bodies as they are placed, from the pelvis at the origin outwards."""
+
+    def __init__(self, count: int) -> None:
+        self.points = np.zeros((count, len(POINTS), 3))
+
+    def place(self, name: str, origin: Floats, axes: Floats, offset: Floats) -> Floats:
+        """Place a point at (N, 3) offsets along (N, 3, 3) axes and return its positions (N, 3)."""
+        position = np.asarray(origin + np.einsum("nij,nj->ni", axes, offset))
+        self.points[:, POINT[name]] = position
+        return position
+
+    def place_pair(self, name: str, origin: Floats, axes: Floats, offset: Floats) -> Floats:
+        """Place the left and the right point of a name; all shapes have a second axis for sides."""
+        position = np.asarray(origin + np.einsum("nsij,nsj->nsi", axes, offset))
+        left = POINT[f"left_{name}"]
+        self.points[:, left : left + 2] = position  # right follows left in POINTS
+        return position
+
+
+def _place_trunk(
+    body: _Points, build: _Build, pelvis_axes: Floats, chest_axes: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Place hips, chest and shoulders, and return the neck, both shoulders and both hips."""
+    count = len(chest_axes)
+    pelvis = np.zeros((count, 1, 3))
+    waist = body.place("waist", pelvis[:, 0], pelvis_axes, _up(0.105 * build.spine))
+    neck = body.place("neck", waist, chest_axes, _up(0.2 * build.spine))
+    both_chest, middle = chest_axes[:, None], waist[:, None]
+    body.place_pair("waist", middle, both_chest, _aside(0.052 * build.shoulders))
+    shoulder_offset = _aside(0.108 * build.shoulders)
+    shoulder_offset[..., 1] = (0.178 * build.spine)[:, None]
+    shoulders = body.place_pair("shoulder", middle, both_chest, shoulder_offset)
+    body.points[:, POINT["thorax"]] = shoulders.mean(1)
+    body.place_pair("strap", middle, both_chest, shoulder_offset * [0.62, 1, 1])
+    hips = body.place_pair("hip", pelvis, pelvis_axes[:, None], _aside(0.068 * build.hips))
+    for name, x, y, z in (
+        ("collar", 0.0, 0.15, 0.05), ("navel", 0.0, 0.0, 0.055), ("badge", 0.055, 0.13, 0.052),
+        ("pack", 0.0, 0.1, -0.085),
+    ):  # fmt: skip
+        body.place(name, waist, chest_axes, np.broadcast_to([x, y, z], (count, 3)))
+    return neck, shoulders, hips
+
+
+def _place_head(body: _Points, build: _Build, neck: Floats, head_axes: Floats) -> None:
+    head_offset = _up(0.04 + 1.05 * build.head_radius)
+    head_offset[:, 2] = 0.012
+    centre = body.place("head_centre", neck, head_axes, head_offset)
+    offsets = build.head_radius[:, None, None] * _HEAD_OFFSET
+    body.points[:, _HEAD_INDEX] = centre[:, None] + offsets @ head_axes.swapaxes(1, 2)
+
+
+def _place_arms(
+    body: _Points, build: _Build, angles: _Angles, shoulders: Floats, chest_axes: Floats
+) -> None:
+    upper_arm = chest_axes[:, None] @ rotation(0, -angles.arm_lift)
+    upper_arm = upper_arm @ rotation(2, _SIDES * angles.spread)
+    upper_arm = upper_arm @ rotation(1, _SIDES * angles.swivel)
+    forearm = upper_arm @ rotation(0, -angles.elbow)
+    length = build.arms
+    elbows = body.place_pair("elbow", shoulders, upper_arm, _down(0.172 * length))
+    wrists = body.place_pair("wrist", elbows, forearm, _down(0.148 * length))
+    body.place_pair("wristband", elbows, forearm, _down(0.118 * length))
+    body.place_pair("hand", wrists, forearm, _down(0.05 * length))
+    body.place_pair("sleeve", shoulders, upper_arm, _down(0.1 * length))
+
+
+def _place_legs(body: _Points, build: _Build, angles: _Angles, hips: Floats, whole: Floats) -> None:
+    thigh = whole[:, None] @ rotation(0, -angles.thigh_lift)
+    thigh = thigh @ rotation(2, _SIDES * angles.splay)
+    shin = thigh @ rotation(0, angles.knee)
+    length, sides = build.legs, (len(whole), 2, 3)
+    knees = body.place_pair("knee", hips, thigh, _down(0.245 * length))
+    ankles = body.place_pair("ankle", knees, shin, _down(0.235 * length))
+    body.place_pair("sock", knees, shin, _down(0.185 * length))
+    body.place_pair("hem", hips, thigh, _down(0.17 * length))
+    body.place_pair("heel", ankles, shin, np.broadcast_to([0, -0.03, -0.012], sides))
+    body.place_pair("toe", ankles, shin, np.broadcast_to([0, -0.036, 0.088], sides))
 
 
 def _sample(rng: Generator, ranges: Floats) -> Floats:

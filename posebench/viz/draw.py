@@ -26,15 +26,15 @@ Colour: TypeAlias = tuple[int, int, int]
 INK: Colour = (28, 28, 32)
 _PATH: Colour = (255, 255, 255)
 
-# OKLCH hues in degrees, in the order that best tells people who follow one another apart, to the
-# colour-blind (simulated after Machado et al., 2009) as well. More than four hues never look all
-# different to them; after eight the colours come again.
+# OKLCH hues in degrees, ordered so that successive people differ as much as possible, also for the
+# colour-blind (simulated after Machado et al., 2009), to whom no more than four hues look
+# different. They repeat after eight people.
 _HUES = (65, 255, 150, 350, 105, 305, 30, 210)
-# Lightness and chroma of each side. Lightness differs, for it is what every eye and a grey
-# printout can tell.
+# Lightness and chroma of each side. Sides differ in lightness, which the colour-blind see and which
+# survives a grey printout.
 _SIDES = {"left": (0.90, 0.09), "centre": (0.76, 0.14), "right": (0.58, 0.17)}
 
-# A keypoint that is less sure than this share of its person's surest makes its limbs dashed.
+# The limbs of a keypoint are dashed if its score is below this share of the person's highest.
 _UNSURE = 0.3
 _OUTLINE_OPACITY = 0.55
 
@@ -47,7 +47,7 @@ def draw_poses(
     min_score: float = 0.0,
     colours: Sequence[int] | None = None,
 ) -> RGB:
-    """Draw predicted people with their scores; the best lies on top.
+    """Draw predicted people with their scores; the best is drawn on top.
 
     Left limbs are light, right limbs dark, limbs that join the sides between. A keypoint's disc
     is the smaller and fainter the less sure it is beside the person's surest; a limb is as faint as
@@ -69,8 +69,8 @@ def draw_poses(
     _check_keypoints(predictions.keypoints.shape[1], skeleton)
     keypoints = predictions.keypoints.detach().cpu().double().numpy()
     certainty = np.nan_to_num(predictions.keypoint_scores.detach().cpu().double().numpy())
-    # Methods score keypoints on scales of their own (CID's is a product with the centre's score),
-    # so one is as sure as it is beside the person's surest.
+    # The methods' keypoint scores have different scales (CID's include the centre's score), so they
+    # are shown relative to the person's highest.
     certainty /= np.maximum(certainty.max(-1, keepdims=True, initial=0), 1e-9)
     scores = predictions.scores.detach().cpu().double().numpy()
     drawn = image.copy()
@@ -112,7 +112,7 @@ def draw_annotations(image: RGB, poses: Poses, skeleton: Skeleton) -> RGB:
     drawn = image.copy()
     keypoints = poses.keypoints.detach().cpu().double().numpy()
     visibility = poses.visibility.detach().cpu().numpy()
-    # The first of a dataset's people are its most prominent more often than not.
+    # Datasets usually list the most prominent people first.
     for i in reversed(range(len(poses))):
         occluded = visibility[i] == 1
         person = _Person(
@@ -128,7 +128,7 @@ def draw_annotations(image: RGB, poses: Poses, skeleton: Skeleton) -> RGB:
 
 
 def draw_paths(image: RGB, paths: NDArray[np.float64]) -> RGB:
-    """Draw how points moved: a hollow disc where each began, and a line to where it ended.
+    """Draw the paths of points: a hollow disc at the start, and a line to the end.
 
     Args:
         image: (H, W, 3) uint8 RGB, not modified.
@@ -177,7 +177,7 @@ def _draw_person(image: RGB, person: _Person, skeleton: Skeleton) -> None:
     outline = max(0.6, 0.3 * width)
     limbs = [(a, b) for a, b in skeleton.limbs if person.drawn[a] and person.drawn[b]]
     radii = width * (0.6 + 0.4 * person.opacity)
-    # A limb ends before a hollow disc, or it would fill the hole.
+    # A limb ends at the rim of a hollow disc, so that the hole stays free.
     trims = np.where(person.hollow, 1.3 * radii, 0.0)
     capsules = []
     for a, b in limbs:
@@ -192,7 +192,7 @@ def _draw_person(image: RGB, person: _Person, skeleton: Skeleton) -> None:
                 dash=2.5 * width if person.dashed[a] or person.dashed[b] else None,
             )
         )
-    # All outlines first, so that none cuts through a limb of the same person.
+    # All outlines first, so that none crosses a limb of the same person.
     for limb in capsules:
         limb.paint(image, INK, _OUTLINE_OPACITY, grown=outline)
     for (a, b), limb in zip(limbs, capsules, strict=True):
@@ -238,7 +238,7 @@ def _line_width(person: _Person, shape: tuple[int, ...]) -> float:
 
 @dataclass(frozen=True)
 class _Capsule:
-    """What lies within `radius` of the line from start to end: a limb, a disc, a label's ground.
+    """The pixels within `radius` of the line from start to end: a limb, a disc, a label's ground.
 
     Painted from the exact distance of each pixel, so that edges are smooth and widths need not be
     whole numbers; OpenCV's lines are whole pixels wide.
@@ -249,7 +249,7 @@ class _Capsule:
     radius: float
     opacity: float = 1.0
     dash: float | None = None  # pixels from one dash to the next
-    hole: float | None = None  # pixels from the line that stay free
+    hole: float | None = None  # radius around the line that is left free, pixels
 
     def paint(self, image: RGB, colour: Colour, strength: float = 1.0, grown: float = 0.0) -> None:
         """Blend the shape into the image, in place.
@@ -293,7 +293,7 @@ _Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def _draw_score(image: RGB, person: _Person, score: float, taken: list[_Box]) -> None:
-    """Write the score at the head; a label that finds no free place near it is left out.
+    """Write the score at the head, unless there is no free place for the label.
 
     Args:
         image: (H, W, 3) uint8 RGB, changed in place.
@@ -309,7 +309,7 @@ def _draw_score(image: RGB, person: _Person, score: float, taken: list[_Box]) ->
     half = np.array([text_width(text, size) / 2 + 0.45 * size, 0.7 * size])
     within = (person.points >= 0).all(-1) & (person.points < (width, height)).all(-1)
     seen = person.points[person.drawn & within]
-    # A label more than half as wide as its person would hide what it is about.
+    # A label more than half as wide as its person would hide too much of it.
     if not len(seen) or extent < 4 * half[0]:
         return
     head = seen[seen[:, 1].argmin()] - (0, 0.08 * extent)
@@ -363,7 +363,7 @@ def text_width(text: str, size: int) -> float:
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    # matplotlib brings the font with it, so that text looks the same on every machine.
+    # matplotlib ships the font, so text looks the same on every machine.
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     return ImageFont.truetype(path, size)
 
@@ -376,7 +376,7 @@ def _shades(number: int) -> dict[str, Colour]:
 
 @lru_cache
 def _oklch(lightness: float, chroma: float, hue_deg: float) -> Colour:
-    """Convert to sRGB, clipped to what it can show.
+    """Convert to sRGB, clipped to its gamut.
 
     Source: Ottosson, A perceptual color space for image processing,
     https://bottosson.github.io/posts/oklab

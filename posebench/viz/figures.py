@@ -1,4 +1,4 @@
-"""Figures made of images: heatmaps over them, grids of them, and the curves of a training.
+"""Figures: heatmaps over images, grids of images, and training curves.
 
 Shapes: N people, K keypoints, h x w heatmap cells, H x W pixels.
 """
@@ -24,7 +24,7 @@ from posebench.files import atomic_write
 from posebench.structures import PosePredictions, Skeleton, Trace
 from posebench.viz.draw import RGB, draw_paths, draw_poses, draw_text, text_width
 
-_MOST_PEOPLE = 6  # of an instance figure: three columns, two rows
+_MOST_PEOPLE = 6  # in an instance figure: three columns, two rows
 _LONG_SIDE = 640  # of an instance figure's tiles, pixels
 
 Curve: TypeAlias = Sequence[tuple[float, float]]  # (time, value)
@@ -59,7 +59,7 @@ def heatmap_overlay(image: RGB, heatmap: Tensor, to_image: Tensor, stride: int) 
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     dimmed = 0.55 * (0.5 * image + 0.5 * grey)
     colours = 255 * matplotlib.colormaps["inferno"](heat)[..., :3]
-    # The square root makes flanks show that a linear mixture hides; nothing stays transparent.
+    # The square root makes low values visible, while zero stays transparent.
     opacity = 0.85 * np.sqrt(heat)[..., None]
     return np.rint(dimmed + opacity * (colours - dimmed)).astype(np.uint8)
 
@@ -84,7 +84,7 @@ def instance_figure(
     to_image: Tensor,
     stride: int,
 ) -> RGB:
-    """Show what the network sees of each person: one tile per person, at most the first six.
+    """Show each person's heatmaps: one tile per person, at most the first six.
 
     A tile has the strongest of the person's heatmaps at every pixel and the skeleton read from
     them, in the person's colour in `draw_poses`.
@@ -110,7 +110,7 @@ def instance_figure(
             f"Expected heatmaps of {len(predictions)} people, but found {len(heatmaps)}. "
             "Choose the heatmaps of the people that were kept."
         )
-    # Tiles are drawn at their final size, so that lines are as wide as they should be.
+    # Tiles are drawn at their final size, so that line widths are not scaled.
     scale = _LONG_SIDE / max(image.shape[:2])
     tile = _resized(image, scale)
     to_tile = scale * to_image.detach().cpu().double()
@@ -132,7 +132,7 @@ def instance_figure(
 
 
 def steps_figure(image: RGB, predictions: PosePredictions, trace: Trace, skeleton: Skeleton) -> RGB:
-    """Show how each person was found: two tiles per person, for the best of `trace.reliance`.
+    """Show the decoder steps to each person of `trace.reliance`: two tiles per person.
 
     The left tile has where each keypoint was expected before the first layer (hollow) and after
     each layer, joined by lines, over the skeleton of the last; the right one the pixels that the
@@ -173,7 +173,7 @@ def steps_figure(image: RGB, predictions: PosePredictions, trace: Trace, skeleto
 def gallery(
     images: Sequence[RGB], captions: Sequence[str], columns: int, tile: tuple[int, int]
 ) -> RGB:
-    """Lay images out in rows on white, each made to fit its tile, with its caption below.
+    """Arrange images in rows on white, each scaled to fit its tile, with its caption below.
 
     Args:
         images: (H, W, 3) uint8 RGB, of any sizes; at least one.
@@ -212,10 +212,10 @@ def gallery(
 
 
 def _place(tile: RGB, image: RGB) -> None:
-    """Put an image into the middle of a tile, as large as fits, in place."""
+    """Draw an image into the middle of a tile, as large as fits, in place."""
     scale = min(tile.shape[0] / image.shape[0], tile.shape[1] / image.shape[1])
     fitted = _resized(image, scale)[: tile.shape[0], : tile.shape[1]]
-    tile[:] = (242, 242, 244)  # a light grey shows where the tile ends
+    tile[:] = (242, 242, 244)  # light grey, so that the tile's edges are visible
     top, left = ((tile.shape[axis] - fitted.shape[axis]) // 2 for axis in (0, 1))
     tile[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
 
@@ -239,7 +239,7 @@ def _shortened(text: str, width: int, size: int) -> str:
 def training_curve(
     losses: Mapping[str, Curve], metrics: Mapping[str, Curve], time: str = "epoch"
 ) -> RGB:
-    """Plot loss terms and, below them, metrics such as AP over the same time.
+    """Plot loss terms and, below them, metrics such as AP over the same axis.
 
     Args:
         losses: name -> (time, value) pairs; what is not finite leaves a gap.
@@ -250,13 +250,13 @@ def training_curve(
         uint8 RGB, 1200 pixels wide.
     """
     panels = [("loss", losses), *([("metric", metrics)] if metrics else [])]
-    # A figure of its own instead of pyplot's shared state, which leaks figures and wants a screen.
+    # Not pyplot, whose global state leaks figures and needs a display.
     figure = Figure(figsize=(8, 0.6 + 2.9 * len(panels)), dpi=150, layout="constrained")
     canvas: Any = FigureCanvasAgg(figure)
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (label, series) in zip(axes, panels, strict=True):
         _plot(axis, label, series)
-    # Terms of a loss may differ by powers of ten; a smaller span reads better on a linear axis.
+    # Loss terms may differ by powers of ten; a smaller range is easier to read on a linear axis.
     values = [value for curve in losses.values() for _, value in curve if math.isfinite(value)]
     if values and 0 < 10 * min(values) < max(values):
         axes[0].set_yscale("log")
@@ -269,7 +269,7 @@ def _plot(axis: Any, label: str, series: Mapping[str, Curve]) -> None:
     colours = matplotlib.color_sequences["tab10"]
     for index, (name, curve) in enumerate(series.items()):
         times, values = np.array(curve, np.float64).reshape(-1, 2).T
-        # A marker for every point of a short curve: a single point has no line.
+        # A short curve has a marker for every point, since a single point has no line.
         marker = "o" if len(times) <= 30 else None
         colour = colours[index % len(colours)]
         axis.plot(times, values, color=colour, label=name, linewidth=1.6, marker=marker, ms=3.5)
@@ -283,7 +283,7 @@ def _plot(axis: Any, label: str, series: Mapping[str, Curve]) -> None:
 
 
 def write_image(path: Path, image: RGB) -> None:
-    """Write a PNG or JPEG file, by its suffix, beside its place and rename it.
+    """Write a PNG or JPEG file, by its suffix, atomically.
 
     Args:
         path: its folder is made if it is not there.
@@ -298,7 +298,7 @@ def write_image(path: Path, image: RGB) -> None:
             f"Expected an image file that ends in .png, .jpg or .jpeg, but found {path.name!r}: "
             "choose another name."
         )
-    # JPEG at 95: at its default, thin lines get a fringe.
+    # JPEG quality 95: at the default, thin lines get fringes.
     options = [] if path.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 95]
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(path.suffix.lower(), bgr, options)

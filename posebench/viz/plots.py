@@ -14,8 +14,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from posebench.bench.measured import Runs
-from posebench.bench.tables import MEASURED, JoinedTable
+from posebench.bench.tables import MEASURED, JoinedTable, Runs
 from posebench.viz.plots_speed import stages_figure
 
 _USUAL_PEOPLE = 5

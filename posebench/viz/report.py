@@ -6,9 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from posebench.bench.formats import html_table
-from posebench.bench.papers import short_name
-from posebench.bench.tables import JoinedTable, grid
+from posebench.bench.tables import JoinedTable, html_table, short_name, text_table
 from posebench.viz.plots import Plot
 
 _STYLE = """
@@ -51,7 +49,7 @@ def html_report(tables: Sequence[JoinedTable], plots: Sequence[Plot], notes: str
             for plot in plots
         ),
         "<h2>Tables</h2>",
-        *(f'<section id="{j.table.name}">{html_table(grid(j))}</section>' for j in tables),
+        *(f'<section id="{j.table.name}">{html_table(text_table(j))}</section>' for j in tables),
         "<h2>Where the papers disagree</h2>",
         f"<ul>{''.join(_items(notes))}</ul>",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 
 from posebench.engine import Model
+from posebench.metrics import main_at_thresholds
 from posebench.structures import Heatmaps, Poses, Sample
 from posebench.viz.draw import RGB, draw_annotations, draw_poses
 from posebench.viz.figures import (
@@ -21,7 +23,7 @@ from posebench.viz.figures import (
 
 _NOT_TERMS = ("step", "epoch", "lr", "loss", "images_per_second")
 _SMOOTHED = 20  # steps
-MOST_TRACED = 4  # people of one image, since each costs a pass backwards
+MOST_TRACED = 4  # people of one image; each costs a backward pass
 
 
 def draw_sample(
@@ -98,7 +100,7 @@ def draw_gallery(model: Model, samples: list[Sample]) -> RGB:
 
 
 def draw_curve(log: list[dict[str, Any]]) -> RGB:
-    """Draw a run's loss terms (mean of twenty steps) and AP over its steps."""
+    """Draw a run's loss terms (means of twenty steps) and its main metric over the steps."""
     steps = [entry for entry in log if "loss" in entry]
     names = [name for name in steps[0] if name not in _NOT_TERMS]
     losses = {
@@ -109,8 +111,13 @@ def draw_curve(log: list[dict[str, Any]]) -> RGB:
         for name in names
     }
     evaluated = [entry for entry in log if "metrics" in entry]
+    shown = main_at_thresholds(evaluated[0]["metrics"]) if evaluated else []
     metrics = {
-        name: [(entry["step"], 100 * entry["metrics"][name]) for entry in evaluated]
-        for name in ("AP", "AP50", "AP75")
+        name: [(entry["step"], _percent(entry["metrics"][name])) for entry in evaluated]
+        for name in shown
     }
     return training_curve(losses, metrics, time="step")
+
+
+def _percent(value: float) -> float:
+    return 100 * value if value >= 0 else math.nan  # -1: nothing could be found

@@ -1,4 +1,4 @@
-"""Writing videos that play."""
+"""Writing videos that common players can play."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from posebench.errors import PosebenchError
 from posebench.files import atomic_write
 from posebench.viz.draw import RGB
 
-# VP9 plays in browsers and every common player; where OpenCV was built without it, MPEG-4 does in
-# most players.
+# VP9 plays in browsers and all common players; if OpenCV was built without it, MPEG-4 plays in most
+# players.
 _CODECS = ("vp09", "mp4v")
-_MEASURED = 10  # frames, from which the rate of a source without one is taken
+_MEASURED = 10  # frames from which the frame rate of a source without one is measured
 
 
 class VideoFile:
@@ -25,7 +25,7 @@ class VideoFile:
     def __init__(self, path: Path, fps: float | None) -> None:
         self._path, self._fps = path, fps
         self._writer: cv2.VideoWriter | None = None
-        self._waiting: list[RGB] = []  # until the rate is known
+        self._waiting: list[RGB] = []  # until the frame rate is known
         self._start = time.perf_counter()
         self.frames = 0
 
@@ -41,7 +41,7 @@ class VideoFile:
             self._flush()
 
     def finish(self) -> None:
-        """Write what waits and close the file."""
+        """Write the waiting frames and close the file."""
         self._flush()
         if self._writer:
             self._writer.release()
@@ -55,7 +55,7 @@ class VideoFile:
         for frame in self._waiting:
             assert self._writer  # opened above
             height, width = frame.shape[:2]
-            # Codecs store colour at half the size, so sides are even.
+            # Codecs store colour at half the resolution, so sides must be even.
             even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
             self._writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
         self._waiting.clear()
@@ -63,7 +63,7 @@ class VideoFile:
 
 @contextmanager
 def write_video(path: Path, fps: float | None) -> Iterator[VideoFile]:
-    """Yield a video to append frames to; it takes its place when it is complete.
+    """Yield a video to append frames to; the file appears when it is complete.
 
     Args:
         path: an .mp4 file; its folder is made if it is not there.

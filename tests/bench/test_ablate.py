@@ -19,7 +19,7 @@ from posebench.bench.ablate import Task, plan, tasks, test_folder, tested, train
 from posebench.bench.ablation import Portion, Setup, base_recipe, fitted, resolve, shortened
 from posebench.bench.jobs import Nobody, run
 from posebench.data.loader import MicroBatchSampler
-from posebench.data.synthetic import SyntheticCrowds
+from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import Interrupted, read_checkpoint, read_log
 from posebench.engine.callbacks import Callback, NullCallback, StepReport
 from posebench.engine.runs import lock_run

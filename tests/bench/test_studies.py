@@ -18,10 +18,11 @@ import torch
 
 from posebench.bench.ablation import SYNTHETIC, Line, Setup, base_recipe, resolve
 from posebench.bench.outcome import expected_order, printed
-from posebench.bench.papers import load_table, table_names
+from posebench.bench.tables.papers import load_table, table_names
 from posebench.models import STUDIES, PoseModel, profile_of
 from posebench.models.group_pose.model import GroupPose
-from posebench.models.higher_hrnet.model import HigherHRNet, HigherHRNetOutputs
+from posebench.models.higher_hrnet.decoding import HigherHRNetOutputs
+from posebench.models.higher_hrnet.model import HigherHRNet
 from posebench.models.posedet.decoding import suppress
 from posebench.models.posedet.model import PoseDet
 from posebench.preprocess import scaled_batches

@@ -457,7 +457,9 @@ def test_an_error_that_nobody_expected_is_one_sentence_too(monkeypatch: pytest.M
         raise KeyError("surprise")
 
     monkeypatch.setattr(posebench.cli.models, "print_rows", broken)
-    monkeypatch.setattr("posebench.bench.costs.describe", lambda recipe: {"recipe": recipe.name})
+    monkeypatch.setattr(
+        "posebench.bench.flops.cache.describe", lambda recipe: {"recipe": recipe.name}
+    )
     fails(run("models", "--json"), RUNTIME, "KeyError", "surprise", "--debug")
     with pytest.raises(KeyError):
         run("models", "--json", "--debug")

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -19,7 +18,7 @@ from posebench import __version__
 from posebench.data.video import open_video
 from posebench.engine import read_checkpoint, read_log
 from posebench.structures import COCO
-from tests.builders import write_coco
+from tests.builders import read_picture, write_coco
 from tests.cli.command import TINY, only, run
 from tests.viz.test_video import Camera
 
@@ -283,14 +282,14 @@ def test_pictures_are_drawn_of_one_image(trained: Path, root: Path) -> None:
     assert result.code == 0, result.err
     picture = Path(result.out.strip())
     assert picture.parent == only(Path("runs"), "viz/cid_tiny_*")
-    with_heatmaps = cv2.imread(str(picture))
+    with_heatmaps = read_picture(picture)
     plain = run("viz", image, "--model", trained, "--out", "plain")
     assert Path(plain.out.strip()) == Path("plain") / f"{image.stem}.png"
-    without = cv2.imread(plain.out.strip())
+    without = read_picture(plain.out.strip())
     assert with_heatmaps.size > without.size > 0
     named = run("viz", image, "--model", trained, "--out", "here/drawn.png")
     assert named.out.strip() == "here/drawn.png"
-    assert np.array_equal(cv2.imread("here/drawn.png"), without)
+    assert np.array_equal(read_picture("here/drawn.png"), without)
 
 
 def test_a_model_of_one_step_has_none_to_draw(trained: Path, root: Path) -> None:
@@ -315,7 +314,7 @@ def test_pictures_of_a_folder_stand_beside_the_annotations(trained: Path, root: 
     plain = run("viz", folder, "--model", trained, "--out", "plain")
     assert plain.code == 0
     name = next(Path("plain").glob("*.png")).name
-    assert cv2.imread(f"pictures/{name}").shape[1] > cv2.imread(f"plain/{name}").shape[1]
+    assert read_picture(f"pictures/{name}").shape[1] > read_picture(f"plain/{name}").shape[1]
 
 
 def test_the_newest_run_is_drawn_with_by_default(trained: Path, root: Path) -> None:

@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from posebench.bench import tables, verify
-from posebench.bench.papers import load_table, table_names
+from posebench.bench.tables import claims as ledger
+from posebench.bench.tables import load_table, table_names
 from posebench.models import RECIPES
 from posebench.recipe import override
-from tests.bench.runs import write_evaluation
+from tests.bench.tables.runs import write_evaluation
 from tests.cli.command import run
 
 
 @pytest.fixture(autouse=True)
 def _counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "describe", lambda recipe: {"params_M": 7.25, "gmacs": 11.125})
+    monkeypatch.setattr(
+        "posebench.bench.tables.joined.describe", lambda recipe: {"params_M": 7.25, "gmacs": 11.125}
+    )
 
 
 def test_tables_are_listed() -> None:
@@ -75,9 +77,9 @@ def test_a_misspelt_table_is_a_usage_error() -> None:
 
 
 def test_claims_that_hold_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    claims = [c for c in verify.read_claims() if c.id in ("mask-rcnn-params", "dgcn-table04-1")]
+    claims = [c for c in ledger.read_claims() if c.id in ("mask-rcnn-params", "dgcn-table04-1")]
     gone = replace(claims[1], recipe="nothing_here")
-    monkeypatch.setattr(verify, "read_claims", lambda: (claims[0], gone))
+    monkeypatch.setattr(ledger, "read_claims", lambda: (claims[0], gone))
     result = run("verify")
     assert result.code == 0, result.err
     assert "2 claims: 1 holds, 1 absent" in result.err
@@ -90,9 +92,9 @@ def test_claims_that_hold_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_claim_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    [claim] = [c for c in verify.read_claims() if c.id == "mask-rcnn-params"]
+    [claim] = [c for c in ledger.read_claims() if c.id == "mask-rcnn-params"]
     wrong = replace(claim, id="wrong", printed=59.2)
-    monkeypatch.setattr(verify, "read_claims", lambda: (claim, wrong))
+    monkeypatch.setattr(ledger, "read_claims", lambda: (claim, wrong))
     for words in (("verify",), ("verify", "--json")):
         result = run(*words)
         assert result.code == 1

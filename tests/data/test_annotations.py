@@ -8,7 +8,7 @@ import pytest
 
 from posebench.data.annotations import read_annotations
 from posebench.errors import DataError
-from posebench.structures import COCO, CROWDPOSE
+from tests.builders import PROTOCOLS
 
 
 def annotation(**fields: Any) -> dict[str, Any]:
@@ -34,27 +34,27 @@ def write(folder: Path, *annotations: Any, **fields: Any) -> Path:
 
 def test_the_content_is_returned_as_it_is(tmp_path: Path) -> None:
     path = write(tmp_path, annotation(), annotation(id=8, iscrowd=1), info={"year": 2017})
-    assert read_annotations(path, COCO) == json.loads(path.read_text())
+    assert read_annotations(path, PROTOCOLS["coco"]) == json.loads(path.read_text())
 
 
 def test_num_keypoints_are_counted_where_missing(tmp_path: Path) -> None:
     path = write(tmp_path, without("num_keypoints"), annotation(num_keypoints=1))
-    counts = [a["num_keypoints"] for a in read_annotations(path, COCO)["annotations"]]
+    counts = [a["num_keypoints"] for a in read_annotations(path, PROTOCOLS["coco"])["annotations"]]
     assert counts == [3, 1]
 
 
 def test_crowdpose_needs_no_area_and_counts_no_head(tmp_path: Path) -> None:
     person = without("area") | {"keypoints": [0, 0, 0] * 11 + [5, 5, 1] * 3}
     del person["num_keypoints"]
-    read = read_annotations(write(tmp_path, person), CROWDPOSE)
+    read = read_annotations(write(tmp_path, person), PROTOCOLS["crowdpose"])
     assert read["annotations"][0]["num_keypoints"] == 1
     assert "area" not in read["annotations"][0]
 
 
 def test_no_annotations_are_allowed_but_no_images_are_not(tmp_path: Path) -> None:
-    assert read_annotations(write(tmp_path), COCO)["annotations"] == []
+    assert read_annotations(write(tmp_path), PROTOCOLS["coco"])["annotations"] == []
     with pytest.raises(DataError, match="Expected images"):
-        read_annotations(write(tmp_path, images=[]), COCO)
+        read_annotations(write(tmp_path, images=[]), PROTOCOLS["coco"])
 
 
 @pytest.mark.parametrize(
@@ -80,15 +80,15 @@ def test_no_annotations_are_allowed_but_no_images_are_not(tmp_path: Path) -> Non
 )
 def test_wrong_annotations_are_named(tmp_path: Path, wrong: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_annotations(write(tmp_path, annotation(id=1), wrong), COCO)
+        read_annotations(write(tmp_path, annotation(id=1), wrong), PROTOCOLS["coco"])
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "breaks off: 0 characters"),
-        ('{"images": [{"id": 1}, {"id"', "breaks off: 28 characters"),
-        ('{"images": [{"id": 1, "file_na', "breaks off: 30 characters"),
+        ("", "it has 0 characters"),
+        ('{"images": [{"id": 1}, {"id"', "it has 28 characters"),
+        ('{"images": [{"id": 1, "file_na', "it has 30 characters"),
         ('{"images": [,]}', "line 1, column 13"),
         ("[]", "'images' in .*no keys"),
         ('{"annotations": []}', r"'images' in .*\['annotations'\]"),
@@ -101,16 +101,16 @@ def test_files_of_another_form_are_refused(tmp_path: Path, content: str, message
     path = tmp_path / "annotations.json"
     path.write_text(content)
     with pytest.raises(DataError, match=message) as refused:
-        read_annotations(path, COCO)
+        read_annotations(path, PROTOCOLS["coco"])
     assert str(path) in str(refused.value)
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found nothing"):
-        read_annotations(tmp_path / "none.json", COCO)
+        read_annotations(tmp_path / "none.json", PROTOCOLS["coco"])
     with pytest.raises(DataError, match="found a folder"):
-        read_annotations(tmp_path, COCO)
+        read_annotations(tmp_path, PROTOCOLS["coco"])
     packed = tmp_path / "packed.json"
     packed.write_bytes(b"PK\x03\x04\xff\xfe\xff")
     with pytest.raises(DataError, match="unpack it"):
-        read_annotations(packed, COCO)
+        read_annotations(packed, PROTOCOLS["coco"])

@@ -151,7 +151,7 @@ def test_the_command_counts_and_ends_with_3_where_something_is_wrong(folder: Pat
     rows = json.loads(wrong.out)["rows"]
     assert {"dataset", "split", "check", "severity", "count", "examples"} == set(rows[0])
     assert [row["check"] for row in rows if row["severity"] == "wrong"] == ["zero area"]
-    assert "1 faults" in wrong.err or "1 fault" in wrong.err
+    assert "has 1 error that" in wrong.err
 
 
 def test_the_layout_is_the_folders_name_or_named(folder: Path, tmp_path: Path) -> None:

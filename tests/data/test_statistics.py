@@ -8,7 +8,7 @@ import pytest
 
 from posebench.data import open_dataset, statistics
 from posebench.data.statistics import keypoint_distances, measure_distances
-from posebench.data.synthetic import SyntheticCrowds
+from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.files import cache_folder
 from posebench.structures import COCO
 from tests.builders import write_coco

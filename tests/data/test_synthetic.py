@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from posebench.data.coco import open_coco
-from posebench.data.crowdpose import open_crowdpose
-from posebench.data.mpii import open_mpii
-from posebench.data.ochuman import open_ochuman
-from posebench.data.synthetic import SyntheticCrowds, crowd_index
+from posebench.data import open_dataset
+from posebench.data.synthetic_crowds import SyntheticCrowds, crowd_index
 from posebench.data.synthetic_files import write_synthetic
 from posebench.errors import PosebenchError, UsageError
 from posebench.structures import COCO, CROWDPOSE, MPII, Poses, box_corners
@@ -21,7 +18,7 @@ from posebench.synthetic.scene import draw_scene
 
 HASH = """
 import hashlib
-from posebench.data.synthetic import SyntheticCrowds
+from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.structures import COCO
 sample = SyntheticCrowds(COCO, seed=3).load(7)
 print(hashlib.sha256(sample.image.tobytes() + sample.poses.keypoints.numpy().tobytes()).hexdigest())
@@ -195,26 +192,26 @@ def test_a_field_outside_its_range_is_refused(wrong):
 
 
 @pytest.mark.parametrize(
-    ("layout", "opener", "splits"),
+    ("layout", "splits"),
     [
-        ("coco", open_coco, {"train": 8, "val": 2}),
-        ("crowdpose", open_crowdpose, {"train": 5, "val": 1, "test": 4}),
-        ("mpii", open_mpii, {"train": 8, "val": 2}),
-        ("ochuman", open_ochuman, {"val": 5, "test": 5}),
+        ("coco", {"train": 8, "val": 2}),
+        ("crowdpose", {"train": 5, "val": 1, "test": 4}),
+        ("mpii", {"train": 8, "val": 2}),
+        ("ochuman", {"val": 5, "test": 5}),
     ],
 )
-def test_written_files_read_back_as_the_dataset(tmp_path, layout, opener, splits):
+def test_written_files_read_back_as_the_dataset(tmp_path, layout, splits):
     written = write_synthetic(tmp_path, 10, layout, crowd=0.4)
     assert written.images == splits
     ids = []
     for split, count in splits.items():
-        dataset = opener(tmp_path, split, None)
+        dataset = open_dataset(layout, split, root=tmp_path)
         assert len(dataset) == count
         assert len(dataset.ground_truth()["annotations"]) == written.people[split]
         ids += [dataset.load(index).image_id for index in range(count)]
     assert len(set(ids)) == 10
     first = SyntheticCrowds(dataset.skeleton, "train", crowd=0.4).load(0)
-    sample = opener(tmp_path, next(iter(splits)), None).load(0)
+    sample = open_dataset(layout, next(iter(splits)), root=tmp_path).load(0)
     assert torch.equal(sample.poses.keypoints, first.poses.keypoints)
     torch.testing.assert_close(sample.poses.area, first.poses.area)
     difference = np.abs(sample.image.astype(int) - first.image.astype(int))
@@ -241,7 +238,7 @@ def test_mpiis_points_lie_between_the_others():
 
 def test_written_head_boxes_are_as_large_as_heads(tmp_path):
     write_synthetic(tmp_path, 4, "mpii", crowd=0.6)
-    people = open_mpii(tmp_path, "train", None).ground_truth()["annotations"]
+    people = open_dataset("mpii", "train", root=tmp_path).ground_truth()["annotations"]
     assert people
     for person in people:
         x1, y1, x2, y2 = person["headbox_xyxy"]

@@ -62,7 +62,7 @@ def test_a_checkpoint_is_read_as_it_was_saved(tmp_path: Path) -> None:
 
 
 def test_a_network_with_its_channels_innermost_is_saved_like_another(tmp_path: Path) -> None:
-    model = model_of(0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model_of(0).to(memory_format=torch.channels_last)
     save_weights(tmp_path / "x.safetensors", model, RECIPE, CROWDPOSE, {})
     assert same(read_checkpoint(tmp_path / "x.safetensors").weights, model_of(0).state_dict())
 

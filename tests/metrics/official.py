@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from posebench.metrics import Protocol
+from posebench.structures import Protocol
 
 NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
@@ -21,9 +21,10 @@ def coco_metrics(
 ) -> dict[str, float]:
     """Return what pycocotools prints, with the protocol's sigmas and areas."""
     annotated, ours = copy.deepcopy(ground_truth), COCO()
-    if protocol.box_share is not None:
+    if protocol.area_of_box is not None:
         for annotation in annotated["annotations"]:
-            annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3] * protocol.box_share
+            _, _, width, height = annotation["bbox"]
+            annotation["area"] = width * height * protocol.area_of_box
     ours.dataset = annotated
     with contextlib.redirect_stdout(io.StringIO()):
         ours.createIndex()

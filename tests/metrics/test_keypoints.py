@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from posebench.errors import DataError
-from posebench.metrics import PROTOCOLS, evaluate_keypoints
+from posebench.metrics import evaluate_keypoints
 from posebench.structures import COCO, CROWDPOSE, MPII
+from tests.builders import PROTOCOLS
 from tests.metrics.official import coco_metrics
 from tests.metrics.synthetic import random_case
 

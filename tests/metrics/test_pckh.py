@@ -9,6 +9,7 @@ from posebench.errors import DataError
 from posebench.metrics import evaluate_pckh, evaluate_poses
 from posebench.metrics.pckh import mpii_people, pckh
 from posebench.structures import MPII
+from tests.builders import PROTOCOLS
 
 
 def person(image_id: int, **fields: Any) -> dict[str, Any]:
@@ -116,15 +117,15 @@ def test_people_without_labelled_keypoints_are_left_out() -> None:
 def test_the_protocol_follows_the_annotations() -> None:
     one, other = person(1), moved(person(1), 100.0, id=2)
     results = [found(1, 0.0), moved(found(1, 0.0, score=0.1), 100.0)]
-    alone = evaluate_poses(truth(one), results, MPII)
+    alone = evaluate_poses(truth(one), results, PROTOCOLS["mpii"])
     assert next(iter(alone)) == "PCKh@0.5"
     assert alone["PCKh@0.5"] == 1.0  # a fraction, as AP is
-    several = evaluate_poses(truth(one, other), results, MPII)
+    several = evaluate_poses(truth(one, other), results, PROTOCOLS["mpii"])
     assert next(iter(several)) == "PCKh@0.5 (matched)"
-    unlabelled = evaluate_poses(truth(person(1, keypoints=[0.0] * 48)), results, MPII)
+    unlabelled = evaluate_poses(truth(person(1, keypoints=[0.0] * 48)), results, PROTOCOLS["mpii"])
     assert unlabelled["PCKh@0.5"] == -1.0
     without = {**one, "bbox": [90.0, 190.0, 170.0, 20.0], "area": 3400.0}
     del without["headbox_xyxy"]
-    by_oks = evaluate_poses(truth(without), results, MPII)
+    by_oks = evaluate_poses(truth(without), results, PROTOCOLS["mpii"])
     assert next(iter(by_oks)) == "AP"
     assert by_oks["AP/left_knee"] == 1.0

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posebench.metrics import PROTOCOLS, evaluate_keypoints
+from posebench.metrics import evaluate_keypoints
 from posebench.metrics.resampling import matches, resampled_ap
 from posebench.metrics.results import image_index
 from posebench.structures import COCO
+from tests.builders import PROTOCOLS
 from tests.metrics.synthetic import random_case
 
 PROTOCOL = PROTOCOLS["ochuman"]

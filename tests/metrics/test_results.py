@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from posebench.errors import DataError
 from posebench.files import write_json
-from posebench.metrics import PROTOCOLS, evaluate_keypoints, read_results, to_results
+from posebench.metrics import evaluate_keypoints, read_results
 from posebench.metrics.results import parse_results
-from posebench.structures import COCO, PosePredictions
+from posebench.structures import COCO
+from tests.builders import PROTOCOLS
 from tests.metrics.synthetic import random_case
 
 GROUND_TRUTH: dict[str, Any] = {"images": [{"id": 8}, {"id": 3}], "annotations": []}
@@ -24,20 +24,6 @@ def result(**fields: Any) -> dict[str, Any]:
 
 def with_number(value: Any) -> list[Any]:
     return [1.5, value, *result()["keypoints"][2:]]
-
-
-def test_predictions_become_flat_entries() -> None:
-    predictions = PosePredictions(
-        keypoints=torch.arange(8.0).reshape(2, 2, 2),
-        keypoint_scores=torch.tensor([[0.5, 0.25], [0.75, 1.0]]),
-        scores=torch.tensor([0.5, 0.125]),
-    )
-    entries = to_results(42, predictions)
-    assert entries[1] == {
-        "image_id": 42, "category_id": 1, "keypoints": [4, 5, 0.75, 6, 7, 1.0], "score": 0.125,
-    }  # fmt: skip
-    nobody = PosePredictions(torch.zeros(0, 2, 2), torch.zeros(0, 2), torch.zeros(0))
-    assert to_results(42, nobody) == []
 
 
 def test_written_results_score_to_the_last_digit(tmp_path: Path) -> None:

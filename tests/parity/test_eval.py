@@ -17,8 +17,6 @@ from posebench.data.annotations import read_annotations
 from posebench.errors import DataError
 from posebench.layers.oks import oks
 from posebench.metrics import (
-    PROTOCOLS,
-    Protocol,
     evaluate_keypoints,
     evaluate_pckh,
     read_results,
@@ -27,7 +25,8 @@ from posebench.metrics.keypoints import match
 from posebench.metrics.matching import THRESHOLDS
 from posebench.metrics.pckh import mpii_people, pckh
 from posebench.metrics.results import parse_results
-from posebench.structures import MPII
+from posebench.structures import MPII, Protocol
+from tests.builders import PROTOCOLS
 from tests.metrics.official import coco_metrics
 from tests.parity.fixtures import cases, parity_folder
 
@@ -65,7 +64,7 @@ OKS_CASES = cases("eval", "*/oks_pred_*.json")
 
 def evaluate(predictions: Path, protocol: Protocol) -> dict[str, float]:
     """Return our metrics for a prediction file, both files read as a user's are."""
-    ground_truth = read_annotations(predictions.parent / "gt.json", protocol.skeleton)
+    ground_truth = read_annotations(predictions.parent / "gt.json", protocol)
     before = copy.deepcopy(ground_truth)
     results = read_results(predictions, ground_truth, protocol.skeleton)
     metrics = evaluate_keypoints(ground_truth, results, protocol)
@@ -84,12 +83,12 @@ def assert_metrics(predictions: Path, protocol: Protocol, expected: dict[str, An
 
     for split, degrees in expected.get("AP_by_crowdIndex_unrounded", {}).items():
         crowding = CROWDING_SPLITS[split]
-        metrics = evaluate(predictions, replace(protocol, crowding=crowding))
+        metrics = evaluate(predictions, replace(protocol, crowd_index=crowding))
         for degree, found in degrees.items():
             value = -1.0 if found["AP"] is None else found["AP"]
             assert metrics[ROUNDED[f"AP_{degree}"]] == pytest.approx(value, abs=TOLERANCE), split
 
-    ground_truth = read_annotations(predictions.parent / "gt.json", protocol.skeleton)
+    ground_truth = read_annotations(predictions.parent / "gt.json", protocol)
     detections = parse_results(load(predictions), ground_truth, protocol.skeleton)
     [curves] = match(ground_truth, detections, protocol).curves()
     for key, ours in (("AP", curves.ap), ("AR", curves.ar)):
@@ -158,7 +157,7 @@ def test_edge_cases_have_the_right_outcome(predictions: Path) -> None:
 @pytest.mark.parametrize("matrices", OKS_CASES, ids=name_of)
 def test_oks_equals_the_official_matrices(matrices: Path) -> None:
     protocol = PROTOCOLS[matrices.parent.name]
-    ground_truth = read_annotations(matrices.parent / "gt.json", protocol.skeleton)
+    ground_truth = read_annotations(matrices.parent / "gt.json", protocol)
     annotations = {annotation["id"]: annotation for annotation in ground_truth["annotations"]}
     predictions = load(matrices.with_name(matrices.name.removeprefix("oks_")))
 
@@ -190,7 +189,7 @@ def test_oks_equals_the_official_matrices(matrices: Path) -> None:
 def test_pckh_equals_the_official_rule(expected_file: Path) -> None:
     case = expected_file.parent
     expected = load(expected_file)
-    ground_truth = read_annotations(case / "gt.json", MPII)
+    ground_truth = read_annotations(case / "gt.json", PROTOCOLS["mpii"])
     people, head_sizes = mpii_people(ground_truth)
 
     heads = np.atleast_1d(expected.get("head_size_of_first_five", expected.get("head_size", [])))

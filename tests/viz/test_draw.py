@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def pixel(image: np.ndarray, point: torch.Tensor) -> np.ndarray:
     return image[y, x].astype(int)
 
 
-def test_every_keypoint_is_drawn_and_nothing_far_away():
+def test_every_keypoint_is_drawn_and_nothing_far_away() -> None:
     image, poses = grey(), people((40, 60))
     drawn = changed(image, draw_poses(image, poses, CROWDPOSE))
     for x, y in poses.keypoints[0].int().tolist():
@@ -47,20 +48,20 @@ def test_every_keypoint_is_drawn_and_nothing_far_away():
     assert not drawn[:20].any()
 
 
-def test_the_image_itself_is_not_modified():
+def test_the_image_itself_is_not_modified() -> None:
     image = grey()
     draw_poses(image, people((40, 60)), CROWDPOSE)
     assert (image == 128).all()
 
 
-def test_left_limbs_are_lighter_than_right_limbs_of_the_same_person():
+def test_left_limbs_are_lighter_than_right_limbs_of_the_same_person() -> None:
     poses = people((40, 60))
     drawn = draw_poses(grey(), poses, CROWDPOSE)
     left, right = (pixel(drawn, poses.keypoints[0, k]) for k in (_LEFT_KNEE, _RIGHT_KNEE))
     assert left.sum() > right.sum() + 90
 
 
-def test_two_people_have_different_colours_unless_given_the_same():
+def test_two_people_have_different_colours_unless_given_the_same() -> None:
     poses = people((40, 60), (200, 60))
 
     def knees(colours: list[int] | None) -> list[list[int]]:
@@ -72,7 +73,7 @@ def test_two_people_have_different_colours_unless_given_the_same():
     assert knees([1, 1]) == [own[1], own[1]]
 
 
-def test_people_below_min_score_are_not_drawn():
+def test_people_below_min_score_are_not_drawn() -> None:
     image, poses = grey(), people((40, 60), (200, 60))
     poses = replace(poses, scores=torch.tensor([0.8, 0.2]))
     drawn = changed(image, draw_poses(image, poses, CROWDPOSE, min_score=0.5))
@@ -80,7 +81,7 @@ def test_people_below_min_score_are_not_drawn():
     assert not drawn[:, 200:].any()
 
 
-def test_an_unsure_keypoint_is_fainter():
+def test_an_unsure_keypoint_is_fainter() -> None:
     image, poses = grey(), people((40, 60))
     unsure = poses.keypoint_scores.clone()
     unsure[0, _LEFT_KNEE] = 0.1
@@ -93,7 +94,7 @@ def test_an_unsure_keypoint_is_fainter():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1e6, 1e6])
-def test_strange_keypoints_do_not_crash_and_leave_the_others(bad):
+def test_strange_keypoints_do_not_crash_and_leave_the_others(bad: Any) -> None:
     image, poses = grey(), people((40, 60))
     keypoints = poses.keypoints.clone()
     keypoints[0, _HEAD] = bad
@@ -101,19 +102,19 @@ def test_strange_keypoints_do_not_crash_and_leave_the_others(bad):
     assert (pixel(drawn, keypoints[0, _LEFT_KNEE]) != 128).any()
 
 
-def test_nothing_finite_draws_nothing():
+def test_nothing_finite_draws_nothing() -> None:
     poses = people((40, 60))
     nowhere = replace(poses, keypoints=torch.full_like(poses.keypoints, float("nan")))
     assert (draw_poses(grey(), nowhere, CROWDPOSE) == 128).all()
 
 
-def test_people_outside_the_image_draw_nothing():
+def test_people_outside_the_image_draw_nothing() -> None:
     image = grey()
     drawn = draw_poses(image, people((1000, 0), (-500, -500)), CROWDPOSE)
     assert (drawn == image).all()
 
 
-def test_no_predictions_return_an_equal_copy():
+def test_no_predictions_return_an_equal_copy() -> None:
     image = grey()
     nobody = PosePredictions(torch.zeros(0, 14, 2), torch.zeros(0, 14), torch.zeros(0))
     drawn = draw_poses(image, nobody, CROWDPOSE)
@@ -121,7 +122,7 @@ def test_no_predictions_return_an_equal_copy():
     assert drawn is not image
 
 
-def test_the_score_is_written_above_the_head_and_within_the_image():
+def test_the_score_is_written_above_the_head_and_within_the_image() -> None:
     image = grey()
     for offset in ((150, 80), (150, 0)):  # the second one has no room above
         poses = people(offset)
@@ -132,7 +133,7 @@ def test_the_score_is_written_above_the_head_and_within_the_image():
         assert abs(columns.mean() - (offset[0] + 50)) < 15
 
 
-def test_lines_are_wider_in_larger_images():
+def test_lines_are_wider_in_larger_images() -> None:
     def width_of_thigh(scale: int) -> int:
         poses = people((40, 60))
         poses = replace(poses, keypoints=scale * poses.keypoints)
@@ -146,7 +147,7 @@ def test_lines_are_wider_in_larger_images():
 
 
 @pytest.mark.parametrize("name", SKELETONS)
-def test_every_skeleton_can_be_drawn(name):
+def test_every_skeleton_can_be_drawn(name: str) -> None:
     skeleton = SKELETONS[name]
     generator = torch.Generator().manual_seed(0)
     keypoints = 64 * torch.rand(30, len(skeleton), 2, generator=generator)
@@ -154,7 +155,7 @@ def test_every_skeleton_can_be_drawn(name):
     assert draw_poses(grey(64, 64), poses, skeleton).shape == (64, 64, 3)
 
 
-def test_the_wrong_skeleton_is_named():
+def test_the_wrong_skeleton_is_named() -> None:
     with pytest.raises(ValueError, match="coco has 17 keypoints, but the poses have 14"):
         draw_poses(grey(), people((0, 0)), COCO)
 
@@ -165,7 +166,7 @@ def annotated(visibility: int) -> Poses:
     return Poses(keypoints, visibilities, torch.ones(1), torch.zeros(1, 4, 2))
 
 
-def test_visible_keypoints_are_filled_and_occluded_ones_hollow():
+def test_visible_keypoints_are_filled_and_occluded_ones_hollow() -> None:
     image = grey(900, 500)
     visible, occluded = annotated(2), annotated(2)
     occluded.visibility[0, 4] = 1  # the left wrist, where one limb ends
@@ -178,14 +179,14 @@ def test_visible_keypoints_are_filled_and_occluded_ones_hollow():
     assert (pixel(hollow, beyond) != 128).any()
 
 
-def test_unlabelled_keypoints_are_not_drawn():
+def test_unlabelled_keypoints_are_not_drawn() -> None:
     image = grey(900, 500)
     assert (draw_annotations(image, annotated(0), CROWDPOSE) == image).all()
     nobody = Poses.empty(14)
     assert (draw_annotations(image, nobody, CROWDPOSE) == image).all()
 
 
-def test_a_path_is_drawn_from_its_hollow_start_to_its_end():
+def test_a_path_is_drawn_from_its_hollow_start_to_its_end() -> None:
     image = grey()
     paths = np.array([[[50.0, 50.0]], [[150.0, 50.0]], [[150.0, 200.0]]])
     drawn = draw_paths(image, paths)
@@ -199,7 +200,7 @@ def test_a_path_is_drawn_from_its_hollow_start_to_its_end():
     assert (image == 128).all()
 
 
-def test_a_path_of_what_is_no_place_is_not_drawn():
+def test_a_path_of_what_is_no_place_is_not_drawn() -> None:
     image = grey()
     assert not changed(image, draw_paths(image, np.full((3, 2, 2), np.nan))).any()
     assert not changed(image, draw_paths(image, np.zeros((0, 2, 2)))).any()

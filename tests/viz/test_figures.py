@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-import cv2
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from posebench.viz import (
     training_curve,
     write_image,
 )
+from tests.builders import read_picture
 
 # Turned, enlarged and moved: no axis or sign may be mixed up.
 _TO_IMAGE = torch.tensor([[1.1, 0.3, 12.0], [-0.2, 1.4, 40.0]], dtype=torch.float64)
@@ -37,14 +40,14 @@ def brightest(image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("stride", [4, 8])
-def test_the_peak_of_a_heatmap_lands_where_the_affine_map_says(stride):
+def test_the_peak_of_a_heatmap_lands_where_the_affine_map_says(stride: Any) -> None:
     row, column = 17, 31
     drawn = heatmap_overlay(grey(600, 600), gaussian(row, column), _TO_IMAGE, stride)
     centre = torch.tensor([stride * column + stride / 2, stride * row + stride / 2, 1.0]).double()
     assert np.abs(brightest(drawn) - (_TO_IMAGE @ centre).numpy()).max() < 1
 
 
-def test_outside_the_network_input_there_is_no_heat():
+def test_outside_the_network_input_there_is_no_heat() -> None:
     drawn = heatmap_overlay(grey(300, 300), torch.ones(10, 10), torch.eye(3)[:2], 4)
     cold = drawn[299, 299]
     assert (drawn[60:] == cold).all() and (drawn[:, 60:] == cold).all()
@@ -52,7 +55,7 @@ def test_outside_the_network_input_there_is_no_heat():
     assert cold.max() < 128  # dimmed
 
 
-def test_heat_of_any_kind_gives_an_image():
+def test_heat_of_any_kind_gives_an_image() -> None:
     image = grey(50, 60)
     for value in (float("nan"), -1.0, 2.0):
         drawn = heatmap_overlay(image, torch.full((8, 8), value), torch.eye(3)[:2], 4)
@@ -60,7 +63,7 @@ def test_heat_of_any_kind_gives_an_image():
     assert (image == 128).all()
 
 
-def test_a_stack_of_heatmaps_is_refused():
+def test_a_stack_of_heatmaps_is_refused() -> None:
     with pytest.raises(ValueError, match="one heatmap"):
         heatmap_overlay(grey(50, 60), torch.zeros(14, 8, 8), torch.eye(3)[:2], 4)
 
@@ -71,7 +74,9 @@ def predictions(count: int) -> PosePredictions:
 
 
 @pytest.mark.parametrize(("count", "columns", "rows"), [(0, 1, 1), (2, 2, 1), (4, 3, 2), (9, 3, 2)])
-def test_an_instance_figure_has_a_tile_for_each_of_at_most_six_people(count, columns, rows):
+def test_an_instance_figure_has_a_tile_for_each_of_at_most_six_people(
+    count: int, columns: Any, rows: Any
+) -> None:
     image, heatmaps = grey(160, 320), gaussian(10, 10).expand(count, 14, 40, 50)
     figure = instance_figure(
         image, heatmaps, predictions(count), CROWDPOSE, torch.eye(3)[:2], stride=4
@@ -80,7 +85,7 @@ def test_an_instance_figure_has_a_tile_for_each_of_at_most_six_people(count, col
     assert figure.shape[0] == rows * (320 + 36 + 16) + 16
 
 
-def test_heat_and_skeleton_meet_in_an_instance_figure():
+def test_heat_and_skeleton_meet_in_an_instance_figure() -> None:
     # All keypoints in one place, where the heat is; the tile is twice the image.
     image, heatmaps = grey(160, 320), gaussian(20, 30).expand(1, 14, 40, 50)
     poses = PosePredictions(
@@ -97,14 +102,14 @@ def test_heat_and_skeleton_meet_in_an_instance_figure():
     assert abs(rows.mean() - (2 * 82.5 - 0.5 + margin)) < 1
 
 
-def test_heatmaps_of_other_people_are_refused():
+def test_heatmaps_of_other_people_are_refused() -> None:
     with pytest.raises(ValueError, match="heatmaps of 3 people, but found 2"):
         instance_figure(
             grey(80, 80), torch.zeros(2, 14, 8, 8), predictions(3), CROWDPOSE, torch.eye(3)[:2], 4
         )
 
 
-def test_a_gallery_has_equal_tiles_on_white():
+def test_a_gallery_has_equal_tiles_on_white() -> None:
     images = [grey(50, 80), grey(200, 100), grey(10, 10), grey(90, 160)]
     page = gallery(images, ["one", "two", "three", ""], columns=3, tile=(160, 90))
     assert page.shape == (2 * (90 + 22 + 4) + 4, 3 * (160 + 4) + 4, 3)
@@ -114,11 +119,11 @@ def test_a_gallery_has_equal_tiles_on_white():
     assert (page[94:116, 4:164] < 100).any()  # the caption
 
 
-def test_a_gallery_without_captions_leaves_no_room_for_them():
+def test_a_gallery_without_captions_leaves_no_room_for_them() -> None:
     assert gallery([grey(90, 160)], [""], columns=4, tile=(160, 90)).shape == (98, 168, 3)
 
 
-def test_an_image_of_another_shape_is_letterboxed_whole():
+def test_an_image_of_another_shape_is_letterboxed_whole() -> None:
     image = grey(100, 20)
     image[:, :2] = image[:, -2:] = 0
     page = gallery([image], [""], columns=1, tile=(160, 100))
@@ -126,19 +131,19 @@ def test_an_image_of_another_shape_is_letterboxed_whole():
     assert ((tile == 0).all(-1)[50].nonzero()[0] == [70, 71, 88, 89]).all()
 
 
-def test_long_captions_stay_within_their_tile():
+def test_long_captions_stay_within_their_tile() -> None:
     page = gallery([grey(90, 160)] * 2, ["a caption without end " * 9, ""], 2, (160, 90))
     assert (page[94:116, 165:] == 255).all()
 
 
-def test_a_gallery_needs_a_caption_for_each_image():
+def test_a_gallery_needs_a_caption_for_each_image() -> None:
     with pytest.raises(ValueError, match="found 1 and 2"):
         gallery([grey(9, 9)], ["a", "b"], columns=1, tile=(90, 90))
     with pytest.raises(ValueError, match="at least one image"):
         gallery([], [], columns=1, tile=(90, 90))
 
 
-def test_a_training_curve_has_a_panel_for_metrics_if_there_are_any():
+def test_a_training_curve_has_a_panel_for_metrics_if_there_are_any() -> None:
     losses = {"heatmap": [(1.0, 5.0), (2.0, float("nan")), (3.0, 0.1)], "tag": [(1.0, 0.0)]}
     alone = training_curve(losses, {})
     both = training_curve(losses, {"AP": [(2.0, 0.4), (3.0, 0.6)]})
@@ -147,36 +152,36 @@ def test_a_training_curve_has_a_panel_for_metrics_if_there_are_any():
     assert (alone < 255).any()
 
 
-def test_a_training_that_logged_nothing_yet_has_an_empty_plot():
+def test_a_training_that_logged_nothing_yet_has_an_empty_plot() -> None:
     assert training_curve({}, {}).ndim == 3
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPEG"])
-def test_images_are_written_as_rgb_into_new_folders(tmp_path, suffix):
+def test_images_are_written_as_rgb_into_new_folders(tmp_path: Path, suffix: Any) -> None:
     image = grey(20, 30)
     image[..., 0] = 200
     path = tmp_path / "new" / f"figure{suffix}"
     write_image(path, image)
-    read = cv2.imread(str(path))[..., ::-1]
+    read = read_picture(path)[..., ::-1]
     assert np.abs(read.astype(int) - image).max() <= 3
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("name", ["figure.tiff", "figure", ".png"])
-def test_an_unknown_suffix_is_named(tmp_path, name):
+def test_an_unknown_suffix_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=r"ends in \.png, \.jpg or \.jpeg, but found"):
         write_image(tmp_path / name, grey(4, 4))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(PosebenchError, match=r"file/figure\.png cannot be written"):
         write_image(tmp_path / "file" / "figure.png", grey(4, 4))
 
 
 @pytest.mark.parametrize("traced", [0, 1, 3])
-def test_two_tiles_for_each_person_that_was_traced(traced):
+def test_two_tiles_for_each_person_that_was_traced(traced: Any) -> None:
     image = grey(120, 160)
     keypoints = torch.rand(3, 14, 2) * 100
     predictions = PosePredictions(keypoints, torch.ones(3, 14), torch.tensor([0.9, 0.8, 0.7]))

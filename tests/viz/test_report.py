@@ -11,13 +11,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from posebench.bench import tables
-from posebench.bench.measured import Runs
-from posebench.bench.papers import load_table, read_text, table_names
-from posebench.bench.tables import join
+from posebench.bench.tables import Runs, join, load_table, read_text, table_names
 from posebench.viz.plots import Plot, plots, time_per_stage
 from posebench.viz.report import html_report
-from tests.bench.runs import write_times
+from tests.bench.tables.runs import write_times
 
 COSTLY = ("cid_table03", "cid_table04", "posedet_table01", "higherhrnet_table01")
 
@@ -25,7 +22,10 @@ COSTLY = ("cid_table03", "cid_table04", "posedet_table01", "higherhrnet_table01"
 @pytest.fixture(autouse=True, scope="module")
 def _counted() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "describe", lambda recipe: {"params_M": 7.25, "gmacs": 11.125})
+        patch.setattr(
+            "posebench.bench.tables.joined.describe",
+            lambda recipe: {"params_M": 7.25, "gmacs": 11.125},
+        )
         yield
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posebench.data import video as source
 from posebench.data.video import is_video, open_video
 from posebench.errors import DataError, PosebenchError
 from posebench.viz import write_video
@@ -91,7 +90,7 @@ class Camera:
 
 
 def test_a_camera_is_read_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source.cv2, "VideoCapture", lambda number: Camera())
+    monkeypatch.setattr("cv2.VideoCapture", lambda number: Camera())
     camera = open_video("0")
     assert (camera.name, camera.fps, camera.length) == ("camera0", None, None)
     assert len(list(camera)) == 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from posebench.bench.costs import describe
+from posebench.bench.flops import describe
 from posebench.models import RECIPES
 from posebench.models.dgcn.adjacency import limb_adjacency, soft_adjacency
 from posebench.models.dgcn.model import DGCM, DGCN, GraphConvolution, NonLocal, Pyramid

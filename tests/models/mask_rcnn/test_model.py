@@ -13,7 +13,7 @@ from torchvision.models.detection import keypointrcnn_resnet50_fpn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from posebench.bench.costs import audit_recipe
+from posebench.bench.flops import count_recipe
 from posebench.engine.weights import import_published
 from posebench.models import RECIPES, profile_of
 from posebench.models.mask_rcnn.model import OVERLAP, MaskRCNN
@@ -173,7 +173,7 @@ def test_stages_are_the_forward_pass() -> None:
 
 
 def test_the_cost_is_counted_without_weights() -> None:
-    counted = audit_recipe(RECIPES["mask_rcnn_resnet50_coco"])
+    counted = count_recipe(RECIPES["mask_rcnn_resnet50_coco"])
     # torchvision documents 59,137,258 parameters and 137.42 G multiply-adds.
     assert counted.parameters == 59_137_258
     samples = sum(

@@ -1,0 +1,173 @@
+"""Statistics of repeated measurements: latency ratios over rounds, AP differences over images.
+
+Two models are compared over images by a permutation test: if their outputs on an image had the same
+distribution, exchanging them on any of the images would change only the sign of the difference. The
+observed difference is therefore compared with those after random exchanges. Its interval is that of
+a bootstrap that samples images with replacement. Both are statements about these two models and do
+not say what other seeds would have given. Student's paired t-test over seeds asks that, and needs
+more seeds than are usually trained.
+
+Shapes: S seeds, N images, R resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from scipy import stats
+
+from posebench.metrics.matching import Floats, Matches
+from posebench.metrics.resampling import resampled_ap
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def excludes(self, value: float) -> bool:
+        """Return whether a value lies outside the interval."""
+        return self.low > value or self.high < value
+
+
+@dataclass(frozen=True)
+class Difference(Interval):
+    """The AP of one variant minus another's, as fractions: means over seeds, interval over images.
+
+    `p_seeds` is nan where there is only one seed.
+    """
+
+    p_images: float
+    p_seeds: float
+    seeds_above: int  # number of seeds in which the difference is positive
+    seeds: int
+
+
+# ------------------------------------------------------------------------------------- latencies
+
+
+def quantile(values: Sequence[float], level: float) -> float:
+    """Return a quantile, interpolated linearly between the two nearest values."""
+    return float(np.quantile(values, level))
+
+
+def ratio(ours: Mapping[int, float], reference: Mapping[int, float]) -> Interval | None:
+    """Return how many times as long one model takes as another, from the rounds both ran in.
+
+    Args:
+        ours: round -> seconds of a pass.
+        reference: likewise.
+
+    Returns:
+        The geometric mean of the rounds' ratios with the interval of Student's t on their
+        logarithms, which is infinitely wide for a single round; None if no round is shared. A
+        slow spell of the machine slows both models of a round and cancels in their ratio.
+    """
+    logs = [math.log(ours[key] / reference[key]) for key in ours.keys() & reference.keys()]
+    if not logs:
+        return None
+    mean, reach = float(np.mean(logs)), math.inf
+    if len(logs) > 1:
+        quantile_of_t = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1))
+        reach = quantile_of_t * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    return Interval(math.exp(mean), math.exp(mean - reach), math.exp(min(mean + reach, 700.0)))
+
+
+def ranking(rounds: Mapping[str, Mapping[int, float]]) -> dict[str, int]:
+    """Return each model's rank by its median round; models that cannot be told apart share a rank.
+
+    A model gets a rank of its own if the interval of its ratio to the best model of the previous
+    rank excludes 1. Two models that share no round are told apart by their medians.
+
+    Args:
+        rounds: model -> round -> seconds of a pass.
+    """
+    order = sorted(rounds, key=lambda name: median(rounds[name].values()))
+    ranks: dict[str, int] = {}
+    best = ""
+    for position, name in enumerate(order, start=1):
+        to_best = ratio(rounds[name], rounds[best]) if best else None
+        if to_best is not None and not to_best.excludes(1):
+            ranks[name] = ranks[best]
+        else:
+            ranks[name], best = position, name
+    return ranks
+
+
+# ----------------------------------------------------------------------------------- differences
+
+
+def difference(
+    ours: Sequence[Matches], reference: Sequence[Matches], resamples: int = RESAMPLES
+) -> Difference:
+    """Compare two variants, of each of which one model per seed was evaluated on the same images.
+
+    Args:
+        ours: (S,) matches of one variant.
+        reference: (S,) matches of the other, with the same seeds.
+        resamples: number of resamples of the images, for each of the two tests.
+    """
+    images = len(ours[0].people)
+    rng = np.random.default_rng(0)  # the same for all pairs, so that their order does not matter
+    once = np.ones((1, images))
+    by_seed = np.array(
+        [
+            float((resampled_ap([a], [once]) - resampled_ap([b], [once]))[0])
+            for a, b in zip(ours, reference, strict=True)
+        ]
+    )
+    value = float(by_seed.mean())
+    exchanged = rng.integers(0, 2, (resamples, images)).astype(np.float64)
+    drawn = rng.multinomial(images, np.full(images, 1 / images), resamples).astype(np.float64)
+    under_null, redrawn = np.zeros(resamples), np.zeros(resamples)
+    for a, b in zip(ours, reference, strict=True):
+        both = [a, b]
+        under_null += resampled_ap(both, [1 - exchanged, exchanged])
+        under_null -= resampled_ap(both, [exchanged, 1 - exchanged])
+        redrawn += resampled_ap([a], [drawn]) - resampled_ap([b], [drawn])
+    under_null /= len(by_seed)
+    low, high = np.nanquantile(redrawn / len(by_seed), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    # An exchange that changes nothing must not count as less extreme because of rounding.
+    extreme = np.abs(under_null) >= abs(value) - 1e-12
+    return Difference(
+        value=value,
+        low=float(low),
+        high=float(high),
+        p_images=float((1 + extreme.sum()) / (1 + resamples)),
+        p_seeds=_p_over_seeds(by_seed),
+        seeds_above=int((by_seed > 0).sum()),
+        seeds=len(by_seed),
+    )
+
+
+def _p_over_seeds(differences: Floats) -> float:
+    """Return the p-value of Student's t-test that the mean (S,) is 0; nan for one seed."""
+    if len(differences) < 2:
+        return float("nan")
+    if np.ptp(differences) == 0:  # there is no deviation to divide by
+        return 1.0 if differences[0] == 0 else 0.0
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for being tested together, which bounds the family-wise error rate.
+
+    Source: Holm (1979): the i-th smallest of n is multiplied by n - i + 1.
+    """
+    count = len(p_values)
+    adjusted = [0.0] * count
+    highest = 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
+        highest = max(highest, min(1.0, (count - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted

@@ -1,0 +1,200 @@
+"""Evaluation: a model, ideal outputs or somebody's result file against a dataset."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from posebench.data.base import PoseDataset
+from posebench.data.loader import Unreadable, eval_samples
+from posebench.distributed import all_gather_object, broadcast_object, rank, world_size
+from posebench.errors import DataError, ModelError
+from posebench.layers.folding import folded
+from posebench.metrics import evaluate_poses, read_results
+from posebench.models import PoseModel, profile_of
+from posebench.preprocess import blank_batch
+from posebench.recipe import Precision, Recipe
+from posebench.structures import Inference, PosePredictions, Sample
+
+M = TypeVar("M", bound=PoseModel)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics, with the predictions they were computed from."""
+
+    metrics: dict[str, float]  # as fractions; -1 where there was nothing to find
+    results: list[dict[str, Any]]  # COCO results format
+    images: int
+    seconds: float
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """Return an autocast context for a precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def inference_model(model: M, precision: Precision = "fp32") -> M:
+    """Return a faster copy with the same predictions: batch norms folded, channels last."""
+    copy = folded(model).to(memory_format=torch.channels_last)
+    # Converted once: autocast would convert every weight in every batch.
+    return copy.to(torch.bfloat16) if precision == "bf16" else copy
+
+
+def check_recipe(recipe: Recipe, dataset: PoseDataset, source: str = "") -> None:
+    """Check that a recipe predicts the keypoints of a dataset.
+
+    Args:
+        source: the checkpoint, for the message; empty: there is none.
+
+    Raises:
+        ModelError: they have different keypoint sets.
+    """
+    skeleton = recipe.skeleton
+    if skeleton is not None and skeleton.name != dataset.skeleton.name:
+        raise ModelError(
+            f"{dataset.name} has {len(dataset.skeleton)} keypoints ({dataset.skeleton.name}), but "
+            f"{source or recipe.name} predicts {len(skeleton)} ({skeleton.name}). "
+            f"Train one for it: posebench train {recipe.method} --dataset {dataset.name}"
+        )
+
+
+def predict_dataset(
+    model: PoseModel,
+    dataset: PoseDataset,
+    indices: Sequence[int],
+    inference: Inference,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    precision: Precision = "fp32",
+) -> Iterator[tuple[Sample, PosePredictions] | Unreadable]:
+    """Yield each image with its predictions, or why it could not be read."""
+    model = inference_model(model, precision)
+    waiting: list[Sample] = []
+
+    def flush() -> Iterator[tuple[Sample, PosePredictions]]:
+        with autocast(model.device, precision):
+            predictions = model.predict(waiting, inference)
+        yield from zip(waiting, predictions, strict=True)
+        waiting.clear()
+
+    for item in eval_samples(dataset, indices, workers=workers):
+        if isinstance(item, Unreadable):
+            yield item
+            continue
+        waiting.append(item)
+        if len(waiting) == batch_size:
+            yield from flush()
+    if waiting:
+        yield from flush()
+
+
+def evaluate(
+    model: PoseModel,
+    dataset: PoseDataset,
+    inference: Inference,
+    *,
+    batch_size: int = 8,
+    workers: int = 0,
+    precision: Precision = "fp32",
+    strict: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Predict and score a dataset; the ranks share its images, and all return the whole result.
+
+    Args:
+        strict: stop at the first image that cannot be read; otherwise its people count as missed
+            and it is listed in the evaluation.
+        progress: is called with the number of images done and in all.
+
+    Raises:
+        DataError: an image cannot be read and `strict` is set, or none can be read.
+    """
+    start = time.perf_counter()
+    results: list[dict[str, Any]] = []
+    unreadable: list[Unreadable] = []
+    # Whole batches, so that the composition of batches does not depend on the number of ranks.
+    indices = [i for i in range(len(dataset)) if i // batch_size % world_size() == rank()]
+    stream = predict_dataset(
+        model,
+        dataset,
+        indices,
+        inference,
+        batch_size=batch_size,
+        workers=workers,
+        precision=precision,
+    )
+    for done, item in enumerate(stream, start=1):
+        if isinstance(item, Unreadable):
+            if strict:
+                raise DataError(item.message)
+            unreadable.append(item)
+        else:
+            sample, predictions = item
+            results += predictions.to_coco(sample.image_id)
+        progress(done, len(indices))
+    if world_size() > 1:
+        position = {image["id"]: i for i, image in enumerate(dataset.ground_truth()["images"])}
+        results = [result for part in all_gather_object(results) for result in part]
+        results.sort(key=lambda result: position[result["image_id"]])
+        unreadable = [image for part in all_gather_object(unreadable) for image in part]
+    if unreadable and len(unreadable) == len(dataset):
+        raise DataError(
+            f"None of the {len(dataset)} images of {dataset.name} {dataset.split} can be read; the "
+            f"first: {unreadable[0].message}"
+        )
+    metrics = broadcast_object(score(results, dataset) if rank() == 0 else {})
+    seconds = time.perf_counter() - start
+    return Evaluation(metrics, results, len(dataset), seconds, unreadable)
+
+
+def evaluate_ideal(
+    recipe: Recipe,
+    dataset: PoseDataset,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Decode and score ideal network outputs: the upper bound of the representation.
+
+    Needs annotations only, neither pixels nor weights.
+    """
+    with torch.device("meta"):  # the weights are never read, and take no memory
+        model = recipe.build(dataset.skeleton)
+    profile = profile_of(recipe.config)
+    start = time.perf_counter()
+    results: list[dict[str, Any]] = []
+    with torch.inference_mode():
+        for index in range(len(dataset)):
+            sample = dataset.load(index, pixels=False)
+            batch = blank_batch(sample, recipe.inference.resize)
+            outputs = profile.ideal_outputs(model, batch)
+            (predictions,) = model.decode(outputs, batch.geometry)
+            results += predictions.to_coco(sample.image_id)
+            progress(index + 1, len(dataset))
+    seconds = time.perf_counter() - start
+    return Evaluation(score(results, dataset), results, len(dataset), seconds)
+
+
+def evaluate_file(path: Path, dataset: PoseDataset) -> Evaluation:
+    """Score a result file in COCO's format.
+
+    Raises:
+        DataError: the file is missing or damaged, or its content cannot be scored.
+    """
+    start = time.perf_counter()
+    results = read_results(path, dataset.ground_truth(), dataset.skeleton)
+    metrics = score(results, dataset)
+    return Evaluation(metrics, results, len(dataset), time.perf_counter() - start)
+
+
+def score(results: list[dict[str, Any]], dataset: PoseDataset) -> dict[str, float]:
+    """Return the metrics by the dataset's protocol."""
+    return evaluate_poses(dataset.ground_truth(), results, dataset.protocol)

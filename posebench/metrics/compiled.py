@@ -1,0 +1,106 @@
+"""Inner loops of matching and of resampled AP, compiled by numba.
+
+Imported where they are called, since numba takes half a second to import.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@numba.njit(cache=True)
+def match_best_first(
+    similarity: Floats, counted: Flags, crowd: Flags, thresholds: Floats
+) -> tuple[Flags, Flags]:
+    """Match the detections of one image to its people as COCO does.
+
+    Args:
+        similarity: (detections, people) OKS; detections best first, people who count first.
+        counted: (people,) whether the person counts; others are ignored.
+        crowd: (people,) whether several detections may match.
+        thresholds: (T,) least OKS of a match.
+
+    Returns:
+        (T, detections) whether a person who counts was matched, and whether nobody was.
+    """
+    detections, people = similarity.shape
+    correct = np.zeros((len(thresholds), detections), np.bool_)
+    wrong = np.ones((len(thresholds), detections), np.bool_)
+    for t in range(len(thresholds)):
+        taken = np.zeros(people, np.bool_)
+        for d in range(detections):
+            best, highest = -1, min(thresholds[t], 1 - 1e-10)
+            for p in range(people):
+                if taken[p] and not crowd[p]:
+                    continue
+                if best > -1 and counted[best] and not counted[p]:
+                    break
+                if similarity[d, p] < highest:
+                    continue
+                best, highest = p, similarity[d, p]
+            if best > -1:
+                taken[best] = True
+                correct[t, d] = counted[best]
+                wrong[t, d] = False
+    return correct, wrong
+
+
+@numba.njit(cache=True)
+def weighted_ap(
+    correct: Flags,
+    wrong: Flags,
+    image: NDArray[np.int64],
+    model: NDArray[np.int64],
+    weights: Floats,
+    people: Floats,
+    recalls: Floats,
+) -> Floats:
+    """Return the AP of detections under each of R weightings of their images.
+
+    Args:
+        correct: (T, D) whether a detection matched a person who counts; best first.
+        wrong: (T, D) whether it matched nobody.
+        image: (D,) index of the image.
+        model: (D,) index of the model that made the detection.
+        weights: (R, models, N) weight of a model's detections in an image.
+        people: (N,) people of an image who count.
+        recalls: recall points, ascending.
+
+    Returns:
+        (R,); NaN where no person has a weight.
+    """
+    thresholds, detections = correct.shape
+    result = np.empty(len(weights))
+    precision = np.empty(detections)
+    recall = np.empty(detections)
+    for r in range(len(weights)):
+        required = 0.0
+        for n in range(len(people)):
+            required += people[n] * weights[r, :, n].sum()
+        if required == 0:
+            result[r] = np.nan
+            continue
+        total = 0.0
+        for t in range(thresholds):
+            true, false = 0.0, 0.0
+            for d in range(detections):
+                weight = weights[r, model[d], image[d]]
+                true += weight * correct[t, d]
+                false += weight * wrong[t, d]
+                recall[d] = true / required
+                precision[d] = true / (true + false + 2.220446049250313e-16)
+            best = 0.0
+            d = detections - 1
+            for k in range(len(recalls) - 1, -1, -1):
+                # The highest precision at this recall or beyond.
+                while d >= 0 and recall[d] >= recalls[k]:
+                    best = max(best, precision[d])
+                    d -= 1
+                total += best
+        result[r] = total / (thresholds * len(recalls))
+    return result

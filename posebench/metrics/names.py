@@ -1,0 +1,40 @@
+"""The names of metrics: the main one, by which models are compared, and those shown beside it.
+
+Metrics are a dictionary of fractions, the main one first, -1 where nothing could be found; tables
+and curves show them in percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+AP_AT_THRESHOLDS = ("AP50", "AP75")
+# By size of the people (COCO) and by crowdIndex of the images (CrowdPose).
+AP_PARTS = ("APM", "APL", "APE", "APH")
+PCKH_PARTS = ("head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+
+
+def pckh_name(threshold: float = 0.5, *, matched: bool = False) -> str:
+    """Return the name of PCKh at a threshold; `matched`: poses were matched to people by it."""
+    return f"PCKh@{threshold:g}" + (" (matched)" if matched else "")
+
+
+def main_metric(metrics: Mapping[str, float]) -> tuple[str, float]:
+    """Return the name and value of the metric by which models are compared."""
+    return next(iter(metrics.items()))
+
+
+def main_at_thresholds(metrics: Mapping[str, float]) -> list[str]:
+    """Return the name of the main metric, and of AP at single thresholds where that is AP."""
+    name, _ = main_metric(metrics)
+    return [name, *(other for other in AP_AT_THRESHOLDS if other in metrics)]
+
+
+def main_parts(metrics: Mapping[str, float]) -> list[str]:
+    """Return the names of the metrics that tables show beside the main one, in their order."""
+    name, _ = main_metric(metrics)
+    if name == "AP":
+        parts = [*AP_AT_THRESHOLDS, *AP_PARTS]
+    else:
+        parts = [f"{name}/{part}" for part in PCKH_PARTS]
+    return [part for part in parts if part in metrics]
