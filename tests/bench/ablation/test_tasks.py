@@ -14,12 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from posebench.bench.ablation import plan as planning
-from posebench.bench.ablation.config import StudyConfig, base_recipe
-from posebench.bench.ablation.experiments import resolve, with_epochs
+from posebench.bench.ablation.config import StudyConfig
+from posebench.bench.ablation.experiments import resolve
 from posebench.bench.ablation.parallel import NullWatcher, run_tasks
-from posebench.bench.ablation.plan import make_plan
-from posebench.bench.ablation.subset import Subset, fit_to_steps
 from posebench.bench.ablation.tasks import (
     Task,
     list_tasks,
@@ -28,48 +25,11 @@ from posebench.bench.ablation.tasks import (
     run_folder,
     run_task,
 )
-from posebench.data.loader import MicroBatchSampler
-from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import Interrupted, read_checkpoint, read_log
 from posebench.engine.callbacks import Callback, NullCallback, StepReport
 from posebench.engine.runs import lock_run
-from posebench.engine.schedule import StepSchedule
 from posebench.errors import PosebenchError, UsageError
-from posebench.models import RECIPES, STUDIES
-from posebench.structures import COCO
-from posebench.studies import Study, Variant
-from tests.builders import write_coco
-
-SMALL = (
-    "augment.size=64", "inference.resize.short_side=64", "batch_size=4", "micro_batch_size=4",
-)  # fmt: skip
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> StudyConfig:
-    """Return a study of one training and one more test, on three images."""
-    root = tmp_path / "data"
-    write_coco(root, people=(1, 2, 1))
-    write_coco(root, people=(2, 1), split="val")
-    return StudyConfig(
-        "cid/looks", "coco", "cid_tiny", SMALL, epochs=2, data_root=str(root), device="cpu"
-    )
-
-
-@pytest.fixture(autouse=True)
-def _studies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        STUDIES, "cid/looks",
-        Study(
-            "cid/looks", "A0", "Table 0", "mirrors, and the width", base="cid_hrnet_w32_coco",
-            variants=(
-                Variant("mirrored"),
-                Variant("once", test=("inference.flip=false",)),
-                Variant("narrow", train=("embedding=8",)),
-            ),
-            expected=(("once", "mirrored"), ("narrow", "mirrored")),
-        ),
-    )  # fmt: skip
+from tests.bench.ablation.conftest import SMALL
 
 
 class Counting(NullWatcher, NullCallback):
@@ -275,73 +235,3 @@ def test_a_cluster_does_the_tasks(
     assert calls == ["head:6379", {"num_cpus": 3}, "down"]
     assert counting.errors == ["", ""]
     assert all(task.done for task in todo)
-
-
-def test_a_budget_is_measured_once(config: StudyConfig, tmp_path: Path) -> None:
-    timed = replace(config, epochs=0, budget_s=30.0)
-    first = make_plan(timed, tmp_path / "ablate", lambda _: 0.5)
-    assert first.steps == 60
-    again = make_plan(timed, tmp_path / "ablate", lambda _: 99.0)
-    assert again == first
-    with pytest.raises(UsageError, match="begun with another data_root"):
-        make_plan(replace(timed, data_root="/elsewhere"), tmp_path / "ablate", lambda _: 0.5)
-
-
-def test_a_budget_is_the_slowest_trainings(
-    config: StudyConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    timed = replace(config, epochs=0, budget_s=30.0)
-    seen: list[float] = []
-    monkeypatch.setattr(
-        planning,
-        "_seconds_per_step",
-        lambda config, training: seen.append(1.0 + len(seen)) or seen[-1],
-    )
-    assert planning.seconds_per_step(timed) == 2.0  # of two different trainings
-
-
-def test_a_step_is_timed(config: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "_MEASURED_S", 0.0)
-    training = resolve(config)[0].training
-    assert training is not None
-    assert 0 < planning._seconds_per_step(config, training) < 60
-
-
-@pytest.mark.parametrize("steps", [1, 7, 300, 2500])
-def test_a_budget_gives_all_the_same_number_of_steps(steps: int) -> None:
-    dataset = SyntheticCrowds(COCO, "train")
-    recipe, part = fit_to_steps(RECIPES["cid_tiny"], steps, dataset)
-    plan_ = MicroBatchSampler(part.labelled(), recipe.micro_batch_size, 0, recipe.epochs)
-    assert StepSchedule(recipe, plan_).steps == pytest.approx(steps, abs=recipe.epochs / 2)
-    assert recipe.warmup_steps <= steps / 10
-    assert recipe.schedule == "cosine"
-    assert recipe.evaluate_every == recipe.epochs
-
-
-def test_a_portion_is_spread_over_the_images() -> None:
-    part = Subset(SyntheticCrowds(COCO, "train", 100), 4)
-    assert part.labelled() == [0, 25, 50, 75]
-    assert part.load(25).image_id == SyntheticCrowds(COCO, "train", 100).load(25).image_id
-    assert (part.name, len(part)) == ("synthetic", 100)
-
-
-def test_a_shorter_schedule_keeps_its_proportions() -> None:
-    short = with_epochs(RECIPES["cid_hrnet_w32_coco"], 35)
-    assert (short.epochs, short.lr_drops) == (35, (22, 30))
-
-
-def test_studies_of_recipes_are_for_their_own_dataset() -> None:
-    with pytest.raises(UsageError, match="--dataset coco or --dataset synthetic"):
-        base_recipe(STUDIES["group_pose/backbone"], "crowdpose")
-    assert base_recipe(STUDIES["cid/embedding"], "crowdpose").name == "cid_hrnet_w32_crowdpose"
-
-
-def test_a_study_is_either_run_or_answered_elsewhere() -> None:
-    with pytest.raises(UsageError, match="posebench speed"):
-        resolve(StudyConfig("cid/time", "synthetic", "cid_tiny"))
-    with pytest.raises(ValueError, match="not both"):
-        Study("cid/x", "A0", "Table 0", "nothing")
-    with pytest.raises(ValueError, match="two variants of one name"):
-        Study("cid/x", "A0", "Table 0", "x", variants=(Variant("a"), Variant("a")))
-    with pytest.raises(ValueError, match="no variants"):
-        Study("cid/x", "A0", "T", "x", variants=(Variant("a"),), expected=(("a", "b"),))
