@@ -90,35 +90,6 @@ def test_torch_is_not_imported_before_a_command_runs(words: list[str]) -> None:
     assert "HEAVY []" in found.stderr
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("speed", "--models", "cidd"),
-        ("speed", "--precision", "fp8"),
-        ("speed", "--protocol", "papers"),
-        ("flops", "--models", "cidd"),
-        ("ablate", "cid/x"),
-        ("ablate", "cid/embedding", "--set", "embeding=8"),
-        ("ablate", "cid/embedding", "--precision", "fp8"),
-        ("ablate",),
-        ("tables", "cid/44"),
-        ("tables",),
-    ],
-)
-def test_lists_and_usage_errors_need_no_torch_or_pandas(words: tuple[str, ...]) -> None:
-    code = (
-        "import sys\n"
-        "for name in ('torch', 'torchvision', 'pandas'):\n"
-        "    sys.modules[name] = None\n"
-        "from posebench.cli import main\n"
-        f"sys.argv = ['posebench', *{words!r}]\n"
-        "main()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == (0 if len(words) == 1 else 2), done.stderr
-    assert ("There is no" in done.stderr) == (len(words) > 1)
-
-
 def _help_texts(command: click.Command, path: str = "posebench") -> Iterator[tuple[str, str]]:
     """Yield (command and option, text) of a command's help and of its subcommands'."""
     yield path, command.help or ""

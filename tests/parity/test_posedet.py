@@ -18,27 +18,22 @@ from posebench.engine.weights import convert_published
 from posebench.layers.affine import compose, fit_size, invert, square_affine
 from posebench.layers.nms import oks_nms, pose_area
 from posebench.layers.oks import oks
-from posebench.models.posedet.candidates import (
+from posebench.models.posedet.decoding import MIN_AREA, PoseDetOutputs, mirror_poses
+from posebench.models.posedet.model import PoseDet, keypoint_loss
+from posebench.models.posedet.point_conv import deformable_point_conv, sampled_point_conv
+from posebench.models.posedet.recipes import PoseDetConfig
+from posebench.models.posedet.targets import (
     IGNORED,
     PoseDetTargets,
     add_torso,
+    assign_by_oks,
     assign_nearest,
     build_targets,
     candidate_grid,
-    poses_of,
+    oks_with_people,
+    poses_from_offsets,
     published_area,
-    similarity_to_people,
-    targets_by_oks,
 )
-from posebench.models.posedet.model import (
-    MIN_AREA,
-    PoseDet,
-    PoseDetOutputs,
-    keypoint_loss,
-    mirror_poses,
-)
-from posebench.models.posedet.point_conv import deformable_point_conv, sampled_point_conv
-from posebench.models.posedet.recipes import PoseDetConfig
 from posebench.preprocess import collate, resize_sample
 from posebench.structures import (
     COCO,
@@ -211,7 +206,7 @@ def forward(
     with torch.inference_mode():
         backbone = model.backbone(images)
         neck = model.neck(backbone)
-        outputs = model.heads_everywhere(neck)
+        outputs = model.heads(neck, refine_all=True)
         heatmaps = [model.intermediate(level) for level in neck]
     for hook in hooks:
         hook.remove()
@@ -357,8 +352,7 @@ def test_mirrored_poses(path: Path) -> None:
     poses = tensor(case["flip_test_in"])
     keypoints = poses.reshape(len(poses), -1, 3)[..., :2]
     skeleton = skeleton_of(keypoints.shape[1])
-    index = [*skeleton.flip_index, *range(len(skeleton), keypoints.shape[1])]
-    found = mirror_poses(keypoints, float(case["flip_test_img_shape"][1]), index)
+    found = mirror_poses(keypoints, float(case["flip_test_img_shape"][1]), skeleton)
     expected = tensor(case["flip_test_out"]).reshape(len(poses), -1, 3)[..., :2]
     assert_close(found, expected, absolute=1e-4)
 
@@ -374,9 +368,9 @@ def test_assignment(path: Path) -> None:
     assert len(coarse) == len(refined) == len(strides)
     sizes = [(level.shape[-2], level.shape[-1]) for level in coarse]
     skeleton = skeleton_of(coarse[0].shape[1] // 2)
-    poses = poses_of(coarse, strides)
+    poses = poses_from_offsets(coarse, strides)
     targets = targets_of(case, sizes, strides)
-    found = targets_by_oks(poses, targets, skeleton)
+    found = assign_by_oks(poses, targets, skeleton)
     starts = np.cumsum([0, *(len(numbers) for numbers in numbers_of(case))])
     person = {"init": targets.coarse, "refine": found.refined, "cls": found.scored}
     for image, (numbers, start) in enumerate(zip(numbers_of(case), starts, strict=False)):
@@ -387,7 +381,7 @@ def test_assignment(path: Path) -> None:
         eligible = targets.people[image]
         if len(eligible):
             rows = [numbers[number] for number in (eligible - start).tolist()]
-            ours = similarity_to_people(poses[image], targets, eligible, skeleton)
+            ours = oks_with_people(poses[image], targets, eligible, skeleton)
             assert_close(ours.T[:, ::7], similarity[rows], absolute=1e-5)
         for stage, assigned in person.items():
             own = assigned[image].numpy()
@@ -430,9 +424,9 @@ def test_levels(path: Path) -> None:
         poses = Poses(keypoints, torch.ones(1, 3, dtype=torch.int64), side[:1], boxes)
         assigned = assign_nearest(poses, sizes, strides, "keypoints")
         (candidate,) = (assigned >= 0).nonzero()[:, 0].tolist()
-        steps, points = candidate_grid(sizes, strides, torch.zeros(()))
-        assert points[candidate].tolist() == [x, y]
-        assert int(steps[candidate]) == stride
+        grid = candidate_grid(sizes, strides, torch.zeros(()))
+        assert grid.points[candidate].tolist() == [x, y]
+        assert int(grid.stride[candidate]) == stride
 
 
 # ------------------------------------------------------------------------------------------ losses
@@ -460,11 +454,9 @@ def test_losses_and_gradients(path: Path) -> None:
         config = PoseDetConfig(backbone="dla34" if len(strides) == 4 else "hrnet_w32")
         model = PoseDet(config, skeleton)
     outputs = PoseDetOutputs(*(tuple(maps[name]) for name in names[:3]))
-    coarse, refined = (poses_of(o, strides) for o in (outputs.coarse, outputs.refined))
-    found = targets_by_oks(coarse.detach(), targets, skeleton)
-    terms = model._terms(
-        outputs.logits, coarse, refined[found.refined >= 0], maps["heatmap"], targets, found
-    )
+    coarse, refined = (poses_from_offsets(o, strides) for o in (outputs.coarse, outputs.refined))
+    found = assign_by_oks(coarse.detach(), targets, skeleton)
+    terms = model.weighted_terms(outputs.logits, coarse, refined, maps["heatmap"], targets, found)
     expected = {
         "score": case["loss/loss_cls"].sum(),
         "coarse": case["loss/loss_keypoints_init"].sum(),
@@ -490,9 +482,12 @@ def compare_single_levels(
     """Compare the terms level by level: candidates of other levels are nobody's."""
     strides = tuple(case["strides"].tolist())
     sizes = [(level.shape[-2], level.shape[-1]) for level in outputs.logits]
-    stride, _ = candidate_grid(sizes, strides, outputs.logits[0])
-    coarse, refined = poses_of(outputs.coarse, strides), poses_of(outputs.refined, strides)
-    found = targets_by_oks(coarse.detach(), targets, skeleton)
+    stride = candidate_grid(sizes, strides, outputs.logits[0]).stride
+    coarse, refined = (
+        poses_from_offsets(outputs.coarse, strides),
+        poses_from_offsets(outputs.refined, strides),
+    )
+    found = assign_by_oks(coarse.detach(), targets, skeleton)
     for key, poses, person, weight in (
         ("init", coarse, targets.coarse, 0.1), ("refine", refined, found.refined, 0.2),
     ):  # fmt: skip
@@ -500,7 +495,7 @@ def compare_single_levels(
         for level, expected in zip(strides, case[f"loss/loss_keypoints_{key}"], strict=True):
             own = person.where(stride == level, -1)
             share = float((own >= 0).sum(1).clamp(min=1).sum()) / everybody
-            term = weight * share * keypoint_loss(poses[own >= 0].detach(), own, targets, stride)
+            term = weight * share * keypoint_loss(poses.detach(), own, targets, stride)
             assert_close(term, expected, **LOSSES)
 
 
@@ -613,7 +608,7 @@ def compare_flipped(flipped: Any, case: Any, skeleton: Skeleton) -> None:
     with torch.device("meta"):
         config = PoseDetConfig(backbone="dla34" if len(maps) == 4 else "hrnet_w32")
         model = PoseDet(config, skeleton)
-    (poses,) = model._people(batch)
+    (poses,) = model.people(batch)
     boxes = tensor(case["flip_gt_bboxes"]).double()
     corners = box_corners(torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1))
     known = tensor(case["crop0_gt_num_keypoints"]) > 0

@@ -24,6 +24,7 @@ from posebench.models import STUDIES, PoseModel, profile_of
 from posebench.models.group_pose.model import GroupPose
 from posebench.models.higher_hrnet.decoding import HigherHRNetOutputs
 from posebench.models.higher_hrnet.model import HigherHRNet
+from posebench.models.posedet.decoding import suppress
 from posebench.models.posedet.model import PoseDet
 from posebench.preprocess import scaled_batches
 from posebench.recipe import ModelConfig
@@ -129,7 +130,7 @@ def reading(experiment: Experiment) -> Any:
         shifts = 60 * torch.linspace(0, 1, 60)[:, None, None] ** 2  # pixels
         crowds = (base + shifts, base + shifts * torch.tensor([1.0, 0.0]), base * (1 + shifts / 60))
         scores = torch.linspace(1, 0.5, len(shifts))
-        kept = [model.suppress(crowd, scores).tolist() for crowd in crowds]
+        kept = [suppress(c, scores, model.config, model.skeleton).tolist() for c in crowds]
         batch = make_batch((1,), SKELETONS[experiment.data.skeleton], 128)
         outputs = profile_of(model.config).ideal_outputs(model, batch)
         moved = replace(outputs, coarse=tuple(level + 1 for level in outputs.coarse))
