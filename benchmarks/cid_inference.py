@@ -17,7 +17,7 @@ import time
 import torch
 from torch import Tensor
 
-from posebench.engine.evaluate import autocast, inference_model
+from posebench.engine.evaluation import autocast, inference_model
 from posebench.engine.runs import hardware, has_bf16
 from posebench.layers.backbones.hrnet import joined
 from posebench.layers.heatmaps import clamped_sigmoid
