@@ -18,17 +18,14 @@ from posebench.layers.deformable import Tokens
 from posebench.layers.matching import assignment
 from posebench.layers.sampling import gathered_samples, weighted_samples
 from posebench.layers.transformer import inverse_sigmoid, map_encoding, point_encoding
-from posebench.models.group_pose.matching import PoseSets, pose_costs, set_losses
-from posebench.models.group_pose.model import (
-    MAP_TEMPERATURE,
-    VISIBILITY,
-    GroupPose,
-    GroupPoseFeatures,
-    GroupPoseOutputs,
-    best_poses,
-    proposal_centres,
-)
+from posebench.models.group_pose.decoder import GroupPoseFeatures
+from posebench.models.group_pose.decoding import VISIBILITY, GroupPoseOutputs, best_poses
+from posebench.models.group_pose.losses import loss_terms, pose_costs, set_losses
+from posebench.models.group_pose.model import GroupPose
+from posebench.models.group_pose.proposals import proposal_centres
+from posebench.models.group_pose.pyramid import MAP_TEMPERATURE
 from posebench.models.group_pose.recipes import PUBLISHED, GroupPoseConfig
+from posebench.models.group_pose.targets import PoseSets
 from posebench.structures import COCO, CROWDPOSE, MPII, Geometry, Skeleton
 from tests.parity.fixtures import cases
 from tests.parity.reference import reference_state_dict
@@ -212,14 +209,14 @@ def test_decoder_layer(path: Path) -> None:
         assert_close(within, ours(case["within_attn_output"]), 1e-5)
         after = layer.within_norm(queries + within)
         assert_close(after, ours(case["after_within_norm"]), 1e-5)
-        assert_close(layer._across(after), ours(case["across_attn_output"]), 1e-5)
-        attended = layer.self_attended(queries)
+        assert_close(layer.attend_across(after), ours(case["across_attn_output"]), 1e-5)
+        attended = layer.attend_groups(queries)
         assert_close(attended, ours(case["after_across_norm"]), 1e-5)
-        found = layer.cross_attended(
+        found = layer.attend_image(
             attended + positions, references, GroupPoseFeatures(tokens, memory)
         )
         assert_close(found, ours(case["after_norm1"]), 1e-5)
-        assert_close(layer.fed(found), ours(case["output"]), 1e-5)
+        assert_close(layer.ffn(found), ours(case["output"]), 1e-5)
 
 
 # ----------------------------------------------------------------------------------------- forward
@@ -274,7 +271,7 @@ def test_forward(path: Path) -> None:
     assert_close(outputs.proposal_logits, decoder["interm_logits"], 1e-4)
     assert_close(outputs.proposal_keypoints.flatten(2), decoder["interm_keypoints"], 1e-4)
     initial = decoder["initial_reference_points"]
-    assert_close(model.with_centre(outputs.proposal_keypoints).flatten(2), initial, 1e-4)
+    assert_close(model.query_points(outputs.proposal_keypoints).flatten(2), initial, 1e-4)
     assert_close(outputs.logits, decoder["pred_logits"], 1e-4)
     found = outputs.keypoints.flatten(3)
     assert_close(found, decoder["pred_keypoints"][..., : found.shape[-1]], 1e-4)
@@ -416,7 +413,7 @@ def test_a_whole_training_step(path: Path) -> None:
         expected = published_terms(case, name, len(outputs.logits))
         assert_close(getattr(sets, name).detach(), expected, 1e-3)
     assert_close(outputs.logits[-1].detach(), case["pred_logits"], 1e-3)
-    terms = model._terms(outputs, targets)
+    terms = loss_terms(outputs, targets, sigmas, model.config.weights)
     total = torch.stack(list(terms.values())).sum()
     torch.testing.assert_close(total.detach(), case["total_weighted"], rtol=1e-5, atol=1e-3)
     total.backward()
