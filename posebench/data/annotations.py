@@ -5,7 +5,7 @@ Everything that training or evaluation relies on is checked here, once, where th
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -58,35 +58,10 @@ def check_annotations(content: Any, path: Path, protocol: Protocol) -> dict[str,
         return f"annotation {annotation['id']} (image {image}) in {path}"
 
     required = required_fields(protocol)
-    for field in required:
-        for index, annotation in enumerate(annotations):
-            if field not in annotation:
-                raise DataError(
-                    f"Expected {field!r} in every annotation of {path}, but number {index} "
-                    f"(id {annotation.get('id', 'none')}) has none. "
-                    "COCO's keypoint files are named person_keypoints_*.json."
-                )
+    _check_fields(annotations, required, path)
     for index, annotation in enumerate(annotations):
-        image_id = annotation["image_id"]
-        if not isinstance(image_id, Hashable) or image_id not in names:
-            raise DataError(
-                f"Expected the image of annotation {annotation['id']} in {path} among its "
-                f"{len(names)} images, but {image_id!r} is not listed. "
-                "Add the image or remove the annotation."
-            )
-        if annotation["category_id"] != PERSON:
-            raise DataError(
-                f"Expected only people (category_id {PERSON}), but {owner(index)} has "
-                f"category_id {annotation['category_id']}. Remove or renumber it."
-            )
-
-        for field in ("num_keypoints", "iscrowd"):
-            if not isinstance(annotation.get(field, 0), int):
-                raise DataError(
-                    f"Expected a whole number as {field} of {owner(index)}, but found "
-                    f"{str(annotation[field])[:40]}. Correct or remove it."
-                )
-
+        _check_image(annotation, names, path)
+        _check_numbers(annotation, index, owner)
     rows = [annotation["keypoints"] for annotation in annotations]
     keypoints = keypoint_rows(rows, skeleton.keypoints, owner)
     finite_rows([annotation["bbox"] for annotation in annotations], 4, "bbox", owner)
@@ -100,6 +75,44 @@ def check_annotations(content: Any, path: Path, protocol: Protocol) -> dict[str,
     for annotation, count in zip(annotations, counts.tolist(), strict=True):
         annotation.setdefault("num_keypoints", count)
     return dict(content)
+
+
+def _check_fields(annotations: list[dict[str, Any]], required: tuple[str, ...], path: Path) -> None:
+    """Raise a DataError unless every annotation has the required fields."""
+    for field in required:
+        for index, annotation in enumerate(annotations):
+            if field not in annotation:
+                raise DataError(
+                    f"Expected {field!r} in every annotation of {path}, but number {index} "
+                    f"(id {annotation.get('id', 'none')}) has none. "
+                    "COCO's keypoint files are named person_keypoints_*.json."
+                )
+
+
+def _check_image(annotation: dict[str, Any], names: dict[int, str], path: Path) -> None:
+    """Raise a DataError unless the annotation belongs to one of the images, listed by id."""
+    image_id = annotation["image_id"]
+    if not isinstance(image_id, Hashable) or image_id not in names:
+        raise DataError(
+            f"Expected the image of annotation {annotation['id']} in {path} among its "
+            f"{len(names)} images, but {image_id!r} is not listed. "
+            "Add the image or remove the annotation."
+        )
+
+
+def _check_numbers(annotation: dict[str, Any], index: int, owner: Callable[[int], str]) -> None:
+    """Raise a DataError unless the annotation is a person's and its counts are whole numbers."""
+    if annotation["category_id"] != PERSON:
+        raise DataError(
+            f"Expected only people (category_id {PERSON}), but {owner(index)} has "
+            f"category_id {annotation['category_id']}. Remove or renumber it."
+        )
+    for field in ("num_keypoints", "iscrowd"):
+        if not isinstance(annotation.get(field, 0), int):
+            raise DataError(
+                f"Expected a whole number as {field} of {owner(index)}, but found "
+                f"{str(annotation[field])[:40]}. Correct or remove it."
+            )
 
 
 def _records(content: Any, key: str, path: Path) -> list[dict[str, Any]]:

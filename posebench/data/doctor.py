@@ -101,12 +101,12 @@ def examine(
     for split, content in contents.items():
         report = _Report(split)
         images = _check_annotations(content, layout, report)
-        place = folder / layout.images.format(split=split)
-        for _ in _check_files(images, place, report):
+        image_folder = folder / layout.images.format(split=split)
+        for _ in _check_files(images, image_folder, report):
             done += 1
             progress(done, total)
         if others:
-            others.compare(images, place, report)
+            others.compare(images, image_folder, report)
         findings += sorted(report.findings.values(), key=lambda f: _SEVERITIES.index(f.severity))
     return findings
 
@@ -119,11 +119,11 @@ def _records(content: Any, key: str) -> list[dict[str, Any]]:
 def _check_annotations(content: Any, layout: Layout, report: _Report) -> list[dict[str, Any]]:
     """Check what needs no pixels, and return the images that name a file."""
     images, people = _records(content, "images"), _records(content, "annotations")
-    for key, found in (("images", images), ("annotations", people)):
+    for key, records in (("images", images), ("annotations", people)):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             report.wrong("missing field", key)
-        elif len(found) < len(content[key]):
-            report.wrong("no object", key, len(content[key]) - len(found))
+        elif len(records) < len(content[key]):
+            report.wrong("no object", key, len(content[key]) - len(records))
     for image in images:
         expected = _IMAGE_FIELDS if layout.has_sizes else _IMAGE_FIELDS[:2]
         for name in (name for name in expected if name not in image):
@@ -221,26 +221,26 @@ def _check_files(
 ) -> Iterator[dict[str, Any]]:
     """Decode every image and compare its size; yield each when it is done."""
 
-    def look(image: dict[str, Any]) -> tuple[int, int] | str:
+    def decoded_size(image: dict[str, Any]) -> tuple[int, int] | None:
         try:
             height, width = read_image(folder / image["file_name"]).shape[:2]
-        except DataError as error:
-            return str(error)
+        except DataError:
+            return None
         return width, height
 
     # Threads, since OpenCV decodes outside Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for image, found in zip(images, pool.map(look, images), strict=True):
-            if isinstance(found, str):
-                exists = (folder / image["file_name"]).is_file()
-                report.wrong("unreadable image" if exists else "missing image", image["file_name"])
+        for image, size in zip(images, pool.map(decoded_size, images), strict=True):
+            name = image["file_name"]
+            if size is None:
+                exists = (folder / name).is_file()
+                report.wrong("unreadable image" if exists else "missing image", name)
             elif "width" in image and "height" in image:
-                said = (image["width"], image["height"])
-                if found == said[::-1] and found != said:
-                    report.wrong("width and height swapped", image["file_name"])
-                elif found != said:
-                    size = f"{image['file_name']}: {found[0]} x {found[1]}"
-                    report.wrong("other size than annotated", size)
+                annotated = (image["width"], image["height"])
+                if size == annotated[::-1] and size != annotated:
+                    report.wrong("width and height swapped", name)
+                elif size != annotated:
+                    report.wrong("other size than annotated", f"{name}: {size[0]} x {size[1]}")
             yield image
 
 
@@ -249,12 +249,13 @@ class _TrainingImages:
 
     def __init__(self, folder: Path, layout: Layout) -> None:
         self.name = layout.name
-        place = folder / layout.images.format(split=layout.train_split)
-        split = folder / layout.annotations.format(split=layout.train_split)
-        if split.is_file():
-            names = [r["file_name"] for r in _records(read_json(split, "annotations"), "images")]
+        image_folder = folder / layout.images.format(split=layout.train_split)
+        annotations = folder / layout.annotations.format(split=layout.train_split)
+        if annotations.is_file():
+            content = read_json(annotations, "an annotation file")
+            names = [record["file_name"] for record in _records(content, "images")]
         else:
-            names = sorted(p.name for p in place.glob("*.*"))
+            names = sorted(path.name for path in image_folder.glob("*.*"))
         if not names:
             raise DataError(
                 f"The training split {layout.train_split} of {layout.name} is not in {folder}: "
@@ -263,7 +264,7 @@ class _TrainingImages:
         self.numbers = {_number(name): name for name in names if _number(name) is not None}
         self.by_size: dict[int, list[Path]] = {}
         for name in names:
-            path = place / name
+            path = image_folder / name
             if path.is_file():
                 self.by_size.setdefault(path.stat().st_size, []).append(path)
         self._hashes: dict[Path, str] = {}

@@ -76,20 +76,21 @@ def read_size(path: Path) -> tuple[int, int]:
         raise DataError(f"The file {path} is not an image that can be decoded.") from error
 
 
-def find_images(place: Path) -> list[Path]:
+def find_images(path: Path) -> list[Path]:
     """Return an image file, or the images of a folder in order of name.
 
     Raises:
         DataError: there is nothing there, or no image in it.
     """
-    if place.is_file():
-        return [place]
-    if not place.is_dir():
-        raise DataError(f"Expected an image or a folder of images at {place}: nothing is there.")
-    images = sorted(path for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"Expected an image or a folder of images at {path}: nothing is there.")
+    images = sorted(child for child in path.iterdir() if child.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise DataError(
-            f"The folder {place} has no images: they end in {', '.join(IMAGE_SUFFIXES)}."
+            f"The folder {path} has no images: expected files that end in "
+            f"{', '.join(IMAGE_SUFFIXES)}."
         )
     return images
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from posebench.data.crowdpose import AREA_OF_BOX
 from posebench.data.layout import Layout
@@ -33,7 +34,7 @@ MARGIN = 0.1
 _HEADS = ("mpii_gt_val.mat", "gt_valid.mat")
 
 
-def read_mpii(path: Path) -> GroundTruth:
+def read_mpii(path: Path) -> Any:
     """Return the content of any of MPII's annotation files in COCO's format, from 0 on.
 
     Args:
@@ -46,10 +47,9 @@ def read_mpii(path: Path) -> GroundTruth:
     if path.suffix == ".mat":
         return _in_coco_format(list(_official_people(path)))
     content = read_json(path, "an annotation file")
-    if not isinstance(content, list):
-        checked: GroundTruth = content
-        return checked
-    return _in_coco_format(list(_listed_people(content, path)))
+    if isinstance(content, list):
+        return _in_coco_format(list(_listed_people(content, path)))
+    return content
 
 
 def open_mpii(
@@ -152,36 +152,37 @@ def _fields(person: _Person) -> dict[str, Any]:
 
 def _listed_people(content: list[Any], path: Path) -> Iterator[_Person]:
     heads = _listed_heads(path, len(content))
-
-    def owner(index: int) -> str:
-        return f"person {index} in {path}"
-
     for index, entry in enumerate(content):
-        fields = entry if isinstance(entry, dict) else {}
-        for name in ("image", "joints", "joints_vis"):
-            if name not in fields:
-                raise DataError(
-                    f"Expected {name!r} in {owner(index)}, but it has none. MPII's usual JSON is a "
-                    "list of people with image, joints, joints_vis, center and scale."
-                )
-        if not isinstance(fields["image"], str):
+        owner = f"person {index} in {path}"
+        image, keypoints = _read_entry(entry, owner)
+        yield _Person(image, keypoints, heads[index] if heads else None)
+
+
+def _read_entry(entry: Any, owner: str) -> tuple[str, list[list[float]]]:
+    """Return the image's file name and the keypoints of one entry of the list."""
+    fields = entry if isinstance(entry, dict) else {}
+    for name in ("image", "joints", "joints_vis"):
+        if name not in fields:
             raise DataError(
-                f"Expected a file name as the image of {owner(index)}, but found "
-                f"{str(fields['image'])[:40]}."
+                f"Expected {name!r} in {owner}, but it has none. MPII's usual JSON is a "
+                "list of people with image, joints, joints_vis, center and scale."
             )
-        joints, shown = fields["joints"], fields["joints_vis"]
-        count = len(MPII)
-        if not isinstance(joints, list) or len(joints) != count:
-            found = len(joints) if isinstance(joints, list) else type(joints).__name__
-            raise DataError(
-                f"Expected {count} joints of {owner(index)}, but found {found}. Is the file for "
-                "another keypoint set?"
-            )
-        points = finite_rows(joints, 2, "joints", lambda _, i=index: owner(i))  # type: ignore[misc]
-        visible = finite_rows([shown], count, "joints_vis", lambda _, i=index: owner(i))[0]  # type: ignore[misc]
-        # It tells which are labelled, not which are seen.
-        rows = np.column_stack([points, 2 * (visible > 0)])
-        yield _Person(fields["image"], rows.tolist(), heads[index] if heads else None)
+    if not isinstance(fields["image"], str):
+        raise DataError(
+            f"Expected a file name as the image of {owner}, but found {str(fields['image'])[:40]}."
+        )
+    joints, count = fields["joints"], len(MPII)
+    if not isinstance(joints, list) or len(joints) != count:
+        found = len(joints) if isinstance(joints, list) else type(joints).__name__
+        raise DataError(
+            f"Expected {count} joints of {owner}, but found {found}. Is the file for another "
+            "keypoint set?"
+        )
+    points = finite_rows(joints, 2, "joints", lambda _: owner)
+    labelled = finite_rows([fields["joints_vis"]], count, "joints_vis", lambda _: owner)[0] > 0
+    # The list marks labelled keypoints only; occlusion is not in it.
+    visibility = np.where(labelled, 2, 0)
+    return fields["image"], np.column_stack([points, visibility]).tolist()
 
 
 def _listed_heads(path: Path, count: int) -> list[list[float]] | None:
@@ -202,8 +203,8 @@ def _listed_heads(path: Path, count: int) -> list[list[float]] | None:
                     f"Expected the head boxes (headboxes_src) of the {count} people of {path} in "
                     f"{beside}, but found {boxes.shape[2]}. Are they of another split?"
                 )
-            found: list[list[float]] = boxes.transpose(2, 0, 1).reshape(-1, 4).tolist()
-            return found
+            corners: list[list[float]] = boxes.transpose(2, 0, 1).reshape(-1, 4).tolist()
+            return corners
     return None
 
 
@@ -225,21 +226,26 @@ def _official_people(path: Path) -> Iterator[_Person]:
         if not train:
             continue
         name = str(image.image.name)
-        for person in _items(image.annorect):
-            rows = np.zeros((len(MPII), 3))
-            for point in _items(getattr(getattr(person, "annopoints", None), "point", None)):
-                k = int(point.id)
-                if not 0 <= k < len(MPII):
-                    raise DataError(
-                        f"Expected keypoints 0 to {len(MPII) - 1} in image {number} ({name}) of "
-                        f"{path}, but found {k}."
-                    )
-                rows[k] = float(point.x), float(point.y), _visibility(point)
-            head = [getattr(person, corner, None) for corner in ("x1", "y1", "x2", "y2")]
-            told = [float(value) for value in head if isinstance(value, int | float | np.number)]
-            if not rows.any() and len(told) < 4:
-                continue  # only a place and a size; nothing to learn from
-            yield _Person(name, rows.tolist(), told if len(told) == 4 else None)
+        for rect in _items(image.annorect):
+            keypoints = _read_points(rect, f"image {number} ({name}) of {path}")
+            corners = [getattr(rect, corner, None) for corner in ("x1", "y1", "x2", "y2")]
+            head = [float(c) for c in corners if isinstance(c, int | float | np.number)]
+            if len(head) == 4:
+                yield _Person(name, keypoints.tolist(), head)
+            elif keypoints.any():
+                yield _Person(name, keypoints.tolist(), None)
+            # Anyone else has only a position and a scale.
+
+
+def _read_points(rect: Any, owner: str) -> NDArray[np.float64]:
+    """Return the (16, 3) keypoints x, y, visibility of a person; zeros where unlabelled."""
+    keypoints = np.zeros((len(MPII), 3))
+    for point in _items(getattr(getattr(rect, "annopoints", None), "point", None)):
+        k = int(point.id)
+        if not 0 <= k < len(MPII):
+            raise DataError(f"Expected keypoints 0 to {len(MPII) - 1} in {owner}, but found {k}.")
+        keypoints[k] = float(point.x), float(point.y), _visibility(point)
+    return keypoints
 
 
 def _items(value: Any) -> list[Any]:
@@ -261,10 +267,10 @@ def _load(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat
 
     try:
-        found: dict[str, Any] = loadmat(path, squeeze_me=True, struct_as_record=False)
+        content: dict[str, Any] = loadmat(path, squeeze_me=True, struct_as_record=False)
     except Exception as error:  # SciPy raises half a dozen types for a damaged file
         raise DataError(
             f"{path} is no MATLAB file of version 4 to 7.2, or it is cut short: copy or download "
             "it again."
         ) from error
-    return found
+    return content

@@ -24,25 +24,25 @@ def keypoint_distances(dataset: PoseDataset) -> KeypointDistances:
     fingerprint = dataset.fingerprint()
     digest = hashlib.sha256(f"{package_version()} {fingerprint}".encode()).hexdigest()[:16]
     path = cache_folder() / "distances" / f"{dataset.name}_{dataset.split}_{digest}.json"
-    kept = _read(path, len(dataset.skeleton))
-    if kept is not None:
-        return kept
-    found = measure_distances(dataset.ground_truth()["annotations"], dataset.skeleton)
+    cached = _read(path, len(dataset.skeleton))
+    if cached is not None:
+        return cached
+    distances = measure_distances(dataset.ground_truth()["annotations"], dataset.skeleton)
     content = {
         "dataset": dataset.name,
         "split": dataset.split,
         "annotations": fingerprint,
         "measured_by": f"posebench {package_version()}",
         "keypoints": list(dataset.skeleton.keypoints),
-        "people": found.people,
-        "mean_distance_over_root_of_box_area": found.mean.tolist(),
-        "people_with_both": found.pairs.tolist(),
+        "people": distances.people,
+        "mean_distance_over_root_of_box_area": distances.mean.tolist(),
+        "people_with_both": distances.pairs.tolist(),
     }
     try:
         write_json(path, content)
     except PosebenchError:
-        return found  # whose home cannot be written measures again next time
-    return found
+        return distances  # the cache cannot be written: the next call measures again
+    return distances
 
 
 def measure_distances(
@@ -70,8 +70,8 @@ def measure_distances(
     total, pairs = np.zeros((count, count)), np.zeros((count, count), np.int64)
     for k in range(count):
         both = labelled & labelled[:, k, None]
-        away = np.linalg.norm(keypoints - keypoints[:, k, None], axis=-1) / size[:, None]
-        total[k], pairs[k] = (away * both).sum(0), both.sum(0)
+        distance = np.linalg.norm(keypoints - keypoints[:, k, None], axis=-1) / size[:, None]
+        total[k], pairs[k] = np.where(both, distance, 0).sum(0), both.sum(0)
     mean = total / np.maximum(pairs, 1)
     farthest = mean.max() or 1.0
     mean = np.where(pairs > 0, mean, farthest)

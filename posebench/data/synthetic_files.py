@@ -128,8 +128,8 @@ def write_synthetic(
             for number, index in enumerate(range(first, first + count), start=next_id)
         )
         next_id += count
-        place = folder / form.layout.images.format(split=split.name)
-        content = ground_truth_of(_saved(numbered, place), protocol)
+        image_folder = folder / form.layout.images.format(split=split.name)
+        content = ground_truth_of(_saved(numbered, image_folder), protocol)
         annotations = folder / form.layout.annotations.format(split=split.name)
         write_json(annotations, _as_official(content, protocol))
         image_counts[split.name] = count

@@ -28,8 +28,8 @@ class Video:
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         try:
             while True:
-                found, frame = self.capture.read()
-                if not found:
+                has_frame, frame = self.capture.read()
+                if not has_frame:
                     return
                 yield np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
         finally:
