@@ -48,7 +48,7 @@ def augment_sample(
     if isinstance(augment, DetrAugment):
         return _resize_or_crop(sample, augment, skeleton, seed)
     if isinstance(augment, CropAugment):
-        return _crop_around_someone(sample, augment, skeleton, seed)
+        return _crop_around_person(sample, augment, skeleton, seed)
     return _warp_to_square(sample, augment, skeleton, seed)
 
 
@@ -99,13 +99,7 @@ def _resize_or_crop(
     if flip:
         view = view.mirrored(skeleton)
     if rng.uniform() < augment.crop:
-        view = view.resized(detr_size(view.size, int(rng.choice(augment.crop_short_sides)), None))
-        low, high = augment.crop_sides
-        # An image that is smaller than the least crop keeps its side.
-        width, height = (int(rng.integers(min(low, s), min(high, s) + 1)) for s in view.size)
-        left = int(rng.integers(view.size[0] - width + 1))
-        top = int(rng.integers(view.size[1] - height + 1))
-        view = view.cropped(top, left, height, width)
+        view = _random_crop(view, augment, rng)
     short_side = int(rng.choice(augment.short_sides))
     view = view.resized(detr_size(view.size, short_side, augment.long_side))
     return NetworkInput(
@@ -120,7 +114,17 @@ def _resize_or_crop(
     )
 
 
-def _crop_around_someone(
+def _random_crop(view: _View, augment: DetrAugment, rng: np.random.Generator) -> _View:
+    view = view.resized(detr_size(view.size, int(rng.choice(augment.crop_short_sides)), None))
+    low, high = augment.crop_sides
+    # A side shorter than the smallest crop is kept whole.
+    width, height = (int(rng.integers(min(low, s), min(high, s) + 1)) for s in view.size)
+    left = int(rng.integers(view.size[0] - width + 1))
+    top = int(rng.integers(view.size[1] - height + 1))
+    return view.cropped(top, left, height, width)
+
+
+def _crop_around_person(
     sample: Sample, augment: CropAugment, skeleton: Skeleton, seed: int
 ) -> NetworkInput:
     """Crop a square around a person's box, at a drawn size, and mirror it.
