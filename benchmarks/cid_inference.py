@@ -17,12 +17,13 @@ import time
 import torch
 from torch import Tensor
 
-from posebench.engine.evaluate import autocast, inference_model
+from posebench.engine.evaluation import autocast, inference_model
 from posebench.engine.runs import hardware, has_bf16
 from posebench.layers.backbones.hrnet import joined
 from posebench.layers.heatmaps import clamped_sigmoid
 from posebench.models import RECIPES
-from posebench.models.cid.model import CID, CIDOutputs, find_centres
+from posebench.models.cid.decoding import CIDOutputs, find_centres
+from posebench.models.cid.model import CID
 from posebench.recipe import Precision
 from posebench.structures import COCO, Batch, Geometry, Inference, Resize
 

@@ -20,7 +20,7 @@ import torch
 from posebench.data import loader
 from posebench.data.base import FileDataset, GroundTruth
 from posebench.data.loader import MicroBatchSampler
-from posebench.engine.evaluate import autocast
+from posebench.engine.evaluation import autocast
 from posebench.engine.runs import hardware
 from posebench.models import RECIPES, PoseModel
 from posebench.recipe import Precision

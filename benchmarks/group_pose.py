@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posebench.engine.evaluate import autocast, inference_model
+from posebench.engine.evaluation import autocast, inference_model
 from posebench.engine.runs import hardware, has_bf16
 from posebench.layers.deformable import DeformableAttention, Tokens
 from posebench.layers.sampling import Sizes, gathered_samples, weighted_samples

@@ -20,15 +20,16 @@ from torch import Tensor
 
 from posebench.engine.runs import hardware
 from posebench.models import profile_of
-from posebench.models.higher_hrnet.grouping import adjust, find_candidates, group, refine
-from posebench.models.higher_hrnet.model import (
+from posebench.models.higher_hrnet.decoding import (
     GROUPING_ORDER,
-    HigherHRNet,
     HigherHRNetOutputs,
-    _resized,
-    _resized_tags,
+    resize_maps,
+    resize_tags,
 )
+from posebench.models.higher_hrnet.grouping import find_candidates, group
+from posebench.models.higher_hrnet.model import HigherHRNet
 from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
+from posebench.models.higher_hrnet.refinement import adjust, refine
 from posebench.structures import COCO, Batch, Geometry, Poses, box_corners
 
 
@@ -91,8 +92,8 @@ def measure(
     times = []
     for _ in range(rounds + 1):
         clock = [time.perf_counter()]
-        heatmaps = _resized(model.aggregated(outputs), outputs.size)[0]
-        tags = _resized_tags(model.fine_tags(outputs), outputs.size)[0].contiguous()
+        heatmaps = resize_maps(model.aggregated(outputs), outputs.size)[0]
+        tags = resize_tags(model.fine_tags(outputs), outputs.size)[0].contiguous()
         clock.append(time.perf_counter())
         candidates = find_candidates(heatmaps, tags)
         clock.append(time.perf_counter())

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from posebench.data import open_dataset
 from posebench.metrics import evaluate_keypoints
 from posebench.models import find_recipe, profile_of
+from posebench.models.posedet.decoding import people_of_views
 from posebench.models.posedet.model import PoseDet
 from posebench.preprocess import blank_batch
 
@@ -44,11 +45,10 @@ def measure(split: str, root: Path | None) -> tuple[pd.DataFrame, str]:
         for index in range(len(data)):
             batch = blank_batch(data.load(index, pixels=False), recipe.inference.resize)
             outputs = profile_of(model.config).ideal_outputs(model, batch)
-            # What suppression sees is the same for all.
-            seen = model.candidates(outputs, batch.geometry)
+            candidates = model.candidates(outputs, batch.geometry)
             for nms, threshold in ways:
-                model.config = replace(model.config, nms=nms, nms_threshold=threshold)
-                [(people, _)] = model.suppressed(seen)
+                config = replace(model.config, nms=nms, nms_threshold=threshold)
+                [(people, _)] = people_of_views([candidates], config, model.skeleton)
                 results[nms, threshold] += people.to_coco(batch.image_ids[0])
     rows = []
     for (nms, threshold), found in results.items():

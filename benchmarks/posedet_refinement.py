@@ -1,12 +1,12 @@
-"""Time PoseDet where it refines chosen candidates beside PoseDet that refines all, as published.
+"""Time PoseDet that refines chosen candidates against PoseDet that refines all, as published.
 
     python benchmarks/posedet_refinement.py [--recipe posedet_tiny] [--images 8] [--chosen 40]
 
-A training step in bfloat16: `--chosen` candidates of every image learn to be refined, and the
-others' refinements reach no loss. Then the network in float32, on one image at the size of the
-recipe's test, 4 : 3: the best candidates of each level are read. Prints medians of milliseconds of
-processor time on one thread, in turn, and the largest difference of a gradient, and of an offset
-that is read, relative to the largest value.
+First a training step in bfloat16, in which `--chosen` candidates of every image are trained to be
+refined. Then the network in float32, on one image of the recipe's test size, 4 : 3, which refines
+the best candidates of each level. Prints medians of processor time in milliseconds, on one thread
+and alternating, with the largest difference of a gradient, or of an offset that decoding reads,
+relative to the largest value.
 """
 
 from __future__ import annotations
@@ -25,45 +25,41 @@ from torch import Tensor
 
 from posebench.data.loader import MicroBatchSampler, micro_batches
 from posebench.data.synthetic_crowds import SyntheticCrowds
-from posebench.engine.evaluate import inference_model
+from posebench.engine.evaluation import inference_model
 from posebench.engine.runs import hardware
 from posebench.models import RECIPES
 from posebench.models.posedet import model as posedet
-from posebench.models.posedet.candidates import NOBODY, TargetsByOks, poses_of, targets_by_oks
 from posebench.models.posedet.model import PoseDet
 from posebench.models.posedet.profile import as_written
 from posebench.models.posedet.recipes import PoseDetConfig
+from posebench.models.posedet.targets import (
+    BACKGROUND,
+    OksAssignment,
+    PoseDetTargets,
+    assign_by_oks,
+)
 from posebench.recipe import Recipe
-from posebench.structures import COCO, Batch, Skeleton
+from posebench.structures import COCO, Batch
 
 
 class AsPublished(PoseDet):
-    """Refines every candidate in training as well, and reads those that learn."""
+    """Refines every candidate, in training too."""
 
-    def __init__(self, config: PoseDetConfig, skeleton: Skeleton) -> None:
-        super().__init__(config, skeleton)
-        self.made: list[Tensor] = []
-
-    def _coarse(self, features: Tensor) -> Tensor:
-        offsets = super()._coarse(features)
-        self.made.append(offsets)
-        return offsets
-
-    def _refined_at(self, features: Sequence[Tensor], coarse: Tensor, chosen: Tensor) -> Tensor:
-        refined = [self._refined(*level) for level in zip(features, self.made, strict=True)]
-        self.made = []
-        return poses_of(refined, self.strides)[chosen]
+    def refine(
+        self, features: Sequence[Tensor], coarse: Sequence[Tensor], chosen: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        return super().refine(features, coarse)
 
 
 def chosen_candidates(count: int) -> Any:
-    """Return an assigner that refines the first so many candidates of every image."""
+    """Return an assigner by which the first `count` candidates of every image are refined."""
 
-    def assign(coarse: Tensor, *facts: Any) -> TargetsByOks:
-        found = targets_by_oks(coarse, *facts)
-        refined = torch.full_like(found.refined, NOBODY)
-        for people, row in zip(facts[0].people, refined, strict=True):
-            row[:count] = people[0] if len(people) else NOBODY
-        return replace(found, refined=refined)
+    def assign(coarse: Tensor, targets: PoseDetTargets, *others: Any) -> OksAssignment:
+        assigned = assign_by_oks(coarse, targets, *others)
+        refined = torch.full_like(assigned.refined, BACKGROUND)
+        for people, row in zip(targets.people, refined, strict=True):
+            row[:count] = people[0] if len(people) else BACKGROUND
+        return replace(assigned, refined=refined)
 
     return assign
 
@@ -83,7 +79,7 @@ def infer(recipe: Recipe, rounds: int) -> None:
     """Print the network's times."""
     side = recipe.inference.resize.short_side
     built = cast(PoseDet, recipe.build(recipe.skeleton or COCO))
-    # Random weights, but places as far apart as after training.
+    # Random weights, but with points as far apart as after training.
     torch.nn.init.normal_(built.coarse.weight, std=0.3)
     torch.nn.init.normal_(built.refinement.weight, std=0.3)
     model = inference_model(built).to(memory_format=torch.channels_last)
@@ -97,9 +93,9 @@ def infer(recipe: Recipe, rounds: int) -> None:
             row.append(1000 * (time.process_time() - start))
         times.append(row)
     chosen, every = np.median(times[1:], axis=0).tolist()
-    found, written = model(images), as_written(model, images, None, None)
-    read = [a != c for a, c in zip(found.refined, found.coarse, strict=True)]
-    pairs = zip(found.refined, written.refined, read, strict=True)
+    outputs, written = model(images), as_written(model, images, None, None)
+    read = [a != c for a, c in zip(outputs.refined, outputs.coarse, strict=True)]
+    pairs = zip(outputs.refined, written.refined, read, strict=True)
     apart = max(float((a - b)[mask].abs().max()) for a, b, mask in pairs)
     apart /= max(float(level.abs().max()) for level in written.refined)
     print(f"network: best {chosen:.0f} ms, every {every:.0f} ms, {every / chosen:.2f}, {apart:.0e}")
@@ -124,7 +120,7 @@ def main() -> None:
     batch = next(micro_batches(people, recipe.augment, plan, workers=0)).batch
     assert batch is not None
     times: list[list[float]] = []
-    with mock.patch.object(posedet, "targets_by_oks", chosen_candidates(options.chosen)):
+    with mock.patch.object(posedet, "assign_by_oks", chosen_candidates(options.chosen)):
         for _ in range(options.rounds + 1):
             (a, first), (b, second) = measure(ours, batch), measure(published, batch)
             times.append([a, b])

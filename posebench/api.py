@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from posebench.data import PoseDataset
     from posebench.engine import Checkpoint
     from posebench.engine.callbacks import Callback
-    from posebench.engine.evaluate import Evaluation
+    from posebench.engine.evaluation import Evaluation
     from posebench.engine.model import ImageLike, Model
     from posebench.structures import PosePredictions, Skeleton
     from posebench.viz import RGB
@@ -345,9 +345,9 @@ def _check_target(
 def _checkpoint(model: str | Path | Model) -> Checkpoint:
     from posebench import engine
 
-    if isinstance(model, engine.Model):
-        return replace(model.checkpoint, recipe=model.recipe)
-    return engine.find_model(str(model))
+    if isinstance(model, str | Path):
+        return engine.find_model(str(model))
+    return replace(model.checkpoint, recipe=model.recipe)
 
 
 def draw(

@@ -17,7 +17,7 @@ from posebench.data import open_dataset
 from posebench.data.coco import LAYOUT
 from posebench.data.doctor import examine
 from posebench.engine import evaluate_file
-from posebench.engine.evaluate import score
+from posebench.engine.evaluation import score
 from posebench.errors import PosebenchError
 from tests.builders import coco_annotations, make_sample
 

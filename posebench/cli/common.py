@@ -23,7 +23,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from posebench.engine.evaluate import Evaluation
+    from posebench.engine.evaluation import Evaluation
 
 # With several processes (`torchrun`) only rank 0 prints.
 RANK = int(os.environ.get("RANK", "0"))

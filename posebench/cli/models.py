@@ -7,13 +7,12 @@ from posebench.cli.common import JsonOption, out, print_rows
 
 def models(json: JsonOption = False) -> None:
     """List the recipes: backbone, input size, cost and the authors' results."""
-    import pandas as pd
     from rich.table import Table
 
     from posebench.bench.flops import describe
     from posebench.models import RECIPES
 
-    rows = pd.DataFrame(describe(recipe) for recipe in RECIPES.values())
+    rows = [describe(recipe) for recipe in RECIPES.values()]
     if json:
         print_rows(rows)
         return
@@ -23,7 +22,7 @@ def models(json: JsonOption = False) -> None:
         ("params M", "right"), ("GMACs", "right"), ("authors' AP", "left"),
     ):  # fmt: skip
         table.add_column(name, justify="right" if justify == "right" else "left")
-    for row in rows.to_dict("records"):
+    for row in rows:
         table.add_row(
             row["recipe"], row["backbone"], row["keypoints"], str(row["input_size"]),
             f"{row['params_M']:.1f}", f"{row['gmacs']:.1f}", row["reported"] or "–",

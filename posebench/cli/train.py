@@ -34,7 +34,7 @@ from posebench.cli.launch import DevicesOption, launch
 if TYPE_CHECKING:
     from posebench.data.loader import Unreadable
     from posebench.engine.callbacks import Callback, StepReport
-    from posebench.engine.evaluate import Evaluation
+    from posebench.engine.evaluation import Evaluation
 
 
 def train(
@@ -146,7 +146,7 @@ class TrainProgress:
         if self.images is not None:
             self.bar.remove_task(self.images)
             self.images = None
-        from posebench.engine import main_metric
+        from posebench.metrics import main_metric
 
         name, value = main_metric(evaluation.metrics)
         messages.print(f"epoch {epoch}  {name} {percent(value)}{'  best' if best else ''}")

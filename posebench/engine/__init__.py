@@ -1,32 +1,38 @@
 """Training, evaluation, checkpoints and run folders; names no method."""
 
-from posebench.engine.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
-from posebench.engine.devices import default_workers, pick_device
-from posebench.engine.evaluate import (
-    Evaluation,
-    check_recipe,
-    evaluate,
-    evaluate_file,
-    evaluate_ideal,
-    inference_model,
-    score,
-)
-from posebench.engine.interrupts import Interrupted, interruptible
-from posebench.engine.log import read_log
-from posebench.engine.model import Model, as_rgb
-from posebench.engine.runs import (
-    has_bf16,
-    latest_run,
-    new_run,
-    tidy_rows,
-    write_evaluation,
-    write_recipe,
-    write_results,
-)
-from posebench.engine.tensorboard import TensorBoard
-from posebench.engine.train import TrainOptions, train
-from posebench.engine.weights import find_model
-from posebench.metrics import main_metric
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from posebench._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from posebench.engine.checkpoint import Checkpoint, read_checkpoint
+    from posebench.engine.devices import default_workers, pick_device
+    from posebench.engine.evaluation import (
+        Evaluation,
+        check_recipe,
+        evaluate,
+        evaluate_file,
+        evaluate_ideal,
+        inference_model,
+        score,
+    )
+    from posebench.engine.interrupts import Interrupted, interruptible
+    from posebench.engine.log import read_log
+    from posebench.engine.lookup import find_checkpoint, find_model
+    from posebench.engine.model import Model, as_rgb
+    from posebench.engine.runs import (
+        has_bf16,
+        latest_run,
+        new_run,
+        tidy_rows,
+        write_evaluation,
+        write_recipe,
+        write_results,
+    )
+    from posebench.engine.tensorboard import TensorBoard
+    from posebench.engine.training import TrainOptions, train
 
 __all__ = [
     "Checkpoint",
@@ -47,7 +53,6 @@ __all__ = [
     "inference_model",
     "interruptible",
     "latest_run",
-    "main_metric",
     "new_run",
     "pick_device",
     "read_checkpoint",
@@ -59,3 +64,48 @@ __all__ = [
     "write_recipe",
     "write_results",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    checkpoint=(
+        "Checkpoint",
+        "read_checkpoint",
+    ),
+    devices=(
+        "default_workers",
+        "pick_device",
+    ),
+    evaluation=(
+        "Evaluation",
+        "check_recipe",
+        "evaluate",
+        "evaluate_file",
+        "evaluate_ideal",
+        "inference_model",
+        "score",
+    ),
+    interrupts=(
+        "Interrupted",
+        "interruptible",
+    ),
+    log=("read_log",),
+    model=(
+        "Model",
+        "as_rgb",
+    ),
+    runs=(
+        "has_bf16",
+        "latest_run",
+        "new_run",
+        "tidy_rows",
+        "write_evaluation",
+        "write_recipe",
+        "write_results",
+    ),
+    tensorboard=("TensorBoard",),
+    training=(
+        "TrainOptions",
+        "train",
+    ),
+    lookup=("find_checkpoint", "find_model"),
+)

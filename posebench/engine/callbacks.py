@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from posebench.data.loader import Unreadable
-from posebench.engine.evaluate import Evaluation
+from posebench.engine.evaluation import Evaluation
 
 
 @dataclass(frozen=True)

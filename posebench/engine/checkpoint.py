@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from posebench.engine.lookup import find_checkpoint
 from posebench.errors import ModelError
 from posebench.files import atomic_write
 from posebench.models import RECIPES, PoseModel
@@ -74,24 +75,6 @@ def _write(path: Path, content: bytes | memoryview) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())  # or a power failure could leave an empty file after the rename
-
-
-def find_checkpoint(place: Path) -> Path:
-    """Return a file itself, or the best checkpoint of a run folder, or else its last.
-
-    Raises:
-        ModelError: there is none.
-    """
-    if place.is_file():
-        return place
-    for name in ("best", "last"):
-        path = place / "checkpoints" / f"{name}.safetensors"
-        if path.is_file():
-            return path
-    found = "a folder without checkpoints/" if place.is_dir() else "nothing"
-    raise ModelError(
-        f"Expected a run folder or a .safetensors checkpoint at {place}, but found {found}."
-    )
 
 
 def read_checkpoint(place: Path) -> Checkpoint:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
-
-import torch
+import re
+from typing import TYPE_CHECKING
 
 from posebench.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+# What torch calls the devices that networks run on.
+_NAMES = re.compile(r"auto|(cpu|cuda|mps|xpu)(:\d+)?")
 
 
 def pick_device(name: str) -> torch.device:
@@ -15,6 +21,13 @@ def pick_device(name: str) -> torch.device:
     Raises:
         UsageError: there is no such device on this machine.
     """
+    refusal = UsageError(
+        f"The device {name!r} cannot be used on this machine: choose auto, cpu or cuda."
+    )
+    if not _NAMES.fullmatch(name):
+        raise refusal
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
@@ -23,9 +36,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
-        raise UsageError(
-            f"The device {name!r} cannot be used on this machine: choose auto, cpu or cuda."
-        ) from None
+        raise refusal from None
     return device
 
 

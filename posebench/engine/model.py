@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from posebench.data.image_files import read_image
 from posebench.engine.checkpoint import Checkpoint
 from posebench.engine.devices import pick_device
-from posebench.engine.evaluate import autocast, inference_model
+from posebench.engine.evaluation import autocast, inference_model
 from posebench.errors import DataError
 from posebench.models import PoseModel, Profile, profile_of
 from posebench.recipe import Precision, Recipe

@@ -15,9 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from posebench.distributed import broadcast_object, rank
 from posebench.errors import PosebenchError
 from posebench.files import atomic_write, write_json
 from posebench.recipe import Recipe, recipe_to_json
@@ -25,9 +22,10 @@ from posebench.structures import Skeleton
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
     from posebench.data import PoseDataset
-    from posebench.engine.evaluate import Evaluation
+    from posebench.engine.evaluation import Evaluation
 
 _PACKAGES = ("posebench", "torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 
@@ -38,6 +36,8 @@ def new_run(root: Path, command: str, label: str, dataset: str) -> Path:
     Raises:
         PosebenchError: the folder cannot be made.
     """
+    from posebench.distributed import broadcast_object, rank
+
     folder = root
     if rank() == 0:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -77,6 +77,8 @@ def lock_run(run: Path) -> Iterator[None]:
         RunLocked: another process is training in the folder.
         PosebenchError: the folder cannot be written.
     """
+    from posebench.distributed import rank
+
     if rank() > 0:
         yield
         return
@@ -119,6 +121,8 @@ def latest_run(root: Path, command: str) -> Path | None:
 
 def environment() -> dict[str, Any]:
     """Return what results depend on beside the recipe: versions, hardware, commit, command."""
+    import torch
+
     return {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -150,6 +154,8 @@ def git_commit() -> str:
 
 def hardware(device: torch.device) -> str:
     """Return the device's name for result tables."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{_cpu_name()}, {torch.get_num_threads()} threads"
@@ -158,6 +164,8 @@ def hardware(device: torch.device) -> str:
 def has_bf16(device: torch.device) -> bool:
     """Return whether the hardware computes in bfloat16; otherwise it is slower than float32."""
     if device.type == "cuda":
+        import torch
+
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     flags = (_cpu_info("flags") or _cpu_info("Features")).split()
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
@@ -238,6 +246,8 @@ def write_evaluation(
         device=device,
         precision=precision,
     )
+    from posebench.distributed import rank
+
     if run is not None and rank() == 0:
         if recipe is not None:
             write_recipe(run, recipe, dataset.skeleton)
@@ -249,6 +259,8 @@ def write_evaluation(
 
 def write_results(run: Path, rows: pd.DataFrame) -> None:
     """Write `results.csv`, on rank 0."""
+    from posebench.distributed import rank
+
     if rank() > 0:
         return
     with atomic_write(run / "results.csv") as beside:

@@ -7,7 +7,7 @@ from typing import Any
 
 from posebench.data.loader import Unreadable
 from posebench.engine.callbacks import Callback, StepReport
-from posebench.engine.evaluate import Evaluation
+from posebench.engine.evaluation import Evaluation
 from posebench.errors import UsageError
 
 

@@ -11,40 +11,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posebench.engine.checkpoint import Checkpoint, load_weights, read_checkpoint, save_weights
+from posebench.downloads import download_state_dict
+from posebench.engine.checkpoint import Checkpoint, load_weights, save_weights
 from posebench.errors import ModelError
-from posebench.layers.backbones.pretrained import downloaded
-from posebench.models import RECIPES, PoseModel
+from posebench.models import PoseModel
 from posebench.recipe import Recipe
-
-
-def find_model(place: str) -> Checkpoint:
-    """Return the checkpoint of a run folder or a file, or a recipe's published weights.
-
-    Raises:
-        ModelError: there is none, it is damaged, or it cannot be downloaded.
-    """
-    if place in RECIPES and not Path(place).exists():
-        return fetch_published(RECIPES[place])
-    return read_checkpoint(Path(place))
 
 
 def fetch_published(recipe: Recipe) -> Checkpoint:
     """Return the weights that a recipe's authors published, downloaded or from the cache.
 
+    Args:
+        recipe: one with a `weights_url`.
+
     Raises:
-        ModelError: there are none, or they cannot be downloaded.
+        ModelError: they cannot be downloaded.
     """
-    if not recipe.weights_url:
-        raise ModelError(
-            f"The weights of the recipe {recipe.name} cannot be downloaded: train it, convert its "
-            "authors' checkpoint with `posebench weights import`, or name a run or a checkpoint."
-        )
     assert recipe.skeleton is not None  # a recipe whose weights are published has one
     with torch.device("meta"):  # its names alone are read
         model = recipe.build(recipe.skeleton)
     weights = convert_published(
-        downloaded(recipe.weights_url), model.published_names, model.ignored_checkpoint_keys
+        download_state_dict(recipe.weights_url),
+        model.published_names,
+        model.ignored_checkpoint_keys,
     )
     return Checkpoint(Path(recipe.name), recipe, weights, {"downloaded_from": recipe.weights_url})
 

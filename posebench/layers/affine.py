@@ -19,10 +19,15 @@ Affine = NDArray[np.float64]
 def square_affine(
     center: tuple[float, float], side: float, rotation_deg: float, size: int
 ) -> Affine:
-    """Map the square of `side` image pixels around `center`, turned, onto a `size` x `size` input.
+    """Return the map of a rotated square of image pixels onto a `size` x `size` network input.
 
-    Source: HigherHRNet's and CID's training warp; a positive angle turns the picture
-    anticlockwise on the screen (y points down).
+    Args:
+        center: x, y of the square.
+        side: of the square, in image pixels.
+        rotation_deg: positive turns the image anticlockwise on the screen, where y points down.
+        size: of the input, in pixels.
+
+    Source: HigherHRNet's and CID's training warp.
     """
     scale = size / side
     cos, sin = (
@@ -35,14 +40,14 @@ def square_affine(
 def resize_affine(
     image_size: tuple[int, int], resize: Resize, *, scale: float = 1.0, smallest: float = 1.0
 ) -> tuple[Affine, tuple[int, int]]:
-    """Return the test-time map of an image of (width, height) and the network size it leads to.
+    """Return the test-time map of an image of (width, height), and the network input's size.
 
     The short side becomes `short_side`, rounded up to a multiple; the long side is scaled by the
-    same factor, loses its fraction and is rounded up, so the map leaves a border on it.
+    same factor, truncated and rounded up to a multiple, so that it gets a border.
 
     Args:
-        scale: by which the image is shown larger or smaller.
-        smallest: of several scales, from whose size the others follow, so that all are alike.
+        scale: of the image, relative to `resize`.
+        smallest: the smallest of the test's scales; the sizes at the others are multiples of its.
     """
     width, height = image_size
     short, long = min(width, height), max(width, height)
@@ -59,12 +64,14 @@ def resize_affine(
 def detr_size(
     image_size: tuple[int, int], short_side: int, long_side: int | None
 ) -> tuple[int, int]:
-    """Return the (width, height) at which DETR shows an image of (width, height).
+    """Return the (width, height) to which DETR resizes an image of (width, height).
 
-    The short side is rounded half to even where the long one bounds it, the other loses its
-    fraction; so the long side may exceed its bound by a pixel.
+    Where the long side's bound decides, the short side is rounded half to even; the long side is
+    then computed from it and truncated, so it may exceed its bound by a pixel.
 
     Args:
+        image_size: width, height.
+        short_side: wanted, if the long side stays within its bound.
         long_side: bound of the long side; None: there is none.
     """
     width, height = image_size
@@ -77,14 +84,14 @@ def detr_size(
 
 
 def fit_size(image_size: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
-    """Return the largest (width, height) of an image that fits both bounds, rounded to nearest."""
+    """Return the largest (width, height) within both bounds of the sides, rounded to nearest."""
     width, height = image_size
     ratio = min(long_side / max(width, height), short_side / min(width, height))
     return max(int(width * ratio + 0.5), 1), max(int(height * ratio + 0.5), 1)
 
 
 def stretch_affine(image_size: tuple[int, int], size: tuple[int, int]) -> Affine:
-    """Return the map of an image of (width, height) that fills another size."""
+    """Return the map that stretches an image of (width, height) to another (width, height)."""
     return np.column_stack([np.diag(np.array(size) / image_size), np.zeros(2)])
 
 
@@ -94,8 +101,8 @@ def network_map(
     """Return the test-time map of an image of (width, height) and its size before padding.
 
     Args:
-        scale: by which the image is shown larger or smaller.
-        smallest: of several scales, from whose size the others follow (`Resize` only).
+        scale: of the image, relative to `resize`.
+        smallest: the smallest of the test's scales, which `Resize` needs (see `resize_affine`).
     """
     if isinstance(resize, Resize):
         return resize_affine(image_size, resize, scale=scale, smallest=smallest)
@@ -122,13 +129,14 @@ def invert(matrix: Affine) -> Affine:
 
 
 def apply(points: Tensor, matrix: Tensor) -> Tensor:
-    """Map (..., 2) points by a (2, 3) matrix."""
+    """Return points (..., 2) mapped by a matrix (2, 3)."""
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def _around(
     linear: NDArray[np.float64], source: tuple[float, float], target: tuple[float, float]
 ) -> Affine:
+    """Return the map with this linear part that takes the point `source` to `target`."""
     return np.column_stack([linear, np.array(target) - linear @ np.array(source)])
 
 

@@ -1,4 +1,4 @@
-"""Heatmaps: Gaussians around keypoints, scores, and the focal loss between them."""
+"""Heatmaps with a Gaussian at each keypoint, and the focal losses that train them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from posebench.structures import Batch, Poses
 
 
 def inside(cells: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return which (..., 2) cells x, y lie on a map of H, W."""
+    """Return which cells x, y (..., 2) lie on a map of size H, W."""
     x, y = cells.unbind(-1)
     return (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
 
 
 def cell_poses(batch: Batch, stride: int) -> list[Poses]:
-    """Return the batch's poses in the cells of maps of a stride, as fractions of a cell.
+    """Return the batch's poses in cells of a map of this stride; cells are not rounded.
 
-    The published loaders of CID and HigherHRNet mirror in the cells of each map
-    (x -> width - 1 - x) and not in the pixels of the input, which lies up to a cell beside it;
-    targets follow the loaders.
+    The published loaders of CID and HigherHRNet flip keypoints in the cells of each map
+    (x -> width - 1 - x), which shifts them by up to a cell from a flip in pixels. Targets follow
+    the loaders.
     """
     poses = []
     for one, flipped in zip(batch.poses, batch.geometry.flipped.tolist(), strict=True):
@@ -38,57 +38,60 @@ def cell_poses(batch: Batch, stride: int) -> list[Poses]:
 
 
 def gaussian_heatmaps(
-    points: Tensor, drawn: Tensor, size: tuple[int, int], *, radius: Tensor, sigma: Tensor
+    points: Tensor, valid: Tensor, size: tuple[int, int], *, radius: Tensor, sigma: Tensor
 ) -> Tensor:
-    """Draw one Gaussian per point.
+    """Return a heatmap for each point, with a Gaussian around it.
 
     Args:
-        points: (N, P, 2) x, y in cells; they truncate toward zero.
-        drawn: (N, P) bool.
+        points: (N, P, 2) x, y in cells; they are truncated toward zero.
+        valid: (N, P) bool, False where a point has no Gaussian.
         size: H, W.
         radius: (N,) cells, beyond which the map is 0.
         sigma: (N,) cells.
 
     Returns:
-        (N, P, H, W) float32, exactly 1 at a drawn point's cell. A point outside the map leaves its
-        map empty.
+        (N, P, H, W) float32, exactly 1 at a valid point's cell; all 0 where the point is not valid
+        or lies outside the map.
 
     Source: CID, Eq. 13; truncation and the square window from the published code.
     """
     cells = points.trunc()
-    drawn = drawn & inside(cells, size)
+    valid = valid & inside(cells, size)
 
     def profile(position: Tensor, length: int) -> Tensor:
         distance = torch.arange(length, device=points.device) - position[..., None]
         value = torch.exp(-(distance**2) / (2 * sigma[:, None, None] ** 2))
         return value.where(distance.abs() <= radius[:, None, None], 0).float()
 
-    # A Gaussian is the product of its profiles, so exp is taken of H + W cells and not of H x W.
-    rows = profile(cells[..., 1], size[0]) * drawn[..., None]
+    # A Gaussian is the product of its two profiles: exp of H + W values instead of H x W.
+    rows = profile(cells[..., 1], size[0]) * valid[..., None]
     return rows[..., None] * profile(cells[..., 0], size[1])[..., None, :]
 
 
 def clamped_sigmoid(logits: Tensor) -> Tensor:
-    """Return float32 scores: bfloat16 rounds 0.999 up to 1, and log(1 - p) becomes -inf."""
+    """Return float32 scores clamped for the focal loss.
+
+    bfloat16 would round 0.999 up to 1, and log(1 - p) would be -inf.
+    """
     return clamp_scores(to_float32(logits).sigmoid())
 
 
 def clamp_scores(scores: Tensor) -> Tensor:
-    """Keep scores off 0 and 1, where the focal loss has no logarithm."""
+    """Return scores clamped away from 0 and 1, whose logarithms are infinite."""
     return scores.clamp(1e-4, 1 - 1e-4)
 
 
 def heatmap_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """Focal loss that is lenient near a peak.
+    """Return the focal loss that is lenient near a peak.
 
     Args:
         scores: (B, K, H, W), after the sigmoid, clamped to [1e-4, 1 - 1e-4], float32.
         targets: (B, K, H, W) in [0, 1], exactly 1 at a keypoint.
-        mask: broadcasts to these shapes, False where nothing counts.
+        mask: broadcasts to these shapes, False at cells that are ignored.
 
     Returns:
-        Scalar: sum over all cells by the number of keypoints that count, at least one; several
-        processes share the number.
+        Scalar: the sum over all cells divided by the number of keypoints that are not ignored, at
+        least one, averaged over all ranks.
 
     Raises:
         ValueError: the shapes of scores and targets differ.
@@ -104,12 +107,12 @@ def heatmap_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
 
 
 def heatmap_focal_loss_of_logits(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """The same loss of scores without bounds: a score of 1 has no logarithm, its logit does.
+    """Return the loss of `heatmap_focal_loss` from logits, whose scores need no clamping.
 
     Args:
         logits: (B, K, H, W), before the sigmoid.
         targets: (B, K, H, W) in [0, 1], exactly 1 at a keypoint.
-        mask: broadcasts to these shapes, False where nothing counts.
+        mask: broadcasts to these shapes, False at cells that are ignored.
 
     Source: CornerNet (arXiv:1808.01244), Eq. 1, alpha = 2, beta = 4, as PoseDet published it.
     """
@@ -122,10 +125,10 @@ def heatmap_focal_loss_of_logits(logits: Tensor, targets: Tensor, mask: Tensor) 
 
 
 class _FocalSum(torch.autograd.Function):
-    """The sum of CID's Eq. 15 with its gradient by hand: autograd would keep a dozen maps for it.
+    """The sum of CID's Eq. 15 with its gradient derived by hand: autograd would store a dozen maps.
 
-    (1 - target)^4 is zero at a peak, so the sum over all cells needs no selection, and the few
-    peaks are added by index.
+    (1 - target)^4 is zero at a peak, so the sum over the other cells runs over all cells, and the
+    few peaks are added by index.
     """
 
     @staticmethod

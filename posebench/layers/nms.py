@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
 
 def oks_nms(
@@ -35,7 +34,7 @@ def oks_nms(
         area: (N,) square pixels; None: `pose_area`.
         limit: how many to keep at most; None: all.
     """
-    # Importing numba takes long, so only those who suppress by OKS pay for it.
+    # Compiled by numba, which takes long to import.
     from posebench.layers.nms_numba import survivors
 
     if area is None:
@@ -64,6 +63,8 @@ def box_nms(
     """
     if not len(keypoints):
         return torch.zeros(0, dtype=torch.int64, device=keypoints.device)
+    from torchvision.ops import nms
+
     boxes = torch.cat([keypoints.amin(1), keypoints.amax(1)], 1)
     kept: Tensor = nms(boxes.float(), scores.float(), threshold)
     return kept[:limit]

@@ -1,4 +1,4 @@
-"""What is computed in float32 though the rest of a network is rounded to bfloat16."""
+"""Float32 for coordinates and losses, where the rest of a network computes in bfloat16."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def to_float32(values: Tensor) -> Tensor:
 
 
 def no_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Return the context in which autocast rounds nothing; the meta device knows no autocast."""
+    """Return a context without autocast; on the meta device, which has none, an empty one."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def float32_conv(layer: nn.Conv2d, features: Tensor) -> Tensor:
-    """Return what a 1 x 1 convolution with a bias makes of features, in float32 at least."""
+    """Return the output of a 1 x 1 convolution with a bias, computed in float32 at least."""
     assert layer.bias is not None
     with no_autocast(features.device):
         return F.conv2d(to_float32(features), to_float32(layer.weight), to_float32(layer.bias))

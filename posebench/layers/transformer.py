@@ -1,4 +1,4 @@
-"""Pieces of transformers that predict sets: encodings of positions, heads, inverse sigmoid.
+"""Parts of transformers that predict sets: heads, position encodings, attention within groups.
 
 Shapes: B images, C channels, H x W maps.
 """
@@ -14,8 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from posebench.layers.precision import to_float32
+
 INVERSE_SIGMOID_EPS = 1e-3
-FEW_TOKENS = 128  # in a group, so that what they pay one another takes little memory
+SMALL_GROUP = 128  # tokens; the attention weights of such a group take little memory
 
 
 class MLP(nn.Module):
@@ -34,15 +36,15 @@ class MLP(nn.Module):
 
 
 def class_head(width: int) -> nn.Linear:
-    """Return what scores a query; column 1 is a person, column 0 is never a target."""
+    """Return the layer that scores a query; column 1 is a person, column 0 is never a target."""
     head = nn.Linear(width, 2)
-    # A score of 0.01 everywhere at the start, as in focal loss's own paper.
+    # A score of 0.01 everywhere at the start, as in the focal loss's paper.
     nn.init.constant_(head.bias, -math.log(99))
     return head
 
 
 def zero_init_head(widths: Sequence[int]) -> MLP:
-    """Return what moves a query's place, and at the start moves nothing."""
+    """Return a regression head whose output is 0 at the start of training."""
     head = MLP(widths)
     last = head.layers[-1]
     assert isinstance(last, nn.Linear)
@@ -52,17 +54,29 @@ def zero_init_head(widths: Sequence[int]) -> MLP:
 
 
 def inverse_sigmoid(x: Tensor) -> Tensor:
-    """Return the logit of probabilities, bounded at both ends as DETR's descendants do."""
+    """Return the logit of probabilities, bounded at both ends as in DETR's descendants."""
     x = x.clamp(0, 1)
     return torch.log(x.clamp(min=INVERSE_SIGMOID_EPS) / (1 - x).clamp(min=INVERSE_SIGMOID_EPS))
 
 
+def refine_references(references: Tensor, deltas: Tensor) -> Tensor:
+    """Return references in [0, 1] moved by a head's deltas, in float32 at least.
+
+    Args:
+        references: (...), coordinates as shares of the image.
+        deltas: as many values in any shape, added to the references' logits.
+
+    Source: Deformable DETR (arXiv:2010.04159), iterative bounding box refinement.
+    """
+    return (inverse_sigmoid(references) + to_float32(deltas).view_as(references)).sigmoid()
+
+
 def map_encoding(padding: Tensor, channels: int, temperature: float) -> Tensor:
-    """Return the sine encoding (B, H, W, C) of cells: y in the first half of channels, then x.
+    """Return the sine encoding (B, H, W, C) of a map's cells: y in the first channels, then x.
 
     Args:
         padding: (B, H, W) bool, True on padding; positions are shares of the rest.
-        channels: C.
+        channels: C, half of them for y.
         temperature: of the frequencies.
 
     Source: DETR (arXiv:2005.12872), normalised to 2 pi.
@@ -83,14 +97,14 @@ def point_encoding(points: Tensor, channels: int, temperature: float = 10000.0) 
 
 
 def _waves(angles: Tensor, channels: int, temperature: float) -> Tensor:
-    """Return (..., C): sines and cosines of (...) angles, in turn, at falling frequencies."""
+    """Return (..., channels): sine and cosine of each angle (...) at falling frequencies."""
     exponents = torch.arange(0, channels, 2, device=angles.device) / channels
     scaled = angles[..., None] / temperature**exponents
     return torch.stack([scaled.sin(), scaled.cos()], -1).flatten(-2)
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention among the tokens of groups, with the parameters of torch's own."""
+    """Multi-head attention among the tokens of each group, with `nn.MultiheadAttention`'s names."""
 
     def __init__(self, channels: int, heads: int = 8) -> None:
         super().__init__()
@@ -107,26 +121,26 @@ class SelfAttention(nn.Module):
 
         Args:
             x: (..., C).
-            axis: along which tokens see one another; the other axes number the groups.
-            mask: (tokens, tokens) bool, True where a token (row) sees another.
+            axis: along which tokens attend to one another; the other axes number the groups.
+            mask: (tokens, tokens) bool, True where a token (row) attends to another (column).
         """
-        parts = F.linear(x, self.in_proj_weight, self.in_proj_bias).movedim(axis, -2)
+        projected = F.linear(x, self.in_proj_weight, self.in_proj_bias).movedim(axis, -2)
         # One axis of groups: PyTorch's fast attention takes no more of them.
         query, key, value = (
             part.view(*part.shape[:2], self.heads, -1).transpose(1, 2)
-            for part in parts.reshape(-1, *parts.shape[-2:]).chunk(3, -1)
+            for part in projected.reshape(-1, *projected.shape[-2:]).chunk(3, -1)
         )
-        read = _attended(query, key, value, mask)
-        joined = read.transpose(1, 2).reshape(*parts.shape[:-1], -1)
-        output: Tensor = self.out_proj(joined.movedim(-2, axis))
+        attended = _attention(query, key, value, mask)
+        merged = attended.transpose(1, 2).reshape(*projected.shape[:-1], -1)
+        output: Tensor = self.out_proj(merged.movedim(-2, axis))
         return output
 
 
-def _attended(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Return what (G, heads, tokens, D) queries read from the values of their group."""
-    if query.device.type == "cpu" and query.requires_grad and query.shape[-2] <= FEW_TOKENS:
-        # On a CPU the fast attention's way back through groups of twenty tokens takes 25 times as
-        # long as the plain one's in bfloat16, and no less in float32.
+def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the attention (G, heads, tokens, D) of queries to the keys of their group."""
+    if query.device.type == "cpu" and query.requires_grad and query.shape[-2] <= SMALL_GROUP:
+        # On a CPU the backward pass of the fast attention takes 25 times as long as the plain one's
+        # for groups of twenty tokens in bfloat16, and no less in float32.
         with sdpa_kernel(SDPBackend.MATH):
             return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.distributed import process_group, rank, world_size
 from posebench.engine import evaluate
-from posebench.engine.train import TrainStep
+from posebench.engine.training import TrainStep
 from posebench.models import RECIPES, PoseModel
 from posebench.structures import COCO, Batch, Geometry, Inference, Resize
 from tests.builders import make_batch

@@ -10,8 +10,8 @@ from torch import nn
 
 from posebench.layers.precision import to_float32
 from posebench.layers.transformer import (
-    FEW_TOKENS,
     MLP,
+    SMALL_GROUP,
     SelfAttention,
     class_head,
     inverse_sigmoid,
@@ -32,7 +32,7 @@ def test_self_attention_is_torchs_own_along_an_axis(axis: int) -> None:
     torch.testing.assert_close(ours(x, axis=axis), expected)
 
 
-@pytest.mark.parametrize("tokens", [5, FEW_TOKENS + 1])
+@pytest.mark.parametrize("tokens", [5, SMALL_GROUP + 1])
 def test_attention_is_the_same_with_and_without_a_way_back(tokens: int) -> None:
     attention = SelfAttention(16, heads=4)
     x, mask = torch.randn(3, tokens, 16), torch.rand(tokens, tokens) < 0.7

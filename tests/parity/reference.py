@@ -8,10 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tests.parity.fixtures import find_in_sets
+
 
 def reference_state_dict(keys: Path, weight_gain: float) -> dict[str, Tensor]:
-    """Fill the names of a `*.keys.json` by the folder's own `reference_weights.py`."""
-    source = keys.parent.parent / "reference_weights.py"
+    """Fill the names of a `*.keys.json` by the `reference_weights.py` of the set in use."""
+    source = find_in_sets("reference_weights.py")
     spec = importlib.util.spec_from_file_location("reference_weights", source)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,11 @@ from posebench.layers.affine import invert, resize_affine, square_affine
 from posebench.layers.backbones.hrnet import joined, joined_conv
 from posebench.layers.heatmaps import cell_poses, clamped_sigmoid, heatmap_focal_loss
 from posebench.layers.nms import oks_nms
-from posebench.models.cid.model import (
-    CID,
-    CIDOutputs,
-    CIDTargets,
-    build_targets,
-    contrastive_loss,
-    decode_instances,
-    find_centres,
-)
+from posebench.models.cid.decoding import CIDOutputs, decode_instances, find_centres
+from posebench.models.cid.losses import contrastive_loss, loss_terms
+from posebench.models.cid.model import CID
 from posebench.models.cid.recipes import CIDConfig
+from posebench.models.cid.targets import CIDTargets, build_targets
 from posebench.preprocess import collate, warp_sample
 from posebench.structures import (
     COCO,
@@ -40,7 +34,8 @@ from posebench.structures import (
     Skeleton,
     box_corners,
 )
-from tests.parity.fixtures import cases
+from tests.parity.compare import FLOAT32, assert_close
+from tests.parity.fixtures import cases, key_file, stored_tensors
 from tests.parity.reference import reference_state_dict
 
 BACKBONE_OF_WIDTH = {32: "hrnet_w32", 40: "hrnet_w40", 48: "hrnet_w48"}
@@ -62,29 +57,17 @@ def new_model(published: dict[str, torch.Tensor]) -> CID:
     return CID(config, skeleton_of(num_keypoints))
 
 
-def load_model(case: Path, weight_gain: float) -> CID:
-    """Return the model whose key file belongs to the case.
-
-    `forward_w48_coco_gain1` names `w48_coco`; `loss_train_coco` names no width, which is then 32.
-    """
-    names = {path.name.removesuffix(".keys.json"): path for path in case.parent.glob("*.keys.json")}
-    stem = (
-        case.stem if re.search(r"_w\d+_", case.stem) else case.stem.replace("train_", "train_w32_")
-    )
-    keys = names[max((name for name in names if name in stem), key=len)]
-    published = reference_state_dict(keys, weight_gain)
+def load_model(path: Path, case: Any) -> CID:
+    """Return the network of a case."""
+    known = stored_tensors(case)
+    for kind in ("heatmap", "logits"):
+        if (name := f"noflip_multi_{kind}") in case:
+            channels, width = case[name].shape[1], len(case["noflip_feat_mean"])
+            known["iia.keypoint_center_conv.weight"] = (channels, width, 1, 1)
+    published = reference_state_dict(key_file(path, known), float(case.get("weight_gain", 1.0)))
     model = new_model(published)
     model.load_state_dict(convert_published(published, CID.published_names))
     return model.eval()
-
-
-def assert_close(found: Any, expected: Any, relative: float = 0.0, absolute: float = 0.0) -> None:
-    """Compare with a tolerance relative to the largest expected value, as the README states."""
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.shape == expected.shape
-    if found.size:
-        error = np.abs(found.astype(np.float64) - expected).max()
-        assert error <= absolute + relative * np.abs(expected).max()
 
 
 def rows(pattern: str) -> list[Any]:
@@ -207,7 +190,7 @@ def test_published_names_and_shapes(path: Path) -> None:
 @pytest.mark.parametrize("path", arrays("forward_*.npz"))
 def test_forward(path: Path) -> None:
     case = np.load(path)
-    model = load_model(path, float(case["weight_gain"]))
+    model = load_model(path, case)
     image = tensor(case["image"])
     channels = case["feat_channels"]
     order = list(model.skeleton.flip_index)
@@ -265,7 +248,7 @@ def test_inference(path: Path, flip: bool) -> None:
     kind = "flip" if flip else "noflip"
     if f"{kind}_detected_poses" not in case:
         pytest.skip("this case stores linear outputs only")
-    model = load_model(path, float(case["weight_gain"]))
+    model = load_model(path, case)
     with torch.inference_mode():
         batch = batch_of(tensor(case["image"]))
         outputs = model.merged_outputs([batch], Inference(Resize(64), flip=flip))
@@ -339,7 +322,7 @@ def test_decode(path: Path, kind: str) -> None:
     (predictions,) = CID(config, skeleton).decode(outputs, geometry)
     keep = case[f"{kind}_keep"]
     expected = case[f"{kind}_poses_image"][keep]
-    assert_close(predictions.keypoints, expected[..., :2], absolute=1e-3)
+    assert_close(predictions.keypoints, expected[..., :2], absolute=1e-3, relative=FLOAT32)
     assert_close(predictions.keypoint_scores, expected[..., 2], absolute=1e-5)
     assert_close(predictions.scores, case[f"{kind}_scores"][keep], absolute=1e-5)
     everyone = tensor(case[f"{kind}_poses_image"])[..., :2]
@@ -368,11 +351,10 @@ def test_loss_modules(path: Path) -> None:
         assert_close(gradient, case[f"{name}_grad"], absolute=1e-5 * scale + 1e-9)
 
 
-@pytest.mark.parametrize("path", arrays("loss_train_*.npz"))
-def test_training_step(path: Path) -> None:
-    case = np.load(path)
+def train_step(model: CID, case: Any) -> dict[str, Any]:
+    """Return the losses, gradients and running statistics of a training step, by a case's names."""
     # The README: gradients through batch norm on tiny maps are ill-conditioned in float32.
-    model = load_model(path, float(case["weight_gain"])).double().train()
+    model = model.double().train()
     images = range(int(case["batch_size"]))
 
     def gather(name: str) -> list[torch.Tensor]:
@@ -386,38 +368,43 @@ def test_training_step(path: Path) -> None:
         instance_heatmaps=torch.cat(gather("instance_heatmap")).double(),
         instance_mask=torch.cat(gather("instance_mask")) > 0,
     )
-    terms = model.loss_terms(torch.stack(gather("image")).double(), targets)
-    total = sum(terms.values(), torch.zeros(()).double())
-    for ours, theirs in (
-        ("heatmap", "multi_heatmap"),
-        ("instance", "single_heatmap"),
-        ("contrastive", "contrastive"),
-    ):
-        assert_close(terms[ours].detach(), case[f"loss_{theirs}_loss"], relative=1e-5)
-    assert_close(total.detach(), case["loss_total"], relative=1e-5)
-
+    outputs = model(torch.stack(gather("image")).double(), people=targets.people)
+    terms = loss_terms(outputs, targets, model.config)
+    total = torch.stack(list(terms.values())).sum()
     total.backward()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
-    names = convert_published(
-        {str(n): str(n) for n in case["grad_norm_names"]}, CID.published_names
+    published = {ours: theirs for theirs, ours in CID.published_names.items()}
+    gradients = convert_published(
+        {name: p.grad for name, p in model.named_parameters() if p.grad is not None}, published
     )
-    ours = {published: name for name, published in names.items()}
-    assert set(names) == set(gradients)
-    norms = [gradients[ours[str(name)]].norm() for name in case["grad_norm_names"]]
-    assert_close(norms, case["grad_norms"], relative=1e-5)
-    for key in case:
-        kind, _, published = key.partition("/")
-        if kind == "grad":
-            assert_close(gradients[ours[published]], case[key], relative=1e-5)
-        elif kind == "bn":
-            found = model.state_dict()[published]
-            assert_close(found, case[key], relative=1e-5)
+    buffers = convert_published(dict(model.named_buffers()), published)
+    return {
+        "loss_multi_heatmap_loss": terms["heatmap"].detach(),
+        "loss_single_heatmap_loss": terms["instance"].detach(),
+        "loss_contrastive_loss": terms["contrastive"].detach(),
+        "loss_total": total.detach(),
+        "grad_norm_names": list(gradients),
+        "grad_norms": [float(gradient.norm()) for gradient in gradients.values()],
+        **{f"grad/{name}": gradient for name, gradient in gradients.items()},
+        **{f"bn/{name}": buffer for name, buffer in buffers.items()},
+    }
+
+
+@pytest.mark.parametrize("path", arrays("loss_train*.npz"))
+def test_training_step(path: Path) -> None:
+    case = np.load(path)
+    computed = train_step(load_model(path, case), case)
+    for name in (key for key in case if key.startswith(("loss_", "grad/", "bn/"))):
+        assert_close(computed[name], case[name], relative=1e-5)
+    norms = dict(zip(computed["grad_norm_names"], computed["grad_norms"], strict=True))
+    assert set(norms) == set(case["grad_norm_names"].tolist())
+    ordered = [norms[name] for name in case["grad_norm_names"].tolist()]
+    assert_close(ordered, case["grad_norms"], relative=1e-5)
 
 
 def test_every_case_is_covered() -> None:
     patterns = (
         "affine_train*.json", "resize_test*.json", "targets_*.npz", "forward_*.npz",
-        "decode_*.npz", "loss_modules*.npz", "loss_train_*.npz", "*.keys.json",
+        "decode_*.npz", "loss_modules*.npz", "loss_train*.npz", "*.keys.json",
     )  # fmt: skip
     covered = {path for pattern in patterns for path in cases("cid", pattern)}
     assert covered == {*cases("cid", "*.npz"), *cases("cid", "*.json")}

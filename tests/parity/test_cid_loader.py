@@ -15,7 +15,7 @@ import torch
 from posebench.data import open_dataset
 from posebench.data.base import PoseDataset
 from posebench.layers.heatmaps import cell_poses
-from posebench.models.cid.model import STRIDE
+from posebench.models.cid.recipes import STRIDE
 from posebench.preprocess import IMAGENET_STD, NetworkInput, collate, warp_sample
 from posebench.structures import Sample
 from tests.parity.fixtures import cases

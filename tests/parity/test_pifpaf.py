@@ -21,12 +21,16 @@ from posebench.models.pifpaf.fields import (
     limb_fields,
 )
 from posebench.structures import MPII, SKELETONS, Poses, box_corners
-from tests.parity.fixtures import cases
+from tests.parity.compare import assert_close, tolerance
+from tests.parity.fixtures import cases, find_in_sets
 
-# The README: an independent program has the encoder's numbers to 5e-7, with the same NaN.
-ENCODER_TOLERANCE = 1e-6
-# And the decoder's to 1.5e-4 px, as they are stored with four decimals; scores with seven.
-PIXEL_TOLERANCE = 1.5e-4
+# The README: an independent program has the encoder's numbers to 5e-7, with the same NaN. Above 20
+# cells, more than in any of its cases, the tolerance is the same share of the largest value:
+# float32 has steps of 1.9e-6 there.
+ENCODER_TOLERANCE = {"absolute": 1e-6, "relative": 5e-8}
+# And the decoder's to 1.5e-4 px, as they are stored with four decimals; scores with seven. Above
+# 1000 px, the same share of the largest coordinate: the numbers were computed in float32.
+PIXEL_TOLERANCE = {"absolute": 1.5e-4, "relative": 1.5e-7}
 SCORE_TOLERANCE = 2e-5
 
 # Ours has no spread; an encoder's layout names what its fixture holds.
@@ -52,8 +56,7 @@ def layout_of(definition: dict[str, Any]) -> FieldLayout:
 
 LAYOUTS = {
     name: layout_of(definition)
-    for definitions in read("definitions.json")
-    for name, definition in definitions.items()
+    for name, definition in json.loads(find_in_sets("pifpaf/definitions.json").read_text()).items()
 }
 
 
@@ -118,9 +121,9 @@ def test_encoder(folder: str, name: str) -> None:
     found = {"cif": keypoint_fields(people, size), "caf": limb_fields(people, layout, size)}
     for kind, fields in found.items():
         components = [content[f"{kind}_components"].index(c) for c in OURS[kind]]
-        np.testing.assert_allclose(
-            fields.numpy(), expected[kind][:, components], rtol=0, atol=ENCODER_TOLERANCE
-        )
+        wanted = expected[kind][:, components]
+        allowed = tolerance(wanted, **ENCODER_TOLERANCE)
+        np.testing.assert_allclose(fields.numpy(), wanted, rtol=0, atol=allowed)
         assert (fields[:, 0] == 1).sum() == case[f"{kind}_active_cells"]
 
 
@@ -196,9 +199,9 @@ def test_decoder(name: str, key: str, options: dict[str, bool]) -> None:
     for person, one in enumerate(expected):
         stored_pose = np.array(one["keypoints_xyv"]).reshape(-1, 3)
         ours = found.keypoints[person]
-        np.testing.assert_allclose(ours[:, :2], stored_pose[:, :2], rtol=0, atol=PIXEL_TOLERANCE)
+        assert_close(ours[:, :2], stored_pose[:, :2], **PIXEL_TOLERANCE)
         np.testing.assert_allclose(ours[:, 2], stored_pose[:, 2], rtol=0, atol=SCORE_TOLERANCE)
-        np.testing.assert_allclose(ours[:, 3], one["joint_scales"], rtol=0, atol=PIXEL_TOLERANCE)
+        assert_close(ours[:, 3], one["joint_scales"], **PIXEL_TOLERANCE)
         assert found.means[person] == pytest.approx(one["mean_confidence"], abs=SCORE_TOLERANCE)
         assert found.scores[person] == pytest.approx(one["annotation_score"], abs=SCORE_TOLERANCE)
 

@@ -1,23 +1,17 @@
-"""Weights of others: timm's trunks with ImageNet weights, and checkpoints that lie at a URL."""
+"""timm's backbones, with ImageNet weights or tiny ones with random weights."""
 
 from __future__ import annotations
 
-import socket
-import sys
-from pathlib import Path
 from typing import Any
 
 import timm
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from posebench.errors import ModelError
 
-_PATIENCE = 20.0  # seconds that a server may be silent; by default, for ever
-
 _NARROW = {"model_name": "resnet10t", "channels": (32, 64, 128, 256), "stem_width": 16}
-# Trunks that learn in minutes on two CPU cores: one narrow block in each stage, or what stands for
-# deeper and other trunks where a study compares them.
+# Backbones that are trained in minutes on two CPU cores: one narrow block in each stage. The others
+# stand for deeper backbones and other families in studies of the backbone.
 _TINY: dict[str, dict[str, Any]] = {
     "resnet_tiny": _NARROW,
     "resnet_tiny_2": {**_NARROW, "layers": (2, 2, 2, 2)},
@@ -41,51 +35,29 @@ _TINY: dict[str, dict[str, Any]] = {
 
 
 def timm_backbone(name: str, *, pretrained: bool, **options: Any) -> nn.Module:
-    """Return timm's network of this name, or a tiny one, as a pyramid of maps.
+    """Return timm's network of this name, or a tiny one, as a feature pyramid.
+
+    Args:
+        name: timm's, or that of a tiny backbone.
+        pretrained: start from ImageNet weights, downloaded or from timm's cache.
+        options: of `timm.create_model`.
 
     Raises:
-        ModelError: ImageNet weights are wanted and cannot be had.
+        ModelError: the ImageNet weights do not exist or cannot be downloaded.
     """
     if name in _TINY and pretrained:
         raise ModelError(f"There are no ImageNet weights for {name}: add --no-pretrained.")
-    named = {"model_name": name, **_TINY.get(name, {})}
+    model = {"model_name": name, **_TINY.get(name, {})}
     try:
-        trunk: nn.Module = timm.create_model(
-            features_only=True, pretrained=pretrained, **named, **options
+        backbone: nn.Module = timm.create_model(
+            features_only=True, pretrained=pretrained, **model, **options
         )
     except Exception as error:
         if not pretrained:
             raise
-        # timm raises whatever its download library does; any failure here means no weights.
+        # timm passes on any error of its download library: there are no weights.
         raise ModelError(
             f"The ImageNet weights of {name} could not be downloaded ({type(error).__name__}). "
             "Connect to the network, or add --no-pretrained to start from random weights."
         ) from error
-    return trunk
-
-
-def downloaded(url: str) -> dict[str, Tensor]:
-    """Return the state dict that lies at a URL; what was downloaded once is kept by torch.hub.
-
-    Raises:
-        ModelError: it is not kept and cannot be downloaded, or is damaged.
-    """
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_PATIENCE)
-    try:
-        weights: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
-            url,
-            map_location="cpu",
-            progress=sys.stderr.isatty(),
-            check_hash=True,
-            weights_only=True,
-        )
-    except Exception as error:  # of networks, files and unpacking; any failure means no weights
-        kept = Path(torch.hub.get_dir()) / "checkpoints"
-        raise ModelError(
-            f"The weights {url} could not be downloaded ({type(error).__name__}): connect to the "
-            f"network, or fetch that file elsewhere and put it into {kept}."
-        ) from error
-    finally:
-        socket.setdefaulttimeout(before)
-    return weights
+    return backbone

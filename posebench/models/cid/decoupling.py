@@ -1,12 +1,12 @@
-"""CID's global feature decoupling (GFD): one map per person out of a map that all share.
+"""CID's global feature decoupling (GFD): one map per person from a map that all people share.
 
-Shapes: B images, M people of all images, N of one, K keypoints, C features of a person, E channels
-of the shared map, H x W cells.
+Shapes: B images, M people of all images, N people of one image, K keypoints, C features of a
+person, E channels of the shared map, H x W cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +18,10 @@ COORDINATE_SCALE = 32  # cells, of the relative coordinates in Eq. 10
 
 
 class Decoupling(nn.Module):
-    """GFD: one map per person out of the shared map, Eqs. 7 and 9 to 12.
+    """GFD: one map per person from the shared map, Eqs. 7 and 9 to 12.
 
     Both recalibrations and their fusion are linear in the shared map S. With a the person's
-    channel weights, m its mask and W_c, W_s the halves of the fusing convolution,
+    channel weights, m the person's mask and W_c, W_s the halves of the fusing convolution,
 
         W_c (S * a) + W_s (S * m) = (W_c diag(a)) S + m * (W_s S),
 
@@ -37,14 +37,14 @@ class Decoupling(nn.Module):
         spatial: bool = True,
         channel: bool = True,
     ) -> None:
-        """Make the layers of one recalibration or of both.
+        """Create the layers of one recalibration, or of both.
 
         Args:
             channels: C.
             num_keypoints: K.
             embedding: E.
-            spatial: a mask per person, Eq. 9.
-            channel: weights per person, Eq. 11.
+            spatial: whether each person has a mask, Eq. 9.
+            channel: whether each person has channel weights, Eq. 11.
         """
         super().__init__()
         self.has_spatial, self.has_channel = spatial, channel
@@ -57,7 +57,7 @@ class Decoupling(nn.Module):
         self.heatmap = nn.Conv2d(embedding, num_keypoints, 1)
 
     def forward(self, shared: Tensor, person_features: Tensor, people: Tensor) -> Tensor:
-        """Return the heatmap scores (M, K, H, W) of people.
+        """Return the people's heatmap scores (M, K, H, W).
 
         Args:
             shared: S, (B, E, H, W).
@@ -69,29 +69,28 @@ class Decoupling(nn.Module):
         maps = shared.flatten(2)  # (B, E, HW)
         embedding = self.fuse.out_channels
         fuse = self.fuse.weight[:, :, 0, 0]
-        matrices: Sequence[Tensor | None] = [None] * len(counts)
-        masks: Sequence[Tensor | None] = [None] * len(counts)
-        by_space: Sequence[Tensor | None] = [None] * len(counts)
+        matrices: tuple[Tensor | None, ...] = (None,) * len(counts)
+        masks: tuple[Tensor | None, ...] = (None,) * len(counts)
+        by_space: tuple[Tensor | None, ...] = (None,) * len(counts)
         if self.has_channel:
-            # Without a sigmoid on a: the published code has none either.
-            matrices = per_image(
-                fuse[:, :embedding] * self.channel(person_features)[:, None], counts
-            )
+            # No sigmoid on a: the published code has none either.
+            weights = self.channel(person_features)
+            matrices = torch.split(fuse[:, :embedding] * weights[:, None], counts)
         if self.has_spatial:
-            masks = per_image(self.spatial_masks(shared, person_features, people, counts), counts)
+            masks = torch.split(self.spatial_masks(shared, person_features, people, counts), counts)
             by_space = (fuse[:, -embedding:] @ maps).unbind(0)  # W_s S
         scores = [
-            self._scores(own, own_masks, maps[image], by_space[image])
+            chunk
             for image, count in enumerate(counts)
-            for own, own_masks in zip(
-                portions(matrices[image], count), portions(masks[image], count), strict=True
+            for chunk in self._image_scores(
+                matrices[image], masks[image], maps[image], by_space[image], count
             )
         ]
         keypoints = self.heatmap.out_channels
         return torch.cat(scores).view(len(people), keypoints, *shared.shape[-2:])
 
     def as_written(self, shared: Tensor, person_features: Tensor, people: Tensor) -> Tensor:
-        """Return what `forward` does, by Eqs. 9 to 12 on a copy of the shared map for everyone."""
+        """Return the same as `forward`, by Eqs. 9 to 12 on a copy of the shared map per person."""
         if not len(people):
             return shared.new_zeros(0, self.heatmap.out_channels, *shared.shape[-2:])
         maps = shared[people[:, 0]]  # (M, E, H, W)
@@ -99,7 +98,7 @@ class Decoupling(nn.Module):
         if self.has_channel:
             recalibrated.append(maps * self.channel(person_features)[:, :, None, None])
         if self.has_spatial:
-            # One image of its own for everyone.
+            # Each person's copy is an image with one person.
             ones = [1] * len(people)
             alone = F.pad(people[:, 1:], (1, 0))
             masks = self.spatial_masks(maps, person_features, alone, ones)
@@ -107,45 +106,20 @@ class Decoupling(nn.Module):
         fused = self.fuse(torch.cat(recalibrated, 1)).relu()
         return clamped_sigmoid(self.heatmap(fused))
 
-    def _scores(
-        self,
-        matrices: Tensor | None,
-        masks: Tensor | None,
-        shared: Tensor,
-        shared_by_space: Tensor | None,
-    ) -> Tensor:
-        """Return the heatmap scores (N, K, HW) of some people of one image.
-
-        Args:
-            matrices: W_c diag(a), (N, E, E).
-            masks: m, (N, HW).
-            shared: S, (E, HW).
-            shared_by_space: W_s S, (E, HW).
-        """
-        assert self.fuse.bias is not None
-        assert self.heatmap.bias is not None
-        if matrices is None:
-            assert masks is not None
-            assert shared_by_space is not None
-            fused = masks[:, None] * shared_by_space
-        else:
-            size = (*matrices.shape[:2], shared.shape[1])
-            fused = (matrices.flatten(0, 1) @ shared).view(size)
-            if masks is not None:
-                assert shared_by_space is not None
-                fused.addcmul_(masks[:, None], shared_by_space)
-        # In place: the product keeps its factors for the gradient, not its result.
-        fused.add_(self.fuse.bias[:, None]).relu_()
-        logits = self.heatmap.weight[:, :, 0, 0] @ fused
-        return clamped_sigmoid(logits + self.heatmap.bias[:, None])
-
     def spatial_masks(
         self, shared: Tensor, person_features: Tensor, people: Tensor, counts: list[int]
     ) -> Tensor:
-        """Return the foreground masks (M, HW) of Eq. 10."""
+        """Return the foreground masks (M, HW) of Eq. 10.
+
+        Args:
+            shared: S, (B, E, H, W).
+            person_features: (M, C).
+            people: (M, 3) image, y, x, sorted by image.
+            counts: the number of people in each image.
+        """
         _, y, x = people.unbind(1)
         height, width = shared.shape[-2:]
-        queries = per_image(self.similarity(person_features), counts)
+        queries = torch.split(self.similarity(person_features), counts)
         similarity = torch.cat(
             [q @ s for q, s in zip(queries, shared.flatten(2).unbind(0), strict=True)]
         )
@@ -157,23 +131,72 @@ class Decoupling(nn.Module):
         similarity = similarity.view(size)
         offsets = [dx[:, None].expand(size), dy[:, :, None].expand(size)]
         cues = [similarity, *(offset.to(similarity) for offset in offsets)]
-        masks: Tensor = self.mask(torch.stack(cues, 1)).sigmoid()
-        return masks.flatten(1)
+        return torch.sigmoid(self.mask(torch.stack(cues, 1))).flatten(1)
+
+    def _image_scores(
+        self,
+        matrices: Tensor | None,
+        masks: Tensor | None,
+        shared: Tensor,
+        by_space: Tensor | None,
+        count: int,
+    ) -> Iterator[Tensor]:
+        """Yield the heatmap scores (n, K, HW) of one image's people, some people at a time.
+
+        Args:
+            matrices: W_c diag(a), (N, E, E); None: no channel recalibration.
+            masks: m, (N, HW); None: no spatial recalibration.
+            shared: S, (E, HW).
+            by_space: W_s S, (E, HW).
+            count: N.
+        """
+        chunk = people_per_chunk(count, shared.device)
+        for first in range(0, max(count, 1), chunk):  # an image without people: one empty chunk
+            rows = slice(first, first + chunk)
+            yield self._scores(
+                None if matrices is None else matrices[rows],
+                None if masks is None else masks[rows],
+                shared,
+                by_space,
+            )
+
+    def _scores(
+        self,
+        matrices: Tensor | None,
+        masks: Tensor | None,
+        shared: Tensor,
+        by_space: Tensor | None,
+    ) -> Tensor:
+        """Return the heatmap scores (n, K, HW) of some people of one image."""
+        assert self.fuse.bias is not None
+        assert self.heatmap.bias is not None
+        if matrices is None:
+            assert masks is not None
+            assert by_space is not None
+            fused = masks[:, None] * by_space
+        else:
+            size = (*matrices.shape[:2], shared.shape[1])
+            fused = (matrices.flatten(0, 1) @ shared).view(size)
+            if masks is not None:
+                assert by_space is not None
+                fused.addcmul_(masks[:, None], by_space)
+        # In place: for its gradient, the product needs its factors and not its result.
+        fused.add_(self.fuse.bias[:, None]).relu_()
+        logits = self.heatmap.weight[:, :, 0, 0] @ fused
+        return clamped_sigmoid(logits + self.heatmap.bias[:, None])
 
 
-def per_image(values: Tensor, counts: list[int]) -> tuple[Tensor, ...]:
-    """Return the rows of each image, of which `counts` says how many."""
-    return torch.split(values, counts)
+def people_per_chunk(count: int, device: torch.device) -> int:
+    """Return how many of an image's people to process at a time.
 
+    The maps of one person fit into a CPU's cache, those of all people do not: one by one they take
+    a quarter of the time. On other devices, and where gradients are recorded, many small steps
+    cost more than that saves.
 
-def portions(values: Tensor | None, count: int) -> Sequence[Tensor | None]:
-    """Return the rows of `count` people in the portions in which they are worked on.
-
-    On a CPU a person's maps fit its cache, and everybody's do not: one by one they take a quarter
-    of the time. Elsewhere, and where gradients are taken, many small steps cost more than that.
+    Args:
+        count: the number of people.
+        device: of their maps.
     """
-    one_by_one = not torch.is_grad_enabled() and (values is None or values.device.type == "cpu")
-    size = 1 if one_by_one else max(count, 1)
-    if values is None:
-        return [None] * max(-(-count // size), 1)
-    return torch.split(values, size)
+    if device.type == "cpu" and not torch.is_grad_enabled():
+        return 1
+    return max(count, 1)

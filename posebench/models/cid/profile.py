@@ -1,4 +1,4 @@
-"""CID as clocks, counters, pictures and upper bounds see it."""
+"""What clocks, counters, pictures and upper bounds need to know of CID."""
 
 from __future__ import annotations
 
@@ -6,29 +6,19 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import roi_align
 
 from posebench.layers.backbones.hrnet import joined, joined_at, joined_conv
-from posebench.layers.heatmaps import (
-    clamp_scores,
-    clamped_sigmoid,
-)
-from posebench.models.cid.model import (
-    CID,
-    STRIDE,
-    CIDOutputs,
-    find_centres,
-)
+from posebench.layers.heatmaps import cell_poses, clamp_scores, clamped_sigmoid
+from posebench.models.cid.decoding import CIDOutputs, decode_people, find_centres
+from posebench.models.cid.model import CID
+from posebench.models.cid.recipes import STRIDE
+from posebench.models.cid.targets import CIDTargets, build_targets
 from posebench.models.profile import Profile
-from posebench.structures import (
-    Batch,
-    Geometry,
-    Heatmaps,
-    PaperTiming,
-    PosePredictions,
-)
+from posebench.structures import Batch, Geometry, Heatmaps, PaperTiming, PosePredictions
 
 
 def stages(
@@ -37,13 +27,19 @@ def stages(
     """Yield the components of Fig. 5a."""
     streams = model.features(images)
     yield "backbone", streams
-    yield from model.head_stages(streams, people)
+    heatmaps, shared = model.image_maps(streams)
+    yield "heatmaps", heatmaps
+    people, centre_scores = find_centres(heatmaps[:, -1], model.config.centre_pool, people)
+    person_features = joined_at(streams, people)
+    yield "IIA", person_features
+    instance_heatmaps = model.decoupling(shared, person_features, people)
+    yield "GFD", CIDOutputs(heatmaps, people, centre_scores, person_features, instance_heatmaps)
 
 
 def as_written(
     model: CID, images: Tensor, padding: Tensor | None, people: Tensor | None
 ) -> CIDOutputs:
-    """Take Eqs. 7 to 12 one by one on the joined map."""
+    """Return the outputs, computed by Eqs. 7 to 12 one by one on the joined map."""
     features = joined(model.features(images))
     heatmaps = clamped_sigmoid(model.keypoint_head(features))
     people, centre_scores = find_centres(heatmaps[:, -1], model.config.centre_pool, people)
@@ -54,14 +50,15 @@ def as_written(
 
 
 def given_people(model: CID, batch: Batch) -> Tensor:
-    return model._exact_targets(batch).people
+    """Return the centres (M, 3) image, y, x of the annotated people."""
+    return targets_without_jitter(model, batch).people
 
 
 def alternatives(model: CID, batch: Batch) -> dict[str, Callable[[], Tensor]]:
-    """Return the ways of Fig. 5b to features of everyone: GFD, and regions of a map.
+    """Return the alternatives of Fig. 5b for per-person features: GFD, and RoIAlign.
 
-    The paper does not say of which map: here the joined one, as GFD starts from it, and the
-    reduced one. GFD goes further than regions do, to the heatmaps.
+    The paper does not say which map RoIAlign reads: here it reads the joined one, from which GFD
+    starts, and the reduced one. GFD includes the heatmaps, RoIAlign does not.
     """
     streams = model.features(batch.images)
     people = given_people(model, batch)
@@ -69,39 +66,39 @@ def alternatives(model: CID, batch: Batch) -> dict[str, Callable[[], Tensor]]:
     maps = {"": joined_map, " of S": model.reduce(joined_map)}
     boxes = [poses.boxes[:, [0, 3]].flatten(1).to(joined_map) for poses in batch.poses]
 
-    def regions(features: Tensor, side: int) -> Tensor:
+    def region_features(features: Tensor, side: int) -> Tensor:
         # Two samples each way in a bin, as in Mask R-CNN.
-        found: Tensor = roi_align(features, boxes, side, 1 / STRIDE, 2, aligned=True)
-        return F.interpolate(found, (56, 56), mode="bilinear") if side < 56 else found
+        regions: Tensor = roi_align(features, boxes, side, 1 / STRIDE, 2, aligned=True)
+        return F.interpolate(regions, (56, 56), mode="bilinear") if side < 56 else regions
 
-    def decoupled() -> Tensor:
+    def instance_heatmaps() -> Tensor:
         [shared] = joined_conv(streams, [model.reduce])
-        found: Tensor = model.decoupling(shared, joined_at(streams, people), people)
-        return found
+        scores: Tensor = model.decoupling(shared, joined_at(streams, people), people)
+        return scores
 
-    ways: dict[str, Callable[[], Tensor]] = {"GFD": decoupled}
+    ways: dict[str, Callable[[], Tensor]] = {"GFD": instance_heatmaps}
     for name, features in maps.items():
-        ways[f"RoIAlign+{name}"] = partial(regions, features, 14)
-        ways[f"RoIAlign*{name}"] = partial(regions, features, 56)
+        ways[f"RoIAlign+{name}"] = partial(region_features, features, 14)
+        ways[f"RoIAlign*{name}"] = partial(region_features, features, 56)
     return ways
 
 
 def heatmaps(
     model: CID, outputs: CIDOutputs, geometry: Geometry
 ) -> list[tuple[PosePredictions, Heatmaps]]:
-    """Return the centre map (Fig. 3) and the instance maps of everyone kept (Fig. 4)."""
+    """Return the centre map (Fig. 3), and the instance heatmaps (Fig. 4) of the people kept."""
     return [
         (
             predictions,
             Heatmaps(
                 scene={"centre": centre_map},
-                people=outputs.instance_heatmaps[keep],
+                people=outputs.instance_heatmaps[rows],
                 stride=STRIDE,
                 to_image=to_image,
             ),
         )
-        for (predictions, keep), centre_map, to_image in zip(
-            model._decode(outputs, geometry),
+        for (predictions, rows), centre_map, to_image in zip(
+            decode_people(outputs, geometry, model.skeleton, model.config),
             outputs.heatmaps[:, -1],
             geometry.to_image,
             strict=True,
@@ -111,25 +108,38 @@ def heatmaps(
 
 def ideal_outputs(model: CID, batch: Batch) -> CIDOutputs:
     """Return the training targets of the batch's people, without the jitter of centres."""
-    targets = model._exact_targets(batch)
+    targets = targets_without_jitter(model, batch)
     height, width = targets.heatmaps.shape[-2:]
     heatmaps = clamp_scores(targets.heatmaps)
     people, centre_scores = find_centres(heatmaps[:, -1], model.config.centre_pool)
-    # Centres are jittered by a cell in training, so a centre that its neighbour's Gaussian
-    # moved by one still yields its person; one that merged with its neighbour's does not.
+    # In training, centres are jittered by up to a cell. So a centre that a neighbour's Gaussian
+    # moved by one cell still yields its person; one that merged with its neighbour's does not.
     apart = (people[:, None] - targets.people[None]).abs()  # (detected, annotated, 3)
     near = (apart[..., 0] == 0) & (apart[..., 1:].amax(-1) <= 1)
     distance = apart[..., 1:].sum(-1).where(near, height + width)
     instance_heatmaps = heatmaps.new_zeros(len(people), len(model.skeleton), height, width)
     if len(targets.people):
-        own = near.any(1)
-        instance_heatmaps[own] = targets.instance_heatmaps[distance.argmin(1)[own]]
+        annotated = near.any(1)
+        nearest = distance.argmin(1)[annotated]
+        instance_heatmaps[annotated] = targets.instance_heatmaps[nearest]
     return CIDOutputs(
         heatmaps=heatmaps,
         people=people,
         centre_scores=centre_scores,
         person_features=heatmaps.new_zeros(len(people), 0),
         instance_heatmaps=clamp_scores(instance_heatmaps),
+    )
+
+
+def targets_without_jitter(model: CID, batch: Batch) -> CIDTargets:
+    """Return the training targets with centres in their own cells, and no masked cells."""
+    height, width = (side // STRIDE for side in batch.images.shape[-2:])
+    return build_targets(
+        cell_poses(batch, STRIDE),
+        (height, width),
+        [torch.zeros(len(poses), 2, dtype=torch.int64) for poses in batch.poses],
+        batch.images.new_ones(len(batch), 1, height, width, dtype=torch.bool),
+        min_area=model.config.min_person_area / STRIDE**2,
     )
 
 

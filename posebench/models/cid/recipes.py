@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from posebench.models.cid.model import CID
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from posebench.layers.backbones import HRNET_WIDTHS
 from posebench.recipe import ModelConfig, Recipe, Reported, printed
-from posebench.structures import (
-    COCO,
-    CROWDPOSE,
-    MPII,
-    Augment,
-    Inference,
-    Resize,
-    Skeleton,
-)
+from posebench.structures import COCO, CROWDPOSE, MPII, Augment, Inference, Resize, Skeleton
+
+if TYPE_CHECKING:
+    from posebench.models.cid.model import CID
+
+STRIDE = 4  # network-input pixels per cell of the heatmaps
 
 
 @dataclass(frozen=True)
@@ -32,9 +25,9 @@ class CIDConfig(ModelConfig):
     spatial: bool = True  # Table 1, Eq. 9
     channel: bool = True  # Table 1, Eq. 11
     instance_weight: float = 4.0  # lambda of Eq. 5
-    min_person_area: float = 32.0**2  # input pixels; smaller people get no centre (COCO's rule)
-    head_std: float = 0.001  # of the heads' initial weights
-    centre_pool: int = 3  # side of the mean filter on centre and instance maps at test time
+    min_person_area: float = 32.0**2  # square input pixels; smaller people get no centre
+    head_std: float = 0.001  # of the initial weights of the heads
+    centre_pool: int = 3  # side of the mean filter in decoding
     nms_threshold: float = 0.8  # OKS above which the lower-scored of two people is dropped
 
     def __post_init__(self) -> None:
@@ -51,7 +44,7 @@ class CIDConfig(ModelConfig):
         return CID(self, skeleton)
 
 
-def _wide(config: CIDConfig) -> CIDConfig:
+def _w48(config: CIDConfig) -> CIDConfig:
     return replace(config, backbone="hrnet_w48", embedding=48)
 
 
@@ -65,8 +58,8 @@ def _recipe(
     skeleton: Skeleton,
     **fields: Any,
 ) -> Recipe:
-    """Return one of the paper's recipes: Sec. 4.2, and the released configurations, which agree."""
-    batch = {"batch_size": 40, "micro_batch_size": 20}  # two GPUs, batch norm not synchronised
+    """Return a recipe as in Sec. 4.2 and in the released configurations, which agree."""
+    batch = {"batch_size": 40, "micro_batch_size": 20}  # two GPUs, without synchronised batch norm
     return Recipe(
         name=name,
         config=config,
@@ -83,7 +76,7 @@ def _recipe(
 _COCO = CIDConfig()
 _CROWDPOSE = CIDConfig(min_person_area=0.0)
 _OCHUMAN = CIDConfig(nms_threshold=0.7)
-# The released configuration by which a model trained on COCO is tested on OCHuman.
+# The released configuration for testing a model trained on COCO on OCHuman.
 _COCO_ON_OCHUMAN = {"ochuman": ("nms_threshold=0.7", "centre_pool=11")}
 
 
@@ -102,7 +95,7 @@ RECIPES = {
         ),
         # The paper tests W48 at 640 and does not say at which size it was trained.
         _recipe(
-            "cid_hrnet_w48_coco", _wide(_COCO), 640, 140, (90, 120),
+            "cid_hrnet_w48_coco", _w48(_COCO), 640, 140, (90, 120),
             skeleton=COCO, test_overrides=_COCO_ON_OCHUMAN,
             reported=(
                 printed("coco", "test-dev2017", 70.7, "cid:table04"),
@@ -119,23 +112,23 @@ RECIPES = {
             ),
         ),
         _recipe(
-            "cid_hrnet_w48_crowdpose", _wide(_CROWDPOSE), 640, 300, (200, 260),
+            "cid_hrnet_w48_crowdpose", _w48(_CROWDPOSE), 640, 300, (200, 260),
             skeleton=CROWDPOSE,
             reported=(printed("crowdpose", "test", 72.3, "cid:table05"),),
         ),
-        # Trained on OCHuman's val split. The paper's batch is read as 20 there, on one GPU.
+        # Trained on OCHuman's val split. As we read the paper, on one GPU with a batch of 20.
         _recipe(
             "cid_hrnet_w32_ochuman", _OCHUMAN, 512, 140, (90, 120),
             skeleton=COCO, default_for=("ochuman",), batch_size=20,
             reported=(printed("ochuman", "test", 57.5, "cid:table06"),),
         ),
-        # Its test size is not stated; the paper's other W48 models are tested at 640.
+        # The paper does not state its test size; the other W48 models are tested at 640.
         _recipe(
-            "cid_hrnet_w48_ochuman", _wide(_OCHUMAN), 640, 140, (90, 120),
+            "cid_hrnet_w48_ochuman", _w48(_OCHUMAN), 640, 140, (90, 120),
             skeleton=COCO, batch_size=20,
             reported=(printed("ochuman", "test", 58.6, "cid:table06"),),
         ),
-        # On MPII, for which the paper has no figure: as on COCO.
+        # The paper has no result on MPII: trained as on COCO.
         _recipe(
             "cid_hrnet_w32_mpii", _COCO, 512, 140, (90, 120), skeleton=MPII, default_for=("mpii",),
         ),
@@ -146,11 +139,11 @@ RECIPES = {
             ),
             skeleton=None,
             default_for=("synthetic",),
-            # Crops at about the scale of the whole image at test time, at half its cost.
+            # Crops show people at about the scale of the test, at half the cost of whole images.
             inference=Inference(Resize(short_side=256)),
             augment=Augment(size=192, rotation_deg=5.0, scale=(0.6, 0.85), translation=20.0),
             epochs=6,
-            # Small steps, and many: on a CPU a pass of four costs little more than half of eight.
+            # Many small steps: on a CPU a batch of 4 costs little more than half of one of 8.
             batch_size=4,
             micro_batch_size=4,
             lr=3e-3,

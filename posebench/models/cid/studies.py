@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posebench.studies import Study, Variant, named
 
-_W48_TINY = ("backbone=hrnet_tiny_36", "embedding=48")  # of two tiny trunks, the wider by half
+_W48_TINY = ("backbone=hrnet_tiny_36", "embedding=48")  # hrnet_tiny has 24 channels
 _LARGE_TINY = (*_W48_TINY, "augment.size=224", "inference.resize.short_side=320")
 
 
@@ -38,7 +38,7 @@ STUDIES = (
         variants=named((8, 16, 32, 64), "embedding", (1, 2, 3, 4)),
     ),
     Study(
-        "cid/time", "A3", "Figure 5a", "time of each part over the number of people",
+        "cid/time", "A3", "Figure 5a", "time of each part by number of people",
         command="posebench speed --models cid --people 1,5,20,50",
     ),
     Study(
@@ -50,7 +50,7 @@ STUDIES = (
         command="posebench speed --models cid,higher_hrnet --protocol paper",
     ),
     Study(
-        "cid/ochuman", "A6", "cid_table06", "what is trained on before OCHuman",
+        "cid/ochuman", "A6", "cid_table06", "training set of a model tested on OCHuman",
         base="cid_hrnet_w32_ochuman", dataset="ochuman",
         variants=tuple(
             _ochuman(f"{width}, {name}", row, column, recipe, trained_on, tested_on)
@@ -73,7 +73,7 @@ STUDIES = (
     ),
     *(
         Study(
-            name, "A7", table, "size of the trunk and of the input",
+            name, "A7", table, "width of the backbone and size of the input",
             base=f"cid_hrnet_w32_{dataset}", dataset=dataset,
             variants=(
                 Variant("W32, 512", rows[0]),
@@ -86,8 +86,8 @@ STUDIES = (
         )
     ),
     Study(
-        "cid/feature_maps", "A8", "Figure 4", "maps of people with the contrastive loss and not",
-        command="posebench viz IMAGE --heatmaps --model RUN, RUN being a training of "
+        "cid/feature_maps", "A8", "Figure 4", "instance heatmaps with and without contrastive loss",
+        command="posebench viz IMAGE --heatmaps --model RUN, where RUN is a training of "
         "cid/recalibration: `both`, then `contrastive, both`",
     ),
 )  # fmt: skip

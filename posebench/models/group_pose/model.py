@@ -31,7 +31,6 @@ from posebench.layers.deformable import (
     DeformableAttention,
     DeformableEncoder,
     Tokens,
-    attention_maps,
     feed_forward,
 )
 from posebench.layers.matching import PERSON
@@ -518,22 +517,6 @@ class GroupPose(PoseModel):
             certain = torch.full_like(pixels[..., 0], VISIBILITY)
             decoded.append((PosePredictions(pixels, certain, scores), chosen))
         return decoded
-
-    def _looked_at(self, view: View, image: int, chosen: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return (M, K, *grid), highest 1: the last layer's attention of M people's queries."""
-        layer = self.decoder[-1]
-        assert isinstance(layer, DecoderLayer)
-        places = self.with_centre(view.references[-2, image, chosen][None])[0]  # (M, T, 2)
-        extents = view.tokens.extents[min(image, len(view.tokens.extents) - 1)]
-        heat = attention_maps(
-            layer.cross_attn, view.queries[image, chosen], places * extents[:, None, None],
-            view.tokens.sizes, grid,
-        )  # fmt: skip
-        if self.config.has_keypoints:
-            heat = heat[:, int(self.config.has_instance) :]
-        else:
-            heat = heat.expand(-1, len(self.skeleton), -1, -1)
-        return heat.flip(-1)[:, list(self.skeleton.flip_index)] if view.mirrored else heat
 
 
 def proposal_centres(tokens: Tokens) -> tuple[Tensor, Tensor]:

@@ -6,17 +6,20 @@ from dataclasses import replace
 from itertools import accumulate
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from posebench.files import PERSON
 from posebench.layers.affine import apply
-from posebench.layers.deformable import (
-    level_maps,
-)
+from posebench.layers.deformable import DeformableAttention
 from posebench.layers.precision import to_float32
+from posebench.layers.sampling import Sizes
 from posebench.models.group_pose.model import (
     STRIDE,
+    DecoderLayer,
     GroupPose,
     GroupPoseOutputs,
+    View,
 )
 from posebench.models.profile import Profile
 from posebench.preprocess import scaled_batches
@@ -43,13 +46,88 @@ def heatmaps(
         people = torch.zeros(len(chosen), len(model.skeleton), *grid, device=chosen.device)
         for view, start in zip(outputs.views, accumulate(counts, initial=0), strict=False):
             own = (chosen >= start) & (chosen < start + view.references.shape[2])
-            people[own] = model._looked_at(view, image, chosen[own] - start, grid)
+            people[own] = _keypoint_attention(model, view, image, chosen[own] - start, grid)
         first = outputs.views[0]
         scores = to_float32(first.token_logits[image, :, PERSON]).sigmoid()
-        scene = {"proposals": level_maps(scores, first.tokens.sizes).amax(0)}
+        scene = {"proposals": _level_maps(scores, first.tokens.sizes).amax(0)}
         maps = Heatmaps(scene, people, STRIDE, geometry.to_image[image])
         explained.append((predictions, maps))
     return explained
+
+
+def _keypoint_attention(
+    model: GroupPose, view: View, image: int, chosen: Tensor, grid: tuple[int, int]
+) -> Tensor:
+    """Return the last layer's attention of M chosen people's keypoint queries.
+
+    Args:
+        model: whose last decoder layer is read.
+        view: of the images.
+        image: its index in the batch.
+        chosen: (M,) indices of the people among the view's N.
+        grid: H, W of the maps.
+
+    Returns:
+        (M, K, *grid), each map's highest value 1.
+    """
+    layer = model.decoder[-1]
+    assert isinstance(layer, DecoderLayer)
+    references = model.with_centre(view.references[-2, image, chosen][None])[0]  # (M, T, 2)
+    extents = view.tokens.extents[min(image, len(view.tokens.extents) - 1)]
+    heat = _attention_maps(
+        layer.cross_attn, view.queries[image, chosen], references * extents[:, None, None],
+        view.tokens.sizes, grid,
+    )  # fmt: skip
+    if model.config.has_keypoints:
+        heat = heat[:, int(model.config.has_instance) :]
+    else:
+        heat = heat.expand(-1, len(model.skeleton), -1, -1)
+    return heat.flip(-1)[:, list(model.skeleton.flip_index)] if view.mirrored else heat
+
+
+def _attention_maps(
+    attention: DeformableAttention,
+    queries: Tensor,
+    centres: Tensor,
+    sizes: Sizes,
+    grid: tuple[int, int],
+) -> Tensor:
+    """Return the sum of attention weights by cell of M people's T queries.
+
+    Args:
+        attention: the module that predicts the weights.
+        queries: (M, T, C).
+        centres: (L, M, T, 2) x, y of the references, in cells of each level.
+        sizes: of the levels.
+        grid: H, W of the maps, to which coarser levels are enlarged.
+
+    Returns:
+        (M, T, *grid), summed over heads and levels, each map's highest value 1.
+    """
+    offsets, weights = attention.offsets_and_weights(queries)
+    heat = torch.zeros(*queries.shape[:2], *grid, device=queries.device)
+    for level, (height, width) in enumerate(sizes):
+        points = centres[level][:, :, None, None] + offsets[:, :, :, level]
+        x, y = points.floor().long().unbind(-1)
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        cells = torch.where(inside, y * width + x, 0).flatten(2)
+        amounts = (weights[:, :, :, level] * inside).flatten(2).to(heat)
+        sums = heat.new_zeros(*queries.shape[:2], height * width).scatter_add(2, cells, amounts)
+        level_map = sums.view(*queries.shape[:2], height, width)
+        heat += F.interpolate(level_map, grid, mode="bilinear", align_corners=False)
+    return heat / heat.amax((2, 3), keepdim=True).clamp(min=1e-6)
+
+
+def _level_maps(values: Tensor, sizes: Sizes) -> Tensor:
+    """Return tokens' values (S,) as maps (L, H, W), each level enlarged to the finest."""
+    areas = [height * width for height, width in sizes]
+    grid = list(sizes[0])
+    return torch.cat(
+        [
+            F.interpolate(part.view(1, 1, *size), grid, mode="nearest")[0]
+            for part, size in zip(torch.split(values, areas), sizes, strict=True)
+        ]
+    )
 
 
 def trace(

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from posebench.models.higher_hrnet.model import HigherHRNet
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from posebench.layers.backbones import HRNET_WIDTHS
 from posebench.recipe import ModelConfig, Recipe, printed
-from posebench.structures import (
-    COCO,
-    CROWDPOSE,
-    MPII,
-    Augment,
-    Inference,
-    Resize,
-    Skeleton,
-)
+from posebench.structures import COCO, CROWDPOSE, MPII, Augment, Inference, Resize, Skeleton
 
-STRIDE = 4  # of the trunk's map, which the tags are read from
+if TYPE_CHECKING:
+    from posebench.models.higher_hrnet.model import HigherHRNet
+
+STRIDE = 4  # of the backbone's map, from which the tags are read
 
 
 @dataclass(frozen=True)
@@ -30,8 +21,8 @@ class HigherHRNetConfig(ModelConfig):
 
     backbone: str = "hrnet_w32"
     deconvolutions: int = 1  # Table 3: heatmaps at strides 4, 2 and 1; 0 is the HRNet baseline
-    supervise_all: bool = True  # Table 4: a loss at every resolution, not at the finest alone
-    concatenate: bool = True  # Table 4: a deconvolution also sees the maps predicted before it
+    supervise_all: bool = True  # Table 4: losses at all resolutions, not only at the finest
+    concatenate: bool = True  # Table 4: a deconvolution also reads the maps predicted before it
     aggregate: bool = True  # Table 4: people are read from the mean of all resolutions
     blocks: int = 4  # Table 4: residual blocks after a deconvolution
     push_weight: float = 0.001
@@ -44,9 +35,13 @@ class HigherHRNetConfig(ModelConfig):
                 f"not {self.backbone!r}."
             )
         if not 0 <= self.deconvolutions <= 2:
-            raise ValueError(f"There are 0, 1 or 2 deconvolutions, not {self.deconvolutions}.")
+            raise ValueError(
+                f"HigherHRNet has 0, 1 or 2 deconvolutions, not {self.deconvolutions}."
+            )
         if self.blocks < 0:
-            raise ValueError(f"The number of residual blocks is not negative: {self.blocks}.")
+            raise ValueError(
+                f"The number of residual blocks must not be negative, as {self.blocks} is."
+            )
 
     def build(self, skeleton: Skeleton) -> HigherHRNet:
         from posebench.models.higher_hrnet.model import HigherHRNet
@@ -55,7 +50,7 @@ class HigherHRNetConfig(ModelConfig):
 
 
 def _recipe(name: str, size: int, *, images: int, skeleton: Skeleton, **fields: Any) -> Recipe:
-    """Return one of the released configurations; `images` a GPU, on four of them."""
+    """Return a released configuration: four GPUs with `images` images each."""
     config = fields.pop("config")
     strides = tuple(STRIDE // 2**i for i in range(config.deconvolutions + 1))
     return Recipe(
@@ -111,7 +106,7 @@ RECIPES = {
             skeleton=CROWDPOSE, default_for=("crowdpose",),
             reported=(printed("crowdpose", "test", 65.9, "higherhrnet:table07"),),
         ),
-        # On MPII, for which the paper has no figure: as on COCO.
+        # The paper has no result on MPII: trained as on COCO.
         _recipe(
             "higher_hrnet_w32_mpii", 512, images=12, config=_W32, skeleton=MPII,
             default_for=("mpii",),
@@ -130,7 +125,7 @@ RECIPES = {
         ),
         Recipe(
             name="higher_hrnet_tiny",
-            # Heavier tag losses: with the published ones, meant for 300 epochs, tags start late.
+            # Heavier tag losses: the published weights, meant for 300 epochs, train tags slowly.
             config=HigherHRNetConfig(
                 backbone="hrnet_tiny", blocks=1, push_weight=0.01, pull_weight=0.01
             ),

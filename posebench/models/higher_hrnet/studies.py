@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from posebench.studies import Study, Variant
 
-_PLAIN = "blocks=0"  # the paper adds residual blocks last
-_FINEST_ALONE = ("aggregate=false",)
-# "Scales not listed"; three are usual.
+_NO_BLOCKS = "blocks=0"  # the paper adds residual blocks last
+_FINEST_ONLY = ("aggregate=false",)
+# The paper does not list its scales; these three are usual.
 _SCALES = ("inference.scales=[0.5,1.0,2.0]",)
 
 STUDIES = (
@@ -15,29 +15,29 @@ STUDIES = (
         base="higher_hrnet_w32_coco",
         variants=(
             Variant("none", 1, ("deconvolutions=0",)),
-            Variant("one", 2, (_PLAIN,)),
-            Variant("two", 3, ("deconvolutions=2", _PLAIN, "augment.mask_strides=[4,2,1]")),
+            Variant("one", 2, (_NO_BLOCKS,)),
+            Variant("two", 3, ("deconvolutions=2", _NO_BLOCKS, "augment.mask_strides=[4,2,1]")),
         ),
     ),
     Study(
-        "higher_hrnet/components", "D2", "higherhrnet_table04", "components one by one",
+        "higher_hrnet/components", "D2", "higherhrnet_table04", "components added one by one",
         base="higher_hrnet_w32_coco",
         variants=(
             Variant("a: HRNet", 1, ("deconvolutions=0",)),
             Variant(
                 "deconvolution, finest loss alone",
-                train=("concatenate=false", "supervise_all=false", _PLAIN), test=_FINEST_ALONE,
+                train=("concatenate=false", "supervise_all=false", _NO_BLOCKS), test=_FINEST_ONLY,
             ),
             Variant(
-                "b: loss at every resolution", 2, ("concatenate=false", _PLAIN), _FINEST_ALONE
+                "b: loss at every resolution", 2, ("concatenate=false", _NO_BLOCKS), _FINEST_ONLY
             ),
-            Variant("c: concatenation", 3, (_PLAIN,), _FINEST_ALONE),
-            Variant("d: aggregation", 4, (_PLAIN,)),
+            Variant("c: concatenation", 3, (_NO_BLOCKS,), _FINEST_ONLY),
+            Variant("d: aggregation", 4, (_NO_BLOCKS,)),
             Variant("e: residual blocks", 5),
         ),
     ),
     Study(
-        "higher_hrnet/size", "D3", "higherhrnet_table05", "size of images in training and test",
+        "higher_hrnet/size", "D3", "higherhrnet_table05", "image size in training and test",
         base="higher_hrnet_w32_coco",
         variants=tuple(
             Variant(
@@ -51,7 +51,7 @@ STUDIES = (
         ),
     ),
     Study(
-        "higher_hrnet/backbone", "D4", "higherhrnet_table06", "width of the trunk",
+        "higher_hrnet/backbone", "D4", "higherhrnet_table06", "width of the backbone",
         base="higher_hrnet_w32_640_coco",
         variants=(
             Variant("W32", 1),

@@ -35,9 +35,9 @@ from torchvision.ops import (
 )
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from posebench.downloads import download_state_dict
 from posebench.errors import ModelError
 from posebench.layers.affine import apply
-from posebench.layers.backbones.pretrained import downloaded
 from posebench.layers.backbones.resnet import ResNetBackbone
 from posebench.layers.precision import to_float32
 from posebench.models.base import PoseModel
@@ -140,7 +140,7 @@ class MaskRCNN(PoseModel):
     def load_pretrained(self) -> None:
         if self.config.backbone == "resnet_tiny":
             raise ModelError("There are no ImageNet weights for resnet_tiny: add --no-pretrained.")
-        weights = downloaded(ResNet50_Weights.IMAGENET1K_V1.url)
+        weights = download_state_dict(ResNet50_Weights.IMAGENET1K_V1.url)
         body = self.backbone.get_submodule("body")
         body.load_state_dict({name: w for name, w in weights.items() if name in body.state_dict()})
 

@@ -1,10 +1,10 @@
 """PoseDet: Estimating Pose by Detection (Tian et al., FG 2021).
 
-A candidate is a cell of one level of a feature pyramid. A bypass predicts coarse displacements from
-it to the keypoints of a person; the features at these places become one vector, the pose embedding,
-from which one branch refines the displacements and another scores the candidate. Candidates that
-are too alike are suppressed. Follows the published code where it and the paper differ;
-docs/posedet.md lists where.
+A candidate is a cell of one level of a feature pyramid. A bypass predicts its coarse offsets to the
+keypoints of a person. The features at these K points become one vector, the pose embedding; one
+branch reads it to refine the offsets, another to score the candidate. Candidates with similar poses
+are suppressed. Follows the published code where it and the paper differ; docs/posedet.md lists
+where.
 
 Shapes: B images, M people of all images, K keypoints, P candidates of all levels (level by level,
 row by row), C channels, E of an embedding. Offsets are 2K channels y1, x1, y2, x2, ... in cells of
@@ -12,44 +12,51 @@ their level. The candidate (y, x) lies at (x, y) times the stride: there is no s
 cell.
 
 The kernel of the embedding needs an odd K. Skeletons with an even number of keypoints get a torso
-point as the last one, which is learned like the others, and dropped from the predictions.
+point as the last one, which is trained like the others and dropped from the predictions.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
 from posebench.distributed import mean_count
-from posebench.layers.affine import apply
 from posebench.layers.backbones import HRNET_WIDTHS
 from posebench.layers.backbones.hrnet import hrnet
 from posebench.layers.backbones.pretrained import timm_backbone
 from posebench.layers.heatmaps import heatmap_focal_loss_of_logits
-from posebench.layers.nms import box_nms, oks_nms, pose_area
 from posebench.layers.precision import float32_conv, no_autocast, to_float32
 from posebench.models.base import PoseModel
-from posebench.models.posedet.candidates import (
-    IGNORED,
-    PoseDetTargets,
-    TargetsByOks,
-    add_torso,
-    build_targets,
-    candidate_grid,
-    poses_of,
-    published_area,
-    targets_by_oks,
+from posebench.models.posedet.decoding import (
+    Candidates,
+    PoseDetOutputs,
+    best_candidates,
+    people_of_views,
+    read_candidates,
 )
-from posebench.models.posedet.point_conv import point_conv, point_conv_at
+from posebench.models.posedet.point_conv import PoseEmbedding
 from posebench.models.posedet.pyramids import FPN, HRFPN, Conv
 from posebench.models.posedet.recipes import PoseDetConfig
+from posebench.models.posedet.targets import (
+    IGNORED,
+    OksAssignment,
+    PoseDetTargets,
+    add_torso,
+    assign_by_oks,
+    build_targets,
+    candidate_grid,
+    maps_to_rows,
+    offsets_to_xy,
+    poses_from_offsets,
+    rows_to_maps,
+    shift_right,
+)
 from posebench.preprocess import mirrored_images
 from posebench.structures import (
     Batch,
@@ -62,59 +69,13 @@ from posebench.structures import (
 
 DLA34_CHANNELS = (64, 128, 256, 512)
 PRIOR = 0.01  # initial score of every candidate
-GRADIENT_SHARE = 0.1  # of the embeddings' gradient that reaches the coarse displacements
+GRADIENT_SHARE = 0.1  # of the embeddings' gradient that reaches the coarse offsets
 
 DISTANCE_UNIT = 4  # strides, of the keypoint loss
 MAX_DISTANCE = 5.0  # of these units
 
-MIN_SCORE = 0.05
-MAX_PER_LEVEL = 500  # candidates before suppression
-MAX_DETECTIONS = 100
-MIN_AREA = 32.0**2  # square pixels, of a pose in suppression
-SURE = 20.0  # logit of an ideal candidate
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """People found in one image, before suppression; best first in each level."""
-
-    keypoints: Tensor  # (N, K, 2) image pixels
-    coarse: Tensor  # (N, K, 2) image pixels, where the pose embedding was sampled
-    scores: Tensor  # (N,)
-
-
-@dataclass(frozen=True)
-class PoseDetOutputs:
-    logits: tuple[Tensor, ...]  # per level (B, 1, h, w)
-    coarse: tuple[Tensor, ...]  # per level (B, 2K, h, w)
-    refined: tuple[Tensor, ...]  # per level (B, 2K, h, w), of the keypoints, not of the coarse ones
-    # What further looks at the images found, mirrored or at other scales, per look and image.
-    further: tuple[list[Candidates], ...] = ()
-
 
 # ---------------------------------------------------------------------------------------- network
-
-
-class PoseEmbedding(nn.Module):
-    """Sec. 3.1: the features at K points become one vector, for every candidate at once.
-
-    Published as a deformable convolution with a kernel of 1 x K whose taps land on the points.
-    """
-
-    def __init__(self, width: int, embedding: int, points: int, std: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(embedding, width, 1, points))
-        nn.init.normal_(self.weight, std=std)
-
-    def forward(self, features: Tensor, offsets: Tensor) -> Tensor:
-        """Return (B, E, h, w) of features (B, C, h, w) and offsets (B, 2K, h, w)."""
-        return F.relu(point_conv(features, offsets, self.weight), inplace=True)
-
-    def at(
-        self, features: Sequence[Tensor], level: Tensor, image: Tensor, points: Tensor
-    ) -> Tensor:
-        """Return (N, E) of points (N, K, 2), in cells, in the maps of these levels and images."""
-        return F.relu(point_conv_at(features, level, image, points, self.weight), inplace=True)
 
 
 class PoseDet(PoseModel):
@@ -138,13 +99,12 @@ class PoseDet(PoseModel):
     }
     # The published DLA-34 has these and never reads them; timm's is without.
     ignored_checkpoint_keys = (r"^backbone\.level[34]\.project\.",)
-    # A CPU is named beside the card, so that suppression is taken to count.
 
     def __init__(self, config: PoseDetConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)
         self.with_torso = len(skeleton) % 2 == 0
         points, width = len(skeleton) + self.with_torso, config.width
-        self.backbone = _trunk(config.backbone)
+        self.backbone = _backbone(config.backbone)
         self.neck: FPN | HRFPN
         if config.backbone == "dla34":
             self.neck = FPN(DLA34_CHANNELS, width)
@@ -176,123 +136,87 @@ class PoseDet(PoseModel):
         return self.neck.strides
 
     def load_pretrained(self) -> None:
-        self.backbone = _trunk(self.config.backbone, pretrained=True)
+        self.backbone = _backbone(self.config.backbone, pretrained=True)
 
     def features(self, images: Tensor, padding: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the levels of the pyramid (B, C, h, w), finest first."""
         levels: tuple[Tensor, ...] = self.neck(self.backbone(images))
         return levels
 
-    def heads(self, features: tuple[Tensor, ...], people: Tensor | None = None) -> PoseDetOutputs:
-        """Return the outputs; there is no notion of given people.
+    def heads(
+        self,
+        features: tuple[Tensor, ...],
+        people: Tensor | None = None,
+        *,
+        refine_all: bool = False,
+    ) -> PoseDetOutputs:
+        """Return the outputs, with those candidates refined that decoding may read.
 
-        Those candidates are refined that decoding reads, and the others keep their coarse poses.
+        Args:
+            features: as `features` returns them.
+            people: ignored, since every cell is a candidate.
+            refine_all: whether to refine all candidates, as the paper has it.
         """
-        # A GPU has embedded them all before it would have chosen.
-        if features[0].is_cuda:
-            return self.heads_everywhere(features)
-        coarse, logits = self._unrefined(features)
-        refined = self._refined_best(features, coarse, logits) if self.config.refinement else coarse
-        return PoseDetOutputs(logits, coarse, refined)
+        coarse, logits = self.detect(features)
+        if not self.config.refinement:
+            return PoseDetOutputs(logits, coarse, coarse)
+        chosen = None
+        # On a GPU choosing takes longer than refining all.
+        if not (refine_all or features[0].is_cuda):
+            _, numbers = best_candidates(logits)
+            image = torch.arange(len(numbers), device=numbers.device)[:, None].expand_as(numbers)
+            chosen = torch.stack([image, numbers], -1).flatten(0, 1)
+        return PoseDetOutputs(logits, coarse, self.refine(features, coarse, chosen))
 
-    def heads_everywhere(self, features: tuple[Tensor, ...]) -> PoseDetOutputs:
-        """Return the outputs with every candidate refined, as the paper has it."""
-        coarse, logits = self._unrefined(features)
-        refined = coarse
-        if self.config.refinement:
-            refined = tuple(self._refined(*level) for level in zip(features, coarse, strict=True))
-        return PoseDetOutputs(logits, coarse, refined)
-
-    def _unrefined(
-        self, features: Sequence[Tensor]
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    def detect(self, features: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Return each level's coarse offsets (B, 2K, h, w) and logits (B, 1, h, w)."""
-        coarse = tuple(self._coarse(level) for level in features)
-        return coarse, tuple(self._logits(*level) for level in zip(features, coarse, strict=True))
+        # float32: offsets reach dozens of cells, of which bfloat16 keeps three digits.
+        coarse = tuple(float32_conv(self.coarse, self.bypass(maps)) for maps in features)
+        logits = []
+        for maps, offsets in zip(features, coarse, strict=True):
+            embedding = self.classification_embedding(
+                self.classification(maps), _scaled_gradient(offsets)
+            )
+            logits.append(self.score(embedding))
+        return coarse, tuple(logits)
 
-    def _coarse(self, features: Tensor) -> Tensor:
-        # Offsets reach dozens of cells, of which bfloat16 keeps three digits.
-        return float32_conv(self.coarse, self.bypass(features))
-
-    def _logits(self, features: Tensor, coarse: Tensor) -> Tensor:
-        embedding = self.classification_embedding(self.classification(features), _points(coarse))
-        logits: Tensor = self.score(embedding)
-        return logits
-
-    def _refined(self, features: Tensor, coarse: Tensor) -> Tensor:
-        embedding = self.regression_embedding(self.regression(features), _points(coarse))
-        return coarse.detach() + float32_conv(self.refinement, embedding)
-
-    def _refined_best(
-        self, features: Sequence[Tensor], coarse: Sequence[Tensor], logits: Sequence[Tensor]
+    def refine(
+        self, features: Sequence[Tensor], coarse: Sequence[Tensor], chosen: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Return offsets (B, 2K, h, w) that are refined at each level's best candidates."""
-        chosen = [_best(level)[1] for level in logits]  # (B, P of the level)
-        rows = torch.arange(len(chosen[0]), device=chosen[0].device)[:, None]
-        points = [
-            poses_of([_points(maps)], [1])[rows, index].flatten(0, 1)  # in cells
-            for maps, index in zip(coarse, chosen, strict=True)
-        ]
-        image = [rows.expand_as(index).flatten() for index in chosen]
-        level = [torch.full_like(own, number) for number, own in enumerate(image)]
-        moves = self._moves(features, torch.cat(level), torch.cat(image), torch.cat(points))
-        refined = []
-        for maps, index, moved in zip(
-            coarse, chosen, torch.split(moves, [len(own) for own in image]), strict=True
-        ):
-            offsets = maps.detach().flatten(2).mT  # (B, P, 2K)
-            moved = moved.view(*index.shape, -1)
-            offsets = offsets.index_put((rows, index), moved, accumulate=True)
-            refined.append(offsets.mT.reshape(maps.shape))
-        return tuple(refined)
+        """Return each level's offsets (B, 2K, h, w): coarse + conv(embed(features, coarse)).
 
-    def _moves(
-        self, features: Sequence[Tensor], level: Tensor, image: Tensor, points: Tensor
-    ) -> Tensor:
-        """Return how far (N, 2K) refinement moves poses, of points (N, K, 2) in cells."""
-        embedding = self.regression_embedding.at(
-            [self.regression(maps) for maps in features], level, image, points
-        )
-        return float32_conv(self.refinement, embedding[..., None, None]).flatten(1)
+        Args:
+            features: (B, C, h, w) of the levels.
+            coarse: offsets (B, 2K, h, w) of the levels, to which the sum passes no gradient.
+            chosen: (N, 2) image and number of each candidate to refine, without duplicates; the
+                others keep their coarse offsets. None: all.
 
-    def _refined_at(self, features: Sequence[Tensor], coarse: Tensor, chosen: Tensor) -> Tensor:
-        """Return the refined poses (N, K, 2) of chosen candidates (B, P), in pixels.
-
-        Few candidates learn to be refined, and the others' embeddings would take most of the time.
+        Source: Sec. 3.1; the detached sum from the published code.
         """
-        strides, _ = candidate_grid([maps.shape[-2:] for maps in features], self.strides, coarse)
-        image, candidate = chosen.nonzero().unbind(1)
-        stride = strides[candidate, None, None]
-        level = torch.bucketize(strides[candidate], strides.new_tensor(self.strides))
-        settled = coarse[chosen]
-        yx = self._moves(features, level, image, _points(settled) / stride).view(settled.shape)
-        return settled.detach() + stride * yx.flip(-1)
+        maps = [self.regression(level) for level in features]
+        if chosen is None:
+            refined = []
+            for level, offsets in zip(maps, coarse, strict=True):
+                embedding = self.regression_embedding(level, _scaled_gradient(offsets))
+                refined.append(offsets.detach() + float32_conv(self.refinement, embedding))
+            return tuple(refined)
+        sizes = [offsets.shape[-2:] for offsets in coarse]
+        grid = candidate_grid(sizes, self.strides, coarse[0])
+        image, number = chosen.unbind(1)
+        rows = maps_to_rows(coarse)  # (B, P, 2K)
+        own = rows[image, number]  # (N, 2K)
+        points = offsets_to_xy(_scaled_gradient(own)) + grid.cells[number, None]
+        embedding = self.regression_embedding.at(maps, grid.level[number], image, points)
+        moves = float32_conv(self.refinement, embedding[..., None, None]).flatten(1)
+        rows = rows.detach().index_put((image, number), own.detach() + moves)
+        return rows_to_maps(rows, sizes)
 
-    def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> PoseDetOutputs:
-        """Return what the first batch gives, and the candidates of all further looks.
-
-        They meet in suppression (Sec. 4.1).
-        """
-        looks = [
-            (batch, mirror) for batch in batches for mirror in (False, True)[: 1 + inference.flip]
-        ]
-        outputs, *further = [self._look(batch, mirror) for batch, mirror in looks]
-        return replace(
-            outputs,
-            further=tuple(
-                self.candidates(look, batch.geometry, mirrored=mirror)
-                for look, (batch, mirror) in zip(further, looks[1:], strict=True)
-            ),
-        )
-
-    def _look(self, batch: Batch, mirror: bool) -> PoseDetOutputs:
-        outputs: PoseDetOutputs = self(mirrored_images(batch) if mirror else batch.images)
-        return outputs
+    # ---------------------------------------------------------------------------- targets, losses
 
     def targets(self, batch: Batch) -> PoseDetTargets:
         return build_targets(
-            self._people(batch),
-            self._sizes(batch),
+            self.people(batch),
+            self.level_sizes(batch),
             self.strides,
             centroid=self.config.centroid,
             candidates=self.config.coarse_candidates,
@@ -300,70 +224,75 @@ class PoseDet(PoseModel):
             sigma=self.config.heatmap_sigma,
         )
 
-    def _sizes(self, batch: Batch) -> list[tuple[int, int]]:
+    def level_sizes(self, batch: Batch) -> list[tuple[int, int]]:
         """Return the h, w of the levels."""
         height, width = batch.images.shape[-2:]
         return [(-(-height // stride), -(-width // stride)) for stride in self.strides]
 
-    def _people(self, batch: Batch) -> list[Poses]:
-        """Return the batch's people with their torsos."""
-        everybody = []
+    def people(self, batch: Batch) -> list[Poses]:
+        """Return each image's people as PoseDet is trained on them, with torso points."""
+        images = []
         for poses, flipped in zip(batch.poses, batch.geometry.flipped.tolist(), strict=True):
+            # The published loader mirrors x to width - x, a pixel right of its mirror image.
             if flipped:
-                poses = _shifted(poses, 1.0)
-            everybody.append(add_torso(poses, self.skeleton) if self.with_torso else poses)
-        return everybody
+                poses = shift_right(poses, 1.0)
+            images.append(add_torso(poses, self.skeleton) if self.with_torso else poses)
+        return images
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         return self.loss_terms(batch.images, self.targets(batch))
 
     def loss_terms(self, images: Tensor, targets: PoseDetTargets) -> dict[str, Tensor]:
-        """Return the weighted terms of Eq. 4."""
-        config = self.config
-        features = self.features(images)
-        offsets, logits = self._unrefined(features)
-        with no_autocast(images.device):
-            coarse = poses_of(offsets, self.strides)
-            found = targets_by_oks(coarse.detach(), targets, self.skeleton, config.similarity)
-        refined = None
-        if config.refinement:
-            refined = self._refined_at(features, coarse, found.refined >= 0)
-        supervised = config.intermediate_supervision
-        heatmaps = [self.intermediate(level) for level in features] if supervised else []
-        with no_autocast(images.device):
-            return self._terms(logits, coarse, refined, heatmaps, targets, found)
+        """Return the weighted terms of Eq. 4.
 
-    def _terms(
+        Only candidates that are assigned to a person are refined: they are few, and the others'
+        refined poses would reach no loss.
+        """
+        features = self.features(images)
+        coarse, logits = self.detect(features)
+        with no_autocast(images.device):
+            poses = poses_from_offsets(coarse, self.strides)
+            assigned = assign_by_oks(poses.detach(), targets, self.skeleton, self.config.similarity)
+        refined = None
+        if self.config.refinement:
+            chosen = (assigned.refined >= 0).nonzero()
+            refined = poses_from_offsets(self.refine(features, coarse, chosen), self.strides)
+        heatmaps: list[Tensor] = []
+        if self.config.intermediate_supervision:
+            heatmaps = [self.intermediate(level) for level in features]
+        with no_autocast(images.device):
+            return self.weighted_terms(logits, poses, refined, heatmaps, targets, assigned)
+
+    def weighted_terms(
         self,
-        levels: Sequence[Tensor],
+        logits: Sequence[Tensor],
         coarse: Tensor,
         refined: Tensor | None,
         heatmaps: Sequence[Tensor],
         targets: PoseDetTargets,
-        found: TargetsByOks,
+        assigned: OksAssignment,
     ) -> dict[str, Tensor]:
-        """Return the weighted terms.
+        """Return the weighted terms of Eq. 4.
 
         Args:
-            levels: logits (B, 1, h, w).
+            logits: (B, 1, h, w) of the levels.
             coarse: poses (B, P, K, 2).
-            refined: poses (N, K, 2) of the candidates that are refined, if any is.
-            heatmaps: logits (B, K, h, w) of the levels, or none.
-            targets: what does not depend on predictions.
-            found: what does.
+            refined: poses (B, P, K, 2); None: there is no refinement.
+            heatmaps: logits (B, K, h, w) of the levels; empty: there is no such branch.
+            targets: the targets that do not depend on predictions.
+            assigned: those that do.
         """
         config = self.config
-        logits = torch.cat([level.flatten(1) for level in levels], 1)  # (B, P)
-        sizes = [level.shape[-2:] for level in levels]
-        stride, _ = candidate_grid(sizes, self.strides, logits)
+        joined = torch.cat([level.flatten(1) for level in logits], 1)  # (B, P)
+        grid = candidate_grid([level.shape[-2:] for level in logits], self.strides, joined)
         terms = {
-            "score": score_loss(logits, found.scored),
+            "score": score_loss(joined, assigned.scored),
             "coarse": config.coarse_weight
-            * keypoint_loss(coarse[targets.coarse >= 0], targets.coarse, targets, stride),
+            * keypoint_loss(coarse, targets.coarse, targets, grid.stride),
         }
         if refined is not None:
             terms["refined"] = config.refined_weight * keypoint_loss(
-                refined, found.refined, targets, stride
+                refined, assigned.refined, targets, grid.stride
             )
         if heatmaps:
             terms["heatmap"] = config.heatmap_weight * heatmap_loss(
@@ -371,188 +300,103 @@ class PoseDet(PoseModel):
             )
         return terms
 
-    def decode(self, outputs: PoseDetOutputs, geometry: Geometry) -> list[PosePredictions]:
-        return [predictions for predictions, _ in self._decode(outputs, geometry)]
+    # ----------------------------------------------------------------------------------- decoding
 
-    def _decode(
-        self, outputs: PoseDetOutputs, geometry: Geometry
-    ) -> list[tuple[PosePredictions, Tensor]]:
-        return self.suppressed(self.candidates(outputs, geometry), *outputs.further)
-
-    def suppressed(
-        self, *looks_at_images: list[Candidates]
-    ) -> list[tuple[PosePredictions, Tensor]]:
-        """Return each image's people, and their coarse poses (N, K, 2) in image pixels."""
-        decoded = []
-        for looks in zip(*looks_at_images, strict=True):
-            keypoints, coarse, scores = (
-                torch.cat([getattr(look, name) for look in looks])
-                for name in ("keypoints", "coarse", "scores")
-            )
-            keypoints = keypoints[:, : len(self.skeleton)]
-            keep = self.suppress(keypoints, scores)
-            # The published code has no scores of keypoints.
-            certain = torch.ones_like(keypoints[keep, :, 0])
-            decoded.append((PosePredictions(keypoints[keep], certain, scores[keep]), coarse[keep]))
-        return decoded
+    def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> PoseDetOutputs:
+        """Return the outputs of the first view, with the candidates of all further views."""
+        mirrors = (False, True) if inference.flip else (False,)
+        views = [(batch, mirrored) for batch in batches for mirrored in mirrors]
+        outputs: list[PoseDetOutputs] = [
+            self(mirrored_images(batch) if mirrored else batch.images) for batch, mirrored in views
+        ]
+        further = [
+            self.candidates(own, batch.geometry, mirrored=mirrored)
+            for own, (batch, mirrored) in zip(outputs[1:], views[1:], strict=True)
+        ]
+        return replace(outputs[0], further=tuple(further))
 
     def candidates(
         self, outputs: PoseDetOutputs, geometry: Geometry, *, mirrored: bool = False
     ) -> list[Candidates]:
-        """Return the best candidates of every level of each image, above the least score.
+        """Return the candidates of each image in one view, as `read_candidates`."""
+        return read_candidates(
+            outputs,
+            geometry,
+            self.strides,
+            self.skeleton,
+            read_coarse=self.config.read_coarse,
+            mirrored=mirrored,
+        )
 
-        Args:
-            outputs: of one look.
-            geometry: of the upright images.
-            mirrored: the network looked at mirror images.
-        """
-        read = outputs.coarse if self.config.read_coarse else outputs.refined
-        chosen = []
-        first = 0
-        for level in outputs.logits:
-            scores, index = _best(level)
-            chosen.append((scores, first + index))
-            first += level[0].numel()
-        scores, index = (torch.cat(parts, 1) for parts in zip(*chosen, strict=True))
-        rows = torch.arange(len(index), device=index.device)[:, None]
-        poses, coarse = (poses_of(o, self.strides)[rows, index] for o in (read, outputs.coarse))
-        found = []
-        for image, (width, height) in enumerate(geometry.sizes.tolist()):
-            good = scores[image] > MIN_SCORE
-            # Only what is read is moved into the image, as published.
-            own, own_coarse = poses[image, good], coarse[image, good]
-            own = own.clamp(min=0).minimum(own.new_tensor([width, height]))
-            if mirrored:
-                flip_index = self._flip_index()
-                own, own_coarse = (mirror_poses(p, width, flip_index) for p in (own, own_coarse))
-            to_image = geometry.to_image[image].to(own)
-            found.append(
-                Candidates(apply(own, to_image), apply(own_coarse, to_image), scores[image, good])
-            )
-        return found
+    def decode(self, outputs: PoseDetOutputs, geometry: Geometry) -> list[PosePredictions]:
+        return [predictions for predictions, _ in self.decode_with_coarse(outputs, geometry)]
 
-    def _flip_index(self) -> list[int]:
-        torso = [len(self.skeleton)] if self.with_torso else []
-        return [*self.skeleton.flip_index, *torso]
-
-    def suppress(self, keypoints: Tensor, scores: Tensor) -> Tensor:
-        """Return the indices of the people (N, K, 2), without torsos, to keep, best first.
-
-        Source: Sec. 3.2; the area of a pose, and its lower bound, from the published code.
-        """
-        threshold = self.config.nms_threshold
-        if self.config.nms == "iou":
-            return box_nms(keypoints, scores, threshold, limit=MAX_DETECTIONS)
-        area = published_area(pose_area(keypoints).clamp(min=MIN_AREA))
-        sigmas = torch.tensor(self.skeleton.sigmas)
-        return oks_nms(keypoints, scores, sigmas, threshold, area=area, limit=MAX_DETECTIONS)
+    def decode_with_coarse(
+        self, outputs: PoseDetOutputs, geometry: Geometry
+    ) -> list[tuple[PosePredictions, Tensor]]:
+        """Return each image's people, and their coarse poses (N, K, 2) in image pixels."""
+        views = [self.candidates(outputs, geometry), *outputs.further]
+        return people_of_views(views, self.config, self.skeleton)
 
 
-def _trunk(name: str, *, pretrained: bool = False) -> nn.Module:
-    """Return a trunk that yields maps at strides 4, 8, 16 and 32."""
+def _backbone(name: str, *, pretrained: bool = False) -> nn.Module:
+    """Return a backbone with maps at strides 4, 8, 16 and 32."""
     if name == "dla34":
         # timm's has the published parameter names.
         return timm_backbone(name, pretrained=pretrained, out_indices=(2, 3, 4, 5))
     return hrnet(name, pretrained=pretrained)
 
 
-def _points(coarse: Tensor) -> Tensor:
-    """Return where embeddings are sampled: coarse poses or offsets, with less of their gradient."""
-    return GRADIENT_SHARE * coarse + (1 - GRADIENT_SHARE) * coarse.detach()
-
-
-def _best(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return scores (B, P) and indices of the best candidates of a level (B, 1, h, w)."""
-    scores = to_float32(logits).sigmoid().flatten(1)
-    return scores.topk(min(MAX_PER_LEVEL, scores.shape[1]))
-
-
 def _convs(width: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(Conv(width, width, 3, relu=True) for _ in range(count)))
 
 
-def _as_maps(values: Tensor, sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, ...]:
-    """Return (B, P, C) values of candidates as each level's map (B, C, h, w)."""
-    levels = torch.split(values, [height * width for height, width in sizes], 1)
-    return tuple(
-        level.mT.reshape(len(level), -1, *size) for level, size in zip(levels, sizes, strict=True)
-    )
-
-
-def mirror_poses(keypoints: Tensor, width: float, flip_index: Sequence[int]) -> Tensor:
-    """Return poses (N, K, 2) of the mirror image of an image so wide.
-
-    The published code does this in the original image's pixels with the resized image's width,
-    which is right where the two are of one size; here it is done before poses are scaled back.
-    """
-    moved = torch.stack([width - keypoints[..., 0], keypoints[..., 1]], -1)
-    return moved[:, list(flip_index)]
-
-
-# ---------------------------------------------------------------------------------------- targets
-
-
-def _shifted(poses: Poses, right: float) -> Poses:
-    """Return poses moved to the right.
-
-    The published loader mirrors x to width - x, one more than where the pixel goes.
-    """
-    shift = torch.tensor([right, 0.0], dtype=poses.keypoints.dtype, device=poses.keypoints.device)
-    return replace(
-        poses,
-        keypoints=poses.keypoints + shift,
-        boxes=poses.boxes + shift,
-        unlabelled=poses.unlabelled + shift,
-    )
-
-
-def _completed(poses: Poses) -> Poses:
-    """Return poses whose unlabelled keypoints lie at the mean of their labelled ones."""
-    labelled = (poses.visibility > 0)[..., None]
-    mean = (poses.keypoints * labelled).sum(1, keepdim=True) / labelled.sum(1, keepdim=True).clamp(
-        min=1
-    )
-    return replace(poses, keypoints=poses.keypoints.where(labelled, mean))
+def _scaled_gradient(offsets: Tensor) -> Tensor:
+    """Return the offsets, to which only GRADIENT_SHARE of the gradient passes."""
+    return GRADIENT_SHARE * offsets + (1 - GRADIENT_SHARE) * offsets.detach()
 
 
 # ----------------------------------------------------------------------------------------- losses
 
 
-def _normaliser(person: Tensor) -> float | Tensor:
-    """Return the number of positives of a batch (B, P), at least one for each image."""
-    counts = (person >= 0).sum(1).clamp(min=1)
-    return mean_count(int(counts.sum()), person.device)
-
-
 def score_loss(logits: Tensor, person: Tensor) -> Tensor:
-    """Return the focal loss of (B, P) logits, of candidates that are not ignored.
+    """Return the focal loss of all candidates that are not ignored.
+
+    Args:
+        logits: (B, P).
+        person: (B, P), as `OksAssignment.scored`.
 
     Source: Eq. 4; Lin et al. (arXiv:1708.02002), alpha = 0.25, gamma = 2.
     """
     loss: Tensor = sigmoid_focal_loss(to_float32(logits), (person >= 0).float(), reduction="none")
-    return (loss * (person != IGNORED)).sum() / _normaliser(person)
+    return (loss * (person != IGNORED)).sum() / _positives(person)
 
 
 def keypoint_loss(poses: Tensor, person: Tensor, targets: PoseDetTargets, stride: Tensor) -> Tensor:
-    """Return the summed distance of poses (N, K, 2) to their people's labelled keypoints.
+    """Return the summed distance of poses to the labelled keypoints of their people.
 
-    They are those of the N candidates for whom `person` (B, P) names somebody. The distance is
-    measured in four strides (P,) of the candidate's level, and has no gradient beyond five of them.
+    A distance is measured in units of four strides, and has no gradient beyond five units.
+
+    Args:
+        poses: (B, P, K, 2).
+        person: (B, P) the number of each candidate's person; below 0: none.
+        targets: has the people.
+        stride: (P,) of the candidates.
 
     Source: Eq. 4; units, bound and sum from the published code.
     """
     image, candidate = (person >= 0).nonzero().unbind(1)
     own = person[image, candidate]
-    distance = (to_float32(poses) - targets.keypoints[own]).norm(dim=-1)
+    distance = (to_float32(poses[image, candidate]) - targets.keypoints[own]).norm(dim=-1)
     distance = distance / (DISTANCE_UNIT * stride[candidate, None])
     total: Tensor = (distance.clamp(max=MAX_DISTANCE) * targets.labelled[own]).sum()
-    return total / _normaliser(person)
+    return total / _positives(person)
 
 
 def heatmap_loss(
     logits: Sequence[Tensor], targets: Sequence[Tensor], masks: Sequence[Tensor]
 ) -> Tensor:
-    """Return the mean over levels of the focal loss of (B, K, h, w) heatmaps.
+    """Return the mean over levels of the focal loss of heatmaps (B, K, h, w).
 
     Source: the published code, where the paper has a squared error.
     """
@@ -560,3 +404,9 @@ def heatmap_loss(
         heatmap_focal_loss_of_logits(*level) for level in zip(logits, targets, masks, strict=True)
     ]
     return torch.stack(losses).mean()
+
+
+def _positives(person: Tensor) -> float | Tensor:
+    """Return the number of positives of a batch (B, P), counting at least one in each image."""
+    counts = (person >= 0).sum(1).clamp(min=1)
+    return mean_count(int(counts.sum()), person.device)

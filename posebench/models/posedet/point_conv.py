@@ -1,10 +1,10 @@
-"""A convolution whose K taps lie anywhere: K features, read between cells, become one vector.
+"""The pose embedding: a convolution whose K taps lie at the keypoints of a pose.
 
-Everywhere at once, in two ways to the same values, or for chosen cells. Features are read in
-float32: bfloat16 would miss points by cells. Beyond a map's outer cells they fade to 0.
+Features are read at K points between cells and become one vector. The points are read in float32,
+as bfloat16 would misplace them by cells. Beyond a map's outer cells its features fade to 0.
 
 Shapes: features (B, C, h, w); offsets (B, 2K, h, w), y1, x1, y2, x2, ... in cells from each cell;
-weight (C', C, 1, K); the result is (B, C', h, w).
+weight (E, C, 1, K); N candidates, with one set of points each.
 """
 
 from __future__ import annotations
@@ -13,58 +13,88 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
 from posebench.layers.precision import no_autocast, to_float32
 
 
+class PoseEmbedding(nn.Module):
+    """Sec. 3.1: the features at K points become one vector.
+
+    Published as a deformable convolution with a kernel of 1 x K whose taps land on the points.
+    """
+
+    def __init__(self, width: int, embedding: int, points: int, std: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(embedding, width, 1, points))
+        nn.init.normal_(self.weight, std=std)
+
+    def forward(self, features: Tensor, offsets: Tensor) -> Tensor:
+        """Return the embeddings (B, E, h, w) of a level's candidates.
+
+        Args:
+            features: (B, C, h, w).
+            offsets: (B, 2K, h, w), cells.
+        """
+        return F.relu(point_conv(features, offsets, self.weight), inplace=True)
+
+    def at(
+        self, features: Sequence[Tensor], level: Tensor, image: Tensor, points: Tensor
+    ) -> Tensor:
+        """Return the embeddings (N, E) of single candidates; arguments as `point_conv_at`."""
+        return F.relu(point_conv_at(features, level, image, points, self.weight), inplace=True)
+
+
 def point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
-    """Return the convolution in the way that suits the device."""
-    # On a GPU torchvision's does not keep the samples for the gradients.
-    way = deformable_point_conv if features.is_cuda else sampled_point_conv
-    return way(features, offsets, weight)
+    """Return the convolution at every cell (B, E, h, w), computed in the way that suits the device.
+
+    On a CPU samples and a product are several times as fast; on a GPU the deformable convolution
+    needs less memory, since it does not keep the samples for the gradients.
+    """
+    if features.is_cuda:
+        return deformable_point_conv(features, offsets, weight)
+    return sampled_point_conv(features, offsets, weight)
 
 
 def deformable_point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
-    """Return it as a deformable convolution (Dai et al., arXiv:1703.06211); K is odd."""
+    """Return `point_conv` as a deformable convolution (Dai et al., arXiv:1703.06211); K is odd."""
     points = weight.shape[-1]
     reach = points // 2
     taps = offsets.new_zeros(points, 2)
     taps[:, 1] = torch.arange(-reach, reach + 1)  # where those of a plain kernel lie
     with no_autocast(features.device):
         shifts = to_float32(offsets) - taps.flatten()[:, None, None]
-        found: Tensor = deform_conv2d(
+        values: Tensor = deform_conv2d(
             to_float32(features), shifts, to_float32(weight), padding=(0, reach)
         )
-    return found.to(features.dtype)
+    return values.to(features.dtype)
 
 
 def sampled_point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
-    """Return it as samples and one product of matrices; on a CPU several times as fast."""
+    """Return `point_conv` as samples and one product of matrices."""
     images, _, height, width = features.shape
     device = features.device
     yx = to_float32(offsets).permute(0, 2, 3, 1).reshape(images, height, width, -1, 2)
     x = yx[..., 1] + torch.arange(width, device=device)[:, None]
     y = yx[..., 0] + torch.arange(height, device=device)[:, None, None]
+    points = torch.stack([x, y], -1).flatten(0, 2)
     image = torch.arange(images, device=device).repeat_interleave(height * width)
-    found = point_conv_at(
-        [features], torch.zeros_like(image), image, torch.stack([x, y], -1).flatten(0, 2), weight
-    )
-    return found.view(images, height, width, -1).permute(0, 3, 1, 2)
+    values = point_conv_at([features], torch.zeros_like(image), image, points, weight)
+    return values.view(images, height, width, -1).permute(0, 3, 1, 2)
 
 
 def point_conv_at(
     levels: Sequence[Tensor], level: Tensor, image: Tensor, points: Tensor, weight: Tensor
 ) -> Tensor:
-    """Return (N, C') of N sets of points, each in a level and an image of its own.
+    """Return the convolution (N, E) at N sets of points, each in one level and image.
 
     Args:
         levels: features (B, C, h, w), of any h and w.
         level: (N,) numbers.
         image: (N,) numbers.
         points: (N, K, 2) x, y in cells of the level; the cell (x, y) lies at (x, y).
-        weight: (C', C, 1, K).
+        weight: (E, C, 1, K).
     """
     device = points.device
     cells = torch.cat([to_float32(maps).permute(0, 2, 3, 1).flatten(0, 2) for maps in levels])
@@ -84,7 +114,8 @@ def point_conv_at(
             across = x - left if right else 1 - (x - left)
             along = y - top if down else 1 - (y - top)
             shares.append(across * along * inside)
-            # As integers, so that a point that is not finite stays in the map; its share is not.
+            # Clamped as integers: a point that is not finite must still name a cell of the map. Its
+            # share is not finite, so it reaches the loss.
             column, row = column.long().clamp(min=0), row.long().clamp(min=0)
             column, row = column.minimum(width[:, None] - 1), row.minimum(height[:, None] - 1)
             index.append(first[:, None] + row * width[:, None] + column)
@@ -94,7 +125,7 @@ def point_conv_at(
         per_sample_weights=torch.stack(shares, -1).view(-1, 4),
         mode="sum",
     )
-    # In bfloat16 where autocast has it, as any convolution.
+    # Autocast rounds the product to bfloat16, as it does any convolution.
     taps = weight[:, :, 0].permute(2, 1, 0).reshape(-1, len(weight))
-    found = samples.view(len(points), len(taps)) @ taps.to(samples.dtype)
-    return found.to(levels[0].dtype)
+    values = samples.view(len(points), len(taps)) @ taps.to(samples.dtype)
+    return values.to(levels[0].dtype)

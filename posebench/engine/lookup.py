@@ -1,0 +1,61 @@
+"""Models by name: a run folder, a checkpoint, or a recipe whose weights are published.
+
+Without torch, which is imported once the file is known to exist.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from posebench.errors import ModelError
+from posebench.models import RECIPES
+
+if TYPE_CHECKING:
+    from posebench.engine.checkpoint import Checkpoint
+
+
+def find_model(place: str) -> Checkpoint:
+    """Return the checkpoint of a run folder or a file, or a recipe's published weights.
+
+    Raises:
+        ModelError: there is none, it is damaged, or it cannot be downloaded.
+    """
+    if place in RECIPES and not Path(place).exists():
+        recipe = RECIPES[place]
+        if not recipe.weights_url:
+            raise ModelError(
+                f"The weights of the recipe {place} cannot be downloaded: train it, convert its "
+                "authors' checkpoint with `posebench weights import`, or name a run or a "
+                "checkpoint."
+            )
+        from posebench.engine.weights import fetch_published
+
+        return fetch_published(recipe)
+    if place in {recipe.method for recipe in RECIPES.values()} and not Path(place).exists():
+        raise ModelError(
+            f"{place} is a method, which alone has no weights: name a run folder or a checkpoint "
+            f"of it, or score its upper bound with --oracle."
+        )
+    path = find_checkpoint(Path(place))
+    from posebench.engine.checkpoint import read_checkpoint
+
+    return read_checkpoint(path)
+
+
+def find_checkpoint(place: Path) -> Path:
+    """Return a file itself, or the best checkpoint of a run folder, or else its last.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if place.is_file():
+        return place
+    for name in ("best", "last"):
+        path = place / "checkpoints" / f"{name}.safetensors"
+        if path.is_file():
+            return path
+    found = "a folder without checkpoints/" if place.is_dir() else "nothing"
+    raise ModelError(
+        f"Expected a run folder or a .safetensors checkpoint at {place}, but found {found}."
+    )

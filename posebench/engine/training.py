@@ -1,0 +1,495 @@
+"""The training loop, one for all methods.
+
+A run is a sequence of passes that depends on the seed alone (`data.loader.Plan`); its state is
+saved between optimizer steps, so a resumed run continues bit for bit on the same machine.
+
+Several processes (`torchrun`) share every step: each draws its part of the joint batch, gradients
+are averaged, and the first one writes the run folder.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from posebench.data.base import PoseDataset
+from posebench.data.loader import MicroBatch, MicroBatchSampler, Unreadable, micro_batches
+from posebench.data.statistics import keypoint_distances
+from posebench.distributed import (
+    all_reduce_,
+    any_rank,
+    broadcast_,
+    broadcast_object,
+    rank,
+    world_size,
+)
+from posebench.engine.callbacks import Callback, NullCallback, StepReport
+from posebench.engine.checkpoint import TrainingState, load_weights, save_weights
+from posebench.engine.evaluation import Evaluation, autocast, evaluate
+from posebench.engine.interrupts import Interrupted, interruptible
+from posebench.engine.log import Log
+from posebench.engine.runs import lock_run, write_recipe
+from posebench.engine.schedule import StepSchedule
+from posebench.errors import DataError, ModelError, PosebenchError
+from posebench.files import write_json
+from posebench.metrics import main_metric
+from posebench.models import PoseModel
+from posebench.recipe import Precision, Recipe, recipe_to_json
+from posebench.structures import Batch, KeypointDistances
+
+SAVE_EVERY_SECONDS = 600.0  # so that a lost machine costs ten minutes
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options that may differ between runs of one recipe."""
+
+    device: torch.device
+    seed: int = 0
+    workers: int = 0
+    precision: Precision = "fp32"
+    strict: bool = False
+    save_every_s: float = SAVE_EVERY_SECONDS  # between epochs too
+
+
+class TrainStep(nn.Module):
+    """A module whose forward is the model's loss, so that DDP's hooks run."""
+
+    def __init__(self, model: PoseModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return self.model.loss(batch)
+
+
+def train(
+    recipe: Recipe,
+    dataset: PoseDataset,
+    eval_dataset: PoseDataset,
+    run: Path,
+    options: TrainOptions,
+    *,
+    resume: bool = False,
+    callback: Callback | None = None,
+) -> Evaluation:
+    """Train a recipe and return the evaluation of its last epoch.
+
+    The run folder receives `recipe.json`, `log.jsonl` (a line per optimizer step and evaluation),
+    `checkpoints/` with `last` and `best` by AP, and `metrics.json`.
+
+    Args:
+        resume: continue from the last checkpoint in the folder.
+
+    Raises:
+        DataError: no image has a labelled keypoint, or one cannot be read and `options.strict` is
+            set.
+        ModelError: the run to resume has another recipe or no usable state.
+        Interrupted: the user stopped it.
+        PosebenchError: the loss is not finite; the message names the step, images and terms.
+    """
+    callback = callback or NullCallback()
+    callback.on_start(run)
+    trainer = _Trainer(recipe, dataset, eval_dataset, run, options, callback)
+    try:
+        with lock_run(run):
+            return trainer.run(resume)
+    except torch.OutOfMemoryError as error:
+        size = trainer.sampler.micro_batch_size
+        raise PosebenchError(
+            f"The device has too little memory for {size} images at once: start again with "
+            f"--set micro_batch_size={max(size // 2, 1)}."
+        ) from error
+    except RuntimeError as error:
+        if _is_about_processes(error):
+            raise PosebenchError(
+                f"Rank {rank()} of {world_size()} lost the others: one of them was stopped "
+                f"or has failed; its own message says why. Continue with --resume {run}"
+            ) from error
+        if "DataLoader worker" not in str(error):
+            raise
+        raise PosebenchError(
+            "A process that loads images was killed, probably for lack of memory: continue with "
+            f"--resume {run} and fewer --workers."
+        ) from error
+
+
+def _is_about_processes(error: RuntimeError) -> bool:
+    # gloo raises plain RuntimeErrors, whose text names its source file.
+    return world_size() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
+
+
+def _may_leave_evaluation() -> bool:
+    """Return whether a rank may stop in the middle of an evaluation: others would wait for it."""
+    return world_size() == 1
+
+
+def _no_sync(train_step: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which gradients are accumulated without being all-reduced."""
+    if isinstance(train_step, DistributedDataParallel):
+        return train_step.no_sync()
+    return nullcontext()
+
+
+class _Trainer:
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: PoseDataset,
+        eval_dataset: PoseDataset,
+        folder: Path,
+        options: TrainOptions,
+        callback: Callback,
+    ) -> None:
+        indices = dataset.labelled()
+        if not indices:
+            raise DataError(
+                f"{dataset.name} {dataset.split} has {len(dataset)} images, but no labelled "
+                "keypoint on any of them: there is nothing to train on."
+            )
+        self.recipe, self.dataset, self.eval_dataset = recipe, dataset, eval_dataset
+        self.folder, self.options, self.callback = folder, options, callback
+        share = max(recipe.batch_size // world_size(), 1)  # images of a rank in each step
+        self.sampler = MicroBatchSampler(
+            indices,
+            min(recipe.micro_batch_size, share),
+            options.seed,
+            recipe.epochs,
+            rank(),
+            world_size(),
+        )
+        self.schedule = StepSchedule(recipe, self.sampler)
+        self.state = TrainingState(folder / "checkpoints")
+        self.log = Log(folder / "log.jsonl")
+        torch.manual_seed(options.seed)  # the initial weights
+        self.model: PoseModel = recipe.build(dataset.skeleton)
+        self.averaged: AveragedModel | None = None
+        self.unreadable: dict[int, Unreadable] = {}
+        self.evaluated = 0  # the step of the last evaluation
+        self.best = -1.0  # -1 is also the metric where there is no ground truth
+
+    def run(self, resume: bool) -> Evaluation:
+        saved = self._restore() if resume else None
+        step = saved["step"] if saved else 0
+        if not saved:
+            if self.recipe.pretrained:
+                self.model.load_pretrained()
+            self.model.prepare(self._distances)
+            if rank() == 0:
+                write_recipe(self.folder, self.recipe, self.dataset.skeleton)
+        # Convolutions on a CPU and on tensor cores are faster with channels last.
+        self.model.to(self.options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        train_step = self._train_step()
+        optimizer = self._optimizer()
+        if self.recipe.ema_decay:
+            average = _Average(self.recipe.ema_decay)
+            self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        if saved:
+            optimizer.load_state_dict(saved["optimizer"])
+            if self.averaged:
+                self.averaged.load_state_dict(saved["averaged"])
+        batches = micro_batches(
+            self.dataset,
+            self.recipe.augment,
+            self.sampler,
+            start=self.schedule.first_micro_batch(step),
+            workers=self.options.workers,
+        )
+        evaluation: Evaluation | None = None
+        stopping = False
+        with interruptible() as stop:
+            last_save = time.monotonic()
+            while True:
+                if stopping:  # before an evaluation, which may take long
+                    raise self._interrupted(step)
+                if self._evaluation_due(step):
+                    evaluation = self._evaluate(step, stop)
+                    self._save(step, optimizer)  # it may have found a new best
+                if step == self.schedule.steps:
+                    break
+                self._step(step, train_step, optimizer, batches)
+                step += 1
+                [stopping] = any_rank([stop.is_set()], self.options.device)
+                # An evaluation takes long and may fail, so the state is saved before it.
+                epoch_done = step % self.schedule.steps_per_epoch == 0
+                overdue = time.monotonic() - last_save > self.options.save_every_s
+                if epoch_done or overdue or stopping:
+                    self._save(step, optimizer)
+                    last_save = time.monotonic()
+            # A run that was complete when it was resumed is only evaluated.
+            evaluation = evaluation or self._evaluate(step, stop)
+            if rank() == 0:
+                write_json(self.folder / "metrics.json", evaluation.metrics)
+                write_json(self.folder / "predictions.json", evaluation.results)
+            # Several ranks finish their evaluation before they stop.
+            [stopping] = any_rank([stop.is_set()], self.options.device)
+            if stopping:
+                raise self._interrupted(step)
+        return evaluation
+
+    def _interrupted(self, step: int) -> Interrupted:
+        return Interrupted(
+            f"Stopped after step {step} of {self.schedule.steps}. "
+            f"Continue with --resume {self.folder}"
+        )
+
+    def _distances(self) -> KeypointDistances:
+        # Rank 0 measures alone: it takes a while on synthetic data, and all would write one file.
+        distances = broadcast_object(keypoint_distances(self.dataset) if rank() == 0 else None)
+        assert distances is not None  # rank 0 has measured them
+        return distances
+
+    def _restore(self) -> dict[str, Any]:
+        checkpoint, state = self.state.read()
+        skeleton = self.dataset.skeleton
+        saved = recipe_to_json(checkpoint.recipe, checkpoint.skeleton)
+        wanted = recipe_to_json(self.recipe, skeleton)
+        different = [name for name in wanted if wanted[name] != saved.get(name)]
+        if different:
+            raise ModelError(
+                f"{self.folder} was trained with another recipe ({checkpoint.recipe.name}; "
+                f"different: {', '.join(different)}): resume it with the options it started with, "
+                "or start a new run."
+            )
+        if checkpoint.facts["seed"] != self.options.seed:
+            raise ModelError(
+                f"{self.folder} was trained with --seed {checkpoint.facts['seed']}, "
+                f"not {self.options.seed}: resume it with the same seed."
+            )
+        if checkpoint.facts["processes"] != world_size():
+            raise ModelError(
+                f"{self.folder} was trained by {checkpoint.facts['processes']} processes, not "
+                f"{world_size()}: resume it with as many, since they share the batch."
+            )
+        load_weights(self.model, checkpoint.weights, str(self.folder))
+        self.best = checkpoint.facts["best"]
+        self.evaluated = checkpoint.facts["evaluated"]
+        # A killed run has logged steps after its checkpoint; they will be repeated.
+        if rank() == 0:
+            self.log.cut(checkpoint.facts["step"], self.evaluated)
+        return {"step": checkpoint.facts["step"], **state}
+
+    def _train_step(self) -> nn.Module:
+        step = TrainStep(self.model)
+        if world_size() == 1:
+            return step
+        device = self.options.device
+        return DistributedDataParallel(step, [device] if device.type == "cuda" else None)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
+            "adam": torch.optim.Adam,
+            "adamw": torch.optim.AdamW,
+            "sgd": partial(torch.optim.SGD, momentum=self.recipe.momentum),
+        }
+        groups = [list(group) for group in self._parameter_groups()]
+        return kinds[self.recipe.optimizer](
+            # Fused: one kernel instead of ten per tensor, 5 ms less per step of cid_tiny.
+            [{"params": group} for group in groups],
+            lr=self.recipe.lr,
+            weight_decay=self.recipe.weight_decay,
+            fused=True,
+        )
+
+    def _parameter_groups(self) -> Iterator[Iterator[nn.Parameter]]:
+        """Yield the parameters trained at `lr`, then the backbone's where its rate ever differs."""
+        trained = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        if not self.recipe.backbone_lr and not self.recipe.frozen_epochs:
+            yield (p for _, p in trained)
+            return
+        yield (p for name, p in trained if not name.startswith("backbone."))
+        yield (p for name, p in trained if name.startswith("backbone."))
+
+    def _step(
+        self,
+        step: int,
+        train_step: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: Iterator[MicroBatch],
+    ) -> None:
+        start = time.perf_counter()
+        first = self.schedule.first_micro_batch(step)
+        count = self.schedule.first_micro_batch(step + 1) - first
+        lr = self.schedule.lr(step)
+        own, *backbone = optimizer.param_groups
+        own["lr"] = lr
+        for group in backbone:
+            group["lr"] = self.schedule.backbone_lr(step)
+        self.model.train()
+        optimizer.zero_grad()
+        terms: dict[str, float] = {}
+        images = 0
+        for batch, last in self._loaded(batches, count):
+            images += len(batch)
+            # Gradients are all-reduced once a step.
+            with nullcontext() if last else _no_sync(train_step):
+                losses = self._backward(batch, train_step, step, count)
+            for name, value in losses.items():
+                terms[name] = terms.get(name, 0.0) + value / count
+        if images:
+            if self.recipe.clip_norm:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+            optimizer.step()
+            if self.averaged:
+                self.averaged.update_parameters(self.model)
+        terms, images = self._all_reduced(terms, images)
+        report = StepReport(
+            step=step + 1,
+            steps=self.schedule.steps,
+            epoch=step // self.schedule.steps_per_epoch + 1,
+            lr=lr,
+            loss=sum(terms.values()),
+            terms=terms,
+            images_per_second=images / (time.perf_counter() - start),
+        )
+        if rank() == 0:
+            self.log.write(
+                {
+                    "step": report.step,
+                    "epoch": report.epoch,
+                    "lr": lr,
+                    "loss": report.loss,
+                    **terms,
+                    "images_per_second": round(report.images_per_second, 2),
+                }
+            )
+        self.callback.on_step(report)
+
+    def _loaded(self, batches: Iterator[MicroBatch], count: int) -> Iterator[tuple[Batch, bool]]:
+        """Yield the next `count` micro-batches that were loaded, and whether each is the last."""
+        step_batches = list(islice(batches, count))
+        for micro_batch in step_batches:
+            self._record_unreadable(micro_batch.unreadable)
+        # A micro-batch that one rank cannot load is skipped by all: the others would wait for it.
+        skipped = any_rank([m.batch is None for m in step_batches], self.options.device)
+        loaded = [m.batch for m, skip in zip(step_batches, skipped, strict=True) if not skip]
+        for number, batch in enumerate(loaded, start=1):
+            assert batch is not None
+            yield batch, number == len(loaded)
+
+    def _all_reduced(self, terms: dict[str, float], images: int) -> tuple[dict[str, float], int]:
+        """Return the mean terms and the total number of images over all ranks."""
+        if world_size() == 1 or not terms:
+            return terms, images
+        values = torch.tensor([*terms.values(), images], dtype=torch.float64)
+        *means, total = (all_reduce_(values.to(self.options.device)) / world_size()).tolist()
+        return dict(zip(terms, means, strict=True)), round(total * world_size())
+
+    def _backward(
+        self, batch: Batch, train_step: nn.Module, step: int, micro_batches: int
+    ) -> dict[str, float]:
+        batch = batch.to(self.options.device)
+        with autocast(self.options.device, self.options.precision):
+            terms: dict[str, Tensor] = train_step(batch)
+        total = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(total):
+            values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
+            raise PosebenchError(
+                f"The loss is not finite at step {step + 1} ({values}) on the images "
+                f"{', '.join(batch.names)}. Lower the learning rate (--set lr="
+                f"{self.recipe.lr / 2:g}) and start again, or --resume from the last checkpoint, "
+                "which was written before."
+            )
+        (total / micro_batches).backward()  # type: ignore[no-untyped-call]
+        return {name: value.item() for name, value in terms.items()}
+
+    def _record_unreadable(self, unreadable: list[Unreadable]) -> None:
+        for image in unreadable:
+            if self.options.strict:
+                raise DataError(image.message)
+            if image.index not in self.unreadable:
+                self.unreadable[image.index] = image
+                self.log.write({"unreadable": image.message})
+                self.callback.on_unreadable(image)
+        if len(self.unreadable) == len(self.sampler.indices):
+            raise DataError(
+                f"None of the {len(self.sampler.indices)} images of {self.dataset.name} "
+                f"{self.dataset.split} can be read; the first: {unreadable[0].message}"
+            )
+
+    def _save(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        if rank() > 0:
+            return
+        facts = {
+            "step": step,
+            "seed": self.options.seed,
+            "processes": world_size(),
+            "best": self.best,
+            "evaluated": self.evaluated,
+            "dataset": self.dataset.name,
+        }
+        state = {"optimizer": optimizer.state_dict()}
+        if self.averaged:
+            state["averaged"] = self.averaged.state_dict()
+        self.state.save(self.model, self.recipe, self.dataset.skeleton, facts, state)
+
+    def _evaluation_due(self, step: int) -> bool:
+        epoch, within = divmod(step, self.schedule.steps_per_epoch)
+        at_end = epoch == self.recipe.epochs or epoch % self.recipe.evaluate_every == 0
+        return within == 0 and at_end and step > self.evaluated
+
+    def _evaluate(self, step: int, stop: threading.Event) -> Evaluation:
+        def progress(done: int, total: int) -> None:
+            # The state has been saved; a resumed run starts with this evaluation.
+            if stop.is_set() and _may_leave_evaluation():
+                raise self._interrupted(step)
+            self.callback.on_eval_progress(done, total)
+
+        model = cast(PoseModel, self.averaged.module) if self.averaged else self.model
+        broadcast_(model.buffers())  # batch-norm statistics differ between the ranks
+        evaluation = evaluate(
+            model,
+            self.eval_dataset,
+            self.recipe.inference,
+            workers=self.options.workers,
+            precision=self.options.precision,
+            strict=self.options.strict,
+            progress=progress,
+        )
+        self.evaluated = step
+        epoch = step // self.schedule.steps_per_epoch
+        value = main_metric(evaluation.metrics)[1]
+        best = value > self.best
+        self.best = max(self.best, value)
+        if rank() > 0:
+            return evaluation
+        if best:
+            facts = {
+                "step": step,
+                "epoch": epoch,
+                "metrics": evaluation.metrics,
+                "dataset": self.dataset.name,
+            }
+            path = self.folder / "checkpoints" / "best.safetensors"
+            save_weights(path, model, self.recipe, self.dataset.skeleton, facts)
+        self.log.write({"step": step, "epoch": epoch, "metrics": evaluation.metrics})
+        self.callback.on_evaluation(epoch, evaluation, best)
+        return evaluation
+
+
+@dataclass(frozen=True)
+class _Average:
+    """An exponential moving average with a shorter horizon in the first steps."""
+
+    decay: float
+
+    def __call__(self, averaged: Any, current: Any, count: Any) -> None:
+        decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
+        if averaged[0].is_floating_point():  # all are of one type
+            get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
+            return
+        for counter, value in zip(averaged, current, strict=True):  # batch norm's
+            counter.copy_(value)

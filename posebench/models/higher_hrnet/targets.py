@@ -1,0 +1,62 @@
+"""HigherHRNet's training targets: heatmaps at every resolution, and the cells of trained tags.
+
+Shapes: B images, P people of all images, K keypoints, h x w cells of a resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from posebench.layers.heatmaps import cell_poses, gaussian_heatmaps, inside
+from posebench.models.higher_hrnet.grouping import MAX_PEOPLE
+from posebench.models.higher_hrnet.recipes import STRIDE
+from posebench.structures import Batch
+
+SIGMA = 2.0  # cells, at every resolution
+RADIUS = 7  # cells, half of the window that holds a Gaussian
+
+
+@dataclass(frozen=True)
+class HigherHRNetTargets:
+    heatmaps: tuple[Tensor, ...]  # (B, K, h, w) at strides 4, 2, ...
+    masks: tuple[Tensor, ...]  # (B, 1, h, w) bool, False where the loss is ignored
+    people: Tensor  # (P,) int64, the image of each person
+    cells: Tensor  # (P, K) int64, y w + x of the keypoints at stride 4; -1: unlabelled or outside
+
+
+def build_targets(batch: Batch, strides: Sequence[int]) -> HigherHRNetTargets:
+    """Return every resolution's heatmaps, and the cells whose tags are trained.
+
+    Source: Sec. 3.4, and the published loader: coordinates truncate to cells, a Gaussian has the
+    same width in cells at every resolution, and the first 30 people of an image have tags.
+    """
+    height, width = batch.images.shape[-2:]
+    heatmaps = []
+    for stride in strides:
+        size = (height // stride, width // stride)
+        per_image = []
+        for poses in cell_poses(batch, stride):
+            ones = poses.keypoints.new_ones(len(poses))
+            maps = gaussian_heatmaps(
+                poses.keypoints, poses.visibility > 0, size,
+                radius=RADIUS * ones, sigma=SIGMA * ones,
+            )  # fmt: skip
+            per_image.append(maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:]))
+        heatmaps.append(torch.stack(per_image))
+    people, cells = [], []
+    size = (height // STRIDE, width // STRIDE)
+    for image, poses in enumerate(cell_poses(batch, STRIDE)):
+        xy = poses.keypoints[:MAX_PEOPLE].trunc().long()
+        trained = (poses.visibility[:MAX_PEOPLE] > 0) & inside(xy, size)
+        cells.append(torch.where(trained, xy[..., 1] * size[1] + xy[..., 0], -1))
+        people.append(torch.full((len(xy),), image, device=xy.device))
+    return HigherHRNetTargets(
+        heatmaps=tuple(heatmaps),
+        masks=tuple(batch.masks[stride][:, None] for stride in strides),
+        people=torch.cat(people),
+        cells=torch.cat(cells),
+    )

@@ -1,0 +1,382 @@
+"""PoseDet's training targets: which candidates are trained on which person.
+
+Shapes: B images, M people of all images, N people of one image, K keypoints, P candidates of all
+levels (level by level, row by row). The candidate in row y and column x of a level lies at the
+pixel (x, y) times the level's stride.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from posebench.layers.heatmaps import gaussian_heatmaps
+from posebench.layers.oks import oks
+from posebench.models.posedet.recipes import PERSON_CELLS, PUBLISHED, Similarity
+from posebench.structures import Poses, Skeleton
+
+MIN_LABELLED = 3  # keypoints of a person to train on
+BACKGROUND, IGNORED = -1, -2  # in place of a person's number
+TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+
+
+@dataclass(frozen=True)
+class PoseDetTargets:
+    """What the losses need that does not depend on predictions."""
+
+    keypoints: Tensor  # (M, K, 2) float32, network-input pixels
+    labelled: Tensor  # (M, K) bool
+    area: Tensor  # (M,) of the boxes, square pixels
+    people: list[Tensor]  # for each image the numbers, among M, of its people to train on
+    annotated: list[bool]  # for each image whether it has any person, labelled or not
+    coarse: Tensor  # (B, P) int64: the person whose coarse pose a candidate predicts, or BACKGROUND
+    heatmaps: tuple[Tensor, ...]  # (B, K, h, w) of each level
+    masks: tuple[Tensor, ...]  # (B, 1, h, w) bool of each level, True where the loss counts
+
+
+# ------------------------------------------------------------------------------------- candidates
+
+
+@dataclass(frozen=True)
+class CandidateGrid:
+    """Where the candidates of a pyramid lie."""
+
+    level: Tensor  # (P,) number of the level
+    stride: Tensor  # (P,) of the level
+    cells: Tensor  # (P, 2) column and row in the level
+
+    @property
+    def points(self) -> Tensor:
+        """(P, 2) x, y in network-input pixels."""
+        return self.stride[:, None] * self.cells
+
+
+def candidate_grid(
+    sizes: Sequence[Sequence[int]], strides: Sequence[int], like: Tensor
+) -> CandidateGrid:
+    """Return where the candidates lie.
+
+    Args:
+        sizes: h, w of the levels.
+        strides: of the levels.
+        like: a tensor with the dtype of the coordinates, on the device.
+    """
+    levels = tuple((height, width) for height, width in sizes)
+    return _cached_grid(levels, tuple(strides), like.dtype, like.device)
+
+
+@lru_cache(maxsize=16)  # training has few sizes, and needs the grid for every image
+def _cached_grid(
+    sizes: tuple[tuple[int, int], ...],
+    strides: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> CandidateGrid:
+    level, stride, cells = [], [], []
+    # Training may reuse a grid that was first needed in inference mode.
+    with torch.inference_mode(False):
+        for number, ((height, width), step) in enumerate(zip(sizes, strides, strict=True)):
+            rows, columns = (
+                torch.arange(side, dtype=dtype, device=device) for side in (height, width)
+            )
+            cells.append(torch.cartesian_prod(rows, columns).flip(1))
+            level.append(torch.full((height * width,), number, device=device))
+            stride.append(torch.full((height * width,), step, device=device))
+        return CandidateGrid(torch.cat(level), torch.cat(stride), torch.cat(cells))
+
+
+def poses_from_offsets(offsets: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
+    """Return the poses of all candidates.
+
+    Args:
+        offsets: (B, 2K, h, w) of each level, y1, x1, y2, x2, ... in cells.
+        strides: of the levels.
+
+    Returns:
+        (B, P, K, 2) x, y in network-input pixels.
+    """
+    grid = candidate_grid([level.shape[-2:] for level in offsets], strides, offsets[0])
+    cells = offsets_to_xy(maps_to_rows(offsets)) + grid.cells[:, None]
+    return grid.stride[:, None, None] * cells
+
+
+def offsets_to_xy(offsets: Tensor) -> Tensor:
+    """Return offsets y1, x1, y2, x2, ... (..., 2K) as (..., K, 2) x, y."""
+    points = offsets.shape[-1] // 2
+    return offsets.reshape(*offsets.shape[:-1], points, 2).flip(-1)
+
+
+def maps_to_rows(maps: Sequence[Tensor]) -> Tensor:
+    """Return the values (B, P, C) of all candidates from each level's map (B, C, h, w)."""
+    return torch.cat([level.flatten(2).mT for level in maps], 1)
+
+
+def rows_to_maps(values: Tensor, sizes: Sequence[Sequence[int]]) -> tuple[Tensor, ...]:
+    """Return each level's map (B, C, h, w) from the values (B, P, C) of all candidates."""
+    levels = torch.split(values, [height * width for height, width in sizes], 1)
+    return tuple(
+        level.mT.reshape(len(level), -1, *size) for level, size in zip(levels, sizes, strict=True)
+    )
+
+
+# ----------------------------------------------------------------------- independent of predictions
+
+
+def build_targets(
+    images: Sequence[Poses],
+    sizes: Sequence[Sequence[int]],
+    strides: Sequence[int],
+    *,
+    centroid: str,
+    candidates: int = 1,
+    person_cells: int = PERSON_CELLS,
+    sigma: float = 2.0,
+) -> PoseDetTargets:
+    """Return the targets that do not depend on predictions.
+
+    Args:
+        images: the people of each image, with torso points, in network-input pixels.
+        sizes: h, w of the levels.
+        strides: of the levels.
+        centroid: what a person's candidates are nearest to, the mean of the labelled "keypoints"
+            or the centre of the "box".
+        candidates: number of candidates trained on one person's coarse pose.
+        person_cells: as `assign_nearest`.
+        sigma: of the heatmaps, cells.
+    """
+    first = 0
+    people, coarse = [], []
+    for poses in images:
+        labelled = poses.visibility > 0
+        people.append(first + (labelled.sum(1) >= MIN_LABELLED).nonzero()[:, 0])
+        assigned = assign_nearest(
+            poses, sizes, strides, centroid, candidates=candidates, person_cells=person_cells
+        )
+        coarse.append(torch.where(assigned >= 0, assigned + first, BACKGROUND))
+        first += len(poses)
+    levels = [
+        _heatmap_targets(images, size, stride, sigma)
+        for size, stride in zip(sizes, strides, strict=True)
+    ]
+    return PoseDetTargets(
+        keypoints=torch.cat([poses.keypoints for poses in images]).float(),
+        labelled=torch.cat([poses.visibility for poses in images]) > 0,
+        area=torch.cat([_box_sides(poses).prod(1) for poses in images]).float(),
+        people=people,
+        annotated=[len(poses) + len(poses.unlabelled) > 0 for poses in images],
+        coarse=torch.stack(coarse),
+        heatmaps=tuple(heatmaps for heatmaps, _ in levels),
+        masks=tuple(mask for _, mask in levels),
+    )
+
+
+def _box_sides(poses: Poses) -> Tensor:
+    return poses.boxes[:, 3] - poses.boxes[:, 0]
+
+
+def add_torso(poses: Poses, skeleton: Skeleton) -> Poses:
+    """Return poses with one more keypoint, the mean of the labelled shoulders and hips.
+
+    It is labelled where at least three of the four are; its visibility is their number, as
+    published.
+    """
+    corners = [skeleton.keypoints.index(name) for name in TORSO]
+    labelled = (poses.visibility[:, corners] > 0)[..., None]
+    count = labelled.sum(1)  # (N, 1)
+    torso = (poses.keypoints[:, corners] * labelled).sum(1) / count.clamp(min=1)
+    return replace(
+        poses,
+        keypoints=torch.cat([poses.keypoints, torso[:, None]], 1),
+        visibility=torch.cat([poses.visibility, count.where(count >= 3, 0)], 1),
+    )
+
+
+def shift_right(poses: Poses, pixels: float) -> Poses:
+    """Return poses moved to the right."""
+    shift = torch.tensor([pixels, 0.0], dtype=poses.keypoints.dtype, device=poses.keypoints.device)
+    return replace(
+        poses,
+        keypoints=poses.keypoints + shift,
+        boxes=poses.boxes + shift,
+        unlabelled=poses.unlabelled + shift,
+    )
+
+
+def assign_nearest(
+    poses: Poses,
+    sizes: Sequence[Sequence[int]],
+    strides: Sequence[int],
+    centroid: str,
+    *,
+    min_labelled: int = MIN_LABELLED,
+    candidates: int = 1,
+    person_cells: int = PERSON_CELLS,
+) -> Tensor:
+    """Assign each person of an image to the nearest candidates of the level that fits its size.
+
+    Args:
+        poses: N people, in network-input pixels.
+        sizes: h, w of the levels.
+        strides: of the levels.
+        centroid: what the candidates are nearest to, as `build_targets`.
+        min_labelled: labelled keypoints that a person needs.
+        candidates: number of candidates assigned to a person.
+        person_cells: size in cells of the smallest people of a level; the largest are twice as
+            large. The finest level has all smaller people, the coarsest all larger ones.
+
+    Returns:
+        (P,) int64: the number of a candidate's person, or BACKGROUND. Of several people the
+        nearest is assigned, the first among equals; the others go without.
+
+    Source: Sec. 3.2; the rule for levels from the published code, RepPoints' (arXiv:1904.11490).
+    """
+    device = poses.keypoints.device
+    grid = candidate_grid(sizes, strides, poses.keypoints)
+    assigned = torch.full((len(grid.stride),), BACKGROUND, device=device)
+    labelled = poses.visibility > 0
+    eligible = (labelled.sum(1) >= min_labelled).nonzero()[:, 0]
+    if not len(eligible):
+        return assigned
+    keypoints, labelled = poses.keypoints[eligible], labelled[eligible][..., None]
+    low = keypoints.where(labelled, torch.inf).amin(1)
+    high = keypoints.where(labelled, -torch.inf).amax(1)
+    octave = ((high - low).clamp(min=1e-6) / person_cells).log2().mean(1).trunc()
+    octave = octave.clamp(math.log2(strides[0]), math.log2(strides[-1]))
+    if centroid == "box":
+        centre = poses.boxes[eligible].mean(1)
+    else:
+        centre = (keypoints * labelled).sum(1) / labelled.sum(1)
+    sides = _box_sides(poses)[eligible].clamp(min=1e-6)
+    distance = ((grid.points[:, None] - centre) / sides).norm(dim=2)  # (P, N)
+    distance = distance.where(grid.stride[:, None] == 2**octave, torch.inf)
+    nearest = []
+    for _ in range(candidates):
+        nearest.append(distance.min(0))
+        distance = distance.scatter(0, nearest[-1].indices[None], torch.inf)
+    least = torch.stack([one.values for one in nearest], 1).flatten()
+    candidate = torch.stack([one.indices for one in nearest], 1).flatten()
+    person = eligible.repeat_interleave(candidates)
+    order = torch.arange(len(person), device=device)
+    nearer = (least < least[:, None]) | ((least == least[:, None]) & (order < order[:, None]))
+    lost = (nearer & (candidate == candidate[:, None])).any(1)
+    lost |= least.isinf()  # the level has fewer candidates than a person may have
+    assigned[candidate[~lost]] = person[~lost]
+    return assigned
+
+
+def _heatmap_targets(
+    images: Sequence[Poses], size: Sequence[int], stride: int, sigma: float
+) -> tuple[Tensor, Tensor]:
+    """Return a level's heatmaps (B, K, h, w), and where their loss counts (B, 1, h, w).
+
+    The loss does not count in the boxes of people without a labelled keypoint.
+    """
+    height, width = size
+    keypoints = torch.cat([poses.keypoints for poses in images])
+    constant = keypoints.new_ones(len(keypoints))
+    gaussians = gaussian_heatmaps(
+        keypoints / stride,
+        torch.cat([poses.visibility for poses in images]) > 0,
+        (height, width),
+        radius=round(3.5 * sigma) * constant,  # published: 7 cells where sigma is 2
+        sigma=sigma * constant,
+    )
+    heatmaps, masks = [], []
+    for poses, maps in zip(
+        images, torch.split(gaussians, [len(poses) for poses in images]), strict=True
+    ):
+        heatmaps.append(maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:]))
+        mask = torch.ones(1, height, width, dtype=torch.bool, device=maps.device)
+        for (left, top), _, _, (right, bottom) in poses.unlabelled.tolist():
+            rows = slice(max(int(top / stride), 0), max(int(bottom / stride), 0))
+            columns = slice(max(int(left / stride), 0), max(int(right / stride), 0))
+            mask[:, rows, columns] = False
+        masks.append(mask)
+    return torch.stack(heatmaps), torch.stack(masks)
+
+
+# ------------------------------------------------------------------------------- by coarse poses
+
+
+@dataclass(frozen=True)
+class OksAssignment:
+    """The number (B, P) of the person whom each candidate is trained on, BACKGROUND or IGNORED."""
+
+    refined: Tensor  # for the refined pose
+    scored: Tensor  # for the score
+
+
+def assign_by_oks(
+    coarse: Tensor,
+    targets: PoseDetTargets,
+    skeleton: Skeleton,
+    thresholds: Similarity = PUBLISHED,
+) -> OksAssignment:
+    """Assign people to the candidates whose coarse poses (B, P, K, 2) are similar to theirs.
+
+    Source: Sec. 3.2; the second threshold of refinement from the published code.
+    """
+    refined, scored = [], []
+    for poses, people, annotated in zip(coarse, targets.people, targets.annotated, strict=True):
+        if not len(people):
+            # Where all people lack keypoints, any candidate may be one of them.
+            value = IGNORED if annotated else BACKGROUND
+            constant = torch.full((len(poses),), value, device=poses.device)
+            refined.append(constant)
+            scored.append(constant)
+            continue
+        similarity = oks_with_people(poses, targets, people, skeleton)
+        least = thresholds.refined
+        refined.append(by_threshold(similarity, people, least, least, thresholds.refined_at_best))
+        scored.append(by_threshold(similarity, people, thresholds.positive, thresholds.negative))
+    return OksAssignment(torch.stack(refined), torch.stack(scored))
+
+
+def oks_with_people(
+    poses: Tensor, targets: PoseDetTargets, people: Tensor, skeleton: Skeleton
+) -> Tensor:
+    """Return the OKS (P, N) of poses (P, K, 2) with the people of numbers (N,), without torsos."""
+    count = len(skeleton)
+    return oks(
+        poses[:, :count],
+        targets.keypoints[people, :count],
+        targets.labelled[people, :count],
+        published_area(targets.area[people]),
+        poses.new_tensor(skeleton.sigmas),
+    )
+
+
+def published_area(area: Tensor) -> Tensor:
+    """Return the area for which COCO's OKS equals PoseDet's, which lacks COCO's factor 2."""
+    return area / 2
+
+
+def by_threshold(
+    similarity: Tensor,
+    people: Tensor,
+    positive: float,
+    negative: float,
+    positive_at_best: float = math.inf,
+) -> Tensor:
+    """Return the number (P,) of each candidate's most similar person, or BACKGROUND, or IGNORED.
+
+    Args:
+        similarity: (P, N).
+        people: (N,) numbers, at least one.
+        positive: similarity from which a candidate is assigned to its most similar person.
+        negative: similarity below which it is background; in between it is ignored.
+        positive_at_best: similarity from which a person is also assigned to its best candidate;
+            where a candidate is the best of several people, to the last of them.
+    """
+    highest, index = similarity.max(1)
+    person = torch.where(highest < negative, BACKGROUND, IGNORED)
+    person = torch.where(highest >= positive, people[index], person)
+    best = similarity.amax(0)
+    at_best = (similarity == best) & (best >= positive_at_best)
+    last = (at_best * torch.arange(1, len(people) + 1, device=people.device)).amax(1)
+    return torch.where(last > 0, people[last - 1], person)
