@@ -1,6 +1,6 @@
-"""Annotation files in COCO's layout: COCO, CrowdPose, OCHuman and datasets like them.
+"""Annotation files in COCO's format: reading and checking.
 
-Everything that training or evaluation relies on is checked here, once, where the file enters.
+Everything that training and evaluation rely on is checked here, once, when the file is read.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ def required_fields(protocol: Protocol) -> tuple[str, ...]:
 def read_annotations(path: Path, protocol: Protocol) -> dict[str, Any]:
     """Read and check an annotation file.
 
-    An empty list of annotations is allowed: evaluation on it finds nothing to evaluate.
+    An empty list of annotations is allowed: its metrics are -1.
 
     Args:
         path: a JSON file with `images` and `annotations`.
-        protocol: the expected keypoints, and whether evaluation needs annotated areas.
+        protocol: determines the expected keypoints and whether areas are required.
 
     Returns:
-        The file's content, ready for `evaluate_keypoints`: `num_keypoints` is counted where it is
-        missing (head and neck of CrowdPose do not count), all else is as in the file.
+        The file's content, ready for `evaluate_keypoints`. A missing `num_keypoints` is counted
+        from the keypoints (without CrowdPose's head and neck); all else is as in the file.
 
     Raises:
-        DataError: the file is missing, damaged or in another layout; there are no images; an
-            annotation names no known image, lacks a field, has another number of keypoints, or
-            holds NaN or infinity in its keypoints, box or area.
+        DataError: the file is missing, damaged or in another format; it lists no images; or an
+            annotation has an unknown image, a missing field, another number of keypoints, or NaN
+            or infinity in its keypoints, box or area.
     """
     return check_annotations(read_json(path, "an annotation file"), path, protocol)
 
@@ -47,7 +47,9 @@ def check_annotations(content: Any, path: Path, protocol: Protocol) -> dict[str,
     skeleton = protocol.skeleton
     images, annotations = _records(content, "images", path), _records(content, "annotations", path)
     if not images:
-        raise DataError(f"Expected images in {path}, but its list of images is empty.")
+        raise DataError(
+            f"Expected images in {path}, but its list of images is empty. Check the path."
+        )
     names = _image_names(images, path)
 
     def owner(index: int) -> str:
@@ -68,7 +70,7 @@ def check_annotations(content: Any, path: Path, protocol: Protocol) -> dict[str,
     if "area" in required:
         finite_rows([[annotation["area"]] for annotation in annotations], 1, "area", owner)
 
-    # Imports torch, which `data doctor` can do without.
+    # Imported here because it needs torch, which `data doctor` works without.
     from posebench.layers.oks import count_keypoints
 
     counts = count_keypoints(keypoints[..., 2], skeleton)
@@ -121,20 +123,22 @@ def _records(content: Any, key: str, path: Path) -> list[dict[str, Any]]:
         found = f"the keys {sorted(content)}" if isinstance(content, dict) else "no keys"
         raise DataError(
             f"Expected {key!r} in {path}, but found {found[:200]}. "
-            "It should be an annotation file in COCO's layout, with images and annotations."
+            "An annotation file in COCO's format has images and annotations."
         )
     records = content[key]
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise DataError(f"Expected {key!r} in {path} to be a list of objects, but it is not.")
+        raise DataError(
+            f"Expected {key!r} in {path} to be a list of objects, but it is not. Check the path."
+        )
     return records
 
 
 def _image_names(images: list[dict[str, Any]], path: Path) -> dict[int, str]:
-    """Return the file name of every image id, empty where the file gives none."""
+    """Return the file name of every image by id; empty where the file has none."""
     for index, image in enumerate(images):
         if not isinstance(image.get("id"), int):
             raise DataError(
                 f"Expected a whole number as the id of every image of {path}, but number {index} "
-                f"has {image.get('id', 'none')!r}."
+                f"has {image.get('id', 'none')!r}. Correct or remove it."
             )
     return {image["id"]: str(image.get("file_name", "")) for image in images}

@@ -1,4 +1,4 @@
-"""What is measured once on a dataset's annotations, and kept."""
+"""Statistics of a dataset's annotations, computed once and cached in a file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from posebench.version import package_version
 
 
 def keypoint_distances(dataset: PoseDataset) -> KeypointDistances:
-    """Return how far apart keypoints lie on the people of a dataset.
+    """Return the mean distances between keypoints on the people of a dataset.
 
-    Measured once per dataset: the result is kept in a file that says of what it is.
+    The result is cached in a file that records the dataset, its annotations and this version.
     """
     fingerprint = dataset.fingerprint()
     digest = hashlib.sha256(f"{package_version()} {fingerprint}".encode()).hexdigest()[:16]
@@ -50,14 +50,14 @@ def measure_distances(
 ) -> KeypointDistances:
     """Return the mean distances of the annotated people's keypoints.
 
-    A person's size is the root of its box's area. Crowds and people with fewer than two labelled
-    keypoints do not count. A pair that nobody has is as far apart as the farthest one.
+    Distances are relative to the square root of the box's area. Crowd regions and people with fewer
+    than two labelled keypoints are skipped. A pair that nobody has gets the largest mean distance.
 
     Args:
         annotations: in COCO's format.
         skeleton: their keypoint set.
 
-    Source: DGCN, Eq. 5, whose mean is over all people; here over those who have both keypoints.
+    Source: DGCN, Eq. 5. The paper averages over all people; this over those with both keypoints.
     """
     count = len(skeleton)
     people = [a for a in annotations if not a.get("iscrowd", 0)]
@@ -88,7 +88,7 @@ def _read(path: Path, keypoints: int) -> KeypointDistances | None:
         pairs = np.array(content["people_with_both"], np.int64)
         people = int(content["people"])
     except (DataError, KeyError, TypeError, ValueError):
-        return None  # damaged: measured again, and written over
+        return None  # a damaged file is measured again and replaced
     if mean.shape != (keypoints, keypoints) or pairs.shape != mean.shape:
         return None
     return KeypointDistances(mean, pairs, people)
