@@ -50,7 +50,7 @@ COMMANDS = {
     "eval cid": (4, "cid is a method"),
     "eval --predictions x": (2, "name its --dataset"),
     "speed --models cidd": (2, "Did you mean cid?"),
-    "speed --models cid --precision fp8": (2, "Known: bf16, fp32"),
+    "speed --models cid --precision fp8": (2, "Known: bf16, fp16, fp32"),
     "flops --models cidd": (2, "Did you mean cid?"),
     "speed --protocol papers": (2, "There is no"),
     "ablate": (0, ""),
