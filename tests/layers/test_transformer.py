@@ -66,7 +66,7 @@ def test_the_inverse_sigmoid_is_bounded() -> None:
     torch.testing.assert_close(found, torch.tensor([-bound, -bound, bound, bound]))
 
 
-def test_points_are_told_by_waves_of_y_then_x() -> None:
+def test_points_are_encoded_by_waves_of_y_then_x() -> None:
     found = point_encoding(torch.tensor([0.25, 0.5]), 8, temperature=100.0)
     y, x = math.pi, math.pi / 2
     expected = [f(a / t) for a in (y, x) for t in (1, 10) for f in (math.sin, math.cos)]

@@ -1,18 +1,18 @@
-"""Backbones by name. The networks are made in the modules beside; names need no torch."""
+"""Names of backbones, which need no torch; the modules of this package build the networks."""
 
 from __future__ import annotations
 
-# A tiny HRNet learns in minutes on two CPU cores: HRNet's four streams with one block per stream
-# and one module per stage. On a CPU its small maps cost time by their number, hardly by their
-# channels: 24 learn more in a quarter of an hour than 16 do, which are 1.2 times as fast. The wider
-# ones stand for W40 and W48 where a study compares widths.
+# A tiny HRNet is trained in minutes on two CPU cores: HRNet's four streams with one block per
+# stream and one module per stage. On a CPU the time of its small maps depends on their number and
+# hardly on their channels: with 24 channels it is trained further in a quarter of an hour than with
+# 16, which are 1.2 times as fast. The wider ones stand for W40 and W48 in studies of the width.
 TINY_HRNET_WIDTHS = {"hrnet_tiny": 24, "hrnet_tiny_30": 30, "hrnet_tiny_36": 36}
 
 # Channels of the finest stream.
 HRNET_WIDTHS = {**TINY_HRNET_WIDTHS, "hrnet_w32": 32, "hrnet_w40": 40, "hrnet_w48": 48}
 
-# Name -> timm's model and weights; the weights that torchvision published first, as DETR and its
-# descendants start from them.
+# Name -> timm's model and weights: torchvision's first ones, from which DETR and its descendants
+# start.
 RESNET_WEIGHTS = {
     "resnet18": "resnet18.tv_in1k",
     "resnet50": "resnet50.tv_in1k",
@@ -27,7 +27,7 @@ SWIN_WEIGHTS = {
     "swin_tiny_wide": "swin_tiny_wide",
 }
 
-# Classifiers that are used without their first pooling.
+# Classifiers without their first pooling.
 UNPOOLED_WEIGHTS = {
     "resnet50": "resnet50.tv_in1k",
     "resnet101": "resnet101.tv_in1k",

@@ -1,4 +1,4 @@
-"""Trunks of image classifiers without their first pooling, so that every map is twice as fine."""
+"""Image classifiers without their first pooling as backbones: every map is twice as fine."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ _STAGES = {4: 2, 8: 3, 16: 4}  # stride without the pooling -> timm's number
 
 
 def unpooled_backbone(name: str, strides: Sequence[int], *, pretrained: bool = False) -> nn.Module:
-    """Return a trunk that maps (B, 3, H, W) to maps of `strides`, of 4, 8 and 16, the finest first.
+    """Return a backbone that maps (B, 3, H, W) to feature maps, the finest first.
 
-    A map of stride s has a cell for every s pixels that are begun.
+    A map of stride s has ceil(H / s) x ceil(W / s) cells.
+
+    Args:
+        name: a key of `UNPOOLED_WEIGHTS`.
+        strides: of the maps; some of 4, 8 and 16.
+        pretrained: start from ImageNet weights.
 
     Raises:
-        ModelError: ImageNet weights are wanted and cannot be had.
+        ModelError: the ImageNet weights do not exist or cannot be downloaded.
     """
-    trunk = timm_backbone(
+    backbone = timm_backbone(
         UNPOOLED_WEIGHTS[name],
         pretrained=pretrained,
         out_indices=tuple(_STAGES[stride] for stride in sorted(strides)),
     )
     for pool in _POOLS:
-        if hasattr(trunk, pool):
-            setattr(trunk, pool, nn.Identity())
-    # DenseNet's pools drop what is left over of an odd size, which convolutions do not.
-    for layer in trunk.modules():
+        if hasattr(backbone, pool):
+            setattr(backbone, pool, nn.Identity())
+    # DenseNet's pools drop the last row or column of an odd size; convolutions keep it.
+    for layer in backbone.modules():
         if isinstance(layer, nn.AvgPool2d):
             layer.ceil_mode = True
-    return trunk
+    return backbone
 
 
-def backbone_channels(trunk: nn.Module) -> list[int]:
+def backbone_channels(backbone: nn.Module) -> list[int]:
     """Return the channels of each map, the finest first."""
-    channels: list[int] = trunk.feature_info.channels()  # type: ignore[operator, union-attr]
+    channels: list[int] = backbone.feature_info.channels()  # type: ignore[operator, union-attr]
     return channels

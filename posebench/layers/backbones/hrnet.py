@@ -1,10 +1,10 @@
-"""HRNet trunks: timm's, which carry the published parameter names and give the same maps.
+"""timm's HRNet backbones, whose parameter names and maps are the published ones.
 
-A trunk yields four streams. CID reads them joined: enlarged to the first one's size and stacked.
-That map has 15 times the trunk's width at a quarter of the image's size, and making it costs more
-than what is done with it. A 1 x 1 convolution and the enlargement are both linear and act on other
-axes, so they commute: `joined_conv` convolves each stream at its own size and enlarges the few
-channels that come out, and `joined_at` reads single cells. docs/cid.md has the gain.
+HRNet yields four streams. CID joins them: it enlarges all to the size of the first and stacks them.
+The joined map has 15 times HRNet's width at a quarter of the image's size, and takes longer to
+compute than the layers that read it. A 1 x 1 convolution and the enlargement are both linear and
+act on different axes, so they commute: `joined_conv` convolves each stream at its own size and
+enlarges only the few output channels, and `joined_at` reads single cells. docs/cid.md has the gain.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from posebench.layers.backbones.pretrained import timm_backbone
 
 
 def _tiny(width: int) -> dict[str, Any]:
-    """Return timm's configuration of a tiny trunk."""
+    """Return timm's configuration of a tiny HRNet."""
 
     def stage(streams: int) -> dict[str, Any]:
         return {
@@ -41,25 +41,26 @@ def _tiny(width: int) -> dict[str, Any]:
 
 
 def hrnet(name: str, *, streams: int = 4, pretrained: bool = False) -> nn.Module:
-    """Return a trunk that maps (B, 3, H, W) to maps at strides 4, 8, 16 and 32.
+    """Return an HRNet that maps (B, 3, H, W) to maps of strides 4, 8, 16 and 32.
 
-    The maps have width, 2, 4 and 8 times width channels.
+    The maps have 1, 2, 4 and 8 times HRNet's width as channels.
 
     Args:
-        streams: how many of the maps are wanted, from the finest on; what makes the others alone is
-            left out.
+        name: a key of `HRNET_WIDTHS`.
+        streams: number of maps, from the finest on; layers that only the others need are removed.
+        pretrained: start from ImageNet weights.
 
     Raises:
-        ModelError: ImageNet weights are wanted and cannot be had.
+        ModelError: the ImageNet weights do not exist or cannot be downloaded.
     """
-    trunk = _whole(name, pretrained)
-    last = trunk.get_submodule("stage4")[-1]  # type: ignore[index]
+    backbone = _whole(name, pretrained)
+    last = backbone.get_submodule("stage4")[-1]  # type: ignore[index]
     last.fuse_layers = last.fuse_layers[:streams]
-    return trunk
+    return backbone
 
 
 def _whole(name: str, pretrained: bool) -> nn.Module:
-    # Without feature_location="" timm returns the classification head's widened maps.
+    # By default timm returns the maps that the classification head has widened.
     options: dict[str, Any] = {"feature_location": "", "out_indices": (1, 2, 3, 4)}
     if name in TINY_HRNET_WIDTHS:
         if pretrained:
@@ -76,7 +77,7 @@ def joined(streams: Sequence[Tensor]) -> Tensor:
 
 
 def joined_conv(streams: Sequence[Tensor], layers: Sequence[nn.Conv2d]) -> tuple[Tensor, ...]:
-    """Return what 1 x 1 convolutions make of the joined streams, without joining them."""
+    """Return the outputs of 1 x 1 convolutions of the joined streams, without joining them."""
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers if layer.bias is not None])
     parts = weight.split([stream.shape[1] for stream in streams], 1)  # type: ignore[no-untyped-call]
@@ -87,7 +88,7 @@ def joined_conv(streams: Sequence[Tensor], layers: Sequence[nn.Conv2d]) -> tuple
 
 
 def joined_at(streams: Sequence[Tensor], cells: Tensor) -> Tensor:
-    """Return the (M, C) columns of the joined streams at (M, 3) cells image, y, x."""
+    """Return the joined streams' features (M, C) at cells (M, 3): image, y, x."""
     image, y, x = cells.unbind(1)
     columns = [streams[0][image, :, y, x]]
     height, width = streams[0].shape[-2:]
@@ -108,7 +109,7 @@ def _enlarged(stream: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _neighbours(cell: Tensor, size: int, source: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the two source cells around a cell's centre, and how far it lies to the second."""
+    """Return the two source cells around a cell's centre, and the second one's weight."""
     position = ((cell + 0.5) * (source / size) - 0.5).clamp(min=0)
     first = position.floor().long()
     return first, (first + 1).clamp(max=source - 1), position - first

@@ -1,4 +1,4 @@
-"""ResNet trunks whose batch norms, stem and first stage stay as ImageNet left them."""
+"""ResNet backbones, whose batch norms, stem and first stage can be frozen."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from posebench.layers.backbones.pretrained import timm_backbone
 
 
 class ResNetBackbone(nn.Module):
-    """Maps (B, 3, H, W) to the maps (B, C, h, w) of strides 8, 16 and 32."""
+    """A ResNet that maps (B, 3, H, W) to maps (B, C, h, w) of strides 8, 16 and 32."""
 
     def __init__(self, name: str, *, frozen: bool, pretrained: bool = False) -> None:
-        """Make a trunk.
+        """Build the network.
 
         Args:
-            frozen: batch norms keep their statistics and scales, and the stem and the first stage
-                their weights. Random weights need it off: nothing else normalises them.
+            name: a key of `RESNET_WEIGHTS`.
+            frozen: do not train the batch norms' statistics and scales, the stem and the first
+                stage. Must be off for random weights, which need batch norms that are trained.
+            pretrained: start from ImageNet weights.
 
         Raises:
-            ModelError: ImageNet weights are wanted and cannot be had.
+            ModelError: the ImageNet weights do not exist or cannot be downloaded.
         """
         super().__init__()
         options: dict[str, Any] = {"out_indices": (2, 3, 4)}
@@ -35,8 +37,9 @@ class ResNetBackbone(nn.Module):
 
     @property
     def channels(self) -> list[int]:
-        found: list[int] = self.body.feature_info.channels()  # type: ignore[operator, union-attr]
-        return found
+        """Channels of each map, the finest first."""
+        channels: list[int] = self.body.feature_info.channels()  # type: ignore[operator, union-attr]
+        return channels
 
     def forward(self, images: Tensor) -> list[Tensor]:
         maps: list[Tensor] = self.body(images)
@@ -44,7 +47,7 @@ class ResNetBackbone(nn.Module):
 
 
 class _FrozenNorm(FrozenBatchNorm2d):
-    """torchvision's, that lets timm say where and in which type it is made."""
+    """torchvision's frozen batch norm with the `device` and `dtype` arguments that timm passes."""
 
     def __init__(self, channels: int, device: Any = None, dtype: Any = None) -> None:
         super().__init__(channels)

@@ -1,4 +1,4 @@
-"""Swin trunks: timm's parameters, with the windows of the published dense-prediction code."""
+"""Swin backbones: timm's layers, with the windows of the published dense-prediction code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATCH = 4  # pixels a side
 
 
 class SwinBackbone(nn.Module):
-    """Maps (B, 3, H, W) to stages 1 to 3, each through a layer norm: (B, C, h, w)."""
+    """A Swin that maps (B, 3, H, W) to maps (B, C, h, w) of strides 8, 16 and 32, layer-normed."""
 
     def __init__(self, name: str, *, pretrained: bool = False) -> None:
         super().__init__()
@@ -42,8 +42,9 @@ class SwinBackbone(nn.Module):
 
     @property
     def channels(self) -> list[int]:
-        found: list[int] = self.stages.feature_info.channels()  # type: ignore[operator, union-attr]
-        return found
+        """Channels of each map, the finest first."""
+        channels: list[int] = self.stages.feature_info.channels()  # type: ignore[operator, union-attr]
+        return channels
 
     def forward(self, images: Tensor) -> list[Tensor]:
         height, width = images.shape[-2:]
@@ -55,7 +56,7 @@ class SwinBackbone(nn.Module):
 class PaddedBlock(SwinTransformerBlock):
     """A block that pads to whole windows before it shifts them; timm shifts first.
 
-    The two differ wherever a side is no multiple of the window.
+    The two differ where a side is not a multiple of the window.
     """
 
     def _attn(self, x: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ class PaddedBlock(SwinTransformerBlock):
         return x[:, :height, :width].contiguous()
 
 
-@lru_cache(maxsize=16)  # the blocks of a stage share one; sizes of other images push old ones out
+@lru_cache(maxsize=16)  # a stage's blocks share a mask; there is one per image size
 def _shift_mask(
     size: tuple[int, int],
     window: tuple[int, int],
@@ -86,8 +87,8 @@ def _shift_mask(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Tensor:
-    """Return (windows, T, T): -100 between tokens that the shift alone brought together."""
-    with torch.inference_mode(False):  # what evaluation leaves here, training takes up
+    """Return (windows, T, T): -100 between tokens that are neighbours only after the shift."""
+    with torch.inference_mode(False):  # a mask cached in evaluation is used in training too
         return _make_shift_mask(size, window, shift, device, dtype)
 
 
