@@ -1,4 +1,4 @@
-"""How well poses match annotations: COCO's and CrowdPose's AP, MPII's PCKh, result files."""
+"""Metrics of predicted poses: COCO's and CrowdPose's AP, MPII's PCKh; reading of result files."""
 
 from typing import TYPE_CHECKING
 

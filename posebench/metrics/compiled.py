@@ -1,6 +1,6 @@
 """Inner loops of matching and of resampled AP, compiled by numba.
 
-Imported where they are called, since numba takes half a second to import.
+Callers import this module within functions, since importing numba takes half a second.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ def match_best_first(
     """Match the detections of one image to its people as COCO does.
 
     Args:
-        similarity: (detections, people) OKS; detections best first, people who count first.
-        counted: (people,) whether the person counts; others are ignored.
-        crowd: (people,) whether several detections may match.
-        thresholds: (T,) least OKS of a match.
+        similarity: (detections, people) OKS; detections sorted by score, ignored people last.
+        counted: (people,) False for people who are ignored.
+        crowd: (people,) whether several detections may match this annotation.
+        thresholds: (T,) minimum OKS of a match.
 
     Returns:
-        (T, detections) whether a person who counts was matched, and whether nobody was.
+        (T, detections) True where a detection matched a person who is not ignored.
+        (T, detections) True where a detection matched nobody.
     """
     detections, people = similarity.shape
     correct = np.zeros((len(thresholds), detections), np.bool_)
@@ -60,19 +61,19 @@ def weighted_ap(
     people: Floats,
     recalls: Floats,
 ) -> Floats:
-    """Return the AP of detections under each of R weightings of their images.
+    """Return the AP of detections for each of R weightings of the images.
 
     Args:
-        correct: (T, D) whether a detection matched a person who counts; best first.
+        correct: (T, D) whether a detection matched a person who is not ignored; sorted by score.
         wrong: (T, D) whether it matched nobody.
-        image: (D,) index of the image.
-        model: (D,) index of the model that made the detection.
-        weights: (R, models, N) weight of a model's detections in an image.
-        people: (N,) people of an image who count.
+        image: (D,) index of the detection's image.
+        model: (D,) index of the model that predicted it.
+        weights: (R, models, N) weight of a model's detections in each image.
+        people: (N,) number of people in each image who are not ignored.
         recalls: recall points, ascending.
 
     Returns:
-        (R,); NaN where no person has a weight.
+        (R,) AP; NaN where the weighted images have no people.
     """
     thresholds, detections = correct.shape
     result = np.empty(len(weights))

@@ -1,4 +1,4 @@
-"""Average precision of poses by COCO's rules and by CrowdPose's."""
+"""Average precision of poses by the rules of COCO and CrowdPose."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def evaluate_keypoints(
     """Return the metrics of a protocol, unrounded.
 
     Args:
-        ground_truth: as `read_annotations` returns it; it is not changed.
+        ground_truth: as `read_annotations` returns it; it is not modified.
         results: as `PosePredictions.to_coco` or `read_results` return them.
-        protocol: whose rules to follow.
+        protocol: the rules of the evaluation.
 
     Returns:
-        AP, AP50, AP75, AR, AR50, AR75; by COCO's rules also APM, APL, ARM, ARL (people of medium
-        and large size), by CrowdPose's APE, APM, APH (images that are easy, medium and hard by
-        crowdIndex); and `AP/<keypoint>`, where OKS is that of one keypoint, and people without it
-        are ignored. In [0, 1], or -1 where there was nothing to find.
+        AP, AP50, AP75, AR, AR50, AR75; with COCO's rules also APM, APL, ARM, ARL (people of medium
+        and large size), with CrowdPose's APE, APM, APH (easy, medium and hard by crowdIndex); and
+        `AP/<keypoint>`, whose OKS is that of a single keypoint, ignoring people without it. All are
+        in [0, 1], or -1 where there was no ground truth to detect.
 
     Raises:
         DataError: results are wrong (see `parse_results`), or the ground truth lacks what the
             protocol needs: area, or crowdIndex.
 
-    Source: pycocotools 2.0.11 and crowdposetools; docs/evaluation.md says where we differ.
+    Source: pycocotools 2.0.11 and crowdposetools; docs/evaluation.md lists the differences.
     """
     detections = parse_results(results, ground_truth, protocol.skeleton)
     matcher = match(ground_truth, detections, protocol)
@@ -63,7 +63,7 @@ def evaluate_keypoints(
 
 
 def match(ground_truth: dict[str, Any], detections: Detections, protocol: Protocol) -> Matcher:
-    """Return the detections beside the people of the ground truth, for curves and other metrics."""
+    """Return a matcher of the detections and the annotated people."""
     people = _people(ground_truth, protocol)
     num_images = len(image_index(ground_truth))
     return Matcher(people, detections, num_images, protocol.skeleton.sigmas)
@@ -103,7 +103,7 @@ def _column(annotations: list[dict[str, Any]], key: str) -> Floats:
 
 
 def _crowding(ground_truth: dict[str, Any], limits: tuple[float, float]) -> NDArray[np.int64]:
-    """Return 0, 1 or 2 for each image in the order of ids: easy, medium, hard."""
+    """Return 0 (easy), 1 (medium) or 2 (hard) for each image, sorted by image id."""
     crowd_index = {}
     for image in ground_truth["images"]:
         if not np.isfinite(image.get("crowdIndex", np.nan)):

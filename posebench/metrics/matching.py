@@ -1,4 +1,4 @@
-"""Detections matched to people as COCO does it, by faster-coco-eval's C++ code.
+"""Matching of detections and people by COCO's rules, in faster-coco-eval's C++ code.
 
 Shapes: N people, D detections, M pairs of both in one image, K keypoints, T OKS thresholds,
 R recall points.
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
-# Square pixels; both limits belong to the range.
+# Square pixels; the limits are included.
 ALL_AREAS = (0.0, 1e10)
 MEDIUM = (32.0**2, 96.0**2)
 LARGE = (96.0**2, 1e10)
@@ -39,8 +39,8 @@ class People:
     labelled: NDArray[np.bool_]  # (N, K)
     area: Floats  # (N,) square pixels, the area that OKS divides by
     boxes: Floats  # (N, 4) x, y, width, height
-    crowd: NDArray[np.bool_]  # (N,) a box around many people
-    required: NDArray[np.bool_]  # (N,) counts as missed when it is not found
+    crowd: NDArray[np.bool_]  # (N,) a crowd region
+    required: NDArray[np.bool_]  # (N,) False: ignored, since no keypoint counts
 
     def __getitem__(self, index: NDArray[np.int64]) -> People:
         return People(
@@ -56,7 +56,7 @@ class Detections:
     image: NDArray[np.int64]  # (D,) index of the image, in the order of image ids
     keypoints: Floats  # (D, K, 2) pixels
     scores: Floats  # (D,)
-    area: Floats  # (D,) square pixels; of the pose, for the ranges of size
+    area: Floats  # (D,) square pixels; assigns a pose to the ranges of size
 
     def __getitem__(self, index: NDArray[np.int64]) -> Detections:
         return Detections(
@@ -66,47 +66,48 @@ class Detections:
 
 @dataclass(frozen=True)
 class Curves:
-    """Precision and recall per OKS threshold; -1 where there was nothing to find."""
+    """Precision and recall per OKS threshold; -1 where there was no ground truth to detect."""
 
     precision: Floats  # (T, R) at 101 recall points
     recall: Floats  # (T,)
 
     def ap(self, threshold: float | None = None) -> float:
-        """Return the average precision at one threshold, or over all."""
+        """Return the average precision at one threshold, or the mean over all."""
         return _mean(self.precision, threshold)
 
     def ar(self, threshold: float | None = None) -> float:
-        """Return the average recall at one threshold, or over all."""
+        """Return the average recall at one threshold, or the mean over all."""
         return _mean(self.recall, threshold)
 
 
 def _mean(values: Floats, threshold: float | None) -> float:
     chosen = values if threshold is None else values[np.isclose(THRESHOLDS, threshold)]
-    # Of people there are some or none at all thresholds alike, so that -1 never mixes with others.
+    # The number of people is the same at all thresholds: either all values are -1 or none is.
     return float(chosen.mean())
 
 
 @dataclass(frozen=True)
 class Matches:
-    """What the detections of one model are, each in its image."""
+    """Which detections of a model are correct, which are false positives, and in which images."""
 
     scores: Floats  # (D,)
     image: NDArray[np.int64]  # (D,) index of the image
-    correct: NDArray[np.bool_]  # (T, D) matched a person who counts
-    wrong: NDArray[np.bool_]  # (T, D) matched nobody; neither: matched one who is ignored
-    people: NDArray[np.int64]  # (images,) people of each image who count
+    correct: NDArray[np.bool_]  # (T, D) matched a person who is not ignored
+    wrong: NDArray[np.bool_]  # (T, D) matched nobody; neither of both: matched an ignored person
+    people: NDArray[np.int64]  # (images,) people of each image who are not ignored
 
 
 class Matcher:
-    """The OKS of every detection with every person of its image, to be evaluated many ways.
+    """Holds the OKS of every detection with every person of its image for several evaluations.
 
-    One evaluation of CrowdPose is nineteen: all people, three degrees of crowding and each keypoint
-    by itself. They share the similarities computed here.
+    An evaluation of CrowdPose matches nineteen times (all people, three degrees of crowding, each
+    keypoint alone) with the similarities computed here once.
 
     Args:
-        people: as annotated.
-        detections: as predicted, in the order of the result file, which breaks ties of scores.
-        num_images: how many images there are.
+        people: the annotated people.
+        detections: the predicted poses, in the order of the result file, which breaks ties between
+            equal scores.
+        num_images: number of images.
         sigmas: OKS fall-off of each keypoint.
     """
 
@@ -146,17 +147,18 @@ class Matcher:
         images: NDArray[np.bool_] | None = None,
         keypoint: int | None = None,
     ) -> list[Curves]:
-        """Match and return precision and recall for each range of areas.
+        """Match, and return precision and recall for each range of areas.
 
         Args:
-            areas: ranges outside which people and unmatched detections are ignored.
-            images: (num_images,) which to look at; None: all.
-            keypoint: compare by this one alone, ignoring people who lack it; None: by all.
+            areas: ranges; people and unmatched detections outside a range are ignored.
+            images: (num_images,) True for images to evaluate; None: all.
+            keypoint: index of the only keypoint to compare, ignoring people without it; None: all
+                keypoints.
         """
         chosen = self._images if images is None else self._images[images]
         if len(chosen) == 0:
-            nothing = Curves(np.full((len(THRESHOLDS), 101), -1.0), np.full(len(THRESHOLDS), -1.0))
-            return [nothing] * len(areas)
+            empty = Curves(np.full((len(THRESHOLDS), 101), -1.0), np.full(len(THRESHOLDS), -1.0))
+            return [empty] * len(areas)
         required = self._required
         if keypoint is not None:
             required = required & self._labelled[:, keypoint]
@@ -168,7 +170,7 @@ class Matcher:
         evaluator = _Evaluator(self._ground_truth, self._results, iouType="keypoints")
         evaluator.given_oks = self._oks(keypoint)
         evaluator.params.imgIds = chosen.tolist()
-        # By itself it would look at the categories that have annotations: perhaps none.
+        # The default is the categories that have annotations, of which there may be none.
         evaluator.params.catIds = [PERSON]
         evaluator.params.areaRng = [list(limits) for limits in areas]
         evaluator.params.areaRngLbl = [str(limits) for limits in areas]
@@ -178,7 +180,7 @@ class Matcher:
         return [Curves(precision[..., area], recall[..., area]) for area in range(len(areas))]
 
     def matches(self) -> Matches:
-        """Match by all keypoints, over people of all sizes, as `curves` does within."""
+        """Return the matches by all keypoints, over people of all sizes."""
         ends = np.cumsum([columns for _, columns in self._shapes])[:-1]
         parts = [
             _match_image(similarity, counted, crowd)
@@ -193,9 +195,9 @@ class Matcher:
         return Matches(self._scores, self._image, correct, wrong, self._counted_in)
 
     def _oks(self, keypoint: int | None) -> list[Floats]:
-        """Return for each image the OKS (detections, people) by one or all keypoints."""
+        """Return the (detections, people) OKS of each image, of one keypoint or of all."""
         if keypoint is None:
-            # Without any labelled keypoint all are compared, each with the box.
+            # If no keypoint is labelled, all are compared, each with the box.
             some = self._pair_labelled.any(1, keepdims=True)
             counted = self._pair_labelled | ~some
             values = (self._similarity * counted).sum(1) / counted.sum(1)
@@ -207,7 +209,7 @@ class Matcher:
 
 
 class _Evaluator(COCOeval_faster):
-    """faster-coco-eval with its OKS replaced: it computes them person by person, every time."""
+    """faster-coco-eval with precomputed OKS, which it would compute pair by pair on every run."""
 
     given_oks: list[Floats]
 
@@ -216,9 +218,9 @@ class _Evaluator(COCOeval_faster):
 
 
 def _best_first(detections: Detections) -> Detections:
-    """Return the best twenty detections of each image, image by image.
+    """Return the twenty highest-scoring detections of each image, sorted by image and score.
 
-    The order of equal scores stays: official tools take the earlier one in the file first.
+    Equal scores stay in the order of the file, as in the official tools.
     """
     order = np.lexsort((-detections.scores, detections.image))
     detections = detections[order]
@@ -248,10 +250,10 @@ def _pairs(
 
 
 def _similarity(people: People, detections: Detections, sigmas: Sequence[float]) -> Floats:
-    """Return the (M, K) similarity of M pairs, keypoint by keypoint.
+    """Return the (M, K) similarity of each keypoint of M pairs.
 
-    A keypoint that is not labelled is compared with the person's box, grown by its own size on each
-    side: a detection inside may show that person, so that it is not a false one.
+    An unlabelled keypoint is compared with the person's box, extended by its own size on each side:
+    a detection inside it may be of that person and must not count as a false positive.
     """
     displacement = detections.keypoints - people.keypoints
     low = (people.boxes[:, :2] - people.boxes[:, 2:])[:, None]
@@ -267,12 +269,12 @@ def _similarity(people: People, detections: Detections, sigmas: Sequence[float])
 
 
 def _columns(table: People | Detections, *names: str) -> Any:
-    """Iterate over rows of plain Python numbers, which is what the C++ code takes."""
+    """Return an iterator over rows of Python numbers, which the C++ code needs."""
     return zip(*(getattr(table, name).tolist() for name in names), strict=True)
 
 
 def _index(annotations: Any) -> COCO:
-    """Return the library's index of annotations numbered from 1: it reads 0 as `not matched`."""
+    """Return the library's index of annotations; ids start at 1, since 0 means `not matched`."""
     coco = COCO()
     coco.dataset = {"images": [], "annotations": list(annotations), "categories": [{"id": PERSON}]}
     coco.createIndex()  # type: ignore[no-untyped-call]
@@ -282,7 +284,7 @@ def _index(annotations: Any) -> COCO:
 def _match_image(
     similarity: Floats, counted: NDArray[np.bool_], crowd: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Match the detections of one image; see `match_best_first`, which wants people in order."""
+    """Match the detections of one image; sorts people as `match_best_first` needs them."""
     from posebench.metrics.compiled import match_best_first
 
     order = np.argsort(~counted, kind="stable")

@@ -1,7 +1,7 @@
-"""The names of metrics: the main one, by which models are compared, and those shown beside it.
+"""Names of metrics: the main metric, by which models are compared, and those shown beside it.
 
-Metrics are a dictionary of fractions, the main one first, -1 where nothing could be found; tables
-and curves show them in percent.
+Metrics are a dictionary of fractions with the main metric first; -1 means that there was no ground
+truth to detect. Tables and curves show percent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PCKH_PARTS = ("head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
 
 def pckh_name(threshold: float = 0.5, *, matched: bool = False) -> str:
-    """Return the name of PCKh at a threshold; `matched`: poses were matched to people by it."""
+    """Return the name of PCKh at a threshold; `matched`: people and poses were matched by PCKh."""
     return f"PCKh@{threshold:g}" + (" (matched)" if matched else "")
 
 
@@ -25,13 +25,13 @@ def main_metric(metrics: Mapping[str, float]) -> tuple[str, float]:
 
 
 def main_at_thresholds(metrics: Mapping[str, float]) -> list[str]:
-    """Return the name of the main metric, and of AP at single thresholds where that is AP."""
+    """Return the name of the main metric; if it is AP, also those of AP at single thresholds."""
     name, _ = main_metric(metrics)
     return [name, *(other for other in AP_AT_THRESHOLDS if other in metrics)]
 
 
 def main_parts(metrics: Mapping[str, float]) -> list[str]:
-    """Return the names of the metrics that tables show beside the main one, in their order."""
+    """Return the names of the metrics that tables show beside the main one, in column order."""
     name, _ = main_metric(metrics)
     if name == "AP":
         parts = [*AP_AT_THRESHOLDS, *AP_PARTS]

@@ -1,4 +1,4 @@
-"""PCKh: the share of MPII's keypoints found within a part of the head's size.
+"""PCKh: the share of MPII's keypoints predicted within a fraction of the head size.
 
 Shapes: N people, K = 16 keypoints.
 """
@@ -18,7 +18,7 @@ from posebench.metrics.names import PCKH_PARTS, pckh_name
 from posebench.metrics.results import image_index, parse_results
 from posebench.structures import MPII
 
-# The official figures leave the trunk out, which hardly any method misses.
+# The official mean excludes these two, which hardly any method misses.
 _NOT_COUNTED = ("pelvis", "thorax")
 
 _GROUPS = {
@@ -26,22 +26,22 @@ _GROUPS = {
     for part in PCKH_PARTS
 }
 
-# The head box's diagonal is longer than the head.
+# Head size relative to the diagonal of the head box, as in the official evaluation.
 _HEAD_SHARE = 0.6
 
 
 @dataclass(frozen=True)
 class PCKh:
-    """How often each keypoint of MPII was found."""
+    """The number of correct and of labelled instances of each MPII keypoint."""
 
     correct: NDArray[np.int64]  # (K,)
     counted: NDArray[np.int64]  # (K,) labelled
 
     def metrics(self) -> dict[str, float]:
-        """Return percentages by name: `mean`, seven groups, 16 keypoints; -1: nothing labelled.
+        """Return percentages by name: `mean`, seven groups, 16 keypoints; -1: none labelled.
 
-        The mean is over labelled keypoints, so that a rare one weighs less; a group's is the plain
-        mean of left and right.
+        `mean` is all correct over all labelled keypoints without pelvis and thorax, so a keypoint
+        that is rarely labelled weighs less; a group's value is the plain mean of left and right.
         """
         percent = {
             name: 100 * correct / counted if counted else -1.0
@@ -68,15 +68,15 @@ def pckh(
     head_sizes: Floats,
     threshold: float = 0.5,
 ) -> PCKh:
-    """Count the keypoints that lie near the annotated ones.
+    """Count the keypoints that are predicted near the annotated ones.
 
     Args:
-        predicted: (N, K, 2) pixels, in the order of the annotations; infinite where a person was
-            not found.
+        predicted: (N, K, 2) pixels, in the order of the annotations; infinite for a person without
+            a predicted pose.
         keypoints: (N, K, 2) pixels.
         visibility: (N, K), above 0 where a keypoint is labelled.
         head_sizes: (N,) pixels.
-        threshold: allowed distance in head sizes; a keypoint just at it is correct.
+        threshold: maximum distance in head sizes, itself included.
 
     Raises:
         ValueError: the shapes differ.
@@ -103,28 +103,28 @@ def evaluate_pckh(
 ) -> dict[str, float]:
     """Return the PCKh of annotated people.
 
-    A person without a pose has all keypoints wrong; poses that nobody gets do not count. People
-    without labelled keypoints are left out.
+    A person without a pose has all keypoints wrong; unmatched poses do not count. People without
+    labelled keypoints are not evaluated.
 
     Args:
         ground_truth: COCO's layout with MPII's keypoints and `headbox_xyxy` in each annotation.
         results: COCO-format results.
-        threshold: allowed distance in head sizes.
-        matching: which pose is a person's. "score": images show one person each, who has the pose
-            with the highest score, the first in the file among equals. "pckh": the best fits of an
-            image's people and poses find each other, one after the other.
+        threshold: maximum distance in head sizes.
+        matching: how poses are assigned to people. "score": every image has one annotated person,
+            whose pose is the one with the highest score, the first in the file among equals.
+            "pckh": people and poses of an image are matched greedily, the best fit first.
 
     Returns:
-        As `PCKh.metrics`, with names like `PCKh@0.5` for the mean and `PCKh@0.5/ankle`; where
-        people are matched by PCKh, `PCKh@0.5 (matched)`.
+        The values of `PCKh.metrics`, named `PCKh@0.5` for the mean, `PCKh@0.5/ankle` and so on;
+        with matching by PCKh the names begin with `PCKh@0.5 (matched)`.
 
     Raises:
-        DataError: a head box is missing, several people on an image with matching by score, or as
-            `parse_results`.
+        DataError: a head box is missing; an image has several people but matching is by score; or
+            results are wrong (see `parse_results`).
 
     Source: "score" is MPII's official single-person evaluation. "pckh" is our reading of how the
-    multi-person evaluation of DeepCut (Pishchulin et al., CVPR 2016) assigns poses; which protocol
-    is behind DGCN's Table 8 its paper does not say.
+    multi-person evaluation of DeepCut (Pishchulin et al., CVPR 2016) assigns poses. DGCN's paper
+    does not say which protocol its Table 8 uses.
     """
     people, head_sizes = mpii_people(ground_truth)
     labelled = np.asarray((people[..., 2] > 0).any(1))
@@ -190,19 +190,22 @@ def _best_fits(
     poses: NDArray[np.int64],
     threshold: float,
 ) -> list[tuple[int, int]]:
-    """Return (person, pose) pairs of one image: the highest share of correct keypoints first.
+    """Match the people and poses of one image, the highest share of correct keypoints first.
 
     Args:
-        people: (N, K, 3) of all images.
+        people: (N, K, 3) keypoints of the people of all images.
         head_sizes: (N,).
-        keypoints: (D, K, 2) of all poses.
-        own: the image's people.
-        poses: its poses, best first; among equal fits the better pose is taken.
+        keypoints: (D, K, 2) of the poses of all images.
+        own: indices of the image's people.
+        poses: indices of the image's poses, highest score first, which breaks ties.
         threshold: as in `evaluate_pckh`.
+
+    Returns:
+        Pairs of the indices of a person and a pose.
     """
-    away = np.linalg.norm(keypoints[poses][None] - people[own, None, :, :2], axis=-1)
+    distance = np.linalg.norm(keypoints[poses][None] - people[own, None, :, :2], axis=-1)
     labelled = people[own, None, :, 2] > 0
-    correct = labelled & (away <= threshold * head_sizes[own, None, None])
+    correct = labelled & (distance <= threshold * head_sizes[own, None, None])
     share = correct.sum(-1) / labelled.sum(-1)  # (people, poses)
     pairs = []
     while share.size and share.max() > 0:
@@ -213,13 +216,13 @@ def _best_fits(
 
 
 def has_head_boxes(ground_truth: dict[str, Any]) -> bool:
-    """Return whether every annotated person has a head box, and there is one."""
+    """Return whether there are annotated people and all of them have a head box."""
     people = ground_truth["annotations"]
     return bool(people) and all("headbox_xyxy" in annotation for annotation in people)
 
 
 def one_person_each(ground_truth: dict[str, Any]) -> bool:
-    """Return whether no image shows several people with labelled keypoints."""
+    """Return whether every image has at most one person with labelled keypoints."""
     images = [a["image_id"] for a in ground_truth["annotations"] if any(a["keypoints"][2::3])]
     return len(set(images)) == len(images)
 
@@ -239,8 +242,8 @@ def mpii_people(ground_truth: dict[str, Any]) -> tuple[Floats, Floats]:
     for index, annotation in enumerate(annotations):
         if "headbox_xyxy" not in annotation:
             raise DataError(
-                f"Expected headbox_xyxy in {owner(index)}, but it has none. PCKh measures by the "
-                "head; MPII's original annotations have the boxes, the usual JSON files do not."
+                f"Expected headbox_xyxy in {owner(index)}, but it has none. PCKh needs head boxes; "
+                "MPII's official .mat file has them, the common JSON files do not."
             )
     boxes = finite_rows([a["headbox_xyxy"] for a in annotations], 4, "headbox_xyxy", owner)
     diagonal = np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=-1)

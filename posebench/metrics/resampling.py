@@ -1,7 +1,7 @@
-"""AP of resampled images: how sure a difference of two models is, given the images it was seen on.
+"""AP of resampled images, for confidence intervals and tests of differences between models.
 
-AP is not a mean over images, so it is computed anew for every resample; but matches within an image
-do not depend on other images, so they are found once.
+AP is not a mean over images, so it is computed anew for every resample. Matches within an image do
+not depend on other images, so they are computed once.
 
 Shapes: T OKS thresholds, N images, D detections of one model, R resamples.
 """
@@ -29,7 +29,7 @@ def matches(
     Args:
         ground_truth: as for `evaluate_keypoints`.
         results: COCO-format results.
-        protocol: whose areas and sigmas count.
+        protocol: determines areas and sigmas.
 
     Raises:
         DataError: as `evaluate_keypoints`.
@@ -39,20 +39,20 @@ def matches(
 
 
 def resampled_ap(models: Sequence[Matches], weights: Sequence[Floats]) -> Floats:
-    """Return the AP (R,) of detections whose images count so often.
+    """Return the (R,) AP of detections for R weightings of the images.
 
     Args:
-        models: of whom the detections are, with the same images.
-        weights: of each model (R, N), how often an image's detections count. The people of an
-            image count as often as its detections of all models together: once where each image is
-            given to one model, `c` times where it was drawn `c` times.
+        models: the matches of each model, on the same images.
+        weights: an (R, N) array for each model: how many times each image's detections count. The
+            people of an image count as often as the weights of all models add up to: once if the
+            image is assigned to one model, `c` times if a bootstrap drew it `c` times.
     """
     from posebench.metrics.compiled import weighted_ap
 
     image = np.concatenate([one.image for one in models])
     scores = np.concatenate([one.scores for one in models])
     owner = np.repeat(np.arange(len(models)), [len(one.image) for one in models])
-    # Equal scores in the order of images, as the official tools rank them.
+    # Equal scores are ranked by image, as in the official tools.
     order = np.lexsort((owner, image, -scores))
     correct = np.concatenate([one.correct for one in models], axis=1)[:, order]
     wrong = np.concatenate([one.wrong for one in models], axis=1)[:, order]

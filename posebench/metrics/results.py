@@ -1,4 +1,4 @@
-"""Result files in COCO's format, read and checked."""
+"""Reading and checking of result files in COCO's format."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _FORMAT = "Results are in COCO's format: [{image_id, category_id, keypoints, sco
 def read_results(
     path: Path, ground_truth: dict[str, Any], skeleton: Skeleton
 ) -> list[dict[str, Any]]:
-    """Read and check anyone's result file.
+    """Read and check a result file, of posebench or any other program.
 
     Args:
-        path: a JSON list of image_id, category_id, keypoints and score.
-        ground_truth: the annotations it is for.
-        skeleton: the keypoint set it should have.
+        path: a JSON list of objects with image_id, category_id, keypoints and score.
+        ground_truth: the annotations that the results belong to.
+        skeleton: the expected keypoint set.
 
     Raises:
-        DataError: the file is missing or damaged, or as for `parse_results`.
+        DataError: the file is missing or damaged, or its content is wrong (see `parse_results`).
     """
     results: list[dict[str, Any]] = read_json(path, "a result file")
     parse_results(results, ground_truth, skeleton, source=str(path))
@@ -39,17 +39,19 @@ def parse_results(
 ) -> Detections:
     """Check results and return them as arrays.
 
-    Entries of another category than people are left out, as the official tools do.
+    Entries of other categories than person are skipped, as in the official tools.
 
     Args:
-        results: a list of image_id, category_id, keypoints (3 K numbers) and score; possibly bbox.
-        ground_truth: the annotations they are for.
-        skeleton: the keypoint set they should have.
-        source: where they are from, for messages.
+        results: a list of objects with image_id, category_id, keypoints (3 K numbers), score and
+            optionally bbox.
+        ground_truth: the annotations that the results belong to.
+        skeleton: the expected keypoint set.
+        source: where the results come from, for messages.
 
     Raises:
-        DataError: not a list of such entries; an unknown image; another number of keypoints; NaN or
-            infinity. Official tools take NaN for a match, and an infinite pose for one to ignore.
+        DataError: the results are not a list of such objects, or have an unknown image, another
+            number of keypoints, NaN or infinity. The official tools count NaN as a match and
+            ignore infinite poses.
     """
     index_of = image_index(ground_truth)
     _check_entries(results, index_of, source)
@@ -63,8 +65,8 @@ def parse_results(
     scores = finite_rows([[r["score"]] for r in chosen], 1, "score", owner)[:, 0]
     extent = keypoints[..., :2].max(1) - keypoints[..., :2].min(1)
     area = extent[:, 0] * extent[:, 1]
-    # The official tools look at the first entry and then expect a box in all or use none. Some
-    # without one need not fail: they have their keypoints' extent.
+    # If the first entry has a box, the official tools expect one in all entries, else they use
+    # none. Here an entry without a box has the extent of its keypoints.
     if results and results[0].get("bbox"):
         boxed = [index for index, r in enumerate(chosen) if r.get("bbox")]
         rows = [chosen[index]["bbox"] for index in boxed]
@@ -91,14 +93,14 @@ def _check_entries(results: Any, index_of: dict[int, int], source: str) -> None:
         if not isinstance(image_id, Hashable) or image_id not in index_of:
             raise DataError(
                 f"Expected only images of the annotations, but entry {index} of {source} is for "
-                f"image {image_id!r}. Are the annotations those of another split?"
+                f"image {image_id!r}. Check that the annotations are of the same split."
             )
 
 
 def image_index(ground_truth: dict[str, Any]) -> dict[int, int]:
-    """Return the place of every image id among the sorted ids.
+    """Return the rank of each image id among the sorted ids.
 
-    Detections with equal scores are ranked by it across images, as the official tools do.
+    Across images, detections with equal scores are ranked by it, as in the official tools.
     """
     ids = {image["id"] for image in ground_truth["images"]}
     return {image_id: index for index, image_id in enumerate(sorted(ids))}

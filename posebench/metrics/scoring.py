@@ -12,10 +12,10 @@ from posebench.structures import Protocol
 def evaluate_poses(
     ground_truth: dict[str, Any], results: list[dict[str, Any]], protocol: Protocol
 ) -> dict[str, float]:
-    """Return the metrics of a protocol, first the one by which models are compared.
+    """Return the metrics of a protocol, with the main metric first.
 
-    It is PCKh where the protocol and the annotations have head boxes. On images with several
-    annotated people, poses are matched to people by PCKh, and the metrics' names say so.
+    The main metric is PCKh if protocol and annotations have head boxes, else AP. If an image has
+    several annotated people, PCKh matches people and poses, and its names say `(matched)`.
 
     Args:
         ground_truth: annotations in COCO's format.
@@ -23,7 +23,7 @@ def evaluate_poses(
         protocol: the rules, with the keypoint set of both.
 
     Returns:
-        Fractions; -1 where there was nothing to find.
+        Fractions in [0, 1]; -1 where there was no ground truth to detect.
 
     Raises:
         DataError: as `evaluate_keypoints` and `evaluate_pckh`.

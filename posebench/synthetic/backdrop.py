@@ -1,4 +1,4 @@
-"""Backdrops: the ground with its horizon, and what stands far behind the people."""
+"""Backdrops: ground, horizon and everything far behind the people."""
 
 from __future__ import annotations
 
@@ -36,9 +36,12 @@ def paint_backdrop(rng: Generator, size: int, horizon: float) -> Canvas:
     """Paint a scene without people.
 
     Args:
-        rng: draws kind, colours and details.
+        rng: random generator of the kind, colours and details.
         size: side of the square image in pixels.
-        horizon: its row in pixels.
+        horizon: row of the horizon in pixels.
+
+    Returns:
+        (size, size, 3) RGB.
     """
     canvas = np.empty((size, size, 3), np.uint8)
     pick(rng, _KINDS)(canvas, rng, round(horizon))
@@ -151,7 +154,7 @@ def _court(canvas: Canvas, rng: Generator, horizon: int) -> None:
 
 
 def _studio(canvas: Canvas, rng: Generator, horizon: int) -> None:
-    """Paint a paper backdrop with large plain forms."""
+    """Paint a studio's paper backdrop with large discs."""
     size = len(canvas)
     palette = pick(rng, PALETTES)
     paper = shade(pick(rng, _WALLS), 1.2)
@@ -172,12 +175,12 @@ _KINDS: tuple[Callable[[Canvas, Generator, int], None], ...] = (
 
 
 def _gradient(canvas: Canvas, top: int, bottom: int, first: Colour, last: Colour) -> None:
-    """Fill rows with colours from `first` to `last`."""
+    """Fill the rows from `top` to `bottom` with a gradient from `first` to `last`."""
     if bottom <= top:
         return
     share = np.linspace(0, 1, bottom - top)[:, None]
     rows = (np.array(first) * (1 - share) + np.array(last) * share).astype(np.uint8)
-    # Many times faster than to assign (rows, 1, 3) to all columns.
+    # Many times faster than broadcasting (rows, 1, 3) over the columns.
     cv2.resize(
         rows[:, None], (canvas.shape[1], bottom - top), canvas[top:bottom], 0, 0, cv2.INTER_NEAREST
     )
@@ -257,7 +260,7 @@ def _picture(canvas: Canvas, rng: Generator, edge: int) -> None:
 
 
 def _tiles(canvas: Canvas, rng: Generator, edge: int, colour: Colour, rows: bool) -> None:
-    """Draw the joints of a floor in perspective: boards, or tiles where they have rows."""
+    """Draw the lines of a floor in perspective: boards, or tiles if it has rows."""
     size = len(canvas)
     vanishing = rng.uniform(0.2, 0.8) * size
     step = rng.uniform(0.1, 0.22) * size
@@ -273,7 +276,7 @@ def _tiles(canvas: Canvas, rng: Generator, edge: int, colour: Colour, rows: bool
 
 
 def _grain(canvas: Canvas, rng: Generator, top: int, strength: float) -> None:
-    """Roughen the rows below `top` with a texture."""
+    """Add a noise texture to the rows below `top`."""
     texture = _texture(len(canvas), int(rng.integers(_TEXTURES)))
     x, y = rng.integers(0, len(canvas), 2)
     patch = texture[y : y + len(canvas) - top, x : x + len(canvas)]
@@ -286,11 +289,11 @@ _TEXTURES = 3
 
 @lru_cache(maxsize=8)
 def _texture(size: int, number: int) -> Canvas:
-    """Return a (2 size, 2 size, 3) grey texture around 128; the same in every process."""
+    """Return a (2 size, 2 size, 3) grey noise texture around 128, the same in every process."""
     rng = np.random.default_rng(number)
     total = np.zeros((2 * size, 2 * size), np.float32)
     for cells, weight in ((size // 16, 0.5), (size // 5, 0.4), (2 * size, 0.3)):
-        # Wider than high, as the ground is seen from a low place.
+        # Stretched horizontally, like ground seen at a low angle.
         noise = rng.standard_normal((cells, max(cells // (number + 1), 1))).astype(np.float32)
         total += weight * cv2.resize(noise, (2 * size, 2 * size), interpolation=cv2.INTER_CUBIC)
     grey = np.clip(128 + 40 * total, 0, 255).astype(np.uint8)

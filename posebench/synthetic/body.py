@@ -1,7 +1,7 @@
-"""Bodies in space: joints by forward kinematics from sampled postures.
+"""Bodies in 3D: joints by forward kinematics from sampled postures.
 
-Shapes: N people, P points. Units: heights of an average adult. Axes of a person: x to its left,
-y up, z to its front; a person of yaw zero faces the camera, so x is right in the image.
+Shapes: N people, P points. Units: heights of an average adult. A person's axes: x to the person's
+left, y up, z to the front. A person with yaw zero faces the camera, so x points right in the image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from posebench.synthetic.postures import ARMS, POSTURES
 
 Floats = NDArray[np.float64]
 
-# What some keypoint set annotates: every one of them is a point of the body.
+# The keypoints of all datasets; they are the first of a body's points.
 JOINTS = (*COCO.keypoints, "head", "neck", "thorax", "pelvis")
 
 _SIDED = (
@@ -51,7 +51,7 @@ _ARM_CHOICES = [
     for p in _POSTURES
 ]
 
-# twist and side lean of the spine; turn, nod and tilt of the head
+# Ranges in degrees: twist and side lean of the spine; turn, nod and tilt of the head.
 _SPINE_AND_HEAD = np.array([(-25, 25), (-10, 10), (-50, 50), (-18, 26), (-12, 12)])
 
 _SIDES = np.array([1.0, -1.0])  # left, right
@@ -85,7 +85,7 @@ _HEAD_INDEX, _HEAD_OFFSET = list(_HEAD_OFFSETS), np.array(list(_HEAD_OFFSETS.val
 
 @dataclass(frozen=True)
 class Bodies:
-    """People in space, each standing on the ground below its pelvis, which is the origin."""
+    """People in 3D; the origin of each is the point on the ground below the pelvis."""
 
     points: Floats  # (N, P, 3) in the order of POINTS
     head_axes: Floats  # (N, 3, 3) columns: left, up, front of the head
@@ -107,10 +107,10 @@ def rotation(axis: int, angle: Floats) -> Floats:
 
 
 def sample_bodies(rng: Generator, yaw: Floats) -> Bodies:
-    """Draw a body and a posture for each of the (N,) directions, in radians, that people face."""
+    """Sample a body in a random posture for each yaw (N,), in radians."""
     posture = np.searchsorted(_POSTURE_CUMULATIVE, rng.random(len(yaw)))
     seated = _SEATED[posture]
-    # Nobody sits with the back to the camera, where the seat would hide the legs.
+    # Seated people face the camera: from behind, the seat would hide their legs.
     yaw = np.where(seated & (np.cos(yaw) < 0), np.pi - yaw, yaw)
     angles = _sample_angles(rng, posture)
     build = _sample_build(rng, len(yaw))
@@ -162,7 +162,7 @@ class _Angles:
 
 
 def _sample_angles(rng: Generator, posture: NDArray[np.intp]) -> _Angles:
-    """Draw the joint angles of people in the (N,) postures."""
+    """Sample the joint angles of people in the (N,) postures."""
     count = len(posture)
     trunk = _sample(rng, _TRUNK_RANGES[posture])
     hinge, tumble, roll = np.radians(trunk[:, :3]).T
@@ -179,7 +179,7 @@ def _sample_angles(rng: Generator, posture: NDArray[np.intp]) -> _Angles:
 
 @dataclass(frozen=True)
 class _Build:
-    """Proportions, relative to the average."""
+    """Body proportions relative to the average."""
 
     stature: Floats  # (N,)
     legs: Floats  # (N,) length, as all of the following
@@ -193,7 +193,7 @@ class _Build:
 def _sample_build(rng: Generator, count: int) -> _Build:
     child = rng.random(count) < 0.12
     stature = rng.uniform(0.9, 1.08, count) * np.where(child, 0.72, 1)
-    # The head is a little large, so that faces can be read in small figures.
+    # Heads are a little larger than life, so that faces are recognizable in small figures.
     average = np.array([1, 1, 1, 1, 1, 0.079])[:, None]
     legs, spine, arms, shoulders, hips, head = rng.uniform(0.92, 1.07, (6, count)) * average
     return _Build(stature, legs, spine, arms, shoulders, hips, head * np.where(child, 1.22, 1))
@@ -212,7 +212,7 @@ class _Points:
         return position
 
     def place_pair(self, name: str, origin: Floats, axes: Floats, offset: Floats) -> Floats:
-        """Place the left and the right point of a name; all shapes have a second axis for sides."""
+        """Place the left and the right point of a name; all arrays have a side axis after N."""
         position = np.asarray(origin + np.einsum("nsij,nsj->nsi", axes, offset))
         left = POINT[f"left_{name}"]
         self.points[:, left : left + 2] = position  # right follows left in POINTS
@@ -280,13 +280,13 @@ def _place_legs(body: _Points, build: _Build, angles: _Angles, hips: Floats, who
 
 
 def _sample(rng: Generator, ranges: Floats) -> Floats:
-    """Draw uniformly from (..., 2) ranges."""
+    """Sample uniformly from (..., 2) ranges."""
     low, high = ranges[..., 0], ranges[..., 1]
     return low + (high - low) * rng.random(low.shape)
 
 
 def _choose_arms(rng: Generator, postures: NDArray[np.intp]) -> list[list[int]]:
-    """Return the rows of ARMS of the left and right arm; half the people hold both alike."""
+    """Return the rows of ARMS for the left and right arm; half of the people hold both alike."""
     chosen = []
     for posture, left, right, alike in zip(postures, *rng.random((3, len(postures))), strict=True):
         choices = _ARM_CHOICES[posture]

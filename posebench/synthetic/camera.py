@@ -1,4 +1,4 @@
-"""The camera: bodies in space become points, depths and sizes in the image.
+"""The camera: projects bodies into the image.
 
 Shapes: N people, P points of a body.
 """
@@ -15,19 +15,19 @@ from posebench.synthetic.shapes import Floats
 
 @dataclass(frozen=True)
 class View:
-    """Bodies as the camera sees them."""
+    """Bodies projected into the image."""
 
     xy: Floats  # (N, P, 2)
-    toward: Floats  # (N, P) body heights nearer to the camera than the place on the ground
-    zoom: Floats  # (N, P) pixels of an average body's height there
-    head_axes: Floats  # (N, 3, 3) columns left, up, front; rows right, up, towards the camera
+    toward: Floats  # (N, P) distance towards the camera from the person's origin, in body heights
+    zoom: Floats  # (N, P) pixels per body height at the point
+    head_axes: Floats  # (N, 3, 3) columns: left, up, front; rows: right, up, towards the camera
     chest_axes: Floats  # (N, 3, 3)
     head_radius: Floats  # (N,) pixels
     girth: Floats  # (N,)
 
     @property
     def joints(self) -> Floats:
-        """(N, J, 2) in the order of JOINTS, which are the first points of a body."""
+        """The (N, J, 2) joints in the order of JOINTS, which are the first points of a body."""
         return self.xy[:, : len(JOINTS)]
 
     def at(self, name: str) -> Floats:
@@ -39,13 +39,13 @@ def look_at(bodies: Bodies, places: Floats, heights: Floats, pitch: float) -> Vi
 
     Args:
         bodies: N people.
-        places: (N, 2) where the ground below them is in the image.
-        heights: (N,) pixels of an average body's height there.
-        pitch: radians by which the camera looks down.
+        places: (N, 2) image positions of the ground below them, in pixels.
+        heights: (N,) pixels per body height at these positions.
+        pitch: angle by which the camera looks down, in radians.
     """
     camera = rotation(0, np.asarray(pitch))
     seen = bodies.points @ camera.T
-    # What comes nearer looks larger: a hand stretched out to the camera by a fifth.
+    # Nearer parts look larger: a hand stretched out to the camera by a fifth.
     zoom = heights[:, None] * (1 + 0.3 * seen[..., 2])
     xy = places[:, None] + seen[..., :2] * zoom[..., None] * np.array([1, -1])
     head_zoom = zoom[:, POINT["head_centre"]]

@@ -1,4 +1,4 @@
-"""What people look like: palettes, clothes, hair and skin. Colours are (red, green, blue) bytes."""
+"""Looks of people: palettes, clothes, hair and skin. Colours are (red, green, blue) bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.random import Generator
 Colour = tuple[int, int, int]
 T = TypeVar("T")
 
-# Shirts, trousers and so on take neighbouring colours of one palette.
+# The clothes of a person take successive colours of one palette.
 PALETTES: tuple[tuple[Colour, ...], ...] = (
     ((226, 109, 92), (40, 61, 89), (244, 214, 176), (114, 147, 160), (250, 243, 231)),
     ((233, 196, 106), (38, 70, 83), (42, 157, 143), (231, 111, 81), (247, 240, 224)),
@@ -41,7 +41,7 @@ HAIRS: tuple[Colour, ...] = (
 )  # fmt: skip
 INK: Colour = (46, 36, 42)  # eyes and glasses
 
-# A hair style with how often it occurs.
+# Repeated entries are more frequent.
 _HAIR_STYLES = ("short", "short", "short", "buzz", "bald", "long", "long", "bun", "afro", "scarf")
 _TOPS = ("tee", "tee", "long", "long", "tank", "jacket")
 _BOTTOMS = ("trousers", "trousers", "trousers", "shorts", "skirt", "dress")
@@ -50,7 +50,7 @@ _PATTERNS = ("plain", "plain", "stripes", "band", "buttons", "yoke")
 
 @dataclass(frozen=True)
 class Outfit:
-    """What people of a look-alike crowd share."""
+    """Clothes; all people of a look-alike crowd wear the same."""
 
     top: str  # "tee", "long" sleeves, "tank", or a "jacket" open over a shirt
     bottom: str  # "trousers", "shorts", "skirt", "dress"
@@ -65,7 +65,7 @@ class Outfit:
 
 @dataclass(frozen=True)
 class Person:
-    """What makes a person one of a kind."""
+    """Skin, hair and face, individual even in a look-alike crowd."""
 
     skin: Colour
     hair: Colour
@@ -80,7 +80,7 @@ def pick(rng: Generator, choices: Sequence[T]) -> T:
 
 
 def sample_outfit(rng: Generator) -> Outfit:
-    """Draw clothes whose colours go together."""
+    """Sample clothes with matching colours."""
     palette = pick(rng, PALETTES)
     first = int(rng.random() * len(palette))
     top, second, third, fourth = (palette[(first + step) % len(palette)] for step in range(4))
@@ -98,7 +98,7 @@ def sample_outfit(rng: Generator) -> Outfit:
 
 
 def sample_person(rng: Generator) -> Person:
-    """Draw skin, hair and face."""
+    """Sample skin, hair and face."""
     style = pick(rng, _HAIR_STYLES)
     return Person(
         skin=pick(rng, SKINS),
@@ -111,7 +111,7 @@ def sample_person(rng: Generator) -> Person:
 
 @lru_cache(maxsize=2048)
 def shade(colour: Colour, factor: float) -> Colour:
-    """Return the colour made darker (factor below one, towards a warm black) or lighter."""
+    """Return a darker colour (factor below 1, towards a warm black) or a lighter one."""
     red, green, blue = colour
     if factor <= 1:
         warm = 10 * (1 - factor)

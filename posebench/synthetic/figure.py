@@ -1,4 +1,4 @@
-"""Figures: the shapes of one dressed person, back to front."""
+"""Figures: the shapes of a dressed person, sorted from back to front."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from posebench.synthetic.shapes import Shape
 
 
 class Part(IntEnum):
-    """What of a person covers a pixel; a right limb's part follows the left one's."""
+    """Parts of a person in the id map; the number of a right limb follows the left one's."""
 
     CHEST = 1
     PELVIS = 2
@@ -39,8 +39,8 @@ _EARS = ("left_ear", "right_ear")
 _BARE = ("bald", "buzz")  # hair styles that leave the brow free
 _PATTERN_STRIPES = {"yoke": (0,), "stripes": (1, 2, 3), "band": (4,)}  # rows of Pieces.stripes
 
-# How far a point of the head must lie towards the camera, in head radii from the centre, for
-# being seen: the nose and the ears stick out.
+# How far a point must lie towards the camera from the centre of the head, in head radii, to be
+# visible; the limits of nose and ears are negative, since they stick out.
 _FACING = {"nose": -0.25, "left_eye": 0.1, "right_eye": 0.1, "left_ear": -0.4, "right_ear": -0.4}
 
 
@@ -54,7 +54,7 @@ def draw_figures(view: View, outfits: list[Outfit], people: list[Person]) -> lis
 
 
 def facing_camera(view: View, index: int) -> dict[str, bool]:
-    """Tell for nose, eyes and ears of a person whether they lie on the seen side of the head."""
+    """Return whether the nose, eyes and ears of a person are on the camera's side of the head."""
     toward = view.toward[index]
     centre = POINT["head_centre"]
     radius = view.head_radius[index] / view.zoom[index, centre]  # in body heights
@@ -142,7 +142,7 @@ class _Figure:
         return layers
 
     def _piece(self, name: str, colours: Tones, part: int) -> list[Shape]:
-        """Return outline, body and light; the outline also says what it covers."""
+        """Return outline, body and highlight of a piece; the outline carries the id map's part."""
         pieces, piece = self.pieces, PIECE[name]
         return [
             Shape(pieces.line[self.index, piece], colours.line, part),
@@ -154,7 +154,7 @@ class _Figure:
         return Shape(self.pieces.base[self.index, PIECE[name]], colour)
 
     def _limb(self, side: str, layers: list[tuple[str, Tones, Part]]) -> list[Shape]:
-        """Draw the pieces of an arm or leg; all outlines come first, so that joints have none."""
+        """Return the pieces of a limb, all outlines first, so that no outline crosses a joint."""
         pieces = [
             self._piece(f"{side}_{name}", colours, part_of_side(part, side))
             for name, colours, part in layers
@@ -187,7 +187,7 @@ class _Figure:
         return shapes + self._band(side, "turn_up" if trousers else "sock")
 
     def _band(self, side: str, name: str) -> list[Shape]:
-        """Mark the left limbs of everybody: from behind, little else tells them from the right."""
+        """Return the band that marks left limbs: from behind, little else tells left from right."""
         _, *band = self._piece(name, tones(self.outfit.second_colour), 0)
         return band if side == "left" else []
 
@@ -208,7 +208,7 @@ class _Figure:
             dark = shade(outfit.top_colour, 0.6)
             shapes += [self._flat("top_button", dark), self._flat("low_button", dark)]
         shapes.append(Shape(pieces.collar[index], skin.base))
-        # Always on the left, like the marks of the limbs.
+        # Always on the left, like the bands of the limbs.
         shapes.append(self._flat("badge", outfit.second_colour))
         return shapes
 

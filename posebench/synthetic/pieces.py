@@ -1,4 +1,4 @@
-"""The pieces that figures are made of: polygons for everybody in a scene, found all at once.
+"""The pieces that figures are made of: polygons of all people in a scene, computed at once.
 
 Shapes: N people, M pieces, K corners of a polygon. Units: pixels.
 """
@@ -14,7 +14,7 @@ from posebench.synthetic.body import POINT
 from posebench.synthetic.camera import View
 from posebench.synthetic.shapes import AROUND, Floats, fixed, hulls
 
-Circles = tuple[tuple[str, float], ...]  # points of the body, each with a radius
+Circles = tuple[tuple[str, float], ...]  # (point of the body, radius)
 
 _LIMBS: dict[str, Circles] = {  # left and right; radii in body heights
     "upper_arm": (("shoulder", 0.042), ("elbow", 0.033)),
@@ -83,8 +83,8 @@ _BODY_PIECES = _both_sides(_LIMBS) | _TRUNK
 _PIECES = _BODY_PIECES | _both_sides(_FACE) | _HEAD
 PIECE = {name: index for index, name in enumerate(_PIECES)}
 
-# Caps on the ball of the head: the direction of the middle (left, up, front), the half angle in
-# degrees and the radius in head radii.
+# Caps on the ball of the head: direction of the centre (left, up, front), half angle in degrees,
+# radius in head radii.
 _CAPS = {
     "face": ((0.0, -0.25, 0.97), 64, 1.0),
     "buzz": ((0.0, -0.3, 0.95), 78, 1.0),
@@ -97,7 +97,7 @@ CAP = {name: index for index, name in enumerate(_CAPS)}
 
 
 def _circle_groups() -> list[tuple[list[int], list[list[int]], Floats]]:
-    """Return pieces of equally many circles: their indices, (m, C) points and (m, C) radii."""
+    """Return indices, (m, C) points and (m, C) radii of the pieces of C circles, for each C."""
     counts = sorted({len(circles) for circles in _PIECES.values()})
     groups = []
     for count in counts:
@@ -134,7 +134,7 @@ _RIMS, _CAP_SIZES = _cap_rims()
 class Pieces:
     """Polygons of N people in fixed-point image coordinates."""
 
-    line: NDArray[np.int32]  # (N, M, K, 2) in the order of PIECE: with the outline
+    line: NDArray[np.int32]  # (N, M, K, 2) in the order of PIECE, enlarged by the outline
     base: NDArray[np.int32]  # (N, M, K, 2)
     light: NDArray[np.int32]  # (N, M, K, 2) the lit core
     caps: NDArray[np.int32]  # (N, caps, K, 2) in the order of CAP
@@ -143,11 +143,11 @@ class Pieces:
     opening: NDArray[np.int32]  # (N, 4, 2) of a jacket
 
 
-_LIT = np.array([-0.2, -0.2])  # where the lit core lies in a piece, in radii; top left
+_LIT = np.array([-0.2, -0.2])  # offset of the lit core in a piece, in radii: top left
 
 
 def find_pieces(view: View) -> Pieces:
-    """Find the polygons of all people of a view."""
+    """Return the polygons of all people of a view."""
     girth = view.zoom * view.girth[:, None]  # (N, P) pixels of a body height
     head = view.head_radius[:, None, None]
     size = girth[:, POINT["waist"]]
@@ -176,8 +176,8 @@ def find_pieces(view: View) -> Pieces:
 def _caps(view: View) -> Floats:
     """Return the visible outlines of the caps on the ball of each head.
 
-    What of a rim lies behind the ball is moved out to the ball's outline; that is exact for a
-    cap whose middle looks towards the camera, and close to it up to the side.
+    The part of a rim behind the ball is moved to the ball's outline. This is exact for a cap that
+    faces the camera, and a close approximation up to a side view.
     """
     seen: Floats = np.einsum("nij,ckj->ncki", view.head_axes, _RIMS)
     flat, behind = seen[..., :2], seen[..., 2:] < 0
@@ -187,12 +187,12 @@ def _caps(view: View) -> Floats:
     return np.asarray(middle + radius * offset)
 
 
-# Where the bands across the chest begin and end, from the shoulders (0) to the waist (1).
+# Start and end of the bands across the chest, from the shoulders (0) to the waist (1).
 _BANDS = np.array([[-0.12, 0.28], [0.08, 0.24], [0.4, 0.56], [0.72, 0.88], [0.3, 0.62]])
 
 
 def _stripes(view: View, size: Floats) -> Floats:
-    """Return (N, 5, 4, 2) bands across the chest that end at its outline."""
+    """Return the (N, 5, 4, 2) bands across the chest, which end at its outline."""
     tops = np.stack([view.at("left_shoulder"), view.at("right_shoulder")], 1)  # (N, 2, 2)
     ends = np.stack([view.at("left_waist"), view.at("right_waist")], 1)
     axis = ends.mean(1) - tops.mean(1)

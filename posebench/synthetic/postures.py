@@ -1,6 +1,6 @@
-"""What people do: ranges of joint angles, in degrees, for whole bodies, legs and arms.
+"""Postures: ranges of joint angles, in degrees, for whole bodies, legs and arms.
 
-An angle of zero everywhere is a person who stands upright with hanging arms.
+With all angles zero a person stands upright with hanging arms.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class Arm:
     spread: Range  # upper arm swung outwards
     swivel: Range  # about the upper arm; positive turns a forearm that points ahead outwards
     elbow: Range
-    weight: int = 1  # how often, relative to the others
+    weight: int = 1  # relative frequency
 
 
 @dataclass(frozen=True)
 class Posture:
-    weight: float  # how often, relative to the others
-    legs: tuple[Leg, Leg]  # which of them is the left one is drawn at random
+    weight: float  # relative frequency
+    legs: tuple[Leg, Leg]  # left and right, swapped at random
     hinge: Range = (-4, 10)  # upper body bent to the front
     tumble: Range = (-3, 3)  # whole body pitched to the front: 90 lies on the belly
     roll: Range = (-4, 4)  # whole body tipped to its right
     air: Range = (0, 0)  # body heights above the ground
-    seat: bool = False  # something to sit on is drawn below
-    arms: tuple[str, ...] = ()  # the only arm positions that fit; empty: any
+    seat: bool = False  # whether a stool is drawn below
+    arms: tuple[str, ...] = ()  # the possible arm positions; empty: all
 
 
 _STRAIGHT = Leg((-8, 10), (0, 12))
@@ -43,7 +43,7 @@ _SEATED = Leg((74, 96), (65, 105), (3, 18))
 _LYING = Leg((-5, 45), (0, 70), (2, 14))
 _ACROBATIC = Leg((-25, 45), (0, 60), (4, 35))
 
-# Upright people are most people, as in photographs; the rest is rare, but there.
+# Most people are upright, as in photographs; acrobatic postures are rare.
 POSTURES = {
     "stand": Posture(12, (_STRAIGHT, _STRAIGHT)),
     "contrapposto": Posture(5, (_STRAIGHT, Leg((5, 22), (10, 40), (4, 18))), roll=(-6, 6)),

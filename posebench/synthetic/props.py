@@ -1,4 +1,4 @@
-"""Things that stand among people and hide parts of them, and what people sit on."""
+"""Props: things that stand among people and occlude them, and the stools that people sit on."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from numpy.random import Generator
 from posebench.synthetic.clothes import PALETTES, Colour, pick, shade
 from posebench.synthetic.shapes import AROUND, Floats, Shape, fixed
 
-_THING = 1  # the part of props in the id map, where they belong to nobody
+_THING = 1  # the part of props in the id map; they belong to no person
 
 
 def sample_prop(rng: Generator, x: float, y: float, height: float) -> list[Shape]:
-    """Draw something at a place on the ground; `height` is that of a person there, in pixels."""
+    """Return a random prop that stands at (x, y); `height` is a person's there, in pixels."""
     colour = shade(pick(rng, pick(rng, PALETTES)[:4]), 0.9)
     return pick(rng, (_pole, _box, _ball, _bush, _table, _box))(x, y, height, colour)
 
 
 def seat(x: float, top: float, bottom: float, height: float, colour: Colour) -> list[Shape]:
-    """Draw a round stool from its `top` row to its `bottom` row."""
+    """Return a round stool from its `top` row to its `bottom` row."""
     width = 0.13 * height
     body = [[x - width, top], [x + width, top], [x + width, bottom], [x - width, bottom]]
     return [

@@ -1,4 +1,4 @@
-"""Whole scenes: people and props in depth order over a backdrop, and what of the people is seen.
+"""Scenes: people and props in depth order over a backdrop, with annotations of what is visible.
 
 Shapes: N people, back to front, J joints in the order of JOINTS. Units: pixels.
 """
@@ -21,8 +21,8 @@ from posebench.synthetic.props import sample_prop, seat
 from posebench.synthetic.shapes import Floats, Shape, fixed, hulls, paint, paint_ids
 from posebench.synthetic.visibility import PERSON_STEP, joint_visibility
 
-# Whoever shows less than this, or has fewer limb joints in the image, is not drawn at all: nobody
-# is on the picture without being annotated.
+# A person with a smaller visible share of the silhouette, or fewer limb joints in the image, is
+# left out of the picture, so that everybody in it is annotated.
 _LEAST_SEEN = 0.08
 _LEAST_JOINTS = 4
 _LIMB_JOINTS = [
@@ -36,31 +36,31 @@ _MOST_PEOPLE = 15  # the id map has four bits for the person and four for the pa
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture with its people."""
+    """An image with the annotations of its people."""
 
     image: NDArray[np.uint8]  # (H, W, 3) RGB
-    joints: Floats  # (N, J, 2) also outside the image
-    visibility: NDArray[np.int64]  # (N, J) 0 outside the image, 1 hidden, 2 seen
-    area: Floats  # (N,) pixels of the seen silhouette
-    boxes: Floats  # (N, 4) x, y, width, height of the seen silhouette
+    joints: Floats  # (N, J, 2), including those outside the image
+    visibility: NDArray[np.int64]  # (N, J) 0 outside the image, 1 hidden, 2 visible
+    area: Floats  # (N,) pixels of the visible silhouette
+    boxes: Floats  # (N, 4) x, y, width, height of the visible silhouette
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """Where people stand and which way they look, farthest first."""
+    """The camera, and where people stand and which way they face; the farthest person first."""
 
     horizon: float  # row
-    pitch: float  # radians by which the camera looks down
-    places: Floats  # (N, 2) on the ground
-    heights: Floats  # (N,) of a standing adult there
-    yaw: Floats  # (N,) radians, 0 into the camera
+    pitch: float  # angle by which the camera looks down, radians
+    places: Floats  # (N, 2) positions on the ground
+    heights: Floats  # (N,) height of a standing adult there
+    yaw: Floats  # (N,) radians; 0: facing the camera
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A person, with the seat below it, or a prop."""
+    """A person, possibly on a seat, or a prop."""
 
-    row: float  # of the ground below: farther things come first
+    row: float  # row of the ground below it; items are drawn in ascending order
     seat: list[Shape]
     shapes: list[Shape]
     person: int | None  # None: a prop
@@ -72,11 +72,11 @@ def draw_scene(
     """Draw a scene with at least one person.
 
     Args:
-        rng: draws everything; two generators in the same state draw the same scene.
+        rng: random generator; its state determines the scene.
         size: side of the square image in pixels.
-        crowd: from 0, one person, to 1, up to fifteen who overlap heavily.
-        lookalike: all people wear the same clothes.
-        pixels: False leaves the image black; all else is the same.
+        crowd: from 0 (one person) to 1 (up to fifteen, heavily overlapping).
+        lookalike: whether all people wear the same clothes.
+        pixels: False leaves the image black; the annotations are the same.
     """
     stage = _set_stage(rng, size, crowd)
     count = len(stage.yaw)
@@ -100,7 +100,7 @@ def draw_scene(
         ids, _ = _id_map(items, size, count)
 
     if pixels:
-        # Last, so that without pixels the generator has drawn the same until here.
+        # Painted last: without pixels, the draws up to here are the same.
         image = paint_backdrop(rng, size, stage.horizon)
         _paint_shadows(image, _shadows(bodies, stage)[keep])
         for item in items:
@@ -114,11 +114,11 @@ def draw_scene(
 
 
 def _set_stage(rng: Generator, size: int, crowd: float) -> _Stage:
-    """Draw places on the ground: the lower in the image, the nearer and the larger."""
+    """Sample positions on the ground; people lower in the image are nearer and larger."""
     count = min(1 + round(14 * crowd * rng.uniform(0.45, 1)), _MOST_PEOPLE)
     horizon = rng.uniform(0.22, 0.42) * size
     tallest = rng.uniform(0.72 - 0.3 * crowd, 1 - 0.3 * crowd) * size
-    # The nearest feet; now and then below the image, so that people are cut off.
+    # Row of the nearest feet, in image sides; sometimes below the image, which truncates people.
     nearest = rng.uniform(0.88, 1.02) if rng.random() < 0.75 else rng.uniform(1.02, 1.3)
     slope = (nearest * size - horizon) / tallest  # rows of ground per pixel of height
     depth = np.ones(count)  # size relative to the tallest
@@ -130,7 +130,7 @@ def _set_stage(rng: Generator, size: int, crowd: float) -> _Stage:
             other = int(rng.random() * i)
             depth[i] = np.clip(depth[other] * rng.uniform(0.85, 1.08), 0.4, 1.05)
             aside = rng.uniform(0.15, 0.65) * tallest / size * depth[i]
-            # Towards the middle more often, or crowds gather at the sides.
+            # More often towards the middle, or crowds would gather at the sides.
             inwards = 1 if x[other] < 0.5 else -1
             x[i] = x[other] + aside * (inwards if rng.random() < 0.65 else -inwards)
     order = depth.argsort()
@@ -138,7 +138,7 @@ def _set_stage(rng: Generator, size: int, crowd: float) -> _Stage:
     places = np.stack([x, horizon + slope * tallest * depth], 1)
     if rng.random() < 0.2:  # all face one way
         yaw = rng.uniform(-np.pi, np.pi) + rng.normal(0, 0.4, count)
-    else:  # people turn to a camera, mostly
+    else:  # most people face the camera
         front = rng.normal(0, 0.6, count)
         yaw = np.where(rng.random(count) < 0.7, front, rng.uniform(-np.pi, np.pi, count))
     return _Stage(horizon, 0.08 + 0.14 * slope, places, tallest * depth, yaw)
@@ -159,7 +159,7 @@ def _people(
 
 
 def _props(rng: Generator, stage: _Stage, size: int, crowd: float) -> list[_Item]:
-    """Draw things among the people; somebody alone has none that could hide joints."""
+    """Sample props among the people; a scene of crowd level 0 has none."""
     items = []
     for _ in range(int(rng.random() * 4 * crowd)):
         other = int(rng.random() * len(stage.heights))
@@ -170,11 +170,11 @@ def _props(rng: Generator, stage: _Stage, size: int, crowd: float) -> list[_Item
 
 
 def _id_map(items: list[_Item], size: int, count: int) -> tuple[NDArray[np.uint8], Floats]:
-    """Draw who covers which pixel, and with which part.
+    """Draw a map of the person and part that cover each pixel.
 
     Returns:
-        (H, W) map: 16 (person + 1) + part; below 16: nobody.
-        (N,) pixels of each person if nothing stood in front.
+        (H, W) map: 16 (person + 1) + part; below 16: no person.
+        (N,) pixels of each person without the occlusion by others.
     """
     ids = np.zeros((size, size), np.uint8)
     silhouettes = np.zeros(count)
@@ -185,13 +185,13 @@ def _id_map(items: list[_Item], size: int, count: int) -> tuple[NDArray[np.uint8
             continue
         first = PERSON_STEP * (item.person + 1)
         paint_ids(ids, item.shapes, first)
-        # Nearer people, who have higher numbers, are not on the map yet.
+        # Nearer people, who have higher numbers, are not in the map yet.
         silhouettes[item.person] = np.count_nonzero(ids >= first)
     return ids, silhouettes
 
 
 def _silhouettes(ids: NDArray[np.uint8], count: int) -> tuple[Floats, Floats]:
-    """Return the (N,) pixels and the (N, 4) boxes of what is seen of each person."""
+    """Return the (N,) areas and (N, 4) boxes of the visible silhouettes."""
     first = [PERSON_STEP * (person + 1) for person in range(count)]
     masks = [np.asarray(cv2.inRange(ids, f, f + PERSON_STEP - 1)) for f in first]
     area = [cv2.countNonZero(mask) for mask in masks]
@@ -207,7 +207,7 @@ _SHADOW_POINTS = [
 
 
 def _shadows(bodies: Bodies, stage: _Stage) -> Floats:
-    """Return (N, K, 2) outlines of the shadows that a low lamp at the left casts on the ground."""
+    """Return (N, K, 2) outlines of people's shadows on the ground; the light is low at the left."""
     x, y, z = np.moveaxis(bodies.points[:, _SHADOW_POINTS], -1, 0)
     ground = np.stack([x + 0.3 * y, np.sin(stage.pitch) * z - 0.06 * y], -1)
     centres = stage.places[:, None] + stage.heights[:, None, None] * ground

@@ -1,4 +1,4 @@
-"""Shapes to be filled: rounded hulls of circles, in fixed-point image coordinates."""
+"""Filled shapes: rounded hulls of circles, in fixed-point image coordinates."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SHIFT = 4  # OpenCV draws at 1/16 of a pixel
 
 
 class Shape(NamedTuple):
-    """A convex polygon, in the order in which it is painted over the ones before."""
+    """A filled convex polygon; later shapes are painted over earlier ones."""
 
     outline: NDArray[np.int32]  # (K, 2) in 1/16 pixel
     colour: Colour
-    part: int = 0  # what the id map records; 0: nothing, as the shape lies on another one
+    part: int = 0  # its part in the id map; 0: none, since the shape lies on another one
 
 
 _ANGLES = np.arange(20) * (2 * np.pi / 20)
@@ -31,13 +31,13 @@ AROUND = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)  # (K, 2) unit vectors
 def hulls(centres: Floats, radii: Floats) -> tuple[Floats, Floats]:
     """Return the rounded convex hulls of groups of circles.
 
-    In each direction the hull reaches as far as the farthest of its circles, so every hull has
-    as many corners as there are directions, and all of them are found at once. Two circles make
-    a limb, five a chest, one a ball.
+    In each direction the hull reaches as far as the farthest of its circles, so every hull has one
+    corner per direction, and all hulls are computed at once. Two circles make a limb, five a chest,
+    one a ball.
 
     Args:
-        centres: (..., C, 2).
-        radii: (..., C).
+        centres: (..., C, 2) centres of the circles.
+        radii: (..., C) radii of the circles.
 
     Returns:
         (..., K, 2) polygons with a corner per direction of AROUND.
@@ -62,13 +62,13 @@ def fixed(polygons: Floats) -> NDArray[np.int32]:
 
 
 def paint(canvas: NDArray[np.uint8], shapes: Iterable[Shape]) -> None:
-    """Fill the shapes one over the other, with smooth edges, into an (H, W, 3) image."""
+    """Paint the shapes in order into an (H, W, 3) image, with anti-aliased edges."""
     for outline, colour, _ in shapes:
         cv2.fillConvexPoly(canvas, outline, colour, cv2.LINE_AA, _SHIFT)
 
 
 def paint_ids(ids: NDArray[np.uint8], shapes: Iterable[Shape], base: int) -> None:
-    """Fill what the shapes cover with `base` plus their parts into an (H, W) map."""
+    """Set the pixels that the shapes cover in an (H, W) map to `base` plus the shape's part."""
     for outline, _, part in shapes:
         if part:
             cv2.fillConvexPoly(ids, outline, base + part, cv2.LINE_8, _SHIFT)

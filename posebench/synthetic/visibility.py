@@ -1,4 +1,4 @@
-"""Which joints can be seen: by what covers their pixels, and by the side people turn to us.
+"""Visibility of joints, from what covers their pixels and from which side people are seen.
 
 Shapes: N people, J joints in the order of JOINTS.
 """
@@ -14,15 +14,15 @@ from posebench.synthetic.clothes import Person
 from posebench.synthetic.figure import COVERED_EARS, Part, facing_camera, part_of_side
 from posebench.synthetic.shapes import Floats
 
-# The id map holds PERSON_STEP times (the person + 1) plus the part; below it is nobody.
+# The id map contains PERSON_STEP * (person + 1) + part; lower values are no person.
 PERSON_STEP = 16
 
-# From this sine of the turn on, about 50 degrees, the trunk hides its far shoulder and hip.
+# Above this sine of the trunk's turn, about 50 degrees, the trunk hides its far shoulder and hip.
 _TRUNK_SIDE = 0.75
 
 
 def _seen_through() -> NDArray[np.bool_]:
-    """Return (J, parts): whether a joint counts as seen where a part covers its pixel."""
+    """Return a (J, parts) table: whether a joint is visible if a part covers its pixel."""
     limbs = {
         "shoulder": (Part.UPPER_ARM,),
         "elbow": (Part.UPPER_ARM, Part.FOREARM),
@@ -58,11 +58,11 @@ def joint_visibility(
     ids: NDArray[np.uint8],
     inside: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
-    """Return (N, J): 0 outside the image, 1 hidden, 2 seen.
+    """Return the (N, J) visibility: 0 outside the image, 1 hidden, 2 visible.
 
     Args:
-        bodies, view, people: N each.
-        ids: (H, W) who covers a pixel with which part.
+        bodies, view, people: the N people.
+        ids: (H, W) id map of the scene.
         inside: (N, J) whether joints lie in the image.
     """
     seen = _on_top(view.joints, ids) & ~_far_side(bodies, view)
@@ -75,7 +75,7 @@ def joint_visibility(
 
 
 def _on_top(joints: Floats, ids: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tell which (N, J) joints have a fitting part of their person at or beside their pixel."""
+    """Return which (N, J) joints have a matching part of their person at or next to their pixel."""
     pixel = np.rint(joints).astype(np.int64)[:, :, None] + _NEIGHBOURS
     x, y = np.moveaxis(np.clip(pixel, 0, len(ids) - 1), -1, 0)
     person, part = np.divmod(ids[y, x], PERSON_STEP)  # (N, J, 9)
@@ -85,7 +85,7 @@ def _on_top(joints: Floats, ids: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _far_side(bodies: Bodies, view: View) -> NDArray[np.bool_]:
-    """Tell which (N, J) shoulders and hips the trunk hides as it is seen from the side."""
+    """Return which (N, J) shoulders and hips are hidden by a trunk seen from the side."""
     far = np.zeros((len(view.xy), len(JOINTS)), bool)
     for name in ("shoulder", "hip"):
         left, right = POINT[f"left_{name}"], POINT[f"right_{name}"]
