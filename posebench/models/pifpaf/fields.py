@@ -44,13 +44,16 @@ def _pairs(text: str) -> tuple[tuple[int, int], ...]:
     return tuple((int(first) - 1, int(second) - 1) for first, second in pairs)
 
 
+# The limbs of a keypoint set, in the order of the fields. Others have those of their skeleton.
 _LIMBS = {
-    COCO.name: _pairs(
+    COCO.keypoints: _pairs(
         "16-14 14-12 17-15 15-13 12-13 6-12 7-13 6-7 6-8 7-9 8-10 9-11 2-3 1-2 1-3 2-4 3-5 4-6 5-7"
     ),
-    CROWDPOSE.name: _pairs("13-14 14-1 14-2 1-2 7-8 1-3 3-5 2-4 4-6 1-7 2-8 7-9 9-11 8-10 10-12"),
+    CROWDPOSE.keypoints: _pairs(
+        "13-14 14-1 14-2 1-2 7-8 1-3 3-5 2-4 4-6 1-7 2-8 7-9 9-11 8-10 10-12"
+    ),
     # Ours: COCO's limbs, with the trunk and the head of MPII in place of its face.
-    MPII.name: _pairs(
+    MPII.keypoints: _pairs(
         "6-5 5-4 1-2 2-3 4-3 14-4 13-3 14-13 14-15 13-12 15-16 12-11 7-4 7-3 7-8 8-14 8-13 8-9 9-10"
     ),
 }
@@ -66,14 +69,25 @@ _PLACES = {
     "right_knee": (1.4, 2.1), "left_ankle": (-1.4, 0.0), "right_ankle": (1.4, 0.1),
 }  # fmt: skip
 
-_FIRST_WEIGHTS = {COCO.name: (3.0, 3.0, 3.0)}  # of a person's surest keypoints; the others have 1
+# Of a person's surest keypoints; the others have 1.
+_FIRST_WEIGHTS = {COCO.keypoints: (3.0, 3.0, 3.0)}
 
 
 def field_layout(skeleton: Skeleton) -> FieldLayout:
-    """Return the limbs and sizes by which fields of a keypoint set are encoded and decoded."""
-    first = _FIRST_WEIGHTS.get(skeleton.name, ())
+    """Return the limbs and sizes by which fields of a keypoint set are encoded and decoded.
+
+    Raises:
+        ValueError: the set has a keypoint whose place in an upright person is not known.
+    """
+    unknown = [name for name in skeleton.keypoints if name not in _PLACES]
+    if unknown:
+        raise ValueError(
+            f"PifPaf knows no place in an upright person for {', '.join(unknown)} of "
+            f"{skeleton.name}; known are {', '.join(_PLACES)}. Use these names, or add the place."
+        )
+    first = _FIRST_WEIGHTS.get(skeleton.keypoints, ())
     return FieldLayout(
-        limbs=_LIMBS[skeleton.name],
+        limbs=_LIMBS.get(skeleton.keypoints, skeleton.limbs),
         sigmas=skeleton.sigmas,
         upright=tuple(_PLACES[name] for name in skeleton.keypoints),
         score_weights=first + (1.0,) * (len(skeleton) - len(first)),
