@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import torch
 
-from posebench.models.pifpaf.fields import (
-    field_size,
-    keypoint_fields,
-    limb_fields,
-)
 from posebench.models.pifpaf.model import (
     STRIDE,
     PifPaf,
     PifPafOutputs,
     _ideal,
     _nearness,
+)
+from posebench.models.pifpaf.targets import (
+    field_size,
+    keypoint_fields,
+    limb_fields,
 )
 from posebench.models.profile import Profile
 from posebench.structures import (

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebench.models.pifpaf.field_decoding import decode_fields
-from posebench.models.pifpaf.fields import (
+from posebench.models.pifpaf.decoding import decode_fields
+from posebench.models.pifpaf.targets import (
     FieldLayout,
     field_layout,
     field_people,

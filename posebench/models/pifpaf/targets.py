@@ -19,6 +19,8 @@ from torch import Tensor
 from posebench.layers.heatmaps import inside
 from posebench.structures import COCO, CROWDPOSE, MPII, Poses, Skeleton
 
+KEYPOINT_VALUES = 4  # of each cell: confidence, x, y, scale
+LIMB_VALUES = 7  # of each cell: confidence, x and y of both ends, scales of both
 KEYPOINT_SIDE = 4  # cells, of the square that tells of a keypoint
 LIMB_SIDE = 3  # cells, of the square around each point of a limb
 COLLISION_PX = 32  # a keypoint that another person hides so near is not told of
