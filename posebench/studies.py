@@ -1,6 +1,6 @@
 """A study: what a paper varies, in which table it prints the outcome, and how to do it again.
 
-Studies are plain values that name recipes and fields; `posebench.bench.ablate` runs them.
+Studies are plain values that name recipes and fields; `posebench.bench.ablation` runs them.
 """
 
 from __future__ import annotations

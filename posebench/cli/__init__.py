@@ -16,6 +16,7 @@ from posebench.cli import (
     data,
     demo,
     evaluate,
+    flops,
     models,
     speed,
     tables,
@@ -40,6 +41,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("speed")(speed.speed)
+app.command("flops")(flops.flops)
 app.command("viz")(viz.viz)
 app.command("ablate")(ablate.ablate)
 app.command("tables")(tables.tables)

@@ -1,4 +1,4 @@
-"""`posebench verify`: the papers' claims that need neither weights nor data."""
+"""`posebench verify`: checks the parameter and FLOP counts that the papers claim."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ _COLOURS = {"holds": "green", "explained": "cyan", "fails": "bold red"}
 
 def verify(
     all_untested: Annotated[
-        bool, typer.Option("--untested", help="Also list every figure that is not tested here.")
+        bool,
+        typer.Option(
+            "--untested", help="Also list every printed figure that counting cannot check."
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Count what papers claim of cost, and say which claims hold; exit with 1 if one fails."""
+    """Check the parameter and FLOP counts that the papers claim; exit with 1 if one fails."""
     import pandas as pd
 
     from posebench.bench import tables
@@ -44,25 +47,25 @@ def verify(
     failed = [one.claim.id for one in checked if one.verdict == "fails"]
     if failed:
         raise PosebenchError(
-            f"{len(failed)} of {len(checked)} claims fail: {', '.join(failed)}. A network or a "
-            "counter has changed, or the ledger is wrong: docs/tables.md says how to find out."
+            f"{len(failed)} of {len(checked)} claims fail: {', '.join(failed)}. A network or the "
+            "counter has changed, or claims.toml is wrong: see docs/tables.md."
         )
 
 
 def _print(checked: list[CheckedClaim]) -> None:
     from rich.table import Table
 
-    table = Table("claim", "source", title="Claims of cost", title_justify="left")
-    for name in ("printed", "measured"):
+    table = Table("claim", "source", title="Claims about cost", title_justify="left")
+    for name in ("printed", "counted"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     for one in checked:
         claim = one.claim
         printed = "" if claim.printed is None else f"{claim.printed:g}"
-        measured = "" if one.count is None else f"{one.count:.2f}"
+        count = "" if one.count is None else f"{one.count:.2f}"
         colour = _COLOURS.get(one.verdict, "default")
         table.add_row(
-            escape(claim.claim), escape(claim.source), printed, measured,
+            escape(claim.claim), escape(claim.source), printed, count,
             f"[{colour}]{one.verdict}[/]",
         )  # fmt: skip
     out.print(table)
@@ -72,8 +75,8 @@ def _print(checked: list[CheckedClaim]) -> None:
     counts: dict[str, int] = {}
     for one in checked:
         counts[one.verdict] = counts.get(one.verdict, 0) + 1
-    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    messages.print(f"{len(checked)} claims: {said}.")
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    messages.print(f"{len(checked)} claims: {summary}.")
 
 
 def _print_untested(untested: pd.DataFrame, *, complete: bool) -> None:
@@ -91,8 +94,8 @@ def _print_untested(untested: pd.DataFrame, *, complete: bool) -> None:
                 escape(row["recipe"]), escape(row["needs"]),
             )  # fmt: skip
     else:
-        for (place, needs), own in untested.groupby(["table", "needs"], sort=False):
+        for (source, needs), own in untested.groupby(["table", "needs"], sort=False):
             figures = ", ".join(dict.fromkeys(own["figure"]))
-            words = (str(place), f"{len(own)} of {figures}", str(needs))
+            words = (str(source), f"{len(own)} of {figures}", str(needs))
             table.add_row(*map(escape, words))
     out.print(table)

@@ -1,13 +1,25 @@
-"""One HTML page of all tables and plots that needs no other file and no network."""
+"""All tables and plots as one HTML page that needs no other files and no network."""
 
 from __future__ import annotations
 
 import html
 import re
 from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 
-from posebench.bench.tables import JoinedTable, html_table, short_name, text_table
-from posebench.viz.plots import Plot
+from posebench.bench.tables import (
+    JoinedTable,
+    Runs,
+    html_table,
+    read_text,
+    short_name,
+    text_table,
+)
+from posebench.engine.runs import git_commit
+from posebench.files import atomic_write
+from posebench.version import package_version
+from posebench.viz.plots import Plot, plots
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem;
@@ -25,12 +37,33 @@ ul { font-size: 13px; color: #555; padding-left: 1.2rem; }
 """
 
 
+def write_report(tables: Sequence[JoinedTable], runs: Runs, folder: Path, path: Path) -> None:
+    """Write the page.
+
+    Args:
+        tables: the joined tables.
+        runs: the measurements they were joined with.
+        folder: where the runs are; named on the page.
+        path: of the page.
+    """
+    commit = git_commit()
+    version = f"posebench {package_version()}"
+    if commit:
+        version += f" ({commit})"
+    made = f"Made on {datetime.now().date().isoformat()} by {version}, from the runs in {folder}."
+    page = html_report(tables, plots(tables, runs), read_text("crosspaper_notes.md"), made)
+    with atomic_write(path) as beside:
+        beside.write_text(page, encoding="utf-8")
+
+
 def html_report(tables: Sequence[JoinedTable], plots: Sequence[Plot], notes: str, made: str) -> str:
     """Return the page.
 
     Args:
-        notes: where papers contradict one another, as Markdown with a list.
-        made: when, with what and from where; a line.
+        tables: the joined tables.
+        plots: shown above the tables.
+        notes: on contradictions between papers, as a Markdown list.
+        made: a line that says when the page was made, and from what.
     """
     links = "".join(
         f'<a href="#{joined.table.name}">{html.escape(short_name(joined.table.name))}</a>'
@@ -38,9 +71,9 @@ def html_report(tables: Sequence[JoinedTable], plots: Sequence[Plot], notes: str
     )
     figures = sum(joined.measured for joined in tables)
     body = [
-        "<h1>The papers' tables, and what was measured</h1>",
-        f"<p>{html.escape(made)} {figures} figures are measured; they have a blue ground. A cell "
-        "of that ground that is empty has not been measured: nothing is copied into it.</p>",
+        "<h1>The papers' tables with measurements</h1>",
+        f"<p>{html.escape(made)} The {figures} measured figures are shaded blue; an empty blue "
+        "cell has not been measured.</p>",
         f"<nav>{links}</nav>",
         "<h2>Plots</h2>",
         *(
@@ -50,7 +83,7 @@ def html_report(tables: Sequence[JoinedTable], plots: Sequence[Plot], notes: str
         ),
         "<h2>Tables</h2>",
         *(f'<section id="{j.table.name}">{html_table(text_table(j))}</section>' for j in tables),
-        "<h2>Where the papers disagree</h2>",
+        "<h2>Contradictions between papers</h2>",
         f"<ul>{''.join(_items(notes))}</ul>",
     ]
     return (

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from posebench.bench.session import timed_run
-from posebench.bench.subject import Subject
-from posebench.bench.timed import TimedModel
-from tests.bench.fakes import FakeModel
+from posebench.bench.speed.benchmark import run_speed_benchmark
+from posebench.bench.speed.options import TimingJob
+from posebench.bench.speed.timed_model import TimedModel
+from tests.bench.speed.fakes import FakeModel
 from tests.cli.command import only, run
 
 QUICK = ("--quick", "--budget", "0", "--device", "cpu", "--threads", "1")
@@ -21,9 +21,12 @@ QUICK = ("--quick", "--budget", "0", "--device", "cpu", "--threads", "1")
 
 @pytest.mark.parametrize("make", [FakeModel, pytest.param(TimedModel, marks=pytest.mark.slow)])
 def test_a_model_is_timed_into_a_run_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Subject], object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[TimingJob], object]
 ) -> None:
-    monkeypatch.setattr("posebench.bench.session.timed_run", partial(timed_run, make=make))
+    monkeypatch.setattr(
+        "posebench.bench.speed.benchmark.run_speed_benchmark",
+        partial(run_speed_benchmark, make=make),
+    )
     result = run("speed", "--models", "cid_tiny", "--people", "2", *QUICK, "--json")
     assert result.code == 0, result.err
     reply = json.loads(result.out)
@@ -42,18 +45,6 @@ def test_a_model_is_timed_into_a_run_folder(
     assert "cid_tiny" in again.out
     pd.testing.assert_frame_equal(pd.read_csv(folder / "results.csv"), saved)
     assert (folder / "environment-2.json").exists()
-
-
-def test_operations_are_printed_by_operator_and_module(tmp_path: Path) -> None:
-    result = run("speed", "--models", "cid_tiny", "--tree", "--depth", "1")
-    assert result.code == 0, result.err
-    for words in ("by the paper's equations", "aten::convolution", "Not counted", "decoupling"):
-        assert words in result.out
-    rows = pd.read_csv(only(tmp_path, "runs/speed/cid_tiny_flops_*/results.csv"))
-    values = dict(zip(rows["metric"], rows["value"], strict=True))
-    operators = rows[rows["metric"].str.startswith("macs/")]["value"].sum()
-    assert operators == values["macs"] == values["module_macs/"]
-    assert values["uncounted/aten::bincount"] == 1
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_one_table_is_shown_with_what_was_measured() -> None:
     assert "AP measured" in result.out
     assert "61.2" in result.out
     assert "66.0" in result.out  # what is printed in that row
-    assert "1 figures are measured, of 20 that are printed" in result.err
+    assert "1 of the 20 printed figures have a measurement here" in result.err
 
 
 def test_rows_are_tidy() -> None:
@@ -76,7 +76,7 @@ def test_a_misspelt_table_is_a_usage_error() -> None:
     assert "Did you mean cid/4?" in result.err
 
 
-def test_claims_that_hold_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claims_that_hold_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     claims = [c for c in ledger.read_claims() if c.id in ("mask-rcnn-params", "dgcn-table04-1")]
     gone = replace(claims[1], recipe="nothing_here")
     monkeypatch.setattr(ledger, "read_claims", lambda: (claims[0], gone))

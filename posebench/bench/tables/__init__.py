@@ -20,12 +20,13 @@ if TYPE_CHECKING:
         read_claims,
         untested_rows,
     )
-    from posebench.bench.tables.export import TextTable, html_table, latex, markdown, text_table
+    from posebench.bench.tables.export import TextTable, html_table, text_table, write_table
     from posebench.bench.tables.joined import MEASURED, JoinedTable, join
     from posebench.bench.tables.measured import Runs
     from posebench.bench.tables.papers import (
         PaperTable,
         find_table,
+        list_tables,
         load_table,
         read_text,
         short_name,
@@ -45,16 +46,16 @@ __all__ = [
     "find_table",
     "html_table",
     "join",
-    "latex",
+    "list_tables",
     "list_untested",
     "load_table",
-    "markdown",
     "read_claims",
     "read_text",
     "short_name",
     "table_names",
     "text_table",
     "untested_rows",
+    "write_table",
 ]
 
 __getattr__ = lazy_names(
@@ -64,12 +65,21 @@ __getattr__ = lazy_names(
         "Claim",
         "check_claims",
         "claim_rows",
+        "list_tables",
         "list_untested",
         "read_claims",
         "untested_rows",
     ),
-    export=("TextTable", "html_table", "latex", "markdown", "text_table"),
+    export=("TextTable", "html_table", "text_table", "write_table"),
     joined=("MEASURED", "JoinedTable", "join"),
     measured=("Runs",),
-    papers=("PaperTable", "find_table", "load_table", "read_text", "short_name", "table_names"),
+    papers=(
+        "PaperTable",
+        "find_table",
+        "list_tables",
+        "load_table",
+        "read_text",
+        "short_name",
+        "table_names",
+    ),
 )

@@ -6,10 +6,12 @@ import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
 from posebench.bench.tables.joined import MEASURED, JoinedTable
+from posebench.files import atomic_write
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
@@ -31,6 +33,16 @@ class TextTable:
     rows: list[list[str]]
     numeric: list[bool]  # whether a column holds numbers
     notes: list[str]
+
+
+def write_table(joined: JoinedTable, folder: Path) -> None:
+    """Write a joined table as CSV with all columns, and as Markdown and LaTeX as it is shown."""
+    name, shown = joined.table.name, text_table(joined)
+    with atomic_write(folder / f"{name}.csv") as beside:
+        joined.rows.to_csv(beside, index=False)
+    for suffix, text in (("md", markdown(shown)), ("tex", latex(shown))):
+        with atomic_write(folder / f"{name}.{suffix}") as beside:
+            beside.write_text(text, encoding="utf-8")
 
 
 def text_table(joined: JoinedTable) -> TextTable:

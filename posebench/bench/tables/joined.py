@@ -53,6 +53,12 @@ class JoinedTable:
         """The number of measured figures."""
         return int(self.rows[[f + MEASURED for f in self.figures]].notna().to_numpy().sum())
 
+    @property
+    def printed(self) -> int:
+        """The number of printed figures of rows that the zoo has a recipe for."""
+        in_zoo = self.rows[self.rows["in_zoo"]]
+        return int((in_zoo[list(self.figures)] != "").to_numpy().sum())
+
     def tidy(self) -> pd.DataFrame:
         """Return one tidy row per printed figure and per measured one."""
         table = self.table

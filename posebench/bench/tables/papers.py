@@ -11,13 +11,15 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from posebench.data import LAYOUTS
 from posebench.errors import UsageError, unknown_name
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Datasets and splits as spelled in the papers -> as spelled in posebench.
 DATASETS = {layout.title: layout.name for layout in LAYOUTS.values() if layout.title}
@@ -129,9 +131,29 @@ def _plain(number: str) -> str:
     return re.sub(r"^(table)?\W*(a?)0*", r"\2", number.lower())
 
 
+def list_tables() -> list[dict[str, Any]]:
+    """Return one row per table: its short name, number of rows, those in the zoo, and its title."""
+    titles = {row["file"].removesuffix(".csv"): row["title"] for row in _records("index.csv")}
+    listed = []
+    for name in table_names():
+        in_zoo = {recipe.row for recipe in _row_recipes(name) if recipe.recipe is not None}
+        rows = [int(record["row"]) for record in _records(f"{name}.csv")]
+        listed.append(
+            {
+                "table": short_name(name),
+                "rows": len(rows),
+                "in_zoo": sum(row in in_zoo for row in rows),
+                "title": titles[name],
+            }
+        )
+    return listed
+
+
 @cache
 def load_table(name: str) -> PaperTable:
     """Return a table by its full name."""
+    import pandas as pd
+
     index = next(row for row in _records("index.csv") if row["file"] == f"{name}.csv")
     return PaperTable(
         name=name,
@@ -141,17 +163,22 @@ def load_table(name: str) -> PaperTable:
         hardware=index["timing_hardware"],
         doubts=index["doubts"],
         rows=pd.read_csv(io.StringIO(read_text(f"{name}.csv")), dtype=str, keep_default_na=False),
-        recipes=tuple(
-            RowRecipe(
-                row=int(row["row"]),
-                column=row["column"],
-                name=row["recipe"],
-                settings=tuple(filter(None, row["settings"].split(";"))),
-                dataset=row["dataset"],
-                split=row["split"],
-                metric=row["metric"],
-            )
-            for row in _records("rows.csv")
-            if row["table"] == name
-        ),
+        recipes=_row_recipes(name),
+    )
+
+
+def _row_recipes(table: str) -> tuple[RowRecipe, ...]:
+    """Return the recipes of a table's rows."""
+    return tuple(
+        RowRecipe(
+            row=int(row["row"]),
+            column=row["column"],
+            name=row["recipe"],
+            settings=tuple(filter(None, row["settings"].split(";"))),
+            dataset=row["dataset"],
+            split=row["split"],
+            metric=row["metric"],
+        )
+        for row in _records("rows.csv")
+        if row["table"] == table
     )

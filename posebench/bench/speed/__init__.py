@@ -1,0 +1,39 @@
+"""The speed benchmark: models take turns, each in a process of its own, and are ranked.
+
+`run_speed_benchmark` times recipes into a run folder.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from posebench._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from posebench.bench.speed.benchmark import run_speed_benchmark
+    from posebench.bench.speed.options import FULL, QUICK, SpeedOptions, with_alternatives
+    from posebench.bench.speed.summary import (
+        ComparedModels,
+        ModelSpeed,
+        compared_models,
+        stage_curves,
+    )
+
+__all__ = [
+    "FULL",
+    "QUICK",
+    "ComparedModels",
+    "ModelSpeed",
+    "SpeedOptions",
+    "compared_models",
+    "run_speed_benchmark",
+    "stage_curves",
+    "with_alternatives",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    benchmark=("run_speed_benchmark",),
+    options=("FULL", "QUICK", "SpeedOptions", "with_alternatives"),
+    summary=("ComparedModels", "ModelSpeed", "compared_models", "stage_curves"),
+)

@@ -1,0 +1,96 @@
+"""Times recipes against one another, each in a process of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from posebench.bench.flops import meta_model
+from posebench.bench.speed.inputs import write_images
+from posebench.bench.speed.options import SpeedOptions, TimingJob, input_cases
+from posebench.bench.speed.rounds import (
+    MIN_ROUNDS,
+    OnProgress,
+    Timing,
+    memory_groups,
+    take_turns,
+)
+from posebench.bench.speed.timed_model import TimedModel
+from posebench.bench.speed.worker import Worker
+from posebench.recipe import Recipe
+
+# Memory of a process besides its weights; four copies of the weights exist while they are folded.
+_PROCESS_BYTES = {"cpu": 400 * 2**20, "cuda": 3 * 2**30}
+_SHARE_OF_MEMORY = 0.7
+
+
+def measure(
+    recipes: Sequence[Recipe],
+    options: SpeedOptions,
+    *,
+    first_round: int = 0,
+    on_progress: OnProgress = lambda name, what: None,
+    on_group: Callable[[list[Timing]], None] = lambda timings: None,
+    make: Callable[[TimingJob], object] = TimedModel,
+) -> list[Timing]:
+    """Time recipes against one another; the first one is in every group.
+
+    Args:
+        recipes: at least one.
+        options: the same for all.
+        first_round: number of the first round.
+        on_progress: is told what each model is doing.
+        on_group: is called after each group, and on an interruption, with the complete timings.
+        make: builds the model in a worker's process.
+
+    Returns:
+        The timings of all cases of all recipes.
+    """
+    with tempfile.TemporaryDirectory(prefix="posebench-") as folder:
+        images = write_images(Path(folder))
+        jobs = {
+            recipe.name: TimingJob(recipe.name, options, input_cases(recipe, options), images)
+            for recipe in recipes
+        }
+        timings = {
+            name: [Timing(name, case) for case in range(len(job.cases))]
+            for name, job in jobs.items()
+        }
+        device = torch.device(options.device)
+        needs = {recipe.name: _bytes_needed(recipe, device) for recipe in recipes}
+        for names in memory_groups(list(jobs), needs, _bytes_available(device)):
+            workers: dict[str, Worker] = {}
+            try:
+                workers |= {name: Worker(make, jobs[name]) for name in names}
+                take_turns(
+                    workers, timings, options.schedule, first_round=first_round,
+                    on_progress=on_progress,
+                )  # fmt: skip
+            finally:
+                for worker in workers.values():
+                    worker.close()
+                every = [timing for own in timings.values() for timing in own]
+                on_group([t for t in every if t.error or len(t.rounds) >= MIN_ROUNDS])
+            first_round += options.schedule.rounds
+    return every
+
+
+def _bytes_needed(recipe: Recipe, device: torch.device) -> int:
+    weights = sum(p.numel() * p.element_size() for p in meta_model(recipe).parameters())
+    return _PROCESS_BYTES[device.type] + 4 * weights
+
+
+def _bytes_available(device: torch.device) -> int:
+    """Return how many bytes the models of a group may take together."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = 8 * 2**30  # if the system does not say
+        info = Path("/proc/meminfo")
+        if info.exists():
+            lines = dict(line.split(":", 1) for line in info.read_text().splitlines())
+            free = int(lines["MemAvailable"].split()[0]) * 1024
+    return int(_SHARE_OF_MEMORY * free)

@@ -1,0 +1,134 @@
+"""How models are timed, as values that processes exchange; reading them needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from posebench.errors import UsageError, unknown_name
+from posebench.models import profile_of
+from posebench.recipe import Recipe
+
+Protocol = Literal["forward", "end-to-end", "paper"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+# Names of the stages around the network; stages within it begin with NETWORK.
+IMAGE, PREPROCESS, TRANSFER, DECODE = "decode image", "preprocess", "transfer", "postprocess"
+NETWORK = "network/"
+
+PEOPLE = 5  # per image, by default
+
+
+@dataclass(frozen=True)
+class RoundSchedule:
+    """How long each model is timed."""
+
+    rounds: int = 10  # at most
+    turn_s: float = 1.0  # of one case of one model; a slower pass takes as long as it takes
+    budget_s: float = 60.0  # of one model; a slow model has `MIN_ROUNDS` rounds all the same
+
+
+FULL = RoundSchedule()
+QUICK = RoundSchedule(rounds=5, turn_s=0.5, budget_s=15.0)
+
+
+@dataclass(frozen=True)
+class SpeedOptions:
+    """The options of a benchmark, the same for all models that are compared.
+
+    Raises:
+        UsageError: an option is unknown or does not fit the others.
+    """
+
+    protocol: Protocol = "end-to-end"
+    people: tuple[int, ...] = (PEOPLE,)  # per image; one case for each number
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    batch_size: int = 1
+    compiled: bool = False
+    channels_last: bool = True
+    threads: int = 0  # of each process on a CPU; 0: PyTorch's default
+    alternatives: bool = False  # time `Profile.alternatives` in place of forward passes
+    schedule: RoundSchedule = FULL
+
+    def __post_init__(self) -> None:
+        for kind, name, known in (
+            ("protocol", self.protocol, get_args(Protocol)),
+            ("precision", self.precision, get_args(Precision)),
+        ):
+            if name not in known:
+                raise unknown_name(kind, name, known)
+        if self.protocol == "paper" and self.batch_size > 1:
+            raise UsageError("The papers time one image at a time: leave out --batch-size.")
+
+    @property
+    def label(self) -> str:
+        """The memory format and so on, as the column `options` of results has it."""
+        words = {
+            "compiled": self.compiled,
+            "channels last": self.channels_last,
+            "alternatives": self.alternatives,
+        }
+        return " + ".join(word for word, used in words.items() if used)
+
+
+@dataclass(frozen=True)
+class InputCase:
+    """The input that a model is timed with."""
+
+    people: int = PEOPLE  # per image
+    size: tuple[int, int] | None = None  # H, W of the network's input; None: the recipe's resizing
+
+
+def input_cases(recipe: Recipe, options: SpeedOptions) -> tuple[InputCase, ...]:
+    """Return a recipe's cases: every number of people at each size that its paper times."""
+    sizes: tuple[tuple[int, int] | None, ...] = (None,)
+    timing = profile_of(recipe.config).paper_timing
+    if options.protocol == "paper" and timing is not None:
+        side = recipe.inference.resize.short_side
+        sizes = ((side, side),) if timing.square else timing.sizes or (None,)
+    return tuple(InputCase(people, size) for size in sizes for people in options.people)
+
+
+@dataclass(frozen=True)
+class TimingJob:
+    """What one process times."""
+
+    recipe: str  # name
+    options: SpeedOptions
+    cases: tuple[InputCase, ...]
+    images: tuple[str, ...] = ()  # paths of JPEG files; needed for cases without a size
+
+
+@dataclass(frozen=True)
+class CaseStats:
+    """What is known of a case besides its times."""
+
+    size: tuple[int, int]  # H, W of the network's input
+    parameters: int
+    weight_bytes: int
+    activation_bytes: int  # the most by which memory rises during a pass
+    macs: int
+    flops: int
+    flops_folded: int
+    macs_as_written: int
+    decoded: int  # people decoded from the ideal outputs of the first image
+
+
+Seconds = dict[str, float]  # stage -> seconds of one pass
+
+
+def with_alternatives(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Return the recipes whose paper compares alternatives for a stage.
+
+    Raises:
+        UsageError: there are none.
+    """
+    comparing = [r for r in recipes if profile_of(r.config).alternatives is not None]
+    if not comparing:
+        names = ", ".join(recipe.name for recipe in recipes)
+        raise UsageError(
+            f"No paper compares alternatives for a stage of {names}: leave out --alternatives."
+        )
+    return comparing

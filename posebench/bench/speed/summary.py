@@ -1,0 +1,78 @@
+"""The results of a benchmark as they are shown: groups of models that can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
+
+import pandas as pd
+
+from posebench.bench.speed.rows import COMPARED
+
+
+@dataclass(frozen=True)
+class ModelSpeed:
+    """The results of one model."""
+
+    recipe: str
+    input_size: str  # "512x704", H x W
+    people: int
+    values: dict[str, float]  # metric -> value
+    stages: dict[str, float]  # stage -> ms
+    error: str
+
+
+@dataclass(frozen=True)
+class ComparedModels:
+    """Models that were timed under the same conditions, the fastest first."""
+
+    conditions: str  # in words
+    models: list[ModelSpeed]
+
+
+def compared_models(rows: pd.DataFrame) -> Iterator[ComparedModels]:
+    """Yield the models of each group of rows that can be compared."""
+    for _, group in rows.groupby(list(COMPARED), sort=False, dropna=False):
+        first = group.iloc[0]
+        words = [
+            f"{first['protocol']}, batch {first['batch_size']}, {first['people']} people",
+            str(first["precision"]), str(first["options"]), str(first["hardware"]),
+        ]  # fmt: skip
+        models = [_model(own) for _, own in group.groupby("recipe", sort=False)]
+        models.sort(
+            key=lambda one: (one.values.get("rank", inf), one.values.get("latency_p50", inf))
+        )
+        yield ComparedModels(", ".join(word for word in words if word), models)
+
+
+def stage_curves(rows: pd.DataFrame) -> Iterator[dict[str, dict[str, dict[int, float]]]]:
+    """Yield recipe -> stage -> people -> ms for each group that differs in people alone."""
+    complete = rows[rows["error"] == ""]
+    if not len(complete):
+        return
+    others = [column for column in COMPARED if column != "people"]
+    for _, group in complete.groupby(others, sort=False):
+        curves: dict[str, dict[str, dict[int, float]]] = {}
+        for _, own in group.groupby(["recipe", "people"], sort=False):
+            model = _model(own)
+            for stage, ms in model.stages.items():
+                curves.setdefault(model.recipe, {}).setdefault(stage, {})[model.people] = ms
+        yield curves
+
+
+def _model(rows: pd.DataFrame) -> ModelSpeed:
+    first = rows.iloc[0]
+    values = {str(k): float(v) for k, v in zip(rows["metric"], rows["value"], strict=True)}
+    return ModelSpeed(
+        recipe=str(first["recipe"]),
+        input_size=str(first["input_size"]),
+        people=int(first["people"]),
+        values=values,
+        stages={
+            name.removeprefix("stage/").removesuffix("_p50"): value
+            for name, value in values.items()
+            if name.startswith("stage/")
+        },
+        error=str(first["error"]),
+    )
