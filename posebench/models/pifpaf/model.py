@@ -1,9 +1,9 @@
 """PifPaf: Composite Fields for Human Pose Estimation (Kreiss et al., CVPR 2019), DGCN's baseline.
 
-Every cell of a keypoint's field tells how sure it is of one nearby, where that lies and how large
-it is; every cell of a limb's field the same of both ends. People grow from the surest keypoints
-along the limbs. Losses and weights are those of DGCN's paper; docs/dgcn.md lists what it leaves
-open. Fields are encoded in `targets.py` and decoded in `decoding.py`.
+Each cell of a keypoint field predicts the confidence that the keypoint is near, its offset and its
+scale; each cell of a limb field predicts the same for both ends of the limb. Decoding grows people
+from the most confident keypoints along the limbs. Losses and weights are those of DGCN's paper;
+docs/dgcn.md lists what it leaves open. Fields are encoded in `targets.py` and decoded in `decoding.py`.
 
 Shapes: B images, K keypoints, M limbs, H x W network input, h x w cells of the fields.
 """
@@ -45,7 +45,7 @@ from posebench.structures import (
 
 BACKBONE_STRIDE = 16  # of the map that fields are read from
 STRIDE = 8  # of the fields
-RARE = 0.01  # initial confidence, of a cell that has nothing to tell
+RARE = 0.01  # initial confidence of every cell
 SURE = 15.0  # logit of an ideal field's confidence
 
 
@@ -75,7 +75,7 @@ class PifPafTargets:
 
 
 class FieldHead(nn.Module):
-    """Reads fields of a stride off a map of twice that stride."""
+    """A convolution from a map to fields of half the map's stride."""
 
     def __init__(self, channels: int, maps: int, values: int) -> None:
         super().__init__()
@@ -96,17 +96,17 @@ class FieldHead(nn.Module):
 
 def _positive_scales(fields: Tensor) -> Tensor:
     scales = 1 if fields.shape[2] == KEYPOINT_VALUES else 2
-    told, unbound = fields[:, :, :-scales], fields[:, :, -scales:]
-    return torch.cat([told, F.softplus(unbound)], 2)
+    values, unbound = fields[:, :, :-scales], fields[:, :, -scales:]
+    return torch.cat([values, F.softplus(unbound)], 2)
 
 
 class PifPaf(PoseModel):
-    """Keypoint and limb fields on a trunk's coarsest map."""
+    """Keypoint and limb fields read from a backbone's coarsest map."""
 
     config: PifPafConfig
 
     published_names: ClassVar[dict[str, str]] = {}  # there are no published weights of this form
-    strides: tuple[int, ...] = (BACKBONE_STRIDE,)  # of the trunk's maps, the finest first
+    strides: tuple[int, ...] = (BACKBONE_STRIDE,)  # of the backbone's maps, the finest first
 
     def __init__(self, config: PifPafConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)
@@ -122,7 +122,7 @@ class PifPaf(PoseModel):
         self.backbone = unpooled_backbone(self.config.backbone, self.strides, pretrained=True)
 
     def features(self, images: Tensor, padding: Tensor | None = None) -> PifPafFeatures:
-        """Return the trunk's maps at `strides`."""
+        """Return the backbone's maps at `strides`."""
         height, width = images.shape[-2:]
         return PifPafFeatures(tuple(self.backbone(images)), (height, width))
 
