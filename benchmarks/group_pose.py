@@ -28,7 +28,9 @@ from posebench.engine.runs import hardware, has_bf16
 from posebench.layers.deformable import DeformableAttention, Tokens
 from posebench.layers.sampling import Sizes, gathered_samples, weighted_samples
 from posebench.models import RECIPES
-from posebench.models.group_pose.model import GroupPose, GroupPoseFeatures, GroupPoseOutputs
+from posebench.models.group_pose.decoder import GroupPoseFeatures
+from posebench.models.group_pose.decoding import GroupPoseOutputs
+from posebench.models.group_pose.model import GroupPose
 from posebench.recipe import Precision
 from posebench.structures import COCO, Geometry
 

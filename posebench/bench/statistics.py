@@ -128,15 +128,16 @@ def difference(
     )
     value = float(by_seed.mean())
     exchanged = rng.integers(0, 2, (resamples, images)).astype(np.float64)
-    drawn = rng.multinomial(images, np.full(images, 1 / images), resamples).astype(np.float64)
-    under_null, redrawn = np.zeros(resamples), np.zeros(resamples)
+    samples = rng.multinomial(images, np.full(images, 1 / images), resamples).astype(np.float64)
+    under_null, bootstrap = np.zeros(resamples), np.zeros(resamples)
     for a, b in zip(ours, reference, strict=True):
         both = [a, b]
         under_null += resampled_ap(both, [1 - exchanged, exchanged])
         under_null -= resampled_ap(both, [exchanged, 1 - exchanged])
-        redrawn += resampled_ap([a], [drawn]) - resampled_ap([b], [drawn])
+        bootstrap += resampled_ap([a], [samples]) - resampled_ap([b], [samples])
     under_null /= len(by_seed)
-    low, high = np.nanquantile(redrawn / len(by_seed), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    bootstrap /= len(by_seed)
+    low, high = np.nanquantile(bootstrap, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     # An exchange that changes nothing must not count as less extreme because of rounding.
     extreme = np.abs(under_null) >= abs(value) - 1e-12
     return Difference(

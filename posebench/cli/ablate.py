@@ -53,7 +53,7 @@ def ablate(
     epochs: Annotated[
         int,
         typer.Option(
-            min=0, help="Epochs of one training (default: by the budget, else as in the paper)."
+            min=0, help="Epochs of one training; 0: by the budget, or else as in the paper."
         ),
     ] = 0,
     seeds: Annotated[

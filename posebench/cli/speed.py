@@ -76,7 +76,7 @@ def speed(
     ] = True,
     threads: Annotated[
         int,
-        typer.Option(min=0, help="CPU threads of each model (default: PyTorch's choice)."),
+        typer.Option(min=0, help="CPU threads of each model; 0: PyTorch's default."),
     ] = 0,
     resume: Annotated[
         Path | None,

@@ -1,4 +1,8 @@
-"""Datasets by name. Layouts are plain values; readers are imported when a dataset is opened."""
+"""Datasets by name.
+
+A layout is a plain value, so listing datasets is fast; the readers, which need torch, are imported
+when a dataset is opened.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +36,10 @@ __getattr__ = lazy_names(__name__, base=("GroundTruth", "PoseDataset"))
 
 
 def find_layout(name: str) -> Layout:
-    """Return the dataset's layout.
+    """Return the layout of a dataset.
 
     Raises:
-        UsageError: no such dataset.
+        UsageError: there is no dataset of this name.
     """
     if name not in LAYOUTS:
         raise unknown_name("dataset", name, LAYOUTS)
@@ -43,7 +47,7 @@ def find_layout(name: str) -> Layout:
 
 
 def data_root(named: Path | None) -> Path:
-    """Return the folder that contains the datasets: as named, `$POSEBENCH_DATA`, or `./data`."""
+    """Return the folder that contains the datasets: `named`, else `$POSEBENCH_DATA` or `./data`."""
     return named or Path(os.environ.get("POSEBENCH_DATA", "data"))
 
 
@@ -61,11 +65,11 @@ def open_dataset(
         name: one of `LAYOUTS`.
         split: one of the layout's splits.
         root: the folder that contains the dataset's folder; None: see `data_root`.
-        annotations: a file to read in place of the split's own.
-        skeleton: the keypoint set, for a dataset that has several.
+        annotations: an annotation file to read in place of the split's own.
+        skeleton: the keypoint set, for a dataset with several; None: its first.
 
     Raises:
-        UsageError: the dataset or the split does not exist, or the options do not fit it.
-        DataError: its files are missing or wrong.
+        UsageError: the dataset or the split does not exist, or an option does not apply to it.
+        DataError: the dataset's files are missing or wrong.
     """
     return find_layout(name).open(data_root(root), split, annotations, skeleton)

@@ -1,4 +1,4 @@
-"""What every dataset is: images by index, and their ground truth for evaluation."""
+"""The interface of datasets, and datasets of files in COCO's format."""
 
 from __future__ import annotations
 
@@ -24,22 +24,26 @@ GroundTruth = dict[str, Any]
 
 
 class PoseDataset(ABC):
-    """Annotated images of one split, and the rules of their evaluation."""
+    """One split of a dataset: its images with annotated people, and its evaluation protocol."""
 
     name: str
     split: str
     skeleton: Skeleton  # the annotated keypoints
-    protocol: Protocol  # the evaluation of this skeleton
+    protocol: Protocol  # how predictions are evaluated
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def load(self, index: int, *, pixels: bool = True) -> Sample:
-        """Return one image with its people; without `pixels` only the image's size is right.
+        """Return one image with its annotated people.
+
+        Args:
+            index: from 0 to `len(self) - 1`.
+            pixels: False: the image has the right size, but its content is undefined.
 
         Raises:
-            DataError: the image is absent or damaged.
+            DataError: the image is missing or damaged.
         """
 
     @abstractmethod
@@ -48,11 +52,11 @@ class PoseDataset(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Return what tells these annotations from all others, quickly."""
+        """Return a string that differs whenever the annotations differ; fast to compute."""
 
     @abstractmethod
     def labelled(self) -> list[int]:
-        """Return the indices of images with at least one labelled keypoint: those to train on."""
+        """Return the indices of the images to train on: those with a labelled keypoint."""
 
 
 class FileDataset(PoseDataset):
@@ -68,12 +72,16 @@ class FileDataset(PoseDataset):
         *,
         has_sizes: bool = True,
     ) -> None:
-        """Make a dataset of checked annotations.
+        """Create a dataset from checked annotations.
 
         Args:
-            folder: of the images.
+            name: the dataset's name.
+            split: the split's name.
+            protocol: how predictions are evaluated.
+            folder: the folder of the images.
             annotations: in COCO's format, as `check_annotations` returns them.
-            has_sizes: whether they contain the sizes of images; otherwise files are asked.
+            has_sizes: whether the annotations contain image sizes; otherwise sizes are read from
+                the image files.
         """
         self.name = name
         self.split = split
@@ -88,14 +96,16 @@ class FileDataset(PoseDataset):
 
     @classmethod
     def read(cls, layout: Layout, split: str, folder: Path, path: Path) -> FileDataset:
-        """Return a split with the annotations of a file.
+        """Return a split whose annotations are read from a file.
 
         Args:
-            folder: of the images.
-            path: of the annotation file.
+            layout: the dataset's layout.
+            split: the split's name.
+            folder: the folder of the images.
+            path: the annotation file.
 
         Raises:
-            DataError: the file is missing or wrong.
+            DataError: the annotation file is missing or wrong.
         """
         content = check_annotations(layout.read(path), path, layout.protocol)
         return cls(layout.name, split, layout.protocol, folder, content, has_sizes=layout.has_sizes)
@@ -112,7 +122,7 @@ class FileDataset(PoseDataset):
             if not isinstance(value, kind) or (isinstance(value, int) and not 0 < value < 10**6):
                 raise DataError(
                     f"Expected {field!r} of image {image['id']} in the annotations of {self.name} "
-                    f"{self.split}, but found {str(value)[:40]}. Mend it."
+                    f"{self.split}, but found {str(value)[:40]}. Correct it."
                 )
         annotations = self._by_image.get(image["id"], [])
         size = (image["height"], image["width"])
@@ -122,10 +132,11 @@ class FileDataset(PoseDataset):
             if rgb.shape[:2] != size:
                 raise DataError(
                     f"The image {path} is {rgb.shape[1]} x {rgb.shape[0]}, but its annotations are "
-                    f"for {size[1]} x {size[0]}: it is another picture or was resized."
+                    f"for {size[1]} x {size[0]}: it is another image or was resized. "
+                    "Download it again; posebench data doctor lists all such images."
                 )
         else:
-            rgb = np.broadcast_to(np.uint8(0), (*size, 3))  # no memory is taken
+            rgb = np.broadcast_to(np.uint8(0), (*size, 3))  # allocates no memory
         return Sample(
             image=rgb,
             poses=self._poses(annotations),
@@ -156,7 +167,7 @@ class FileDataset(PoseDataset):
         ]
 
     def area(self, annotation: dict[str, Any]) -> float:
-        """Return the area that OKS divides by, in square pixels."""
+        """Return the area of a person that scales OKS, in square pixels."""
         if self.protocol.area_of_box is None:
             return float(annotation["area"])
         _, _, width, height = annotation["bbox"]
@@ -194,7 +205,7 @@ def _is_person(annotation: dict[str, Any]) -> bool:
 def _ignored(
     annotations: list[dict[str, Any]], size: tuple[int, int], name: str
 ) -> np.ndarray | None:
-    """Return the (H, W) regions of crowds and of people without keypoints, where outlined.
+    """Return the (H, W) mask of outlined crowd regions and people without keypoints; None: none.
 
     Raises:
         DataError: an outline is neither polygons nor run lengths of the image's size.

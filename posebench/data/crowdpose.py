@@ -11,14 +11,14 @@ from posebench.structures import CROWDPOSE, Protocol, Skeleton
 if TYPE_CHECKING:
     from posebench.data.base import GroundTruth, PoseDataset
 
-# The official evaluation ignores `area`: a person's is this share of its box.
+# The official evaluation ignores `area` and takes this share of the box's area.
 AREA_OF_BOX = 0.53
 
 
 def open_crowdpose(
     layout: Layout, root: Path, split: str, annotations: Path | None, skeleton: Skeleton | None
 ) -> PoseDataset:
-    """Open a split; trainval is joined from train and val where its own file is missing."""
+    """Open a split; without a file of its own, trainval is joined from train and val."""
     folder = root / layout.name
     joint = folder / layout.annotations.format(split="trainval")
     if split != "trainval" or annotations is not None or joint.exists():
@@ -34,7 +34,7 @@ def _joined(parts: list[GroundTruth]) -> GroundTruth:
     return {
         **parts[0],
         "images": [image for part in parts for image in part["images"]],
-        # Annotation ids may occur in both files.
+        # Numbered anew, since an id may occur in both files.
         "annotations": [{**a, "id": number} for number, a in enumerate(annotations, start=1)],
     }
 
@@ -42,8 +42,8 @@ def _joined(parts: list[GroundTruth]) -> GroundTruth:
 LAYOUT = Layout(
     name="crowdpose",
     title="CrowdPose",
-    # The official tool's limits of crowdIndex; the paper's text is usually quoted with 0.1 for the
-    # first.
+    # The limits of crowdIndex are the official tool's; the paper's first one is usually quoted as
+    # 0.1.
     protocols=(Protocol(CROWDPOSE, area_of_box=AREA_OF_BOX, crowd_index=(0.2, 0.8)),),
     splits=("train", "val", "trainval", "test"),
     train_split="trainval",

@@ -1,6 +1,6 @@
-"""Checking a dataset's folder before anyone trains on it.
+"""Checks of a dataset's folder: annotations, image files, overlap with another training split.
 
-The readers stop at the first fault; here all of them are counted.
+The readers stop at the first error; these checks count all of them.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Finding:
-    """One check of one split, with how often it struck."""
+    """The result of one check of one split."""
 
     split: str
     check: str
-    severity: str  # "count": a figure; "note": may be meant so; "wrong": mend it before training
+    severity: str  # "count": a statistic; "note": may be intended; "wrong": correct before training
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
@@ -76,13 +76,17 @@ def examine(
     """Check the splits of a dataset that are in its folder.
 
     Args:
-        folder: the dataset's own, such as `data/coco`.
-        layout: how it should lie.
-        against: another dataset whose training images should not be among these.
-        progress: told (images looked at, images in all).
+        folder: the dataset's folder, such as `data/coco`.
+        layout: the layout it should have.
+        against: folder and layout of another dataset, whose training images should not occur in
+            this one.
+        progress: called with the number of images checked so far and the number of all images.
+
+    Returns:
+        The findings of each split: statistics, then notes, then errors.
 
     Raises:
-        DataError: no split of the layout is there, or an annotation file is no JSON.
+        DataError: the folder contains no split of the layout, or an annotation file is not JSON.
     """
     splits = {
         split: path
@@ -101,12 +105,12 @@ def examine(
     for split, content in contents.items():
         report = _Report(split)
         images = _check_annotations(content, layout, report)
-        place = folder / layout.images.format(split=split)
-        for _ in _check_files(images, place, report):
+        image_folder = folder / layout.images.format(split=split)
+        for _ in _check_files(images, image_folder, report):
             done += 1
             progress(done, total)
         if others:
-            others.compare(images, place, report)
+            others.compare(images, image_folder, report)
         findings += sorted(report.findings.values(), key=lambda f: _SEVERITIES.index(f.severity))
     return findings
 
@@ -117,13 +121,13 @@ def _records(content: Any, key: str) -> list[dict[str, Any]]:
 
 
 def _check_annotations(content: Any, layout: Layout, report: _Report) -> list[dict[str, Any]]:
-    """Check what needs no pixels, and return the images that name a file."""
+    """Check the annotations and return the images that have a file name."""
     images, people = _records(content, "images"), _records(content, "annotations")
-    for key, found in (("images", images), ("annotations", people)):
+    for key, records in (("images", images), ("annotations", people)):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             report.wrong("missing field", key)
-        elif len(found) < len(content[key]):
-            report.wrong("no object", key, len(content[key]) - len(found))
+        elif len(records) < len(content[key]):
+            report.wrong("no object", key, len(content[key]) - len(records))
     for image in images:
         expected = _IMAGE_FIELDS if layout.has_sizes else _IMAGE_FIELDS[:2]
         for name in (name for name in expected if name not in image):
@@ -157,7 +161,7 @@ def _duplicates(records: list[dict[str, Any]], kind: str, report: _Report) -> No
 def _check_person(
     person: dict[str, Any], layout: Layout, images: dict[int, dict[str, Any]], report: _Report
 ) -> int:
-    """Check one annotation and return the number of keypoints that it labels."""
+    """Check one annotation and return its number of labelled keypoints; 0 for crowd regions."""
     name = f"annotation {person.get('id', '?')}"
     for field_name in required_fields(layout.protocol):
         if field_name not in person:
@@ -183,7 +187,7 @@ def _check_person(
 
 
 def _size_fault(person: dict[str, Any], protocol: Protocol) -> str | None:
-    """Return the check that the box or the area of a person fails."""
+    """Return the name of the check that a person's box or area fails; None if both are fine."""
     if "bbox" in person:
         if not _numbers(person["bbox"], 4):
             return "box unfit"
@@ -198,7 +202,7 @@ def _size_fault(person: dict[str, Any], protocol: Protocol) -> str | None:
 
 
 def _count_outside(points: list[tuple[float, float]], image: dict[str, Any]) -> int:
-    """Return how many points lie outside the image; 0 if its size is not known."""
+    """Return the number of points outside the image; 0 if its size is not known."""
     width, height = image.get("width", math.nan), image.get("height", math.nan)
     if not _numbers([width, height], 2):
         return 0
@@ -219,42 +223,43 @@ def _numbers(values: Any, count: int) -> bool:
 def _check_files(
     images: list[dict[str, Any]], folder: Path, report: _Report
 ) -> Iterator[dict[str, Any]]:
-    """Decode every image and compare its size; yield each when it is done."""
+    """Decode every image and compare its size with the annotations; yield each checked image."""
 
-    def look(image: dict[str, Any]) -> tuple[int, int] | str:
+    def decoded_size(image: dict[str, Any]) -> tuple[int, int] | None:
         try:
             height, width = read_image(folder / image["file_name"]).shape[:2]
-        except DataError as error:
-            return str(error)
+        except DataError:
+            return None
         return width, height
 
-    # Threads, since OpenCV decodes outside Python's lock.
+    # Threads are enough, since OpenCV releases Python's lock while it decodes.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for image, found in zip(images, pool.map(look, images), strict=True):
-            if isinstance(found, str):
-                exists = (folder / image["file_name"]).is_file()
-                report.wrong("unreadable image" if exists else "missing image", image["file_name"])
+        for image, size in zip(images, pool.map(decoded_size, images), strict=True):
+            name = image["file_name"]
+            if size is None:
+                exists = (folder / name).is_file()
+                report.wrong("unreadable image" if exists else "missing image", name)
             elif "width" in image and "height" in image:
-                said = (image["width"], image["height"])
-                if found == said[::-1] and found != said:
-                    report.wrong("width and height swapped", image["file_name"])
-                elif found != said:
-                    size = f"{image['file_name']}: {found[0]} x {found[1]}"
-                    report.wrong("other size than annotated", size)
+                annotated = (image["width"], image["height"])
+                if size == annotated[::-1] and size != annotated:
+                    report.wrong("width and height swapped", name)
+                elif size != annotated:
+                    report.wrong("other size than annotated", f"{name}: {size[0]} x {size[1]}")
             yield image
 
 
 class _TrainingImages:
-    """The training images of another dataset, to be found again."""
+    """The training images of another dataset, indexed by size and by COCO image id."""
 
     def __init__(self, folder: Path, layout: Layout) -> None:
         self.name = layout.name
-        place = folder / layout.images.format(split=layout.train_split)
-        split = folder / layout.annotations.format(split=layout.train_split)
-        if split.is_file():
-            names = [r["file_name"] for r in _records(read_json(split, "annotations"), "images")]
+        image_folder = folder / layout.images.format(split=layout.train_split)
+        annotations = folder / layout.annotations.format(split=layout.train_split)
+        if annotations.is_file():
+            content = read_json(annotations, "an annotation file")
+            names = [record["file_name"] for record in _records(content, "images")]
         else:
-            names = sorted(p.name for p in place.glob("*.*"))
+            names = sorted(path.name for path in image_folder.glob("*.*"))
         if not names:
             raise DataError(
                 f"The training split {layout.train_split} of {layout.name} is not in {folder}: "
@@ -263,7 +268,7 @@ class _TrainingImages:
         self.numbers = {_number(name): name for name in names if _number(name) is not None}
         self.by_size: dict[int, list[Path]] = {}
         for name in names:
-            path = place / name
+            path = image_folder / name
             if path.is_file():
                 self.by_size.setdefault(path.stat().st_size, []).append(path)
         self._hashes: dict[Path, str] = {}
@@ -284,7 +289,7 @@ class _TrainingImages:
         """Return the training image of equal content."""
         if not path.is_file():
             return None
-        # Only files of one size can be equal, so that few are read.
+        # Only files of the same size are read and hashed.
         candidates = self.by_size.get(path.stat().st_size, [])
         return next((c for c in candidates if self._hash(c) == self._hash(path)), None)
 

@@ -1,4 +1,4 @@
-"""How a dataset lies on disk, how it is evaluated, and what to say where files are missing."""
+"""Layouts: a dataset's files, splits and evaluation, as a plain value free of torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from posebench.structures import Protocol, Skeleton
 if TYPE_CHECKING:
     from posebench.data.base import PoseDataset
 
-# (layout, data root, split, annotation file in place of the split's own, keypoint set)
+# Arguments: layout, data root, split, annotation file in place of the split's own, keypoint set.
 Opener = Callable[["Layout", Path, str, Path | None, Skeleton | None], "PoseDataset"]
 
 
@@ -30,22 +30,22 @@ def open_files(
     annotations: Path | None,
     skeleton: Skeleton | None = None,
 ) -> PoseDataset:
-    """Open one split of a dataset of files in COCO's format.
+    """Open one split of a dataset whose files are in COCO's format.
 
     Args:
-        layout: of the dataset.
+        layout: the dataset's layout.
         root: the folder that contains the dataset's folder.
         split: one of the layout's splits.
-        annotations: a file to read in place of the split's own.
-        skeleton: not used: the layout has one keypoint set.
+        annotations: an annotation file to read in place of the split's own.
+        skeleton: not used, since the layout has a single keypoint set.
 
     Raises:
-        UsageError: no such split.
-        DataError: its files are missing or wrong.
+        UsageError: there is no such split.
+        DataError: the split's files are missing or wrong.
     """
     from posebench.data.base import FileDataset
 
-    # With other annotations, result files and ideal outputs are scored without any images.
+    # With annotations from elsewhere, result files can be scored without the dataset's folder.
     folder = layout.folder(root, split, needed=annotations is None)
     path = annotations or layout.file(folder / layout.annotations.format(split=split))
     images = folder / layout.images.format(split=split)
@@ -54,10 +54,10 @@ def open_files(
 
 @dataclass(frozen=True)
 class Layout:
-    """A dataset: its name, splits, files below the data root, keypoints and evaluation."""
+    """A dataset: its name, splits, files below the data root, keypoint sets and protocols."""
 
     name: str
-    protocols: tuple[Protocol, ...]  # one for each keypoint set that it comes with
+    protocols: tuple[Protocol, ...]  # one for each of its keypoint sets
     splits: tuple[str, ...]
     train_split: str
     eval_split: str
@@ -65,20 +65,20 @@ class Layout:
     source: str  # where to get it
     annotations: str = ""  # the file of a {split}, below the dataset's folder
     images: str = ""  # the folder of a {split}'s images, below the dataset's folder
-    read: Callable[[Path], Any] = read_coco_format  # returns an annotation file in COCO's format
+    read: Callable[[Path], Any] = read_coco_format  # reads an annotation file into COCO's format
     opener: Opener = open_files
     has_sizes: bool = True  # whether annotation files contain the sizes of images
-    crowd: float = 0.1  # crowd level of the synthetic images that stand for the dataset
-    title: str = ""  # as papers spell the name; empty: no paper's table has it
+    crowd: float = 0.1  # crowd level of the synthetic images that replace it in ablations
+    title: str = ""  # its name in the papers' tables; empty: in none
 
     @property
     def skeletons(self) -> tuple[Skeleton, ...]:
-        """The keypoint sets that it comes with."""
+        """The keypoint sets of the dataset."""
         return tuple(protocol.skeleton for protocol in self.protocols)
 
     @property
     def protocol(self) -> Protocol:
-        """The rules of a dataset with one keypoint set."""
+        """The protocol of a dataset with a single keypoint set."""
         [protocol] = self.protocols
         return protocol
 
@@ -96,8 +96,8 @@ class Layout:
         """Return the dataset's folder below the root.
 
         Raises:
-            UsageError: no such split.
-            DataError: the folder is `needed`, but missing.
+            UsageError: there is no such split.
+            DataError: the folder is `needed` and missing.
         """
         if split not in self.splits:
             raise unknown_name(f"split of {self.name}", split, self.splits)
@@ -110,10 +110,10 @@ class Layout:
         return folder
 
     def file(self, path: Path) -> Path:
-        """Return the path of a file that the layout promises.
+        """Return the path of a file that belongs to the layout.
 
         Raises:
-            DataError: it is missing.
+            DataError: the file is missing.
         """
         if not path.is_file():
             raise DataError(

@@ -1,7 +1,7 @@
-"""Background loading: augmented micro-batches for training, samples for evaluation.
+"""Loading in the background: augmented micro-batches for training, samples for evaluation.
 
-What is loaded depends on (seed, epoch, index) alone, so a resumed run trains on the same images as
-an uninterrupted one.
+Augmented images are determined by (seed, epoch, index), so a resumed run trains on the same images
+as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from posebench.errors import DataError
 from posebench.preprocess import NetworkInput, collate
 from posebench.structures import Augmentation, Batch, Sample
 
-# Training sets up to this size are decoded, or drawn, only once: for small images that costs half
-# as much as the network's work on them.
+# Training sets up to this size are decoded or generated only once: for small images that takes half
+# as long as the network's forward and backward pass.
 CACHE_BYTES = 2**30  # over all worker processes
 
 
@@ -35,21 +35,21 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """The images of one forward and backward pass of one process."""
+    """The images of one forward and backward pass on one rank."""
 
-    batch: Batch | None  # None: none of its images could be read
+    batch: Batch | None  # None if no image could be read
     unreadable: list[Unreadable]
 
 
 @dataclass(frozen=True)
 class MicroBatchSampler:
-    """Which images one rank draws in which micro-batch, over all epochs of a run.
+    """Assigns the images of all epochs to the micro-batches of one rank.
 
-    The order depends on the fields alone, so a run can be resumed at any micro-batch.
+    The order is determined by the fields, so a run can be resumed at any micro-batch.
     """
 
     indices: Sequence[int]
-    micro_batch_size: int  # images of one rank
+    micro_batch_size: int  # images per rank
     seed: int
     epochs: int
     rank: int = 0
@@ -68,8 +68,8 @@ class MicroBatchSampler:
             first = max(start - epoch * self.per_epoch, 0)
             for number in range(first, self.per_epoch):
                 chosen = order[number * joint :][:joint]
-                # The last micro-batch of an epoch may leave nothing for a rank, which then takes
-                # an image of another rank.
+                # The last micro-batch of an epoch may have fewer images than ranks: a rank without
+                # any repeats the first.
                 own = chosen[self.rank :: self.world_size]
                 chosen = own if len(own) else chosen[:1]
                 yield [(epoch, self.indices[i]) for i in chosen.tolist()]
@@ -97,7 +97,7 @@ def micro_batches(
 def eval_samples(
     dataset: PoseDataset, indices: Sequence[int], *, workers: int = 0
 ) -> Iterator[Sample | Unreadable]:
-    """Yield these samples of a dataset in order, loaded by `workers` processes."""
+    """Yield the samples at these indices, in order, loaded by `workers` processes."""
     loader: DataLoader[Sample | Unreadable] = DataLoader(
         _Images(dataset),
         sampler=indices,
@@ -109,7 +109,7 @@ def eval_samples(
 
 
 class _From:
-    """A sampler from one of its micro-batches on, as `DataLoader` wants it."""
+    """A sampler that starts at one of its micro-batches, in the form that `DataLoader` expects."""
 
     def __init__(self, sampler: MicroBatchSampler, start: int) -> None:
         self.sampler, self.start = sampler, start
@@ -146,8 +146,8 @@ class _AugmentedImages(Dataset[NetworkInput | Unreadable]):
         if index in self._cache:
             return self._cache[index]
         sample = self.dataset.load(index)
-        # Nothing is cached of a dataset that does not fit as a whole: the gain would not be worth
-        # the memory.
+        # A dataset that does not fit as a whole is not cached at all: caching a part of it would
+        # cost more memory than the gain is worth.
         total_bytes = sample.image.nbytes * len(self.sampler.indices)
         if self.sampler.epochs > 1 and total_bytes < self.cache_bytes:
             self._cache[index] = sample
@@ -175,6 +175,6 @@ def _collate(items: list[NetworkInput | Unreadable]) -> MicroBatch:
 
 
 def _ignore_interrupts(worker: int) -> None:
-    # Ctrl-C reaches the whole process group; the main process decides when workers end. A
-    # termination signal must still end them, or they would outlive a main process that has failed.
+    # Ctrl-C reaches the whole process group, but the main process decides when workers end. They
+    # still obey a termination signal, or they would outlive a main process that has failed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,8 +1,8 @@
-"""MPII Human Pose (Andriluka et al., CVPR 2014): the official .mat, or the usual JSON files.
+"""MPII Human Pose (Andriluka et al., CVPR 2014): the official .mat or the common JSON files.
 
-The official file has all images with one flag, training or not; the usual JSON files (a list of
-people) split what is annotated into train and val. Neither has boxes or areas of people;
-docs/data.md says how they are made.
+The official file lists all images and marks those for training; the common JSON files (lists of
+people) split the annotated images into train and val. Neither has boxes or areas of people;
+docs/data.md says how they are derived.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from posebench.data.crowdpose import AREA_OF_BOX
 from posebench.data.layout import Layout
@@ -25,20 +26,20 @@ if TYPE_CHECKING:
 
 OFFICIAL = "annotations/mpii_human_pose_v1_u12_1.mat"
 
-# Of the box around labelled keypoints and head, by which it grows on each side: people reach
-# beyond their joints.
+# The box around the labelled keypoints and the head is extended on each side by this share of its
+# longer side, since people reach beyond their joints.
 MARGIN = 0.1
 
-# Files of head boxes beside the usual JSON file of val.
+# Names of files with head boxes beside the common JSON file of val.
 _HEADS = ("mpii_gt_val.mat", "gt_valid.mat")
 
 
-def read_mpii(path: Path) -> GroundTruth:
-    """Return the content of any of MPII's annotation files in COCO's format, from 0 on.
+def read_mpii(path: Path) -> Any:
+    """Return an MPII annotation file converted to COCO's format, with coordinates that start at 0.
 
     Args:
-        path: the official .mat, of which the training images are taken; the usual JSON list of
-            people, with head boxes where they lie beside it; or a file that is in COCO's format.
+        path: the official .mat, of which the training images are read; the common JSON list of
+            people, with head boxes if a file of them lies beside it; or a file in COCO's format.
 
     Raises:
         DataError: the file is missing, damaged, or none of these.
@@ -46,16 +47,15 @@ def read_mpii(path: Path) -> GroundTruth:
     if path.suffix == ".mat":
         return _in_coco_format(list(_official_people(path)))
     content = read_json(path, "an annotation file")
-    if not isinstance(content, list):
-        checked: GroundTruth = content
-        return checked
-    return _in_coco_format(list(_listed_people(content, path)))
+    if isinstance(content, list):
+        return _in_coco_format(list(_listed_people(content, path)))
+    return content
 
 
 def open_mpii(
     layout: Layout, root: Path, split: str, annotations: Path | None, skeleton: Skeleton | None
 ) -> PoseDataset:
-    """Open a split from whichever of MPII's annotation files is there."""
+    """Open a split from the first of MPII's annotation files that exists."""
     from posebench.data.base import FileDataset
 
     folder = layout.folder(root, split, needed=annotations is None)
@@ -64,7 +64,7 @@ def open_mpii(
 
 
 def _split_file(layout: Layout, folder: Path, split: str) -> Path:
-    """Return the first file that is there: as mmpose names it, as HRNet does, or the official."""
+    """Return the first existing file: mmpose's name, HRNet's name, or the official file."""
     names = [f"mpii_{split}.json", f"{split}.json", *(["valid.json"] if split == "val" else [])]
     candidates = [folder / "annotations" / name for name in names]
     if split == "trainval":
@@ -78,8 +78,7 @@ def _split_file(layout: Layout, folder: Path, split: str) -> Path:
 LAYOUT = Layout(
     name="mpii",
     title="MPII",
-    # Without head boxes, which its own PCKh needs, people are scored by OKS; sigmas and areas are
-    # ours.
+    # Without head boxes, which PCKh needs, people are scored by OKS with our own sigmas and areas.
     protocols=(Protocol(MPII, head_boxes=True),),
     splits=("train", "val", "trainval"),
     train_split="train",
@@ -96,17 +95,17 @@ LAYOUT = Layout(
 
 @dataclass(frozen=True)
 class _Person:
-    """One annotated person; coordinates from 1 on, as in all of MPII's files."""
+    """One annotated person; coordinates start at 1, as in all of MPII's files."""
 
     image: str
     keypoints: list[list[float]]  # (16, 3) x, y, visibility
-    head: list[float] | None  # x, y, x, y; None: not told
+    head: list[float] | None  # box x1, y1, x2, y2; None: not known
 
 
 def _in_coco_format(people: Sequence[_Person]) -> GroundTruth:
     names = list(dict.fromkeys(person.image for person in people))
     stems = [Path(name).stem for name in names]
-    # The numbers of the files, so that results name the same images whatever was read.
+    # Image ids come from the file names, so that results fit every kind of annotation file.
     numbered = all(stem.isdecimal() for stem in stems) and len({*map(int, stems)}) == len(stems)
     ids = {n: int(Path(n).stem) if numbered else i for i, n in enumerate(names, start=1)}
     images = [{"id": ids[name], "file_name": name} for name in names]
@@ -119,7 +118,7 @@ def _in_coco_format(people: Sequence[_Person]) -> GroundTruth:
 
 
 def _fields(person: _Person) -> dict[str, Any]:
-    """Return a person's keypoints, head box, box and area, from 0 on."""
+    """Return a person's keypoints, head box, box and area, with coordinates that start at 0."""
     rows = np.array(person.keypoints, np.float64)
     labelled = rows[:, 2] > 0
     rows[labelled, :2] -= 1
@@ -147,48 +146,49 @@ def _fields(person: _Person) -> dict[str, Any]:
     }
 
 
-# ---------------------------------------------------------------------------------- the usual JSON
+# --------------------------------------------------------------------------------- the common JSON
 
 
 def _listed_people(content: list[Any], path: Path) -> Iterator[_Person]:
     heads = _listed_heads(path, len(content))
-
-    def owner(index: int) -> str:
-        return f"person {index} in {path}"
-
     for index, entry in enumerate(content):
-        fields = entry if isinstance(entry, dict) else {}
-        for name in ("image", "joints", "joints_vis"):
-            if name not in fields:
-                raise DataError(
-                    f"Expected {name!r} in {owner(index)}, but it has none. MPII's usual JSON is a "
-                    "list of people with image, joints, joints_vis, center and scale."
-                )
-        if not isinstance(fields["image"], str):
+        owner = f"person {index} in {path}"
+        image, keypoints = _read_entry(entry, owner)
+        yield _Person(image, keypoints, heads[index] if heads else None)
+
+
+def _read_entry(entry: Any, owner: str) -> tuple[str, list[list[float]]]:
+    """Return the image's file name and the keypoints of one entry of the list."""
+    fields = entry if isinstance(entry, dict) else {}
+    for name in ("image", "joints", "joints_vis"):
+        if name not in fields:
             raise DataError(
-                f"Expected a file name as the image of {owner(index)}, but found "
-                f"{str(fields['image'])[:40]}."
+                f"Expected {name!r} in {owner}, but it has none. MPII's common JSON is a "
+                "list of people with image, joints, joints_vis, center and scale."
             )
-        joints, shown = fields["joints"], fields["joints_vis"]
-        count = len(MPII)
-        if not isinstance(joints, list) or len(joints) != count:
-            found = len(joints) if isinstance(joints, list) else type(joints).__name__
-            raise DataError(
-                f"Expected {count} joints of {owner(index)}, but found {found}. Is the file for "
-                "another keypoint set?"
-            )
-        points = finite_rows(joints, 2, "joints", lambda _, i=index: owner(i))  # type: ignore[misc]
-        visible = finite_rows([shown], count, "joints_vis", lambda _, i=index: owner(i))[0]  # type: ignore[misc]
-        # It tells which are labelled, not which are seen.
-        rows = np.column_stack([points, 2 * (visible > 0)])
-        yield _Person(fields["image"], rows.tolist(), heads[index] if heads else None)
+    if not isinstance(fields["image"], str):
+        raise DataError(
+            f"Expected a file name as the image of {owner}, but found {str(fields['image'])[:40]}."
+        )
+    joints, count = fields["joints"], len(MPII)
+    if not isinstance(joints, list) or len(joints) != count:
+        found = len(joints) if isinstance(joints, list) else type(joints).__name__
+        raise DataError(
+            f"Expected {count} joints of {owner}, but found {found}. Is the file for another "
+            "keypoint set?"
+        )
+    points = finite_rows(joints, 2, "joints", lambda _: owner)
+    labelled = finite_rows([fields["joints_vis"]], count, "joints_vis", lambda _: owner)[0] > 0
+    # The list marks labelled keypoints only; occlusion is not in it.
+    visibility = np.where(labelled, 2, 0)
+    return fields["image"], np.column_stack([points, visibility]).tolist()
 
 
 def _listed_heads(path: Path, count: int) -> list[list[float]] | None:
-    """Return the head boxes that lie beside a JSON file of val; None where there are none.
+    """Return the head boxes x1, y1, x2, y2 from the file beside a JSON file of val; None: no file.
 
     Raises:
-        DataError: they are of another number of people.
+        DataError: there are more or fewer head boxes than people.
     """
     if "val" not in path.stem or "train" in path.stem:
         return None
@@ -202,8 +202,8 @@ def _listed_heads(path: Path, count: int) -> list[list[float]] | None:
                     f"Expected the head boxes (headboxes_src) of the {count} people of {path} in "
                     f"{beside}, but found {boxes.shape[2]}. Are they of another split?"
                 )
-            found: list[list[float]] = boxes.transpose(2, 0, 1).reshape(-1, 4).tolist()
-            return found
+            corners: list[list[float]] = boxes.transpose(2, 0, 1).reshape(-1, 4).tolist()
+            return corners
     return None
 
 
@@ -211,12 +211,12 @@ def _listed_heads(path: Path, count: int) -> list[list[float]] | None:
 
 
 def _official_people(path: Path) -> Iterator[_Person]:
-    """Yield the people of the training images; those of the test images are not annotated."""
+    """Yield the people of the training images; test images have no public annotations."""
     release = _load(path).get("RELEASE")
     if release is None or not hasattr(release, "annolist") or not hasattr(release, "img_train"):
         raise DataError(
             f"Expected RELEASE with annolist and img_train in {path}, but it has none: it is not "
-            "MPII's official annotation file."
+            "MPII's official annotation file. Check the path."
         )
     images = _items(release.annolist)
     for number, (image, train) in enumerate(
@@ -225,32 +225,37 @@ def _official_people(path: Path) -> Iterator[_Person]:
         if not train:
             continue
         name = str(image.image.name)
-        for person in _items(image.annorect):
-            rows = np.zeros((len(MPII), 3))
-            for point in _items(getattr(getattr(person, "annopoints", None), "point", None)):
-                k = int(point.id)
-                if not 0 <= k < len(MPII):
-                    raise DataError(
-                        f"Expected keypoints 0 to {len(MPII) - 1} in image {number} ({name}) of "
-                        f"{path}, but found {k}."
-                    )
-                rows[k] = float(point.x), float(point.y), _visibility(point)
-            head = [getattr(person, corner, None) for corner in ("x1", "y1", "x2", "y2")]
-            told = [float(value) for value in head if isinstance(value, int | float | np.number)]
-            if not rows.any() and len(told) < 4:
-                continue  # only a place and a size; nothing to learn from
-            yield _Person(name, rows.tolist(), told if len(told) == 4 else None)
+        for rect in _items(image.annorect):
+            keypoints = _read_points(rect, f"image {number} ({name}) of {path}")
+            corners = [getattr(rect, corner, None) for corner in ("x1", "y1", "x2", "y2")]
+            head = [float(c) for c in corners if isinstance(c, int | float | np.number)]
+            if len(head) == 4:
+                yield _Person(name, keypoints.tolist(), head)
+            elif keypoints.any():
+                yield _Person(name, keypoints.tolist(), None)
+            # Anyone else has only a position and a scale.
+
+
+def _read_points(rect: Any, owner: str) -> NDArray[np.float64]:
+    """Return the (16, 3) keypoints x, y, visibility of a person; zeros where unlabelled."""
+    keypoints = np.zeros((len(MPII), 3))
+    for point in _items(getattr(getattr(rect, "annopoints", None), "point", None)):
+        k = int(point.id)
+        if not 0 <= k < len(MPII):
+            raise DataError(f"Expected keypoints 0 to {len(MPII) - 1} in {owner}, but found {k}.")
+        keypoints[k] = float(point.x), float(point.y), _visibility(point)
+    return keypoints
 
 
 def _items(value: Any) -> list[Any]:
-    """Return the structs of a MATLAB array, which is a bare one or an empty array at times."""
+    """Return the structs of a MATLAB value: an array of them, a single one, or an empty array."""
     if value is None:
         return []
     return [item for item in np.atleast_1d(value).ravel() if hasattr(item, "_fieldnames")]
 
 
 def _visibility(point: Any) -> int:
-    """Return 2 for visible, 1 for occluded; head and neck have no flag and count as visible."""
+    """Return 2 (visible) or 1 (occluded); head and neck have no flag and count as visible."""
     flag = getattr(point, "is_visible", None)
     return 1 if str(flag) == "0" else 2
 
@@ -261,10 +266,10 @@ def _load(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat
 
     try:
-        found: dict[str, Any] = loadmat(path, squeeze_me=True, struct_as_record=False)
+        content: dict[str, Any] = loadmat(path, squeeze_me=True, struct_as_record=False)
     except Exception as error:  # SciPy raises half a dozen types for a damaged file
         raise DataError(
             f"{path} is no MATLAB file of version 4 to 7.2, or it is cut short: copy or download "
             "it again."
         ) from error
-    return found
+    return content

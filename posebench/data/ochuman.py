@@ -1,6 +1,7 @@
 """OCHuman (Zhang et al., CVPR 2019), in the layout of the official download.
 
-It has no training split: CID trains on val and tests on test, or trains on COCO and tests on both.
+It has no training split: CID trains on val and evaluates on test, or trains on COCO and evaluates
+on both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is measured once on a dataset's annotations, and kept."""
+"""Statistics of a dataset's annotations, computed once and cached in a file."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from posebench.version import package_version
 
 
 def keypoint_distances(dataset: PoseDataset) -> KeypointDistances:
-    """Return how far apart keypoints lie on the people of a dataset.
+    """Return the mean distances between keypoints on the people of a dataset.
 
-    Measured once per dataset: the result is kept in a file that says of what it is.
+    The result is cached in a file that records the dataset, its annotations and this version.
     """
     fingerprint = dataset.fingerprint()
     digest = hashlib.sha256(f"{package_version()} {fingerprint}".encode()).hexdigest()[:16]
     path = cache_folder() / "distances" / f"{dataset.name}_{dataset.split}_{digest}.json"
-    kept = _read(path, len(dataset.skeleton))
-    if kept is not None:
-        return kept
-    found = measure_distances(dataset.ground_truth()["annotations"], dataset.skeleton)
+    cached = _read(path, len(dataset.skeleton))
+    if cached is not None:
+        return cached
+    distances = measure_distances(dataset.ground_truth()["annotations"], dataset.skeleton)
     content = {
         "dataset": dataset.name,
         "split": dataset.split,
         "annotations": fingerprint,
         "measured_by": f"posebench {package_version()}",
         "keypoints": list(dataset.skeleton.keypoints),
-        "people": found.people,
-        "mean_distance_over_root_of_box_area": found.mean.tolist(),
-        "people_with_both": found.pairs.tolist(),
+        "people": distances.people,
+        "mean_distance_over_root_of_box_area": distances.mean.tolist(),
+        "people_with_both": distances.pairs.tolist(),
     }
     try:
         write_json(path, content)
     except PosebenchError:
-        return found  # whose home cannot be written measures again next time
-    return found
+        return distances  # the cache cannot be written: the next call measures again
+    return distances
 
 
 def measure_distances(
@@ -50,14 +50,14 @@ def measure_distances(
 ) -> KeypointDistances:
     """Return the mean distances of the annotated people's keypoints.
 
-    A person's size is the root of its box's area. Crowds and people with fewer than two labelled
-    keypoints do not count. A pair that nobody has is as far apart as the farthest one.
+    Distances are relative to the square root of the box's area. Crowd regions and people with fewer
+    than two labelled keypoints are skipped. A pair that nobody has gets the largest mean distance.
 
     Args:
         annotations: in COCO's format.
         skeleton: their keypoint set.
 
-    Source: DGCN, Eq. 5, whose mean is over all people; here over those who have both keypoints.
+    Source: DGCN, Eq. 5. The paper averages over all people; this over those with both keypoints.
     """
     count = len(skeleton)
     people = [a for a in annotations if not a.get("iscrowd", 0)]
@@ -70,8 +70,8 @@ def measure_distances(
     total, pairs = np.zeros((count, count)), np.zeros((count, count), np.int64)
     for k in range(count):
         both = labelled & labelled[:, k, None]
-        away = np.linalg.norm(keypoints - keypoints[:, k, None], axis=-1) / size[:, None]
-        total[k], pairs[k] = (away * both).sum(0), both.sum(0)
+        distance = np.linalg.norm(keypoints - keypoints[:, k, None], axis=-1) / size[:, None]
+        total[k], pairs[k] = np.where(both, distance, 0).sum(0), both.sum(0)
     mean = total / np.maximum(pairs, 1)
     farthest = mean.max() or 1.0
     mean = np.where(pairs > 0, mean, farthest)
@@ -88,7 +88,7 @@ def _read(path: Path, keypoints: int) -> KeypointDistances | None:
         pairs = np.array(content["people_with_both"], np.int64)
         people = int(content["people"])
     except (DataError, KeyError, TypeError, ValueError):
-        return None  # damaged: measured again, and written over
+        return None  # a damaged file is measured again and replaced
     if mean.shape != (keypoints, keypoints) or pairs.shape != mean.shape:
         return None
     return KeypointDistances(mean, pairs, people)

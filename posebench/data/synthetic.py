@@ -1,4 +1,4 @@
-"""The built-in dataset of synthetic crowds: drawn on the fly, without any files."""
+"""The layout of the built-in synthetic crowds, which are generated on the fly without files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def open_synthetic(
     """Open a split with a keypoint set, by default COCO's; `root` is not used.
 
     Raises:
-        UsageError: no such split, or annotations are given.
+        UsageError: there is no such split, or an annotation file is given.
     """
     from posebench.data.synthetic_crowds import SyntheticCrowds
 
@@ -35,6 +35,6 @@ LAYOUT = Layout(
     train_split="train",
     eval_split="val",
     tree="",
-    source="drawn on the fly",
+    source="generated on the fly",
     opener=open_synthetic,
 )

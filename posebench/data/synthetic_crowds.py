@@ -1,4 +1,4 @@
-"""Synthetic crowd images with exact annotations, drawn on the fly."""
+"""The dataset of synthetic crowds: generated images with exact annotations."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _LENGTHS = {"train": 4000, "val": 200}
 
 @dataclass(frozen=True)
 class SyntheticCrowds(PoseDataset):
-    """Synthetic crowds; an image depends on nothing but the fields and its index.
+    """Synthetic crowds; an image is determined by the fields and its index.
 
-    All keypoint sets annotate the same images.
+    The images are the same for all keypoint sets.
 
     Raises:
         UsageError: a field is outside its range.
     """
 
     skeleton: Skeleton
-    split: str = "train"  # "train" or "val": other images
+    split: str = "train"  # "train" or "val", which have different images
     length: int = 0  # 0: 4000 for training, 200 for validation
     size: int = 256  # side of the images, pixels
-    crowd: float = 0.1  # 0: one person; 1: up to fifteen who overlap heavily
+    crowd: float = 0.1  # 0: one person; 1: up to fifteen, heavily overlapping
     lookalike: bool = False  # all people of an image wear the same clothes
     seed: int = 0
 
     name = LAYOUT.name
 
-    # That of the dataset with these keypoints; COCO's rules for any others.
+    # The protocol of the dataset with these keypoints; COCO's rules for other keypoint sets.
     protocol: Protocol = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -53,21 +53,21 @@ class SyntheticCrowds(PoseDataset):
                 f"{', '.join(LAYOUT.splits)}."
             )
         if not 0 <= self.crowd <= 1:
-            raise UsageError(f"A crowd level is between 0 and 1, but {self.crowd} was given.")
+            raise UsageError(f"Expected a crowd level between 0 and 1, but found {self.crowd}.")
         if self.size < 64:
-            raise UsageError(f"Images are at least 64 pixels wide, but {self.size} was given.")
+            raise UsageError(f"Expected images of at least 64 pixels, but found {self.size}.")
 
     def __len__(self) -> int:
         return self.length or _LENGTHS[self.split]
 
     def load(self, index: int, *, pixels: bool = True) -> Sample:
-        """Draw one image with its people; without `pixels` it is black, and ready sooner.
+        """Return one image with its people; without `pixels` it is black, which is faster.
 
         Raises:
-            IndexError: there is no image of this index.
+            IndexError: the index is out of range.
         """
         if not 0 <= index < len(self):
-            raise IndexError(f"Image {index} of {len(self)}")
+            raise IndexError(f"Expected an index below {len(self)}, but found {index}.")
         rng = np.random.default_rng([self.seed, LAYOUT.splits.index(self.split), index])
         scene = draw_scene(rng, self.size, self.crowd, lookalike=self.lookalike, pixels=pixels)
         return Sample(
@@ -82,10 +82,10 @@ class SyntheticCrowds(PoseDataset):
         return ground_truth_of(samples, self.protocol)
 
     def fingerprint(self) -> str:
-        return repr(self)  # what is drawn depends on nothing else
+        return repr(self)  # the fields determine the annotations
 
     def labelled(self) -> list[int]:
-        return list(range(len(self)))  # no image is without people
+        return list(range(len(self)))  # every image has people
 
 
 def ground_truth_of(samples: Iterable[Sample], protocol: Protocol) -> GroundTruth:
@@ -112,10 +112,12 @@ def ground_truth_of(samples: Iterable[Sample], protocol: Protocol) -> GroundTrut
 
 
 def crowd_index(poses: Poses) -> float:
-    """Return how much the people of an image are crowded; 0: not at all.
+    """Return the crowdIndex of an image; 0: people do not overlap.
 
-    Source: CrowdPose (arXiv:1812.00324), Eq. 1: over the people, the mean number of other
-    people's keypoints in the person's box relative to its own ones there.
+    It is the mean, over the people, of the number of other people's keypoints in a person's box,
+    divided by the number of the person's own keypoints there.
+
+    Source: CrowdPose (arXiv:1812.00324), Eq. 1.
     """
     labelled = poses.visibility > 0  # (N, K)
     low, high = poses.boxes[:, 0], poses.boxes[:, 3]  # (N, 2) top left and bottom right
@@ -126,7 +128,7 @@ def crowd_index(poses: Poses) -> float:
     return float(((counts.sum(1) - own) / own.clamp(min=1)).mean())
 
 
-# What other keypoint sets call joints of the drawn bodies.
+# MPII's names of joints that synthetic bodies have under another name.
 _ALSO_CALLED = {"head_top": "head", "upper_neck": "neck"}
 
 
@@ -143,7 +145,7 @@ def _poses(scene: Scene, protocol: Protocol) -> Poses:
 
 
 def _annotations(sample: Sample, skeleton: Skeleton) -> list[dict[str, Any]]:
-    """Return the people of an image as COCO's format has them, but for their ids."""
+    """Return the people of an image as annotations in COCO's format, without ids."""
     poses = sample.poses
     rows = torch.cat([poses.keypoints, poses.visibility[..., None]], -1)  # (N, K, 3)
     corner = poses.boxes[:, 0]

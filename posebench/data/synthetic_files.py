@@ -1,4 +1,4 @@
-"""Synthetic crowds as files, in the layouts of COCO, CrowdPose, MPII and OCHuman."""
+"""Writing synthetic crowds as files in the layouts of COCO, CrowdPose, MPII and OCHuman."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Format:
     first_id: int
 
 
-# Validation and test people are strangers to the training's.
+# Validation and test scenes never occur in training.
 _FORMATS = {
     form.layout.name: form
     for form in (
@@ -70,7 +70,7 @@ _FORMATS = {
 
 @dataclass(frozen=True)
 class WrittenDataset:
-    """What was written where."""
+    """The folder, images and people that were written."""
 
     folder: Path
     images: dict[str, int]  # by split
@@ -94,17 +94,17 @@ def write_synthetic(
     lookalike: bool = False,
     seed: int = 0,
 ) -> WrittenDataset:
-    """Write scenes as JPEG files with annotations, so that `out` serves as a data root.
+    """Write scenes as JPEG files with annotations, so that `out` can be used as a data root.
 
     Args:
-        out: the folder; `out/coco` (or as the layout is called) is written into.
-        images: how many over all splits; every split gets at least one.
+        out: the data root; files are written into its subfolder of the layout's name.
+        images: number of images in all splits together; every split gets at least one.
         layout: "coco", "crowdpose", "mpii" or "ochuman".
         size: side of the images in pixels.
         crowd, lookalike, seed: see SyntheticCrowds.
 
     Raises:
-        UsageError: no such layout, or a value is outside its range.
+        UsageError: there is no such layout, or a value is out of range.
         PosebenchError: the folder cannot be written.
     """
     if layout not in _FORMATS:
@@ -114,7 +114,7 @@ def write_synthetic(
     protocol = form.layout.protocol
     image_counts: dict[str, int] = {}
     people_counts: dict[str, int] = {}
-    used = {"train": 0, "val": 0}  # scenes of each source, so that no two splits share one
+    used = {"train": 0, "val": 0}  # scenes used from each source: splits must not share any
     next_id = form.first_id
     for split in form.splits:
         count = _split_size(split, form.splits, images)
@@ -128,8 +128,8 @@ def write_synthetic(
             for number, index in enumerate(range(first, first + count), start=next_id)
         )
         next_id += count
-        place = folder / form.layout.images.format(split=split.name)
-        content = ground_truth_of(_saved(numbered, place), protocol)
+        image_folder = folder / form.layout.images.format(split=split.name)
+        content = ground_truth_of(_saved(numbered, image_folder), protocol)
         annotations = folder / form.layout.annotations.format(split=split.name)
         write_json(annotations, _as_official(content, protocol))
         image_counts[split.name] = count
@@ -138,7 +138,7 @@ def write_synthetic(
 
 
 def _split_size(split: _Split, splits: tuple[_Split, ...], images: int) -> int:
-    """Return this split's share of the images; the first split takes what rounding leaves."""
+    """Return the number of images of a split; the first split gets the remainder of rounding."""
     total = sum(other.share for other in splits)
     sizes = {other.name: max(1, images * other.share // total) for other in splits}
     first = splits[0].name
@@ -147,7 +147,7 @@ def _split_size(split: _Split, splits: tuple[_Split, ...], images: int) -> int:
 
 
 def _saved(samples: Iterator[Sample], folder: Path) -> Iterator[Sample]:
-    """Write each sample's image below its name and pass the sample on.
+    """Write each sample's image into the folder under its name, and yield the sample.
 
     Raises:
         PosebenchError: the folder cannot be written.
@@ -161,9 +161,10 @@ def _saved(samples: Iterator[Sample], folder: Path) -> Iterator[Sample]:
 
 
 def _head_box(annotation: dict[str, Any]) -> list[float]:
-    """Return a square as wide as the head is long, x1, y1, x2, y2.
+    """Return a square head box x1, y1, x2, y2, centred on the head and as wide as it is long.
 
-    A person whose head is not labelled has one of an eighth of its height at the top of its box.
+    If the head is not labelled, the box lies at the top of the person's box, and its side is an
+    eighth of that box's longer side.
     """
     points = {
         name: annotation["keypoints"][3 * k : 3 * k + 3] for k, name in enumerate(MPII.keypoints)

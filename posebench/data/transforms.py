@@ -1,4 +1,4 @@
-"""Training augmentation: a random warp per (seed, epoch, image), whatever process draws it."""
+"""Training augmentation, determined by (seed, epoch, image id) whichever process runs it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from posebench.structures import (
 
 
 def image_seed(seed: int, epoch: int, image_id: int) -> int:
-    """Return the seed of everything drawn for one image in one epoch.
+    """Return the seed of all random draws for one image in one epoch.
 
-    A worker's own generator would give other draws after a resume, so none is used.
+    Generators of worker processes are not used: after a resume their draws would differ.
     """
     return zlib.crc32(f"{seed} {epoch} {image_id}".encode())
 
@@ -44,21 +44,22 @@ def image_seed(seed: int, epoch: int, image_id: int) -> int:
 def augment_sample(
     sample: Sample, augment: Augmentation, skeleton: Skeleton, seed: int
 ) -> NetworkInput:
-    """Return a sample as training shows it, drawn by `seed` alone."""
+    """Return the augmented network input of a sample; `seed` determines all random draws."""
     if isinstance(augment, DetrAugment):
         return _resize_or_crop(sample, augment, skeleton, seed)
     if isinstance(augment, CropAugment):
-        return _crop_around_someone(sample, augment, skeleton, seed)
+        return _crop_around_person(sample, augment, skeleton, seed)
     return _warp_to_square(sample, augment, skeleton, seed)
 
 
 def _warp_to_square(
     sample: Sample, augment: Augment, skeleton: Skeleton, seed: int
 ) -> NetworkInput:
-    """Turn, scale, shift and mirror a sample onto a square network input.
+    """Rotate, scale, shift and flip a sample onto a square network input.
 
-    Source: the training warp of CID and HigherHRNet. The scale is relative to the short side;
-    the shift is a whole number of source pixels.
+    The scale is relative to the short side; the shift is a whole number of source pixels.
+
+    Source: the training warp of CID and HigherHRNet.
     """
     rng = np.random.default_rng(seed)
     width, height = sample.size
@@ -84,14 +85,14 @@ def _warp_to_square(
 def _resize_or_crop(
     sample: Sample, augment: DetrAugment, skeleton: Skeleton, seed: int
 ) -> NetworkInput:
-    """Mirror a sample, sometimes crop it at another size, and bring it to a drawn size.
+    """Flip a sample at random, sometimes crop it, and resize it to a random size.
 
     Source: DETR's augmentation, with the sizes of Group Pose's published loader.
     """
     rng = np.random.default_rng(seed)
-    # Nobody asks here for the boxes of crowds and of people without labels.
-    nowhere = sample.poses.unlabelled[:0]
-    poses = replace(sample.poses, unlabelled=nowhere, crowds=nowhere)
+    # Group Pose does not use the boxes of crowd regions and of unlabelled people.
+    no_boxes = sample.poses.unlabelled[:0]
+    poses = replace(sample.poses, unlabelled=no_boxes, crowds=no_boxes)
     view = _View(sample.image, poses, np.eye(2, 3))
     if augment.box_area:
         view = replace(view, poses=replace(view.poses, area=_box_area(view.poses.boxes)))
@@ -99,13 +100,7 @@ def _resize_or_crop(
     if flip:
         view = view.mirrored(skeleton)
     if rng.uniform() < augment.crop:
-        view = view.resized(detr_size(view.size, int(rng.choice(augment.crop_short_sides)), None))
-        low, high = augment.crop_sides
-        # An image that is smaller than the least crop keeps its side.
-        width, height = (int(rng.integers(min(low, s), min(high, s) + 1)) for s in view.size)
-        left = int(rng.integers(view.size[0] - width + 1))
-        top = int(rng.integers(view.size[1] - height + 1))
-        view = view.cropped(top, left, height, width)
+        view = _random_crop(view, augment, rng)
     short_side = int(rng.choice(augment.short_sides))
     view = view.resized(detr_size(view.size, short_side, augment.long_side))
     return NetworkInput(
@@ -120,12 +115,22 @@ def _resize_or_crop(
     )
 
 
-def _crop_around_someone(
+def _random_crop(view: _View, augment: DetrAugment, rng: np.random.Generator) -> _View:
+    view = view.resized(detr_size(view.size, int(rng.choice(augment.crop_short_sides)), None))
+    low, high = augment.crop_sides
+    # A side shorter than the smallest crop is kept whole.
+    width, height = (int(rng.integers(min(low, s), min(high, s) + 1)) for s in view.size)
+    left = int(rng.integers(view.size[0] - width + 1))
+    top = int(rng.integers(view.size[1] - height + 1))
+    return view.cropped(top, left, height, width)
+
+
+def _crop_around_person(
     sample: Sample, augment: CropAugment, skeleton: Skeleton, seed: int
 ) -> NetworkInput:
-    """Crop a square around a person's box, at a drawn size, and mirror it.
+    """Crop a square of random size around the centre of a person's box and flip it at random.
 
-    Source: PoseDet, Sec. 4.1; that the person is one with many keypoints, from the published code.
+    Source: PoseDet, Sec. 4.1; the choice among people with many keypoints is the published code's.
     """
     rng = np.random.default_rng(seed)
     width, height = sample.size
@@ -164,9 +169,10 @@ def crop_sample(
     mirror_with: Skeleton | None = None,
     seed: int = 0,
 ) -> NetworkInput:
-    """Return the square of `side` image pixels at `size`, with the people who are centred in it.
+    """Crop a square of `side` image pixels and resize it to `size` pixels.
 
-    As published, that is the centre of their boxes, and keypoints outside stay labelled.
+    As published, people stay if the centre of their box lies in the crop, and their keypoints
+    outside stay labelled.
     """
     matrix = square_affine(centre, side, 0.0, size)
     warped = warp_sample(sample, matrix, (size, size), mirror_with=mirror_with, seed=seed)
@@ -186,7 +192,7 @@ def crop_sample(
 
 @dataclass(frozen=True)
 class _View:
-    """An image on its way to the network, with its people."""
+    """An image and its people between two steps of the augmentation."""
 
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     poses: Poses  # in this image's pixels
@@ -198,7 +204,7 @@ class _View:
         return self.image.shape[1], self.image.shape[0]
 
     def mirrored(self, skeleton: Skeleton) -> _View:
-        """Return the mirror image. As published, keypoints move to w - x - 1, boxes to w - x."""
+        """Return the mirror image; as published, keypoints move to w - x - 1 but boxes to w - x."""
         width = self.size[0]
         matrix = mirror_affine(width)
         order = list(skeleton.flip_index)
@@ -224,10 +230,10 @@ class _View:
         return _View(antialiased(self.image, size), poses, compose(matrix, self.from_image))
 
     def cropped(self, top: int, left: int, height: int, width: int) -> _View:
-        """Return a part of the image and the people whose boxes reach into it.
+        """Return a part of the image and the people whose boxes overlap it.
 
-        As published, their keypoints outside are moved to its border and stay labelled, and their
-        areas become their boxes'.
+        As published, keypoints outside are moved to its border and stay labelled, and a person's
+        area becomes that of the clipped box.
         """
         corner = torch.tensor([left, top], dtype=torch.float64)
         size = torch.tensor([width, height], dtype=torch.float64)

@@ -22,14 +22,14 @@ class Video:
 
     name: str
     capture: cv2.VideoCapture
-    fps: float | None  # frames per second; None: as fast as they come
-    length: int | None  # frames, as the file's header has it; None: until stopped
+    fps: float | None  # frames per second; None: not known
+    length: int | None  # number of frames in the file's header; None: not known, or a camera
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         try:
             while True:
-                found, frame = self.capture.read()
-                if not found:
+                has_frame, frame = self.capture.read()
+                if not has_frame:
                     return
                 yield np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
         finally:
@@ -37,21 +37,21 @@ class Video:
 
 
 def is_video(source: str) -> bool:
-    """Return whether a source is a camera's number or, by its name, a video file."""
+    """Return whether a source is a camera's number or has the suffix of a video file."""
     return source.isdigit() or Path(source).suffix.lower() in VIDEO_SUFFIXES
 
 
 def open_video(source: str) -> Video:
-    """Open a video file, or the camera of a number.
+    """Open a video file, or a camera by its number.
 
     Raises:
-        DataError: there is no such file or camera, or it cannot be decoded.
+        DataError: there is no such file or camera, or the file cannot be decoded.
     """
     if source.isdigit():
         capture = _quietly(int(source))
         if not capture.isOpened():
             raise DataError(f"There is no camera {source} on this machine, or it is in use.")
-        # The newest frame, not one that waited while the last was worked on.
+        # Get the newest frame, not one buffered while the previous frame was processed.
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return Video(f"camera{source}", capture, None, None)
     path = Path(source)
@@ -66,8 +66,7 @@ def open_video(source: str) -> Video:
 
 
 def _quietly(source: int | str) -> cv2.VideoCapture:
-    # What OpenCV and the decoders below it tried goes to stderr; what the user needs is said once,
-    # by us.
+    # OpenCV and its decoders report their attempts on stderr; the caller raises one clear error.
     with Path(os.devnull).open("w") as nowhere:
         stderr = os.dup(2)
         os.dup2(nowhere.fileno(), 2)

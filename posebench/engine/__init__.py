@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     )
     from posebench.engine.interrupts import Interrupted, interruptible
     from posebench.engine.log import read_log
-    from posebench.engine.lookup import find_checkpoint, find_model
+    from posebench.engine.lookup import find_model
     from posebench.engine.model import Model, as_rgb
     from posebench.engine.runs import (
+        find_checkpoint,
         has_bf16,
         latest_run,
         new_run,
@@ -67,14 +68,8 @@ __all__ = [
 
 __getattr__ = lazy_names(
     __name__,
-    checkpoint=(
-        "Checkpoint",
-        "read_checkpoint",
-    ),
-    devices=(
-        "default_workers",
-        "pick_device",
-    ),
+    checkpoint=("Checkpoint", "read_checkpoint"),
+    devices=("default_workers", "pick_device"),
     evaluation=(
         "Evaluation",
         "check_recipe",
@@ -84,16 +79,12 @@ __getattr__ = lazy_names(
         "inference_model",
         "score",
     ),
-    interrupts=(
-        "Interrupted",
-        "interruptible",
-    ),
+    interrupts=("Interrupted", "interruptible"),
     log=("read_log",),
-    model=(
-        "Model",
-        "as_rgb",
-    ),
+    lookup=("find_model",),
+    model=("Model", "as_rgb"),
     runs=(
+        "find_checkpoint",
         "has_bf16",
         "latest_run",
         "new_run",
@@ -103,9 +94,5 @@ __getattr__ = lazy_names(
         "write_results",
     ),
     tensorboard=("TensorBoard",),
-    training=(
-        "TrainOptions",
-        "train",
-    ),
-    lookup=("find_checkpoint", "find_model"),
+    training=("TrainOptions", "train"),
 )

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from posebench.engine.lookup import find_checkpoint
+from posebench.engine.runs import find_checkpoint
 from posebench.errors import ModelError
 from posebench.files import atomic_write
 from posebench.models import RECIPES, PoseModel

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from posebench.engine.runs import find_checkpoint
 from posebench.errors import ModelError
 from posebench.models import RECIPES
 
@@ -41,21 +42,3 @@ def find_model(place: str) -> Checkpoint:
     from posebench.engine.checkpoint import read_checkpoint
 
     return read_checkpoint(path)
-
-
-def find_checkpoint(place: Path) -> Path:
-    """Return a file itself, or the best checkpoint of a run folder, or else its last.
-
-    Raises:
-        ModelError: there is none.
-    """
-    if place.is_file():
-        return place
-    for name in ("best", "last"):
-        path = place / "checkpoints" / f"{name}.safetensors"
-        if path.is_file():
-            return path
-    found = "a folder without checkpoints/" if place.is_dir() else "nothing"
-    raise ModelError(
-        f"Expected a run folder or a .safetensors checkpoint at {place}, but found {found}."
-    )

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posebench.errors import PosebenchError
+from posebench.errors import ModelError, PosebenchError
 from posebench.files import atomic_write, write_json
 from posebench.recipe import Recipe, recipe_to_json
 from posebench.structures import Skeleton
@@ -117,6 +117,24 @@ def latest_run(root: Path, command: str) -> Path | None:
     """Return the newest run of a command with a checkpoint, or None."""
     runs = [path.parents[1] for path in (root / command).glob("*/checkpoints/last.safetensors")]
     return max(runs, key=lambda run: run.stat().st_mtime, default=None)
+
+
+def find_checkpoint(place: Path) -> Path:
+    """Return a file itself, or the best checkpoint of a run folder, or else its last.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if place.is_file():
+        return place
+    for name in ("best", "last"):
+        path = place / "checkpoints" / f"{name}.safetensors"
+        if path.is_file():
+            return path
+    found = "a folder without checkpoints/" if place.is_dir() else "nothing"
+    raise ModelError(
+        f"Expected a run folder or a .safetensors checkpoint at {place}, but found {found}."
+    )
 
 
 def environment() -> dict[str, Any]:

@@ -92,9 +92,9 @@ class Matches:
 
     scores: Floats  # (D,)
     image: NDArray[np.int64]  # (D,) index of the image
-    found: NDArray[np.bool_]  # (T, D) matched a person who counts
-    wrong: NDArray[np.bool_]  # (T, D) matched nobody; neither: matched one who does not count
-    people: NDArray[np.int64]  # (N,) people of each image who count
+    correct: NDArray[np.bool_]  # (T, D) matched a person who counts
+    wrong: NDArray[np.bool_]  # (T, D) matched nobody; neither: matched one who is ignored
+    people: NDArray[np.int64]  # (images,) people of each image who count
 
 
 class Matcher:
@@ -115,17 +115,11 @@ class Matcher:
     ) -> None:
         people = people[np.argsort(people.image, kind="stable")]
         detections = _best_first(detections)
-        persons_in = np.bincount(people.image, minlength=num_images)
+        people_in = np.bincount(people.image, minlength=num_images)
         detections_in = np.bincount(detections.image, minlength=num_images)
+        person, detection = _pairs(people_in, detections.image)
 
-        # All pairs of a detection with the people of its image, detection by detection.
-        partners = persons_in[detections.image]
-        detection = np.repeat(np.arange(len(partners)), partners)
-        first_person = (np.cumsum(persons_in) - persons_in)[detections.image[detection]]
-        within = np.arange(len(detection)) - np.repeat(np.cumsum(partners) - partners, partners)
-        person = first_person + within
-
-        self._shapes = list(zip(detections_in.tolist(), persons_in.tolist(), strict=True))
+        self._shapes = list(zip(detections_in.tolist(), people_in.tolist(), strict=True))
         self._labelled = people.labelled
         self._pair_labelled = people.labelled[person]  # (M, K)
         self._similarity = _similarity(people[person], detections[detection], sigmas)  # (M, K)
@@ -133,7 +127,7 @@ class Matcher:
         self._counted = people.required & ~people.crowd
         self._crowd = people.crowd
         self._scores, self._image = detections.scores, detections.image
-        self._persons_in = np.bincount(people.image[self._counted], minlength=num_images)
+        self._counted_in = np.bincount(people.image[self._counted], minlength=num_images)
         self._images = np.arange(num_images)
         self._ground_truth = _index(
             {"id": index + 1, "image_id": image, "category_id": PERSON, "area": area, "iscrowd": c}
@@ -195,8 +189,8 @@ class Matcher:
                 strict=True,
             )
         ]
-        found, wrong = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
-        return Matches(self._scores, self._image, found, wrong, self._persons_in)
+        correct, wrong = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+        return Matches(self._scores, self._image, correct, wrong, self._counted_in)
 
     def _oks(self, keypoint: int | None) -> list[Floats]:
         """Return for each image the OKS (detections, people) by one or all keypoints."""
@@ -231,6 +225,26 @@ def _best_first(detections: Detections) -> Detections:
     first = np.searchsorted(detections.image, detections.image)
     rank = np.arange(len(detections.image)) - first
     return detections[np.flatnonzero(rank < _DETECTIONS_PER_IMAGE)]
+
+
+def _pairs(
+    people_in: NDArray[np.int64], image: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pair each detection with every person of its image, detection by detection.
+
+    Args:
+        people_in: (images,) number of people; people are sorted by image.
+        image: (D,) image index of each detection.
+
+    Returns:
+        (M,) indices of people.
+        (M,) indices of detections.
+    """
+    partners = people_in[image]  # (D,)
+    detection = np.repeat(np.arange(len(partners)), partners)
+    first_person = (np.cumsum(people_in) - people_in)[image[detection]]
+    number = np.arange(len(detection)) - np.repeat(np.cumsum(partners) - partners, partners)
+    return first_person + number, detection
 
 
 def _similarity(people: People, detections: Detections, sigmas: Sequence[float]) -> Floats:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from posebench.errors import DataError
 from posebench.files import finite_rows, keypoint_rows
-from posebench.metrics.matching import Floats
+from posebench.metrics.matching import Detections, Floats
 from posebench.metrics.names import PCKH_PARTS, pckh_name
 from posebench.metrics.results import image_index, parse_results
 from posebench.structures import MPII
@@ -52,13 +52,13 @@ class PCKh:
         limbs = [name not in _NOT_COUNTED for name in MPII.keypoints]
         counted = int(self.counted[limbs].sum())
         mean = 100 * int(self.correct[limbs].sum()) / counted if counted else -1.0
-        groups = {group: _mean_of_found(percent, names) for group, names in _GROUPS.items()}
+        groups = {group: _mean_of_labelled(percent, names) for group, names in _GROUPS.items()}
         return {"mean": mean, **groups, **percent}
 
 
-def _mean_of_found(percent: dict[str, float], names: tuple[str, ...]) -> float:
-    found = [percent[name] for name in names if percent[name] >= 0]
-    return sum(found) / len(found) if found else -1.0
+def _mean_of_labelled(percent: dict[str, float], names: tuple[str, ...]) -> float:
+    labelled = [percent[name] for name in names if percent[name] >= 0]
+    return sum(labelled) / len(labelled) if labelled else -1.0
 
 
 def pckh(
@@ -135,15 +135,39 @@ def evaluate_pckh(
         if chosen
     ]
     if matching == "score" and len(set(image_of)) < len(image_of):
-        twice = next(image for image in image_of if image_of.count(image) > 1)
+        image = next(image for image in image_of if image_of.count(image) > 1)
         raise DataError(
-            f"Expected one annotated person per image, but image {twice} has several. "
+            f"Expected one annotated person per image, but image {image} has several. "
             "PCKh takes one pose for each annotated person: crop the images around them first, or "
             'match people and poses by PCKh (matching="pckh").'
         )
     detections = parse_results(results, ground_truth, MPII)
     index_of = image_index(ground_truth)
     images = np.array([index_of[image] for image in image_of], np.int64)
+    predicted = _poses_of_people(people, head_sizes, images, detections, threshold, matching)
+    counts = pckh(predicted, people[..., :2], people[..., 2], head_sizes, threshold)
+    metrics = counts.metrics()
+    name = pckh_name(threshold, matched=matching == "pckh")
+    return {name: metrics.pop("mean"), **{f"{name}/{part}": v for part, v in metrics.items()}}
+
+
+def _poses_of_people(
+    people: Floats,
+    head_sizes: Floats,
+    images: NDArray[np.int64],
+    detections: Detections,
+    threshold: float,
+    matching: Matching,
+) -> Floats:
+    """Return the (N, K, 2) predicted keypoints of each person, infinite where it has no pose.
+
+    Args:
+        people: (N, K, 3) annotated keypoints.
+        head_sizes: (N,).
+        images: (N,) image index of each person.
+        detections: the predicted poses.
+        threshold, matching: as in `evaluate_pckh`.
+    """
     predicted = np.full(people[..., :2].shape, np.inf)
     order = np.argsort(-detections.scores, kind="stable")
     for image in np.unique(images):
@@ -155,10 +179,7 @@ def evaluate_pckh(
             pairs = _best_fits(people, head_sizes, detections.keypoints, own, poses, threshold)
         for person, pose in pairs:
             predicted[person] = detections.keypoints[pose]
-    counts = pckh(predicted, people[..., :2], people[..., 2], head_sizes, threshold)
-    metrics = counts.metrics()
-    name = pckh_name(threshold, matched=matching == "pckh")
-    return {name: metrics.pop("mean"), **{f"{name}/{part}": v for part, v in metrics.items()}}
+    return predicted
 
 
 def _best_fits(

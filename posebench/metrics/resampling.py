@@ -54,11 +54,11 @@ def resampled_ap(models: Sequence[Matches], weights: Sequence[Floats]) -> Floats
     owner = np.repeat(np.arange(len(models)), [len(one.image) for one in models])
     # Equal scores in the order of images, as the official tools rank them.
     order = np.lexsort((owner, image, -scores))
-    found = np.concatenate([one.found for one in models], axis=1)[:, order]
+    correct = np.concatenate([one.correct for one in models], axis=1)[:, order]
     wrong = np.concatenate([one.wrong for one in models], axis=1)[:, order]
     stacked = np.stack(weights, axis=1)  # (R, models, N)
     people = models[0].people
     return weighted_ap(
-        np.ascontiguousarray(found), np.ascontiguousarray(wrong), image[order], owner[order],
+        np.ascontiguousarray(correct), np.ascontiguousarray(wrong), image[order], owner[order],
         np.ascontiguousarray(stacked, np.float64), people.astype(np.float64), _RECALLS,
     )  # fmt: skip

@@ -29,10 +29,9 @@ def read_results(
     Raises:
         DataError: the file is missing or damaged, or as for `parse_results`.
     """
-    results = read_json(path, "a result file")
+    results: list[dict[str, Any]] = read_json(path, "a result file")
     parse_results(results, ground_truth, skeleton, source=str(path))
-    checked: list[dict[str, Any]] = results
-    return checked
+    return results
 
 
 def parse_results(
@@ -52,25 +51,8 @@ def parse_results(
         DataError: not a list of such entries; an unknown image; another number of keypoints; NaN or
             infinity. Official tools take NaN for a match, and an infinite pose for one to ignore.
     """
-    if not isinstance(results, list):
-        raise DataError(
-            f"Expected a list of poses in {source}, but found {type(results).__name__}. {_FORMAT}"
-        )
     index_of = image_index(ground_truth)
-    for index, result in enumerate(results):
-        for field in ("image_id", "category_id", "keypoints", "score"):
-            if not isinstance(result, dict) or field not in result:
-                raise DataError(
-                    f"Expected {field!r} in every entry of {source}, but entry {index} has none. "
-                    f"{_FORMAT}"
-                )
-        image_id = result["image_id"]
-        if not isinstance(image_id, Hashable) or image_id not in index_of:
-            raise DataError(
-                f"Expected only images of the annotations, but entry {index} of {source} is for "
-                f"image {image_id!r}. Are the annotations those of another split?"
-            )
-
+    _check_entries(results, index_of, source)
     people = [index for index, r in enumerate(results) if r["category_id"] == PERSON]
     chosen = [results[index] for index in people]
 
@@ -90,6 +72,27 @@ def parse_results(
         area[boxed] = boxes[:, 2] * boxes[:, 3]
     image = np.array([index_of[r["image_id"]] for r in chosen], dtype=np.int64)
     return Detections(image, keypoints[..., :2], scores, area)
+
+
+def _check_entries(results: Any, index_of: dict[int, int], source: str) -> None:
+    """Raise a DataError unless every result has all fields and belongs to a known image."""
+    if not isinstance(results, list):
+        raise DataError(
+            f"Expected a list of poses in {source}, but found {type(results).__name__}. {_FORMAT}"
+        )
+    for index, result in enumerate(results):
+        for field in ("image_id", "category_id", "keypoints", "score"):
+            if not isinstance(result, dict) or field not in result:
+                raise DataError(
+                    f"Expected {field!r} in every entry of {source}, but entry {index} has none. "
+                    f"{_FORMAT}"
+                )
+        image_id = result["image_id"]
+        if not isinstance(image_id, Hashable) or image_id not in index_of:
+            raise DataError(
+                f"Expected only images of the annotations, but entry {index} of {source} is for "
+                f"image {image_id!r}. Are the annotations those of another split?"
+            )
 
 
 def image_index(ground_truth: dict[str, Any]) -> dict[int, int]:

@@ -200,8 +200,10 @@ def _clouds(canvas: Canvas, rng: Generator, horizon: int) -> None:
     for _ in range(int(rng.integers(0, 4))):
         x, y, width = rng.uniform(0, size), rng.uniform(0.1, 0.6) * horizon, 0.06 * size
         for step in range(3):
-            centre = (int(x + step * 0.8 * width), int(y - (step == 1) * 0.3 * width))
-            axes = (int(width), int(width * (0.45 + 0.15 * (step == 1))))
+            # The middle puff is higher than its neighbours.
+            rise, height = (0.3, 0.6) if step == 1 else (0.0, 0.45)
+            centre = (int(x + step * 0.8 * width), int(y - rise * width))
+            axes = (int(width), int(width * height))
             cv2.ellipse(canvas, centre, axes, 0, 0, 360, (248, 246, 240), -1, cv2.LINE_AA)
 
 

@@ -26,6 +26,11 @@ class Part(IntEnum):
     GEAR = 13  # backpack, long hair
 
 
+def part_of_side(part: Part, side: str) -> int:
+    """Return the number of a left or right limb's part."""
+    return part + 1 if side == "right" else int(part)
+
+
 COVERED_EARS = ("long", "afro", "scarf")  # hair styles
 
 _WHITE: Colour = (250, 247, 242)
@@ -59,6 +64,10 @@ def facing_camera(view: View, index: int) -> dict[str, bool]:
     }
 
 
+# Shapes that lie at one distance: how far towards the camera, in body heights, and the shapes.
+Layer = tuple[float, list[Shape]]
+
+
 @dataclass(frozen=True)
 class _Figure:
     """One person of a view."""
@@ -70,44 +79,67 @@ class _Figure:
     person: Person
 
     def shapes(self) -> list[Shape]:
-        """Order limbs, trunk, head and gear by their distance from the camera."""
+        """Return the shapes of limbs, trunk, head and gear, farthest from the camera first."""
         toward = dict(zip(POINT, self.view.toward[self.index].tolist(), strict=True))
-        chest_front = self.view.chest_axes[self.index, 2, 2]
-        face_front = self.view.head_axes[self.index, 2, 2]
         chest = (toward["neck"] + toward["waist"]) / 2
-        skin, lower = tones(self.person.skin), self._lower_tones()
-        groups = [(chest, self._chest(skin, chest_front))]
-        legs = []
+        skin = tones(self.person.skin)
+        layers = [(chest, self._chest(skin, self._chest_front))]
         for side in _SIDES:
-            # Hanging arms go in front of the trunk, standing legs behind it.
-            arm = (toward[f"{side}_elbow"] + toward[f"{side}_wrist"]) / 2 + 0.012
-            bent_ahead = toward[f"{side}_wrist"] > toward[f"{side}_shoulder"]
-            groups.append((arm, self._arm(side, skin, bent_ahead)))
-            leg = sum(toward[f"{side}_{name}"] for name in ("hip", "knee", "hem")) / 3 - 0.03
-            shin_ahead = toward[f"{side}_ankle"] > toward[f"{side}_hip"]
-            groups.append((leg, self._leg(side, skin, shin_ahead)))
-            legs.append(leg)
+            layers += self._limb_layers(side, toward, skin)
+        layers += self._hip_layers(toward)
+        head = max(toward["head_centre"], toward["neck"])
+        layers.append((head, self._head(skin, self._face_front)))
+        layers += self._gear_layers(toward, chest, head)
+        layers.sort(key=lambda layer: layer[0])
+        return [shape for _, shapes in layers for shape in shapes]
+
+    @property
+    def _chest_front(self) -> float:
+        """How much the chest faces the camera: 1 fully, -1 seen from behind."""
+        return float(self.view.chest_axes[self.index, 2, 2])
+
+    @property
+    def _face_front(self) -> float:
+        return float(self.view.head_axes[self.index, 2, 2])
+
+    def _limb_layers(self, side: str, toward: dict[str, float], skin: Tones) -> list[Layer]:
+        # Hanging arms go in front of the trunk, standing legs behind it.
+        arm = (toward[f"{side}_elbow"] + toward[f"{side}_wrist"]) / 2 + 0.012
+        bent_ahead = toward[f"{side}_wrist"] > toward[f"{side}_shoulder"]
+        shin_ahead = toward[f"{side}_ankle"] > toward[f"{side}_hip"]
+        return [
+            (arm, self._arm(side, skin, bent_ahead)),
+            (_leg_layer(side, toward), self._leg(side, skin, shin_ahead)),
+        ]
+
+    def _hip_layers(self, toward: dict[str, float]) -> list[Layer]:
+        lower = self._lower_tones()
+        legs = [_leg_layer(side, toward) for side in _SIDES]
+        pelvis = toward["pelvis"] - 0.02
         # The outline of the pelvis stays behind the legs: they grow out of it.
         outline, body, light = self._piece("pelvis", lower, Part.PELVIS)
-        pelvis = toward["pelvis"] - 0.02
-        groups.append((min(*legs, pelvis) - 0.01, [outline]))
-        groups.append((pelvis, [body._replace(part=Part.PELVIS), light]))
+        layers = [
+            (min(*legs, pelvis) - 0.01, [outline]),
+            (pelvis, [body._replace(part=Part.PELVIS), light]),
+        ]
         if self.outfit.bottom in ("skirt", "dress"):
             skirt = self._piece("skirt", lower, Part.SKIRT)
-            groups.append((max(*legs, pelvis) + 0.01, skirt))
-        head = max(toward["head_centre"], toward["neck"])
-        groups.append((head, self._head(skin, face_front)))
+            layers.append((max(*legs, pelvis) + 0.01, skirt))
+        return layers
+
+    def _gear_layers(self, toward: dict[str, float], chest: float, head: float) -> list[Layer]:
+        """Return long hair or a scarf, and a backpack with its straps."""
+        layers: list[Layer] = []
         if self.person.hair_style in ("long", "scarf"):
-            behind = self.person.hair_style == "long" and face_front > 0
+            behind = self.person.hair_style == "long" and self._face_front > 0
             hair = self._piece("long_hair", tones(self.person.hair), Part.GEAR)
-            groups.append((chest - 0.08 if behind else head + 0.01, hair))
+            layers.append((chest - 0.08 if behind else head + 0.01, hair))
         if pack := self.outfit.pack_colour:
-            groups.append((toward["pack"], self._piece("pack", tones(pack), Part.GEAR)))
-            if chest_front > 0:
+            layers.append((toward["pack"], self._piece("pack", tones(pack), Part.GEAR)))
+            if self._chest_front > 0:
                 straps = [self._flat(f"{side}_strap", shade(pack, 0.7)) for side in _SIDES]
-                groups.append((chest + 0.005, straps))
-        groups.sort(key=lambda group: group[0])
-        return [shape for _, shapes in groups for shape in shapes]
+                layers.append((chest + 0.005, straps))
+        return layers
 
     def _piece(self, name: str, colours: Tones, part: int) -> list[Shape]:
         """Return outline, body and light; the outline also says what it covers."""
@@ -124,7 +156,7 @@ class _Figure:
     def _limb(self, side: str, layers: list[tuple[str, Tones, Part]]) -> list[Shape]:
         """Draw the pieces of an arm or leg; all outlines come first, so that joints have none."""
         pieces = [
-            self._piece(f"{side}_{name}", colours, part + (side == "right"))
+            self._piece(f"{side}_{name}", colours, part_of_side(part, side))
             for name, colours, part in layers
         ]
         return [p[0] for p in pieces] + [shape for p in pieces for shape in p[1:]]
@@ -225,3 +257,7 @@ class _Figure:
 
     def _cap(self, name: str, colour: Colour, part: int = 0) -> Shape:
         return Shape(self.pieces.caps[self.index, CAP[name]], colour, part)
+
+
+def _leg_layer(side: str, toward: dict[str, float]) -> float:
+    return sum(toward[f"{side}_{name}"] for name in ("hip", "knee", "hem")) / 3 - 0.03

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from posebench.synthetic.body import JOINTS, POINT, Bodies
 from posebench.synthetic.camera import View
 from posebench.synthetic.clothes import Person
-from posebench.synthetic.figure import COVERED_EARS, Part, facing_camera
+from posebench.synthetic.figure import COVERED_EARS, Part, facing_camera, part_of_side
 from posebench.synthetic.shapes import Floats
 
 # The id map holds PERSON_STEP times (the person + 1) plus the part; below it is nobody.
@@ -42,7 +42,7 @@ def _seen_through() -> NDArray[np.bool_]:
     table = np.zeros((len(JOINTS), PERSON_STEP), bool)
     for row, joint in enumerate(JOINTS):
         side, _, name = joint.rpartition("_")
-        table[row, [part + (side == "right") for part in limbs.get(name, ())]] = True
+        table[row, [part_of_side(part, side) for part in limbs.get(name, ())]] = True
         table[row, list(others.get(name, () if name in limbs else (Part.HEAD,)))] = True
     return table
 
@@ -71,7 +71,7 @@ def joint_visibility(
             covered = name.endswith("ear") and looks.hair_style in COVERED_EARS
             if covered or not facing:
                 seen[person, POINT[name]] = False
-    return np.where(inside, 1 + seen, 0)
+    return np.where(inside, np.where(seen, 2, 1), 0)
 
 
 def _on_top(joints: Floats, ids: NDArray[np.uint8]) -> NDArray[np.bool_]:

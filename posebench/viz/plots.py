@@ -1,4 +1,4 @@
-"""Plots of the papers' tables and of what was measured, as SVG that stands in a page by itself."""
+"""Plots of the papers' tables and of the measurements, as SVG to be embedded in a page."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from posebench.bench.tables import MEASURED, JoinedTable, Runs
 from posebench.viz.plots_speed import stages_figure
 
 _USUAL_PEOPLE = 5
-_NAME_PT = 7.0  # of a point's name
+_NAME_PT = 7.0  # font size of the points' names
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot, or what to do for one."""
+    """A plot, or the command that produces its missing data."""
 
     title: str
-    svg: str  # empty: there is nothing to draw
-    caption: str  # what it shows, and what command makes data that is missing
+    svg: str  # empty: there is no data
+    caption: str  # what it shows, or the command that produces its data
 
 
 def plots(tables: Sequence[JoinedTable], runs: Runs) -> list[Plot]:
@@ -41,7 +41,7 @@ def plots(tables: Sequence[JoinedTable], runs: Runs) -> list[Plot]:
 
 
 def speed_against_accuracy(tables: Sequence[JoinedTable]) -> Plot:
-    """Draw AP over frames per second, a panel for each table that prints both and one for ours."""
+    """Draw AP against frames per second: a panel per table that prints both, and one measured."""
     panels: list[tuple[str, list[tuple[float, float, str, bool]]]] = []
     measured: dict[str, tuple[float, float, str, bool]] = {}
     for joined in tables:
@@ -93,7 +93,7 @@ def _own(point: tuple[float, float, str, bool]) -> bool:
 
 
 def speed_against_people(runs: Runs) -> Plot:
-    """Draw frames per second over the number of people, a line for each recipe."""
+    """Draw frames per second against the number of people, one line per recipe."""
     title = "FPS against people"
     times = runs.times()
     rows = times[times["metric"] == "fps"]
@@ -115,7 +115,7 @@ def speed_against_people(runs: Runs) -> Plot:
 
 
 def parameters_against_macs(tables: Sequence[JoinedTable]) -> Plot:
-    """Draw multiply-adds over parameters: hollow as printed, filled as counted, a line between."""
+    """Draw multiply-adds against parameters, printed (hollow) and counted (filled)."""
     figure, [axis] = _figure(1, width=7.5)
     seen = set()
     names = []
@@ -153,7 +153,7 @@ def parameters_against_macs(tables: Sequence[JoinedTable]) -> Plot:
 
 
 def time_per_stage(runs: Runs) -> Plot:
-    """Draw each stage's share of the time, a bar for each recipe, the quickest first."""
+    """Draw the share of each stage, one bar per recipe, the fastest first."""
     title = "Time per stage"
     times = runs.times()
     rows = times[times["metric"].str.startswith("stage/")] if len(times) else times
@@ -186,11 +186,11 @@ def _label(row: pd.Series) -> str:
 
 
 def _name(axis: Any, points: Sequence[tuple[float, float, str]]) -> None:
-    """Write names to the right of points, higher where another name is in the way.
+    """Write names to the right of their points, higher if another name is in the way.
 
     A name that would leave the figure stands to the left.
     """
-    if axis.figure.get_layout_engine():  # axes do not know their place yet
+    if axis.figure.get_layout_engine():  # positions of axes are not known before
         axis.figure.draw_without_rendering()
         axis.figure.set_layout_engine("none")
     taken: list[tuple[float, float, float]] = []  # left, right, bottom of a name, points
@@ -214,7 +214,7 @@ def _name(axis: Any, points: Sequence[tuple[float, float, str]]) -> None:
 
 
 def _figure(panels: int, width: float = 5.2) -> tuple[Figure, Any]:
-    # A figure of its own instead of pyplot's shared state, which leaks figures and wants a screen.
+    # Not pyplot, which keeps every figure in memory and may need a screen.
     figure = Figure(figsize=(width * panels + 2.4, 4.2), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots(1, panels, squeeze=False)[0]
@@ -227,9 +227,9 @@ def _figure(panels: int, width: float = 5.2) -> tuple[Figure, Any]:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """Return an <svg> element; `name` keeps its ids apart from those of others in the page."""
+    """Return an <svg> element; `name` makes its ids unique within the page."""
     file = io.StringIO()
-    # No date, so that the same data is the same file; text stays text.
+    # Without a date, so that equal data give equal files; text is kept as text.
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = re.sub("<metadata>.*?</metadata>", "", file.getvalue(), flags=re.DOTALL)

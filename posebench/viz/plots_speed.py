@@ -1,4 +1,4 @@
-"""Plots of time: stages beside one another, and against the number of people."""
+"""Plots of time: the shares of stages, and stages against the number of people."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from posebench.viz.draw import RGB
 _COLUMNS = 3  # of panels
 _COLOURS = (*matplotlib.color_sequences["tab20"][::2], *matplotlib.color_sequences["tab20"][1::2])
 
-# Milliseconds by number of people.
+# Number of people -> milliseconds.
 Curve = Mapping[int, float]
 
 
 def stages_plot(stages: Mapping[str, Mapping[str, float]]) -> RGB:
-    """Draw `stages_figure`."""
+    """Return `stages_figure` as an image."""
     return _drawn(stages_figure(stages))
 
 
 def stages_figure(stages: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Return a bar for each model, made of its stages' shares, with the milliseconds of the whole.
+    """Return a bar for each model with the shares of its stages, labelled with the total time.
 
     Args:
-        stages: model -> stage -> milliseconds; stages of one name have one colour.
+        stages: model -> stage -> milliseconds; stages of the same name have the same colour.
 
     Raises:
         ValueError: there is no model.
@@ -75,11 +75,11 @@ def _in_order(stages: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def people_plot(models: Mapping[str, Mapping[str, Curve]], title: str = "") -> RGB:
-    """Draw time against the number of people, a panel for each model and a line for each stage.
+    """Draw time against the number of people: one panel per model, one line per stage.
 
     Args:
         models: model -> stage -> curve.
-        title: of the whole.
+        title: above the panels.
 
     Raises:
         ValueError: there is no model.

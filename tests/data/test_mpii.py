@@ -1,4 +1,4 @@
-"""MPII's files: the usual JSON list, the official .mat, head boxes beside them."""
+"""MPII's files: the common JSON list, the official .mat, head boxes beside them."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_wrong_entries_are_refused_by_number(
 @pytest.mark.parametrize("person", [7, {}, {"image": "1.jpg", "joints": JOINTS}])
 def test_a_list_of_other_things_is_refused(tmp_path: Path, person: Any) -> None:
     write(tmp_path, "mpii_train.json", [person])
-    with pytest.raises(DataError, match="usual JSON"):
+    with pytest.raises(DataError, match="common JSON"):
         open_dataset("mpii", "train", root=tmp_path)
 
 

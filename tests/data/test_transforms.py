@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,7 +192,7 @@ def test_an_image_smaller_than_a_crop_keeps_its_side() -> None:
         ({"long_side": 50}, "long_side"),
     ],
 )
-def test_sizes_that_cannot_be_drawn_are_refused(changes: dict[str, object], named: str) -> None:
+def test_sizes_that_cannot_be_drawn_are_refused(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(DETR, **changes)
 

@@ -33,4 +33,4 @@ def coco_metrics(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return dict(zip(NAMES, evaluation.stats.tolist(), strict=True))
+    return dict(zip(NAMES, np.asarray(evaluation.stats).tolist(), strict=True))

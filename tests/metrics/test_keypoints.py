@@ -10,8 +10,8 @@ from posebench.errors import DataError
 from posebench.metrics import evaluate_keypoints
 from posebench.structures import COCO, CROWDPOSE, MPII
 from tests.builders import PROTOCOLS
+from tests.metrics.cases import random_case
 from tests.metrics.official import coco_metrics
-from tests.metrics.synthetic import random_case
 
 SEEDS = range(4)
 

@@ -5,7 +5,7 @@ import pytest
 from posebench.metrics import evaluate_poses, main_at_thresholds, main_metric, main_parts
 from posebench.metrics.names import pckh_name
 from tests.builders import PROTOCOLS
-from tests.metrics.synthetic import random_case
+from tests.metrics.cases import random_case
 from tests.metrics.test_pckh import found, person, truth
 
 

@@ -12,7 +12,7 @@ from posebench.metrics.resampling import matches, resampled_ap
 from posebench.metrics.results import image_index
 from posebench.structures import COCO
 from tests.builders import PROTOCOLS
-from tests.metrics.synthetic import random_case
+from tests.metrics.cases import random_case
 
 PROTOCOL = PROTOCOLS["ochuman"]
 SEEDS = range(4)

@@ -12,7 +12,7 @@ from posebench.metrics import evaluate_keypoints, read_results
 from posebench.metrics.results import parse_results
 from posebench.structures import COCO
 from tests.builders import PROTOCOLS
-from tests.metrics.synthetic import random_case
+from tests.metrics.cases import random_case
 
 GROUND_TRUTH: dict[str, Any] = {"images": [{"id": 8}, {"id": 3}], "annotations": []}
 

@@ -20,7 +20,8 @@ import torch
 from posebench.engine.weights import convert_published
 from posebench.models.base import PoseModel
 from posebench.models.cid.recipes import CIDConfig
-from posebench.models.group_pose.model import DecoderLayer, GroupPose
+from posebench.models.group_pose.decoder import DecoderLayer
+from posebench.models.group_pose.model import GroupPose
 from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
 from posebench.structures import CROWDPOSE
 from tests.parity import fixtures, test_cid, test_group_pose, test_higher_hrnet, test_posedet

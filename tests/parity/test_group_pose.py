@@ -19,18 +19,14 @@ from posebench.layers.deformable import DeformableAttention, Tokens
 from posebench.layers.matching import assignment
 from posebench.layers.sampling import gathered_samples, weighted_samples
 from posebench.layers.transformer import inverse_sigmoid, map_encoding, point_encoding
-from posebench.models.group_pose.matching import PoseSets, pose_costs, set_losses
-from posebench.models.group_pose.model import (
-    MAP_TEMPERATURE,
-    VISIBILITY,
-    DecoderLayer,
-    GroupPose,
-    GroupPoseFeatures,
-    GroupPoseOutputs,
-    best_poses,
-    proposal_centres,
-)
+from posebench.models.group_pose.decoder import DecoderLayer, GroupPoseFeatures
+from posebench.models.group_pose.decoding import VISIBILITY, GroupPoseOutputs, best_poses
+from posebench.models.group_pose.losses import loss_terms, pose_costs, set_losses
+from posebench.models.group_pose.model import GroupPose
+from posebench.models.group_pose.proposals import proposal_centres
+from posebench.models.group_pose.pyramid import MAP_TEMPERATURE
 from posebench.models.group_pose.recipes import PUBLISHED, GroupPoseConfig
+from posebench.models.group_pose.targets import PoseSets
 from posebench.structures import COCO, CROWDPOSE, MPII, Geometry, Skeleton
 from tests.parity.compare import FLOAT32, assert_close
 from tests.parity.fixtures import cases, first_64, key_file, stored_tensors
@@ -254,17 +250,17 @@ def decode_layer(layer: DecoderLayer, case: dict[str, Tensor]) -> dict[str, Tens
     with torch.inference_mode():
         within = layer.within_attn(queries, axis=2)
         after = layer.within_norm(queries + within)
-        attended = layer.self_attended(queries)
-        crossed = layer.cross_attended(
+        attended = layer.attend_groups(queries)
+        crossed = layer.attend_image(
             attended + positions, references, GroupPoseFeatures(tokens, memory)
         )
         computed = {
             "within_attn_output": within,
             "after_within_norm": after,
-            "across_attn_output": layer._across(after),
+            "across_attn_output": layer.attend_across(after),
             "after_across_norm": attended,
             "after_norm1": crossed,
-            "output": layer.fed(crossed),
+            "output": layer.ffn(crossed),
         }
     return {name: swapped(tensor) for name, tensor in computed.items()}
 
@@ -330,7 +326,7 @@ def test_forward(path: Path) -> None:
     assert_close(outputs.proposal_logits, decoder["interm_logits"], **FORWARD)
     assert_close(outputs.proposal_keypoints.flatten(2), decoder["interm_keypoints"], **FORWARD)
     initial = decoder["initial_reference_points"]
-    assert_close(model.with_centre(outputs.proposal_keypoints).flatten(2), initial, **FORWARD)
+    assert_close(model.query_points(outputs.proposal_keypoints).flatten(2), initial, **FORWARD)
     assert_close(outputs.logits, decoder["pred_logits"], **FORWARD)
     found = outputs.keypoints.flatten(3)
     assert_close(found, decoder["pred_keypoints"][..., : found.shape[-1]], **FORWARD)
@@ -475,7 +471,7 @@ def test_a_whole_training_step(path: Path) -> None:
         expected = published_terms(case, name, len(outputs.logits))
         assert_close(getattr(sets, name).detach(), expected, **TRAINING)
     assert_close(outputs.logits[-1].detach(), case["pred_logits"], **TRAINING)
-    terms = model._terms(outputs, targets)
+    terms = loss_terms(outputs, targets, sigmas, model.config.weights)
     total = torch.stack(list(terms.values())).sum()
     assert_close(total.detach(), case["total_weighted"], **TRAINING)
     total.backward()

@@ -1,7 +1,7 @@
 """The experiments of a study: which recipes are trained on which images, and how they are tested.
 
 Variants that differ only in how they are tested share a training. Trainings and tests are named
-after a fingerprint of everything they depend on, so that those already done are found again.
+after a fingerprint of everything they depend on, so that finished ones are recognized.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def fingerprint(recipe: Recipe, data: SplitSpec, more: dict[str, Any]) -> str:
     # These fields have no effect on the trained model or the test.
     for name in ("reported", "test_overrides", "default_for"):
         del values[name]
-    # Fields have their first names here, so that trainings of earlier versions are found again.
+    # Fields have their first names here, so that trainings of earlier versions are recognized.
     for old, new in RENAMED_FIELDS.items():
         if new in values:
             values[old] = values.pop(new)

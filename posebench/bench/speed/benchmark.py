@@ -37,7 +37,7 @@ def run_speed_benchmark(
         recipes: at least one.
         options: the same for all.
         run: the folder; its `results.csv` and `rounds.csv` are updated after each group of models.
-        on_progress: is told what each model is doing.
+        on_progress: is called with a recipe and what its model is doing.
         make: builds the model in a worker's process.
     """
     rows, rounds = read_tables(run)

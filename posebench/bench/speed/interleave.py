@@ -42,7 +42,7 @@ def measure(
         recipes: at least one.
         options: the same for all.
         first_round: number of the first round.
-        on_progress: is told what each model is doing.
+        on_progress: is called with a recipe and what its model is doing.
         on_group: is called after each group, and on an interruption, with the complete timings.
         make: builds the model in a worker's process.
 

@@ -59,7 +59,7 @@ def take_turns(
         schedule: rounds and times.
         first_round: number of the first round. Groups that are timed one after another have
             different rounds.
-        on_progress: is told what each model is doing.
+        on_progress: is called with a recipe and what its model is doing.
         now: clock of the budgets, in seconds.
     """
     alive = dict(workers)

@@ -38,12 +38,12 @@ Streams = tuple[Tensor, ...]  # the backbone's maps at strides 4, 8, 16 and 32
 
 @dataclass(frozen=True)
 class _View:
-    """The network's maps of one view of a batch's images: at a scale, perhaps mirrored."""
+    """The network's maps of a batch's images at one scale, perhaps mirrored."""
 
     streams: Streams
     shared: Tensor  # (B, E, H, W)
     heatmaps: Tensor  # (B, K + 1, H, W) scores
-    keypoint_order: list[int]  # which exchanges left and right in a mirrored view
+    keypoint_order: list[int]  # exchanges left and right in a mirrored view
     grid: Grid
 
 
@@ -78,7 +78,7 @@ class CID(PoseModel):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     nn.init.normal_(layer.weight, std=config.head_std)
                     _fill_bias(layer, 0.0)
-        # A score of 0.01 everywhere at the start, as in the focal loss's paper.
+        # Initial scores are 0.01 everywhere, as in the focal loss's paper.
         for layer in (self.keypoint_head, self.decoupling.heatmap):
             _fill_bias(layer, -math.log(99))
 

@@ -1,4 +1,4 @@
-"""What clocks, counters, pictures and upper bounds need to know of CID."""
+"""CID's profile: timed stages, alternatives that it is compared with, pictures and upper bound."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from posebench.structures import Batch, Geometry, Heatmaps, PaperTiming, PosePre
 def stages(
     model: CID, images: Tensor, padding: Tensor | None, people: Tensor | None
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the components of Fig. 5a."""
+    """Yield the name and output of each component in Fig. 5a."""
     streams = model.features(images)
     yield "backbone", streams
     heatmaps, shared = model.image_maps(streams)
@@ -67,7 +67,7 @@ def alternatives(model: CID, batch: Batch) -> dict[str, Callable[[], Tensor]]:
     boxes = [poses.boxes[:, [0, 3]].flatten(1).to(joined_map) for poses in batch.poses]
 
     def region_features(features: Tensor, side: int) -> Tensor:
-        # Two samples each way in a bin, as in Mask R-CNN.
+        # 2 x 2 samples per bin, as in Mask R-CNN.
         regions: Tensor = roi_align(features, boxes, side, 1 / STRIDE, 2, aligned=True)
         return F.interpolate(regions, (56, 56), mode="bilinear") if side < 56 else regions
 
@@ -76,11 +76,11 @@ def alternatives(model: CID, batch: Batch) -> dict[str, Callable[[], Tensor]]:
         scores: Tensor = model.decoupling(shared, joined_at(streams, people), people)
         return scores
 
-    ways: dict[str, Callable[[], Tensor]] = {"GFD": instance_heatmaps}
+    timed: dict[str, Callable[[], Tensor]] = {"GFD": instance_heatmaps}
     for name, features in maps.items():
-        ways[f"RoIAlign+{name}"] = partial(region_features, features, 14)
-        ways[f"RoIAlign*{name}"] = partial(region_features, features, 56)
-    return ways
+        timed[f"RoIAlign+{name}"] = partial(region_features, features, 14)
+        timed[f"RoIAlign*{name}"] = partial(region_features, features, 56)
+    return timed
 
 
 def heatmaps(
@@ -112,8 +112,9 @@ def ideal_outputs(model: CID, batch: Batch) -> CIDOutputs:
     height, width = targets.heatmaps.shape[-2:]
     heatmaps = clamp_scores(targets.heatmaps)
     people, centre_scores = find_centres(heatmaps[:, -1], model.config.centre_pool)
-    # In training, centres are jittered by up to a cell. So a centre that a neighbour's Gaussian
-    # moved by one cell still yields its person; one that merged with its neighbour's does not.
+    # A neighbour's Gaussian may move a centre by one cell. It still yields its person's heatmaps,
+    # since training jitters centres by as much. A peak further from all centres, as when two merge,
+    # yields none.
     apart = (people[:, None] - targets.people[None]).abs()  # (detected, annotated, 3)
     near = (apart[..., 0] == 0) & (apart[..., 1:].amax(-1) <= 1)
     distance = apart[..., 1:].sum(-1).where(near, height + width)

@@ -49,21 +49,22 @@ def build_targets(
     """
     width = size[1]
     heatmaps, people, instance_heatmaps, labelled = [], [], [], []
-    for image, (one, jitter) in enumerate(zip(poses, centre_jitter, strict=True)):
-        visible = one.visibility > 0
-        centres, has_centre = _centres(one, min_area)
-        points = torch.cat([one.keypoints, centres[:, None]], 1)
-        drawn = torch.cat([visible, has_centre[:, None]], 1)
-        radius = gaussian_radius(one.boxes, size)
-        # A window of 2 r + 1 cells is six deviations wide.
-        maps = gaussian_heatmaps(points, drawn, size, radius=radius, sigma=(2 * radius + 1) / 6)
+    for image, (image_poses, jitter) in enumerate(zip(poses, centre_jitter, strict=True)):
+        visible = image_poses.visibility > 0
+        centres, has_centre = _centres(image_poses, min_area)
+        points = torch.cat([image_poses.keypoints, centres[:, None]], 1)
+        has_peak = torch.cat([visible, has_centre[:, None]], 1)
+        radius = gaussian_radius(image_poses.boxes, size)
+        # A window of 2 r + 1 cells is six standard deviations wide.
+        sigma = (2 * radius + 1) / 6
+        maps = gaussian_heatmaps(points, has_peak, size, radius=radius, sigma=sigma)
         heatmaps.append(maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:]))
 
         cells = centres.trunc().long()
         has_centre = has_centre & inside(cells, size)
         jittered = cells + jitter.to(cells.device)
         cells = torch.where(inside(jittered, size)[:, None], jittered, cells)
-        order = torch.argsort(_box_area(one), stable=True)
+        order = torch.argsort(_box_area(image_poses), stable=True)
         order = order[has_centre[order]]
         ids = cells[order, 1] * width + cells[order, 0]
         taken = (ids[:, None] == ids[None]).tril(-1).any(1)
@@ -124,10 +125,10 @@ def gaussian_radius(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _centres(poses: Poses, min_area: float) -> tuple[Tensor, Tensor]:
-    """Return each person's mean labelled keypoint (N, 2), and whether it is a centre (N,).
+    """Return the mean of each person's labelled keypoints (N, 2), and whether it is a centre (N,).
 
-    Keypoints outside the map are in the mean. It is no centre without a labelled keypoint, nor of
-    a person smaller than `min_area`.
+    The mean includes keypoints outside the map. People without a labelled keypoint and people
+    smaller than `min_area` have no centre.
     """
     visible = (poses.visibility > 0).to(poses.keypoints.dtype)[..., None]
     count = visible.sum(1)

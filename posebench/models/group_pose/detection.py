@@ -1,11 +1,12 @@
-"""Decoder layers that detect people as boxes, before others find their poses.
+"""Decoder layers that detect people as boxes, before the layers that predict their poses.
 
-Group Pose's paper takes two such layers from ED-Pose (arXiv:2302.01593) for its Table 5 and says no
-more of them than their number. This is DINO's design (arXiv:2203.03605) in this code's terms: box
-queries with standard self-attention and deformable cross-attention, boxes refined layer by layer.
+For its Table 5, Group Pose's paper takes two such layers from ED-Pose (arXiv:2302.01593) and gives
+no details. This is DINO's design (arXiv:2203.03605): box queries with standard self-attention and
+deformable cross-attention, boxes refined layer by layer.
 
-Shapes: B images, M box queries, P people of one image, R rounds: the encoder's boxes, then each
-layer's. Boxes are centre x, y, width, height as shares of the image.
+Shapes: B images, S tokens of the pyramid, C channels, M box queries, P people of one image, R sets
+of predictions: the encoder's, then each layer's. Boxes are centre x, y, width, height as shares of
+the image.
 """
 
 from __future__ import annotations
@@ -17,31 +18,34 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert, generalized_box_iou, generalized_box_iou_loss
 
 from posebench.layers.deformable import DeformableAttention, Tokens, feed_forward
-from posebench.layers.matching import assignment, focal_cost, focal_loss
+from posebench.layers.matching import PERSON, assignment, focal_cost, focal_loss
 from posebench.layers.precision import to_float32
 from posebench.layers.transformer import (
     MLP,
     SelfAttention,
     class_head,
-    inverse_sigmoid,
     point_encoding,
+    refine_references,
     zero_init_head,
 )
+from posebench.models.group_pose.proposals import best_tokens, select
 
 CLASS_WEIGHT = 2.0
 BOX_WEIGHT = 5.0
 IOU_WEIGHT = 2.0
-FINEST_SIDE = 0.05  # of the box that a token of the finest level proposes; doubled on each other
+FINEST_SIDE = 0.05  # of the boxes that the finest level proposes; doubled at each next level
 
 
 @dataclass(frozen=True)
 class DetectedBoxes:
+    """Boxes of every layer, and their class logits, in float32."""
+
     logits: Tensor  # (R, B, M, 2), column 1: a person
     boxes: Tensor  # (R, B, M, 4)
 
 
 class DetectionLayer(nn.Module):
-    """Box queries that see one another, then the image."""
+    """Self-attention of box queries, deformable cross-attention, feed-forward network."""
 
     def __init__(self, channels: int, hidden: int, levels: int) -> None:
         super().__init__()
@@ -56,18 +60,27 @@ class DetectionLayer(nn.Module):
     def forward(
         self, queries: Tensor, positions: Tensor, boxes: Tensor, tokens: Tokens, memory: Tensor
     ) -> Tensor:
+        """Return the refined queries (B, M, C).
+
+        Args:
+            queries: (B, M, C).
+            positions: (B, M, C), added before each attention.
+            boxes: (B, M, 4), around whose centres the queries sample.
+            tokens: the pyramid.
+            memory: (B, S, C), the encoder's output.
+        """
         queries = queries + positions
         queries = self.self_norm(queries + self.self_attn(queries))
-        places = tokens.on_every_level(boxes[..., :2])
+        references = tokens.on_every_level(boxes[..., :2])
         queries = queries + positions
-        read = self.cross_attn(queries, places, memory, tokens.sizes, tokens.padding)
-        queries = self.norm1(queries + read)
-        fed: Tensor = self.norm2(queries + feed_forward(queries, self.linear1, self.linear2))
-        return fed
+        attended = self.cross_attn(queries, references, memory, tokens.sizes, tokens.padding)
+        queries = self.norm1(queries + attended)
+        output: Tensor = self.norm2(queries + feed_forward(queries, self.linear1, self.linear2))
+        return output
 
 
 class DetectionDecoder(nn.Module):
-    """Turns an encoder's tokens into box queries and refines their boxes."""
+    """Box queries from an encoder's tokens, whose boxes are refined layer by layer."""
 
     def __init__(self, channels: int, hidden: int, layers: int, levels: int, queries: int) -> None:
         super().__init__()
@@ -81,22 +94,19 @@ class DetectionDecoder(nn.Module):
         )
 
     def forward(
-        self, found: Tensor, logits: Tensor, centres: Tensor, tokens: Tokens, memory: Tensor
+        self, candidates: Tensor, logits: Tensor, centres: Tensor, tokens: Tokens, memory: Tensor
     ) -> tuple[Tensor, DetectedBoxes]:
-        """Return the queries (B, M, C) after the last layer, and every round's boxes.
+        """Return the queries (B, M, C) after the last layer, and the boxes of all layers.
 
         Args:
-            found: (B, S, C), the tokens as proposals.
-            logits: (B, S, 2), how much they are a person.
-            centres: (B, S, 2), the logits of their centres; infinite where there is no proposal.
+            candidates: (B, S, C), the tokens' features as proposals.
+            logits: (B, S, 2), of the tokens.
+            centres: (B, S, 2), the logits of the tokens' centres, infinite where there is no
+                proposal.
             tokens: the pyramid.
-            memory: (B, S, C), its encoded values.
+            memory: (B, S, C), the encoder's output.
         """
-        best = logits.amax(-1).topk(min(self.queries, logits.shape[1])).indices
-
-        def of_best(values: Tensor) -> Tensor:
-            return values.gather(1, best[..., None].expand(-1, -1, values.shape[-1]))
-
+        best = best_tokens(logits, self.queries)
         sides = torch.cat(
             [
                 centres.new_full((height * width, 2), FINEST_SIDE * 2**level)
@@ -106,53 +116,54 @@ class DetectionDecoder(nn.Module):
         proposals = torch.cat(
             [centres.expand(len(best), -1, -1), sides.expand(len(best), -1, -1)], -1
         )
-        chosen = of_best(found)
+        chosen = select(candidates, best)
         first, *heads = self.box_heads
-        boxes = (to_float32(first(chosen)) + of_best(proposals)).sigmoid()
-        all_logits, all_boxes = [to_float32(of_best(logits))], [boxes]
+        boxes = (to_float32(first(chosen)) + select(proposals, best)).sigmoid()
+        all_logits, all_boxes = [to_float32(select(logits, best))], [boxes]
         queries = chosen.detach() + self.content
         for layer, class_layer, box_layer in zip(self.layers, self.class_heads, heads, strict=True):
-            # A box's place is told by its centre and by its size, as if that were a point too.
-            own = boxes.detach()
-            width = queries.shape[-1]
-            encoded = torch.cat([point_encoding(p, width) for p in own.chunk(2, -1)], -1)
+            boxes = boxes.detach()
+            # A box is encoded as two points: its centre, and its width and height.
+            points = boxes.chunk(2, -1)
+            encoded = torch.cat([point_encoding(p, queries.shape[-1]) for p in points], -1)
             positions = self.position_head(encoded.to(queries.dtype))
-            queries = layer(queries, positions, own, tokens, memory)
-            boxes = (inverse_sigmoid(own) + to_float32(box_layer(queries))).sigmoid()
+            queries = layer(queries, positions, boxes, tokens, memory)
+            boxes = refine_references(boxes, box_layer(queries))
             all_logits.append(to_float32(class_layer(queries)))
             all_boxes.append(boxes)
         return queries, DetectedBoxes(torch.stack(all_logits), torch.stack(all_boxes))
 
 
 def box_loss(detected: DetectedBoxes, boxes: list[Tensor], people: float | Tensor) -> Tensor:
-    """Return the weighted sum of all rounds' class, distance and overlap losses.
+    """Return the weighted sum of the class, L1 and generalised IoU losses of all layers.
 
     Args:
-        boxes: (P, 4) true ones of each image.
+        detected: boxes of B images.
+        boxes: (P, 4) annotated ones of each image.
         people: by which the sum is divided.
 
     Source: DINO's losses and weights, which ED-Pose keeps.
     """
     is_person = torch.zeros_like(detected.logits)
     total = 0 * detected.boxes.sum()
-    for image, own in enumerate(boxes):
-        truth = own.to(detected.boxes.dtype)
+    for image, annotated in enumerate(boxes):
+        truth = annotated.to(detected.boxes.dtype)
         corners = box_convert(truth, "cxcywh", "xyxy")
-        logits, found = detected.logits[:, image].detach(), detected.boxes[:, image].detach()
-        overlap = torch.stack(
-            [generalized_box_iou(box_convert(one, "cxcywh", "xyxy"), corners) for one in found]
+        logits, predicted = detected.logits[:, image].detach(), detected.boxes[:, image].detach()
+        iou = torch.stack(
+            [generalized_box_iou(box_convert(one, "cxcywh", "xyxy"), corners) for one in predicted]
         )
         costs = (
-            CLASS_WEIGHT * focal_cost(logits[..., 1, None])
-            + BOX_WEIGHT * torch.cdist(found, truth, p=1)
-            - IOU_WEIGHT * overlap
+            CLASS_WEIGHT * focal_cost(logits[..., PERSON, None])
+            + BOX_WEIGHT * torch.cdist(predicted, truth, p=1)
+            - IOU_WEIGHT * iou
         )
-        for number, (chosen, person) in enumerate(assignment(costs)):
-            is_person[number, image, chosen, 1] = 1
-            predicted = detected.boxes[number, image, chosen]
-            total = total + BOX_WEIGHT * (predicted - truth[person]).abs().sum()
+        for index, (chosen, person) in enumerate(assignment(costs)):
+            is_person[index, image, chosen, PERSON] = 1
+            matched = detected.boxes[index, image, chosen]
+            total = total + BOX_WEIGHT * (matched - truth[person]).abs().sum()
             total = total + IOU_WEIGHT * generalized_box_iou_loss(
-                box_convert(predicted, "cxcywh", "xyxy"), corners[person], reduction="sum"
+                box_convert(matched, "cxcywh", "xyxy"), corners[person], reduction="sum"
             )
     total = total + CLASS_WEIGHT * focal_loss(detected.logits, is_person).sum()
     return total / people

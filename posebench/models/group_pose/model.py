@@ -1,200 +1,73 @@
 """Group Pose: end-to-end pose estimation with group self-attentions (Liu et al., ICCV 2023).
 
-A deformable encoder refines a pyramid; its best tokens become people. Each person is K keypoint
-queries, which regress one keypoint each, and an instance query, which scores the pose. In every
-decoder layer the queries of one person see one another, then those of one type. Predictions are a
-set: nothing is suppressed. Follows the published code where it and the paper differ;
-docs/group_pose.md lists where.
+A deformable encoder refines a feature pyramid; its best tokens are proposals of people. Each
+person has K keypoint queries, which regress one keypoint each, and an instance query, which scores
+the pose. In every decoder layer the queries of one person attend to one another, then those of one
+type across people. Predictions are a set without suppression. Follows the published code where it
+and the paper differ; docs/group_pose.md lists where.
 
 Shapes: B images, N predicted people of an image (the paper's instances), K keypoints, T queries of
-a person: the instance query, then the keypoint queries. C channels, S tokens of the pyramid, L
-levels, D decoder layers. Keypoints are x, y as shares of the image without padding.
+a person: the instance query, then the keypoint queries. C channels, S tokens of the pyramid, D
+decoder layers. Keypoints are x, y as shares of the image without padding.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from posebench.distributed import mean_count
-from posebench.layers.affine import apply
-from posebench.layers.backbones import SWIN_WEIGHTS
-from posebench.layers.backbones.resnet import ResNetBackbone
-from posebench.layers.backbones.swin import SwinBackbone
-from posebench.layers.deformable import (
-    DeformableAttention,
-    DeformableEncoder,
-    Tokens,
-    feed_forward,
-)
-from posebench.layers.matching import PERSON
-from posebench.layers.nms import oks_nms
-from posebench.layers.precision import to_float32
+from posebench.layers.deformable import DeformableEncoder, Tokens
+from posebench.layers.precision import no_autocast, to_float32
 from posebench.layers.transformer import (
     MLP,
-    SelfAttention,
     class_head,
     inverse_sigmoid,
-    map_encoding,
     point_encoding,
+    refine_references,
     zero_init_head,
 )
 from posebench.models.base import PoseModel
-from posebench.models.group_pose.detection import DetectedBoxes, DetectionDecoder, box_loss
-from posebench.models.group_pose.matching import PoseSets, set_losses
-from posebench.models.group_pose.recipes import GroupPoseConfig
-from posebench.preprocess import mirrored_images
-from posebench.structures import (
-    Batch,
-    Geometry,
-    Inference,
-    PosePredictions,
-    Skeleton,
+from posebench.models.group_pose.decoder import DecoderLayer, GroupPoseFeatures
+from posebench.models.group_pose.decoding import (
+    GroupPoseOutputs,
+    View,
+    decode_people,
+    merge_views,
+    mirror_back,
 )
-
-STRIDE = 8  # of the finest level
-LEVELS = 4  # strides 8, 16, 32 and 64
-MAP_TEMPERATURE = 20.0  # of the position encoding of maps
-BORDER = 0.01  # a token this near to the image's border proposes nobody
-POSES_KEPT = 50  # of an image, in testing
-SAME_PERSON = 0.7  # OKS above which two views' poses are one person's; ours, one view needs none
-VISIBILITY = 1.0 / (1.0 + math.exp(-1.0))  # the published score of every keypoint
-
-
-@dataclass(frozen=True)
-class GroupPoseFeatures:
-    tokens: Tokens  # before the encoder
-    memory: Tensor  # (B, S, C), after it
-
-
-@dataclass(frozen=True)
-class View:
-    """One look at the images, mirrored or at a scale, for those who want to know what it saw."""
-
-    tokens: Tokens
-    token_logits: Tensor  # (B, S, 2)
-    references: Tensor  # (D + 1, B, N, K, 2), from the proposals to the last layer's keypoints
-    queries: Tensor  # (B, N, T, C), as they enter the last layer's cross-attention
-    mirrored: bool = False
+from posebench.models.group_pose.detection import DetectedBoxes, DetectionDecoder
+from posebench.models.group_pose.losses import loss_terms
+from posebench.models.group_pose.proposals import best_tokens, proposal_centres, select
+from posebench.models.group_pose.pyramid import (
+    LEVELS,
+    build_backbone,
+    build_projections,
+    pyramid_tokens,
+)
+from posebench.models.group_pose.recipes import GroupPoseConfig
+from posebench.models.group_pose.targets import PoseSets, build_targets
+from posebench.preprocess import mirrored_images
+from posebench.structures import Batch, Geometry, Inference, PosePredictions, Skeleton
 
 
 @dataclass(frozen=True)
-class GroupPoseOutputs:
-    """Every layer's predictions where the model trains, else the last layer's alone.
+class Proposals:
+    """Selected tokens of the encoder, or detected boxes; each becomes the queries of a person."""
 
-    Of several views at test time, those of one follow those of the other: N counts them all.
-    """
-
-    logits: Tensor  # (D, B, N, 2), float32
-    keypoints: Tensor  # (D, B, N, K, 2), float32
-    proposal_logits: Tensor  # (B, N, 2), of the encoder's tokens that were chosen
-    proposal_keypoints: Tensor  # (B, N, K, 2), the decoder's first references
-    detected: DetectedBoxes | None = None
-    views: tuple[View, ...] = ()  # none: ideal outputs
-
-
-# ---------------------------------------------------------------------------------------- network
-
-
-class DecoderLayer(nn.Module):
-    """Group self-attentions, deformable cross-attention and a feed-forward network (Sec. 3.3)."""
-
-    def __init__(self, config: GroupPoseConfig) -> None:
-        super().__init__()
-        channels = config.channels
-        self.config = config
-        grouped = config.self_attention == "group"
-        if config.within_instance or not grouped:
-            self.within_attn = SelfAttention(channels)
-            self.within_norm = nn.LayerNorm(channels)
-        if config.across_instance and grouped:
-            if not (config.shared_attention and config.within_instance):
-                self.across_attn = SelfAttention(channels)
-            self.across_norm = nn.LayerNorm(channels)
-        self.cross_attn = DeformableAttention(channels, LEVELS)
-        self.norm1 = nn.LayerNorm(channels)
-        self.linear1 = nn.Linear(channels, config.hidden)
-        self.linear2 = nn.Linear(config.hidden, channels)
-        self.norm2 = nn.LayerNorm(channels)
-        for layer in (self.linear1, self.linear2):
-            nn.init.xavier_uniform_(layer.weight)
-
-    def forward(
-        self, queries: Tensor, positions: Tensor, references: Tensor, features: GroupPoseFeatures
-    ) -> tuple[Tensor, Tensor]:
-        """Return the refined queries (B, N, T, C), and as they entered the cross-attention.
-
-        Args:
-            queries: (B, N, T, C), to which the published code has added the positions already: it
-                adds them in place, so that values and residuals hold them too.
-            positions: (B, N, T, C), zero for the instance query; added again before the
-                cross-attention.
-            references: (B, N, T, 2) around which the queries look.
-            features: of the image.
-        """
-        entering = self.self_attended(queries) + positions
-        places = features.tokens.on_every_level(references).flatten(1, 2)
-        return self.fed(self.cross_attended(entering, places, features)), entering
-
-    def self_attended(self, queries: Tensor) -> Tensor:
-        """Return (B, N, T, C): what the queries learned from one another."""
-        config = self.config
-        if config.self_attention != "group":
-            mask = None
-            if config.self_attention == "masked":
-                mask = _group_mask(queries.shape[1], queries.shape[2], queries.device)
-            read = self.within_attn(queries.flatten(1, 2), mask=mask).view_as(queries)
-            attended: Tensor = self.within_norm(queries + read)
-            return attended
-        if config.within_instance:
-            queries = self.within_norm(queries + self.within_attn(queries, axis=2))
-        if config.across_instance:
-            queries = self.across_norm(queries + self._across(queries))
-        return queries
-
-    def cross_attended(
-        self, queries: Tensor, places: Tensor, features: GroupPoseFeatures
-    ) -> Tensor:
-        """Return (B, N, T, C): what they learned around their `places` (B, N T, L, 2)."""
-        tokens = features.tokens
-        read = self.cross_attn(
-            queries.flatten(1, 2), places, features.memory, tokens.sizes, tokens.padding
-        )
-        attended: Tensor = self.norm1(queries + read.view_as(queries))
-        return attended
-
-    def fed(self, queries: Tensor) -> Tensor:
-        fed: Tensor = self.norm2(queries + feed_forward(queries, self.linear1, self.linear2))
-        return fed
-
-    def _across(self, queries: Tensor) -> Tensor:
-        attend = self.across_attn if hasattr(self, "across_attn") else self.within_attn
-        first, last = 0, queries.shape[2]
-        if self.config.has_instance and self.config.has_keypoints:
-            if self.config.across_types == "keypoint":
-                first = 1
-            elif self.config.across_types == "instance":
-                last = 1
-        read: Tensor = attend(queries[:, :, first:last], axis=1)
-        # The others stay as they are: nothing is added to them.
-        return F.pad(read, (0, 0, first, queries.shape[2] - last))
-
-
-def _group_mask(people: int, types: int, device: torch.device) -> Tensor:
-    """Return (N T, N T), True between queries of one person or of one type (Fig. 3b)."""
-    person = torch.arange(people, device=device).repeat_interleave(types)
-    kind = torch.arange(types, device=device).repeat(people)
-    return (person[:, None] == person) | (kind[:, None] == kind)
+    features: Tensor  # (B, N, C)
+    logits: Tensor  # (B, N, 2), float32
+    keypoints: Tensor  # (B, N, K, 2), float32
+    token_logits: Tensor  # (B, S, 2), of all tokens
+    detected: DetectedBoxes | None  # None: a decoder without detection layers
 
 
 class GroupPose(PoseModel):
-    """A backbone, a deformable encoder, and a decoder of N (K + 1) queries."""
+    """A backbone, a deformable encoder, and a decoder of N x T queries."""
 
     config: GroupPoseConfig
 
@@ -206,7 +79,7 @@ class GroupPose(PoseModel):
             f"backbone.0.layers.{stage}.blocks.": f"backbone.stages.layers_{stage}.blocks."
             for stage in range(4)
         },
-        # timm has a stage begin with what was published as the end of the stage before.
+        # timm downsamples at the start of a stage, the published code at the end of the one before.
         **{
             f"backbone.0.layers.{s - 1}.downsample.": f"backbone.stages.layers_{s}.downsample."
             for s in (1, 2, 3)
@@ -225,7 +98,7 @@ class GroupPose(PoseModel):
         "transformer.enc_out_class_embed.": "proposal_class.",
         "transformer.enc_pose_embed.": "proposal_pose.",
     }
-    # The heads are saved twice, and Swin's windows with what can be computed.
+    # A second copy of the heads, and Swin's index tables, which are computed.
     ignored_checkpoint_keys: ClassVar[tuple[str, ...]] = (
         r"^transformer\.decoder\.(class|pose)_embed\.",
         r"\.relative_position_index$",
@@ -234,8 +107,8 @@ class GroupPose(PoseModel):
     def __init__(self, config: GroupPoseConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)
         width, keypoints = config.channels, len(skeleton)
-        self.backbone = _backbone(config)
-        self.projections = _projections(self.backbone.channels, width)
+        self.backbone = build_backbone(config)
+        self.projections = build_projections(self.backbone.channels, width)
         self.level_embedding = nn.Parameter(torch.randn(LEVELS, width))
         self.encoder = DeformableEncoder(width, config.hidden, config.encoder_layers, LEVELS)
         self.proposal_features = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width))
@@ -264,300 +137,153 @@ class GroupPose(PoseModel):
             nn.init.xavier_uniform_(head.weight)
 
     def load_pretrained(self) -> None:
-        self.backbone = _backbone(self.config, pretrained=True)
+        self.backbone = build_backbone(self.config, pretrained=True)
 
     def features(self, images: Tensor, padding: Tensor | None = None) -> GroupPoseFeatures:
         tokens = self.tokens(self.backbone(images), padding)
         return GroupPoseFeatures(tokens, self.encoder(tokens))
 
     def tokens(self, maps: Sequence[Tensor], padding: Tensor | None = None) -> Tokens:
-        """Return the backbone's maps, and a fourth one, projected and as tokens."""
-        # The fourth level is made of the last map, not of its projection.
+        """Return the backbone's maps and a fourth level, projected, as tokens."""
+        # The fourth level is projected from the last map itself.
         pyramid = [
             project(features)
             for project, features in zip(self.projections, [*maps, maps[-1]], strict=True)
         ]
-        if padding is None:  # one position encoding serves all images
-            paddings = [m.new_zeros(1, *m.shape[-2:], dtype=torch.bool) for m in pyramid]
-        else:
-            paddings = [
-                F.interpolate(padding[None].float(), m.shape[-2:])[0].bool() for m in pyramid
-            ]
-        positions = [
-            map_encoding(own, self.config.channels, MAP_TEMPERATURE).flatten(1, 2).to(m.dtype)
-            for own, m in zip(paddings, pyramid, strict=True)
-        ]
-        extents = [
-            torch.stack([(~own[:, 0]).sum(1), (~own[:, :, 0]).sum(1)], -1) for own in paddings
-        ]
-        return Tokens(
-            values=torch.cat([m.flatten(2) for m in pyramid], 2).transpose(1, 2),
-            positions=torch.cat(
-                [p + level for p, level in zip(positions, self.level_embedding, strict=True)], 1
-            ),
-            padding=None if padding is None else torch.cat([p.flatten(1) for p in paddings], 1),
-            extents=torch.stack(extents, 1).float(),
-            sizes=tuple((m.shape[-2], m.shape[-1]) for m in pyramid),
-        )
+        return pyramid_tokens(pyramid, self.level_embedding, padding)
 
     def heads(self, features: GroupPoseFeatures, people: Tensor | None = None) -> GroupPoseOutputs:
-        """Return the predictions; `people` is not looked at, since queries find them."""
-        chosen, logits, proposed, token_logits, detected = self.propose(features)
-        # Neither the content nor the place of the first queries carries gradients back.
-        queries = self.initial_queries(chosen.detach())
-        references = before = proposed.detach()
+        """Return the predictions; `people` is ignored, since queries need no detections."""
+        proposals = self.propose(features)
+        # No gradient flows from the first queries into the proposals' features and keypoints.
+        queries = self.initial_queries(proposals.features.detach())
+        references = before = proposals.keypoints.detach()
         path = [references]
         all_logits, all_keypoints = [], []
         positions = self.positions(references, features)
         queries = queries + positions
-        for number, layer in enumerate(self.decoder):
-            places = self.with_centre(references)
-            queries, entering = layer(queries, positions, places, features)
-            after = self.refined(number, queries, references)
-            last = number == len(self.decoder) - 1
+        for index, layer in enumerate(self.decoder):
+            queries, entering = layer(queries, positions, self.query_points(references), features)
+            after = self.predict_keypoints(index, queries, references)
+            last = index == len(self.decoder) - 1
             if not last:
                 positions = self.positions(after.detach(), features)
-                # The next layer adds its positions in place, before the published heads of this
-                # one read the queries: its predictions differ from the next one's references.
+                # The published code adds the next layer's positions in place, before this layer's
+                # heads read the queries: predictions differ from the next layer's references.
                 queries = queries + positions
             if last or self.training:
-                all_logits.append(self.scored(number, queries))
-                # From what the layer before predicted, with its gradients: "look forward twice".
-                all_keypoints.append(self.refined(number, queries, before))
+                all_logits.append(self.score(index, queries))
+                # From the keypoints of the layer before, with gradients: "look forward twice".
+                all_keypoints.append(self.predict_keypoints(index, queries, before))
             before, references = after, after.detach()
             path.append(references)
+        view = View(features.tokens, proposals.token_logits, torch.stack(path), entering)
         return GroupPoseOutputs(
             logits=torch.stack(all_logits),
             keypoints=torch.stack(all_keypoints),
-            proposal_logits=logits,
-            proposal_keypoints=proposed,
-            detected=detected,
-            views=(View(features.tokens, token_logits, torch.stack(path), entering),),
+            proposal_logits=proposals.logits,
+            proposal_keypoints=proposals.keypoints,
+            detected=proposals.detected,
+            views=(view,),
         )
 
-    def propose(
-        self, features: GroupPoseFeatures
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, DetectedBoxes | None]:
-        """Find who may be there, from the encoder's tokens or from boxes detected among them.
-
-        Returns:
-            The features (B, N, C), logits (B, N, 2) and keypoints (B, N, K, 2) of the proposals,
-            the logits of all tokens (B, S, 2), and the detected boxes, if any.
-        """
+    def propose(self, features: GroupPoseFeatures) -> Proposals:
+        """Return the proposals: the encoder's best tokens, or boxes detected among them."""
         tokens = features.tokens
         usable, centres = proposal_centres(tokens)
         memory = features.memory * usable[..., None].to(features.memory.dtype)
-        found = self.proposal_features(memory)
-        logits = token_logits = self.proposal_class(found)
+        candidates = self.proposal_features(memory)
+        logits = token_logits = self.proposal_class(candidates)
         detected = None
         if self.config.detection_layers:
-            found, detected = self.detection(found, logits, centres, tokens, features.memory)
+            candidates, detected = self.detection(
+                candidates, logits, centres, tokens, features.memory
+            )
             logits = detected.logits[-1]
             centres = inverse_sigmoid(detected.boxes[-1, ..., :2].detach())
-        # Tokens that are not usable may be chosen all the same, as published.
-        best = logits.amax(-1).topk(min(self.config.instances, logits.shape[1])).indices
-
-        def of_best(values: Tensor) -> Tensor:
-            values = values.expand(len(best), -1, -1)
-            return values.gather(1, best[..., None].expand(-1, -1, values.shape[-1]))
-
-        chosen = of_best(found)
-        # The published code finds the poses of all tokens; these are the only ones that count.
+        best = best_tokens(logits, self.config.instances)
+        # The published code predicts the poses of all tokens; only those of the best are used.
+        chosen = select(candidates, best)
         deltas = to_float32(self.proposal_pose(chosen)).view(*chosen.shape[:2], -1, 2)
-        keypoints = (deltas + of_best(centres)[:, :, None]).sigmoid()
-        return chosen, to_float32(of_best(logits)), keypoints, token_logits, detected
+        return Proposals(
+            features=chosen,
+            logits=to_float32(select(logits, best)),
+            keypoints=(deltas + select(centres, best)[:, :, None]).sigmoid(),
+            token_logits=token_logits,
+            detected=detected,
+        )
 
-    def initial_queries(self, chosen: Tensor) -> Tensor:
-        """Return the content of the queries (B, N, T, C) of chosen tokens (Sec. 3.2)."""
-        parts = []
+    def initial_queries(self, proposals: Tensor) -> Tensor:
+        """Return the decoder's first queries (B, N, T, C) of proposals (B, N, C), Sec. 3.2."""
+        queries = []
         if self.config.has_instance:
-            own = self.instance_embedding.expand(*chosen.shape[:2], 1, -1)
-            # Alone, it has to find the keypoints too, and takes over what their queries start from.
-            parts.append(own if self.config.has_keypoints else own + chosen[:, :, None])
+            instance = self.instance_embedding.expand(*proposals.shape[:2], 1, -1)
+            # Without keypoint queries, it predicts the keypoints too and starts as they would.
+            alone = not self.config.has_keypoints
+            queries.append(instance + proposals[:, :, None] if alone else instance)
         if self.config.has_keypoints:
-            parts.append(self.keypoint_embedding + chosen[:, :, None])
-        return torch.cat(parts, 2)
+            queries.append(self.keypoint_embedding + proposals[:, :, None])
+        return torch.cat(queries, 2)
 
-    def with_centre(self, keypoints: Tensor) -> Tensor:
-        """Return what each query looks around (B, N, T, 2): a keypoint, or the mean of them."""
+    def query_points(self, keypoints: Tensor) -> Tensor:
+        """Return the point (B, N, T, 2) around which each query samples the image.
+
+        It is the keypoint of a keypoint query, and the mean of the keypoints of an instance query.
+        """
         centre = keypoints.mean(2, keepdim=True)
         if not self.config.has_keypoints:
             return centre
         return torch.cat([centre, keypoints], 2) if self.config.has_instance else keypoints
 
     def positions(self, keypoints: Tensor, features: GroupPoseFeatures) -> Tensor:
-        """Return the position parts of the queries (B, N, T, C); the instance query has none."""
+        """Return the queries' position encodings (B, N, T, C), 0 for instance queries.
+
+        Without keypoint queries, the instance query is encoded by the mean of its keypoints.
+        """
         alone = not self.config.has_keypoints
-        places = keypoints.mean(2, keepdim=True) if alone else keypoints
-        # As published, shares of the finest map, whose padding counts.
-        scaled = features.tokens.on_every_level(places)[..., 0, :]
-        encoded = point_encoding(scaled, self.config.channels).to(features.memory.dtype)
-        found: Tensor = self.position_head(encoded)
-        return found if alone else F.pad(found, (0, 0, int(self.config.has_instance), 0))
+        points = keypoints.mean(2, keepdim=True) if alone else keypoints
+        # As published, shares of the finest map with its padding.
+        on_map = features.tokens.on_every_level(points)[..., 0, :]
+        encoded = point_encoding(on_map, self.config.channels).to(features.memory.dtype)
+        encodings: Tensor = self.position_head(encoded)
+        if alone:
+            return encodings
+        return F.pad(encodings, (0, 0, int(self.config.has_instance), 0))
 
-    def scored(self, layer: int, queries: Tensor) -> Tensor:
-        """Return the logits (B, N, 2) of a layer's queries."""
+    def score(self, layer: int, queries: Tensor) -> Tensor:
+        """Return the logits (B, N, 2) that a layer's queries give their person, in float32."""
         if self.config.score_from == "instance":
-            own = queries[:, :, 0]
+            scored = queries[:, :, 0]
         else:
-            own = queries[:, :, int(self.config.has_instance) :].mean(2)
-        logits: Tensor = self.class_heads[layer](own)
-        return to_float32(logits)
+            scored = queries[:, :, int(self.config.has_instance) :].mean(2)
+        return to_float32(self.class_heads[layer](scored))
 
-    def refined(self, layer: int, queries: Tensor, references: Tensor) -> Tensor:
-        """Return the keypoints (B, N, K, 2) that a layer's queries move from the references."""
-        own = queries[:, :, int(self.config.queries == "instance and keypoint") :]
-        deltas: Tensor = self.pose_heads[layer](own)
-        moved = inverse_sigmoid(references) + to_float32(deltas).view_as(references)
-        return moved.sigmoid()
+    def predict_keypoints(self, layer: int, queries: Tensor, references: Tensor) -> Tensor:
+        """Return the references (B, N, K, 2), moved by a layer's queries."""
+        if self.config.queries == "instance and keypoint":
+            queries = queries[:, :, 1:]
+        return refine_references(references, self.pose_heads[layer](queries))
 
     def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> GroupPoseOutputs:
-        """Return the people of all views; the paper shows an image once, and merges nothing."""
-        found: list[GroupPoseOutputs] = []
+        """Return the people of all views as one set; the paper tests a single view."""
+        views = []
         for batch in batches:
-            found.append(self(batch.images, batch.padding))
+            views.append(self(batch.images, batch.padding))
             if inference.flip:
-                images = mirrored_images(batch)
-                found.append(self._mirrored_back(self(images, batch.padding), batch))
-        if len(found) == 1:
-            return found[0]
-        return GroupPoseOutputs(
-            logits=torch.cat([one.logits for one in found], 2),
-            keypoints=torch.cat([one.keypoints for one in found], 2),
-            proposal_logits=torch.cat([one.proposal_logits for one in found], 1),
-            proposal_keypoints=torch.cat([one.proposal_keypoints for one in found], 1),
-            views=tuple(view for one in found for view in one.views),
-        )
-
-    def _mirrored_back(self, outputs: GroupPoseOutputs, batch: Batch) -> GroupPoseOutputs:
-        """Return what was found on mirror images, where it is on the images."""
-        order = list(self.skeleton.flip_index)
-        # Pixel x of an image lies at w - 1 - x of its mirror image.
-        edge = (1 - 1 / batch.geometry.sizes[:, 0])[:, None, None].to(outputs.keypoints)
-
-        def back(keypoints: Tensor) -> Tensor:  # (..., B, N, K, 2)
-            x, y = keypoints[..., order, :].unbind(-1)
-            return torch.stack([edge - x, y], -1)
-
-        return replace(
-            outputs,
-            keypoints=back(outputs.keypoints),
-            proposal_keypoints=back(outputs.proposal_keypoints),
-            views=tuple(replace(view, mirrored=True) for view in outputs.views),
-        )
+                mirrored: GroupPoseOutputs = self(mirrored_images(batch), batch.padding)
+                views.append(mirror_back(mirrored, batch, self.skeleton))
+        return merge_views(views)
 
     def targets(self, batch: Batch) -> PoseSets:
-        keypoints, visible, area, boxes = [], [], [], []
-        for poses, size in zip(batch.poses, batch.geometry.sizes, strict=True):
-            labelled = poses[(poses.visibility > 0).any(1)]
-            keypoints.append((labelled.keypoints / size).float())
-            visible.append(labelled.visibility > 0)
-            area.append((labelled.area / size.prod()).float())
-            low, high = labelled.boxes[:, 0], labelled.boxes[:, 3]
-            boxes.append(torch.cat([(low + high) / 2 / size, (high - low) / size], 1).float())
-        return PoseSets(keypoints, visible, area, boxes)
+        return build_targets(batch)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return self.loss_terms(batch.images, batch.padding, self.targets(batch))
-
-    def loss_terms(
-        self, images: Tensor, padding: Tensor | None, targets: PoseSets
-    ) -> dict[str, Tensor]:
-        """Return the last layer's terms, and the sums of the layers before and of the encoder's."""
-        outputs: GroupPoseOutputs = self(images, padding)
-        with torch.autocast(images.device.type, enabled=False):
-            return self._terms(outputs, targets)
-
-    def _terms(self, outputs: GroupPoseOutputs, targets: PoseSets) -> dict[str, Tensor]:
+        targets = self.targets(batch)
+        outputs: GroupPoseOutputs = self(batch.images, batch.padding)
         sigmas = torch.tensor(self.skeleton.sigmas, device=outputs.logits.device)
-        logits = torch.cat([outputs.proposal_logits[None], outputs.logits])
-        keypoints = torch.cat([outputs.proposal_keypoints[None], outputs.keypoints])
-        weights = self.config.weights
-        sets = set_losses(logits, keypoints, targets, sigmas, weights)
-        weighted = {
-            "class": weights.classes * sets.classes,
-            "keypoints": weights.keypoints * sets.keypoints,
-            "oks": weights.oks * sets.oks,
-        }
-        total = sum(weighted.values())
-        assert isinstance(total, Tensor)
-        terms = {name: term[-1] for name, term in weighted.items()}
-        terms |= {"layers before": total[1:-1].sum(), "encoder": total[0]}
-        if outputs.detected:
-            people = mean_count(len(targets), outputs.logits.device)
-            terms["boxes"] = box_loss(outputs.detected, targets.boxes, people)
-        return terms
+        with no_autocast(batch.images.device):
+            return loss_terms(outputs, targets, sigmas, self.config.weights)
 
     def decode(self, outputs: GroupPoseOutputs, geometry: Geometry) -> list[PosePredictions]:
-        return [predictions for predictions, _ in self._decode(outputs, geometry)]
-
-    def _decode(
-        self, outputs: GroupPoseOutputs, geometry: Geometry
-    ) -> list[tuple[PosePredictions, Tensor]]:
-        """Return each image's people, and which of the N predicted ones they are."""
-        decoded = []
-        views = max(len(outputs.views), 1)
-        for logits, keypoints, size, to_image in zip(
-            outputs.logits[-1],
-            outputs.keypoints[-1],
-            geometry.sizes,
-            geometry.to_image,
-            strict=True,
-        ):
-            scores, labels, chosen = best_poses(logits, views)
-            # Nobody's score is 0 but that of ideal outputs' spare queries.
-            is_person = (labels == PERSON) & (scores > 0)
-            scores, chosen = scores[is_person], chosen[is_person]
-            pixels = keypoints[chosen] * size.to(keypoints)
-            pixels = apply(pixels, to_image.to(keypoints))
-            if views > 1:
-                sigmas = torch.tensor(self.skeleton.sigmas).to(pixels)
-                keep = oks_nms(pixels, scores, sigmas, SAME_PERSON)[:POSES_KEPT]
-                pixels, scores, chosen = pixels[keep], scores[keep], chosen[keep]
-            certain = torch.full_like(pixels[..., 0], VISIBILITY)
-            decoded.append((PosePredictions(pixels, certain, scores), chosen))
-        return decoded
-
-
-def proposal_centres(tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """Return which tokens may propose a person (B, S), and the logits of their centres (B, S, 2).
-
-    Those that may not, on padding and at the border, have infinite ones.
-    """
-    centres = tokens.centres
-    usable = ((centres > BORDER) & (centres < 1 - BORDER)).all(-1)
-    if tokens.padding is not None:
-        usable = usable & ~tokens.padding
-    return usable, centres.logit().masked_fill(~usable[..., None], torch.inf)
-
-
-def _backbone(
-    config: GroupPoseConfig, *, pretrained: bool = False
-) -> ResNetBackbone | SwinBackbone:
-    if config.backbone in SWIN_WEIGHTS:
-        return SwinBackbone(config.backbone, pretrained=pretrained)
-    return ResNetBackbone(config.backbone, frozen=config.frozen_backbone, pretrained=pretrained)
-
-
-def _projections(channels: Sequence[int], width: int) -> nn.ModuleList:
-    """Return what brings each map to `width` channels; the last makes the fourth level."""
-    convolutions = [nn.Conv2d(own, width, 1) for own in channels]
-    convolutions.append(nn.Conv2d(channels[-1], width, 3, stride=2, padding=1))
-    for convolution in convolutions:
-        nn.init.xavier_uniform_(convolution.weight)
-        assert convolution.bias is not None
-        nn.init.zeros_(convolution.bias)
-    return nn.ModuleList(nn.Sequential(c, nn.GroupNorm(32, width)) for c in convolutions)
-
-
-# --------------------------------------------------------------------------------------- decoding
-
-
-def best_poses(logits: Tensor, views: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """Return scores, labels and queries of each view's best entries of (N, 2) logits, best first.
-
-    As published, a query may come twice, for a person and for label 0, which is not one.
-    """
-    scores, entries = logits.sigmoid().flatten().sort(descending=True, stable=True)
-    kept = entries[: views * POSES_KEPT]
-    return scores[: len(kept)], kept % 2, kept // 2
+        people = decode_people(outputs, geometry, self.skeleton)
+        return [predictions for predictions, _ in people]

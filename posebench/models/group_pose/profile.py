@@ -1,4 +1,4 @@
-"""Group Pose as clocks, counters, pictures and upper bounds see it."""
+"""What benchmarks, pictures and upper bounds need to know of Group Pose."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posebench.files import PERSON
 from posebench.layers.affine import apply
 from posebench.layers.deformable import DeformableAttention
+from posebench.layers.matching import PERSON
 from posebench.layers.precision import to_float32
 from posebench.layers.sampling import Sizes
-from posebench.models.group_pose.model import (
-    STRIDE,
-    DecoderLayer,
-    GroupPose,
-    GroupPoseOutputs,
-    View,
-)
+from posebench.models.group_pose.decoder import DecoderLayer
+from posebench.models.group_pose.decoding import GroupPoseOutputs, View, decode_people
+from posebench.models.group_pose.model import GroupPose
+from posebench.models.group_pose.pyramid import STRIDE
 from posebench.models.profile import Profile
 from posebench.preprocess import scaled_batches
 from posebench.structures import (
@@ -38,15 +35,17 @@ from posebench.structures import (
 def heatmaps(
     model: GroupPose, outputs: GroupPoseOutputs, geometry: Geometry
 ) -> list[tuple[PosePredictions, Heatmaps]]:
-    """Return how much each token proposes a person, and where each person's queries look."""
+    """Return the score of each token as a proposal, and the attention of each person's queries."""
     grid = outputs.views[0].tokens.sizes[0]
     counts = [view.references.shape[2] for view in outputs.views]
     explained = []
-    for image, (predictions, chosen) in enumerate(model._decode(outputs, geometry)):
+    decoded = decode_people(outputs, geometry, model.skeleton)
+    for image, (predictions, chosen) in enumerate(decoded):
         people = torch.zeros(len(chosen), len(model.skeleton), *grid, device=chosen.device)
         for view, start in zip(outputs.views, accumulate(counts, initial=0), strict=False):
-            own = (chosen >= start) & (chosen < start + view.references.shape[2])
-            people[own] = _keypoint_attention(model, view, image, chosen[own] - start, grid)
+            of_view = (chosen >= start) & (chosen < start + view.references.shape[2])
+            in_view = chosen[of_view] - start
+            people[of_view] = _keypoint_attention(model, view, image, in_view, grid)
         first = outputs.views[0]
         scores = to_float32(first.token_logits[image, :, PERSON]).sigmoid()
         scene = {"proposals": _level_maps(scores, first.tokens.sizes).amax(0)}
@@ -72,7 +71,7 @@ def _keypoint_attention(
     """
     layer = model.decoder[-1]
     assert isinstance(layer, DecoderLayer)
-    references = model.with_centre(view.references[-2, image, chosen][None])[0]  # (M, T, 2)
+    references = model.query_points(view.references[-2, image, chosen][None])[0]  # (M, T, 2)
     extents = view.tokens.extents[min(image, len(view.tokens.extents) - 1)]
     heat = _attention_maps(
         layer.cross_attn, view.queries[image, chosen], references * extents[:, None, None],
@@ -133,14 +132,22 @@ def _level_maps(values: Tensor, sizes: Sizes) -> Tensor:
 def trace(
     model: GroupPose, sample: Sample, inference: Inference, most: int
 ) -> tuple[PosePredictions, Trace]:
-    """Return the references before and after each layer, and the scores' gradients (Fig. 6)."""
-    once = replace(inference, flip=False, scales=(1.0,))
-    [(_, [batch])] = scaled_batches([sample], once)
+    """Return an image's people, their references before and after each layer, and Fig. 6's maps.
+
+    Args:
+        model: in evaluation mode.
+        sample: the image.
+        inference: its size; mirrored images and scales are ignored.
+        most: number of people, the best first, with a map of the norm of their score's gradient by
+            each pixel.
+    """
+    single_view = replace(inference, flip=False, scales=(1.0,))
+    [(_, [batch])] = scaled_batches([sample], single_view)
     batch = model.ready(batch)
     images = batch.images.requires_grad_()
     with torch.enable_grad():
         outputs: GroupPoseOutputs = model(images)
-        [(predictions, chosen)] = model._decode(outputs, batch.geometry)
+        [(predictions, chosen)] = decode_people(outputs, batch.geometry, model.skeleton)
         norms = []
         for person in chosen[:most].tolist():
             score = outputs.logits[-1, 0, person, PERSON].sigmoid()
@@ -164,18 +171,21 @@ def trace(
 
 
 def ideal_outputs(model: GroupPose, batch: Batch) -> GroupPoseOutputs:
-    """Return the annotated people as queries that are sure; keypoints not labelled lie amid."""
+    """Return the annotated people as confident predictions.
+
+    Keypoints that are not labelled lie at the mean of the person's labelled ones.
+    """
     targets = model.targets(batch)
     most = max((len(area) for area in targets.area), default=0)
     shape = (len(batch), min(most, model.config.instances))
     logits = torch.full((*shape, 2), -torch.inf)
     keypoints = torch.full((*shape, len(model.skeleton), 2), 0.5)
-    for image, (own, visible) in enumerate(zip(targets.keypoints, targets.visible, strict=True)):
-        count = min(len(own), shape[1])
-        seen = visible[:count, :, None]
-        middle = (own[:count] * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True)
+    for image, (truth, visible) in enumerate(zip(targets.keypoints, targets.visible, strict=True)):
+        count = min(len(truth), shape[1])
+        labelled = visible[:count, :, None]
+        mean = (truth[:count] * labelled).sum(1, keepdim=True) / labelled.sum(1, keepdim=True)
         logits[image, :count, PERSON] = 10.0
-        keypoints[image, :count] = torch.where(seen, own[:count], middle)
+        keypoints[image, :count] = torch.where(labelled, truth[:count], mean)
     return GroupPoseOutputs(logits[None], keypoints[None], logits, keypoints)
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from posebench.models.group_pose.model import GroupPose
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from posebench.layers.backbones import RESNET_WEIGHTS, SWIN_WEIGHTS
 from posebench.recipe import ModelConfig, Recipe, printed
@@ -22,21 +18,18 @@ from posebench.structures import (
     Skeleton,
 )
 
+if TYPE_CHECKING:
+    from posebench.models.group_pose.model import GroupPose
+
 Queries = Literal["instance and keypoint", "keypoint", "instance"]
-
-
 ScoreFrom = Literal["instance", "keypoint"]
-
-
 Attention = Literal["group", "standard", "masked"]
-
-
 Types = Literal["instance and keypoint", "keypoint", "instance"]
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the three terms, in the costs of a match as in the loss; Group Pose's by default."""
+    """Weights of the loss terms and of the matching costs; by default the published ones."""
 
     classes: float = 2.0
     keypoints: float = 10.0
@@ -45,7 +38,7 @@ class Weights:
     def __post_init__(self) -> None:
         if min(self.classes, self.keypoints, self.oks) <= 0:
             raise ValueError(
-                "The weights of classes, keypoints and OKS are above 0, not "
+                "Group Pose's weights of classes, keypoints and OKS must be above 0, but are "
                 f"{self.classes:g}, {self.keypoints:g} and {self.oks:g}."
             )
 
@@ -55,25 +48,27 @@ PUBLISHED = Weights()
 
 @dataclass(frozen=True)
 class GroupPoseConfig(ModelConfig):
+    """Sizes of the network, and what the paper's ablations vary."""
+
     method: ClassVar[str] = "group_pose"
 
     backbone: str = "resnet50"
-    frozen_backbone: bool = True  # a ResNet's batch norms, stem and first stage stay as they are
+    frozen_backbone: bool = True  # a ResNet's batch norms, stem and first stage are not trained
     channels: int = 256
     hidden: int = 2048  # of the feed-forward networks
     encoder_layers: int = 6
     decoder_layers: int = 6
     instances: int = 100  # N, Table 4c
     queries: Queries = "instance and keypoint"  # Table 4a
-    score_from: ScoreFrom = "instance"  # Table 4b: the query, or the mean of the keypoints' queries
-    self_attention: Attention = "group"  # Table 4d; "masked": standard, within group pairs only
+    score_from: ScoreFrom = "instance"  # Table 4b; "keypoint": from the keypoint queries' mean
+    self_attention: Attention = "group"  # Table 4d; "masked": standard within groups
     within_instance: bool = True  # Table 4e
     across_instance: bool = True  # Table 4e
-    across_types: Types = "instance and keypoint"  # Table A.2: which see their like in others
+    across_types: Types = "instance and keypoint"  # Table A.2: that attend across people
     shared_attention: bool = False  # Table A.3: one module for both group attentions
-    detection_layers: int = 0  # Table 5: so many of the decoder's layers detect boxes first
+    detection_layers: int = 0  # Table 5: number of decoder layers that detect boxes first
     detection_queries: int = 900
-    weights: Weights = PUBLISHED  # of the losses, and of the costs of a match
+    weights: Weights = PUBLISHED  # of the losses and of the matching costs
 
     def __post_init__(self) -> None:
         choices: dict[str, Sequence[str]] = {
@@ -86,24 +81,28 @@ class GroupPoseConfig(ModelConfig):
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(
-                    f"Group Pose's {name} is one of {', '.join(allowed)}, "
+                    f"Group Pose's {name} must be one of {', '.join(allowed)}, "
                     f"not {getattr(self, name)!r}."
                 )
         if self.score_from not in self.queries:
             raise ValueError(
-                f"A pose cannot be scored from its {self.score_from} queries: there are only "
-                f"{self.queries} queries."
+                f"score_from={self.score_from} needs {self.score_from} queries, but "
+                f"queries={self.queries}: set both alike."
             )
         for name in ("instances", "detection_queries", "hidden", "encoder_layers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"Group Pose's {name} is at least 1, not {getattr(self, name)}.")
+                raise ValueError(
+                    f"Group Pose's {name} must be at least 1, not {getattr(self, name)}."
+                )
         if not 0 <= self.detection_layers < self.decoder_layers:
             raise ValueError(
-                f"Of {self.decoder_layers} decoder layers, {self.detection_layers} cannot detect "
-                "boxes: one at least finds poses."
+                "Group Pose's detection_layers must be at least 0 and below decoder_layers, "
+                f"{self.decoder_layers}, but is {self.detection_layers}."
             )
         if self.channels < 32 or self.channels % 32:
-            raise ValueError(f"The channels are a multiple of 32, but there are {self.channels}.")
+            raise ValueError(
+                f"Group Pose's channels must be a multiple of 32, but are {self.channels}."
+            )
 
     @property
     def has_instance(self) -> bool:
@@ -124,7 +123,10 @@ class GroupPoseConfig(ModelConfig):
 
 
 def _recipe(name: str, config: GroupPoseConfig, skeleton: Skeleton, **fields: Any) -> Recipe:
-    """Return one of the released configurations; CrowdPose's takes longer, and boxes for areas."""
+    """Return one of the released configurations.
+
+    CrowdPose's is trained for longer, and takes the area of a person's box for the person's.
+    """
     crowd = skeleton is CROWDPOSE
     return Recipe(
         name=name,
@@ -178,13 +180,13 @@ RECIPES = {
             "group_pose_swin_l_crowdpose", _SWIN_L, CROWDPOSE,
             reported=(printed("crowdpose", "test", 74.1, "grouppose:table03"),),
         ),
-        # On MPII, for which the paper has no figure: as on COCO.
+        # The paper has no MPII figure; trained as on COCO.
         _recipe("group_pose_resnet50_mpii", _R50, MPII, default_for=("mpii",)),
         Recipe(
             name="group_pose_tiny",
-            # With the published weights, meant for 60 epochs of COCO, the keypoints' loss is fifty
-            # times the class's at first: the trunk fits the mean pose, and learns late where people
-            # are. docs/group_pose.md has the figures.
+            # With the published weights, meant for 60 epochs of COCO, the keypoint loss is fifty
+            # times the class loss at first: the network fits the mean pose, and learns to localise
+            # people late. docs/group_pose.md has the figures.
             config=GroupPoseConfig(
                 backbone="resnet_tiny", frozen_backbone=False, channels=128, hidden=256,
                 encoder_layers=1, decoder_layers=2, instances=10,
@@ -192,18 +194,19 @@ RECIPES = {
             ),
             skeleton=None,
             default_for=("synthetic",),
-            # Of 256 px, at half: many steps, and people are still 12 cells of the finest map tall.
+            # Half of the 256 px of synthetic images: more steps in the same time, and people are
+            # still 12 cells of the finest map tall.
             inference=Inference(DetrResize(short_side=128, long_side=256), flip=False),
             augment=DetrAugment(
                 short_sides=(128,), long_side=256, crop=0.0,
                 crop_short_sides=(160,), crop_sides=(96, 160),
             ),
             epochs=12,
-            # On a CPU a pass of four costs two thirds of one of eight.
+            # On a CPU a micro-batch of four takes two thirds of the time of one of eight.
             batch_size=8,
             micro_batch_size=8,
             lr=5e-4,
-            backbone_lr=2e-3,  # from random weights the trunk has most to learn
+            backbone_lr=2e-3,  # high, since the backbone starts from random weights
             schedule="cosine",
             warmup_steps=200,
             optimizer="adamw",

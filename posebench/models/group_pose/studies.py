@@ -6,7 +6,7 @@ from posebench.studies import Study, Variant
 
 _KEYPOINT_QUERIES = ("score_from=keypoint", "queries=keypoint")
 _BASE = "group_pose_resnet50_coco"
-# Of the tiny decoder's two layers one detects; the paper's six are two and four.
+# Two of the paper's six decoder layers detect boxes; one of the tiny decoder's two.
 _DETECTION, _TINY_DETECTION = (
     ("detection_layers=2",), ("detection_layers=1", "detection_queries=60"),
 )  # fmt: skip
@@ -31,10 +31,10 @@ STUDIES = (
         ),
     ),
     Study(
-        "group_pose/instances", "C3", "grouppose_table04_c", "number of people that are predicted",
+        "group_pose/instances", "C3", "grouppose_table04_c", "number of predicted people",
         base=_BASE,
-        # It changes no parameter, so that one model can predict any; the paper does not say whether
-        # each was trained so.
+        # The number changes no parameter, so that one model can predict any. The paper does not say
+        # whether each row was trained with its number.
         variants=(
             Variant(
                 "50 of the model of 100", 1, test=("instances=50",), tiny_test=("instances=5",)
@@ -70,7 +70,7 @@ STUDIES = (
         ),
     ),
     Study(
-        "group_pose/types", "C6", "grouppose_tableA02", "types that see their like in others",
+        "group_pose/types", "C6", "grouppose_tableA02", "types that attend across people",
         base=_BASE,
         variants=(
             Variant("instance and keypoint", 1),
@@ -92,7 +92,7 @@ STUDIES = (
         base=_BASE,
         variants=tuple(
             Variant(
-                f"{epochs} of 60 epochs{', boxes first' * bool(train)}", row, train, tiny=tiny,
+                f"{epochs} of 60 epochs{', boxes first' if train else ''}", row, train, tiny=tiny,
                 share=epochs / 60, column=f"AP_{epochs}e",
             )
             for row, train, tiny in ((2, (), ()), (3, _DETECTION, _TINY_DETECTION))
@@ -100,11 +100,11 @@ STUDIES = (
         ),
     ),
     Study(
-        "group_pose/time", "C9", "grouppose_table06", "time of an image at two sizes",
+        "group_pose/time", "C9", "grouppose_table06", "time per image at two sizes",
         command="posebench speed --models group_pose --protocol paper",
     ),
     Study(
-        "group_pose/backbone", "C10", "grouppose_table01", "trunk",
+        "group_pose/backbone", "C10", "grouppose_table01", "backbone",
         base=_BASE,
         variants=(
             Variant("ResNet-50", 20),
@@ -117,7 +117,7 @@ STUDIES = (
         ),
     ),
     Study(
-        "group_pose/reliance", "C11", "Figure 6", "what a person's score rests on",
+        "group_pose/reliance", "C11", "Figure 6", "pixels that a person's score depends on",
         command="posebench viz IMAGE --steps --model RUN",
     ),
 )  # fmt: skip

@@ -1,8 +1,8 @@
 """The assignment of candidates to people: Kuhn and Munkres' algorithm, compiled.
 
 Rounded tag distances often give several assignments the same cost, and the one chosen decides
-which person gets a keypoint. SciPy chooses another than the published code does, which uses
-munkres 1.1.4; so its steps are taken here in its order.
+which person gets a keypoint. The published code uses munkres 1.1.4, whose choice differs from
+SciPy's; this repeats its steps in the same order.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def decode_image(heatmaps: Tensor, tags: Tensor, to_image: Tensor) -> PosePredic
     Source: the published code: a person's score is the mean over all keypoints before missing
     ones are filled in.
     """
-    # Here, since numba, which compiles it, takes longer to import than all the rest of the model.
+    # Imported here, since numba takes longer to import than everything else in the model.
     from posebench.models.higher_hrnet.refinement import adjust, refine
 
     order = tuple(k for k in GROUPING_ORDER if k < len(heatmaps))

@@ -33,7 +33,7 @@ class Candidates:
 
 
 def find_candidates(heatmaps: Tensor, tags: Tensor) -> Candidates:
-    """Return the 30 best local maxima of each heatmap above the least score.
+    """Return the 30 best local maxima of each heatmap above the minimum score.
 
     Pixels stay on their device until few are left. They are compared with one neighbour of the
     window after the other, and only those not below it with the next: most pixels need a single
@@ -78,13 +78,13 @@ def group(candidates: Candidates, order: tuple[int, ...]) -> tuple[Floats32, lis
 
     Args:
         candidates: of all keypoints.
-        order: in which keypoints are assigned to people.
+        order: indices of keypoints, in the order in which their candidates are assigned.
 
     Returns:
         People (P, K, 3 + T) x, y, score, tags, in the order in which they were started; a missing
-        keypoint is all zero. And per person the tags (n, T) of the keypoints it has.
+        keypoint is all zero. Also, for each person, the tags (n, T) of its keypoints.
     """
-    # Here, since it imports numba, which takes longer than all the rest of the model.
+    # Imported here, since numba takes longer to import than everything else in the model.
     from posebench.models.higher_hrnet.assignment import assign
 
     count, tag_size = len(candidates.scores), candidates.tags.shape[-1]

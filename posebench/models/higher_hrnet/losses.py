@@ -22,12 +22,12 @@ def loss_terms(
     images = mean_count(len(outputs.tags), outputs.tags.device)
     heatmap = outputs.tags.new_zeros(len(outputs.tags))
     finest = len(outputs.heatmaps) - 1
-    for level, (maps, wanted, mask) in enumerate(
+    for level, (maps, target, mask) in enumerate(
         zip(outputs.heatmaps, targets.heatmaps, targets.masks, strict=True)
     ):
         # An unsupervised head takes part with weight 0, or other ranks would wait for its gradient.
         weight = 1.0 if config.supervise_all or level == finest else 0.0
-        heatmap = heatmap + weight * heatmap_loss(maps, wanted, mask)
+        heatmap = heatmap + weight * heatmap_loss(maps, target, mask)
     push, pull = tag_losses(outputs.tags[:, :, 0], targets.people, targets.cells)
     return {
         "heatmap": heatmap.sum() / images,

@@ -1,4 +1,4 @@
-"""What clocks, counters, pictures and upper bounds need to know of HigherHRNet."""
+"""HigherHRNet's profile: pictures of its heatmaps, and its upper bound."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TAG_STEP = 4.0  # between the ideal tags of one person and the next
 def heatmaps(
     model: HigherHRNet, outputs: HigherHRNetOutputs, geometry: Geometry
 ) -> list[tuple[PosePredictions, Heatmaps]]:
-    """Return the maximum over all keypoints' maps, and each person's maps weighted by tags."""
+    """Return the maximum over all keypoints, and each person's maps weighted by tag similarity."""
     size = (outputs.size[0] // STRIDE, outputs.size[1] // STRIDE)
     heatmaps = resize_maps(model.aggregated(outputs), size).clamp(0, 1)
     tags = resize_tags(model.fine_tags(outputs), size)

@@ -39,9 +39,7 @@ class HigherHRNetConfig(ModelConfig):
                 f"HigherHRNet has 0, 1 or 2 deconvolutions, not {self.deconvolutions}."
             )
         if self.blocks < 0:
-            raise ValueError(
-                f"The number of residual blocks must not be negative, as {self.blocks} is."
-            )
+            raise ValueError(f"HigherHRNet has 0 or more residual blocks, not {self.blocks}.")
 
     def build(self, skeleton: Skeleton) -> HigherHRNet:
         from posebench.models.higher_hrnet.model import HigherHRNet

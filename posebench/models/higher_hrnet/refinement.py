@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 BLOCK = 4  # pixels, side of a block
 LEVELS = 1024  # of height, by which blocks are ranked
-CHUNK = 256  # blocks to search before the search may end
+CHUNK = 256  # blocks per step of the search, which may end after each step
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
@@ -151,7 +151,7 @@ def _rank_blocks(
         begin = np.zeros(LEVELS + 1, np.int32)
         for block in range(blocks):
             below = (highest - top[k, block]) * scale
-            # A map that is not finite has levels out of range or none; any will do.
+            # Levels of a map that is not finite may be out of range; level 0 is in range.
             level[block] = np.int32(below) if 0 <= below < LEVELS else 0
             begin[level[block] + 1] += 1
         begin = np.cumsum(begin)

@@ -3,7 +3,8 @@
 Each cell of a keypoint field predicts the confidence that the keypoint is near, its offset and its
 scale; each cell of a limb field predicts the same for both ends of the limb. Decoding grows people
 from the most confident keypoints along the limbs. Losses and weights are those of DGCN's paper;
-docs/dgcn.md lists what it leaves open. Fields are encoded in `targets.py` and decoded in `decoding.py`.
+docs/dgcn.md lists what it leaves open. Fields are encoded in `targets.py` and decoded in
+`decoding.py`.
 
 Shapes: B images, K keypoints, M limbs, H x W network input, h x w cells of the fields.
 """

@@ -1,4 +1,4 @@
-"""Group Pose's pieces against hand-worked values; the published numbers are in tests/parity."""
+"""The whole network and its ablations; the published numbers are in tests/parity."""
 
 from __future__ import annotations
 
@@ -10,27 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from posebench.errors import ModelError
-from posebench.models import RECIPES, profile_of
-from posebench.models.cid.model import CID
-from posebench.models.cid.recipes import CIDConfig
-from posebench.models.group_pose.matching import PoseSets
-from posebench.models.group_pose.model import (
-    POSES_KEPT,
-    DecoderLayer,
-    GroupPose,
-    GroupPoseOutputs,
-    _group_mask,
-)
+from posebench.models import profile_of
+from posebench.models.group_pose.model import GroupPose
 from posebench.models.group_pose.recipes import GroupPoseConfig, Weights
-from posebench.preprocess import collate, resize_sample
-from posebench.recipe import override
-from posebench.structures import COCO, CROWDPOSE, Batch, DetrResize, Geometry, Inference, Sample
+from posebench.structures import COCO, DetrResize, Inference
 from tests.builders import make_batch, make_sample
-
-TINY = replace(
-    RECIPES["group_pose_tiny"].config, channels=64, hidden=64, decoder_layers=2, instances=12
-)
+from tests.models.group_pose.builders import TINY, padded_batch
 
 ABLATIONS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -48,13 +33,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "shared": {"shared_attention": True},
     "detection": {"detection_layers": 1, "detection_queries": 20},
 }
-
-
-def padded_batch(people: tuple[int, ...] = (2, 1)) -> Batch:
-    """Return images of which all but the first are narrower."""
-    samples = [make_sample(count, seed=seed) for seed, count in enumerate(people)]
-    cut = [replace(s, image=s.image[:, : 128 - 24 * i]) for i, s in enumerate(samples)]
-    return collate([resize_sample(sample, DetrResize(128, 128)) for sample in cut])
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
@@ -93,14 +71,6 @@ def test_terms_have_their_weights() -> None:
         torch.testing.assert_close(3 * value, other[name])
 
 
-def test_only_the_tiny_recipe_has_weights_of_its_own() -> None:
-    recipes = [recipe for name, recipe in RECIPES.items() if name.startswith("group_pose_")]
-    own = [recipe.name for recipe in recipes if recipe.config.weights != Weights()]
-    assert own == ["group_pose_tiny"]
-    changed = override(RECIPES["group_pose_tiny"], "weights.oks=3")
-    assert changed.config.weights == replace(TINY.weights, oks=3.0)
-
-
 def test_ablations_change_what_they_say() -> None:
     def count(**changes: Any) -> int:
         model = GroupPose(replace(TINY, **changes), COCO)
@@ -116,42 +86,6 @@ def test_ablations_change_what_they_say() -> None:
     # Without keypoint queries, each layer's head yields 17 keypoints in place of one.
     wider = 2 * (2 * 16) * (channels + 1)
     assert count(queries="instance") - count() == wider - 17 * channels
-
-
-def test_attention_reaches_the_queries_it_should() -> None:
-    queries = torch.randn(1, 3, 4, TINY.channels, requires_grad=True)  # N = 3, T = 4
-
-    def reached(**changes: Any) -> set[tuple[int, int]]:
-        """Return (person, type) of the queries that person 1's keypoint query 2 depends on."""
-        layer = DecoderLayer(replace(TINY, **changes))
-        output = layer.self_attended(queries)[0, 1, 2]
-        # Not the plain sum, which a layer norm makes constant.
-        weight = torch.linspace(-1, 1, TINY.channels)
-        [gradient] = torch.autograd.grad((output * weight).sum(), queries)
-        return {(n, t) for n, t in gradient[0].abs().sum(-1).nonzero().tolist()}
-
-    person = {(1, t) for t in range(4)}
-    alike = {(n, 2) for n in range(3)}
-    everyone = {(n, t) for n in range(3) for t in range(4)}
-    assert reached(across_instance=False) == person
-    assert reached(within_instance=False) == alike
-    assert reached(within_instance=False, across_types="instance") == {(1, 2)}
-    assert reached(within_instance=False, across_types="keypoint") == alike
-    assert reached(within_instance=False, across_instance=False) == {(1, 2)}
-    assert reached(self_attention="masked") == person | alike
-    assert reached(self_attention="standard") == everyone
-    # One after the other, the group attentions join everybody.
-    assert reached() == everyone
-
-
-def test_the_mask_joins_a_person_and_a_type() -> None:
-    expected = [
-        [1, 1, 1, 0],
-        [1, 1, 0, 1],
-        [1, 0, 1, 1],
-        [0, 1, 1, 1],
-    ]
-    assert _group_mask(2, 2, torch.device("cpu")).int().tolist() == expected
 
 
 def test_what_lies_on_padding_changes_nothing_after_the_backbone() -> None:
@@ -192,57 +126,6 @@ def test_a_mirror_image_has_the_mirrored_people_when_both_are_shown() -> None:
     torch.testing.assert_close(found.keypoints, back)
 
 
-def test_several_scales_are_one_set() -> None:
-    model = GroupPose(TINY, COCO).eval()
-    inference = Inference(DetrResize(128, 128), scales=(0.5, 1.0))
-    found, maps = profile_of(model.config).explain(model, make_sample(1), inference)
-    assert len(found) == len(maps.people) > 0
-    assert (found.scores.diff() <= 0).all()
-
-
-def geometry_of(width: int, height: int) -> Geometry:
-    identity = torch.eye(2, 3, dtype=torch.float64)[None]
-    return Geometry(identity, torch.tensor([False]), torch.tensor([[width, height]]))
-
-
-def test_decoding_keeps_fifty_and_leaves_out_those_who_are_nobody() -> None:
-    count = POSES_KEPT + 10
-    logits = torch.stack([torch.full((count,), -9.0), torch.linspace(3, -3, count)], -1)
-    logits[0] = torch.tensor([9.0, 4.0])  # surer to be nobody, which takes one of the places
-    keypoints = torch.rand(count, 17, 2)
-    outputs = GroupPoseOutputs(logits[None, None], keypoints[None, None], logits[None], keypoints)
-    with torch.device("meta"):
-        model = GroupPose(TINY, COCO)
-    [found] = model.decode(outputs, geometry_of(200, 100))
-    assert len(found) == POSES_KEPT - 1
-    torch.testing.assert_close(found.scores, logits[: POSES_KEPT - 1, 1].sigmoid())
-    expected = keypoints[: POSES_KEPT - 1] * torch.tensor([200.0, 100.0])
-    torch.testing.assert_close(found.keypoints, expected)
-
-
-def test_targets_are_shares_of_the_image_without_padding() -> None:
-    batch = padded_batch((1, 2))
-    model = GroupPose(TINY, COCO)
-    targets = model.targets(batch)
-    assert isinstance(targets, PoseSets)
-    assert len(targets) == 3
-    width, height = batch.geometry.sizes[1].tolist()
-    assert (width, height) == (104, 128)
-    expected = batch.poses[1].keypoints / torch.tensor([width, height])
-    torch.testing.assert_close(targets.keypoints[1], expected.float())
-    area = batch.poses[1].area / (width * height)
-    torch.testing.assert_close(targets.area[1], area.float())
-
-
-def test_people_without_a_label_are_no_targets() -> None:
-    sample = make_sample(2)
-    visibility = sample.poses.visibility.clone()
-    visibility[0] = 0
-    hidden = replace(sample, poses=replace(sample.poses, visibility=visibility))
-    batch = collate([resize_sample(hidden, DetrResize(128, 128))])
-    assert len(GroupPose(TINY, COCO).targets(batch)) == 1
-
-
 def test_a_published_backbone_is_frozen_where_it_was() -> None:
     with torch.device("meta"):
         model = GroupPose(GroupPoseConfig(), COCO)
@@ -250,43 +133,3 @@ def test_a_published_backbone_is_frozen_where_it_was() -> None:
     frozen = {name.split(".")[1] for name, p in parameters if not p.requires_grad}
     assert frozen == {"conv1", "layer1"}
     assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-
-
-def test_the_trace_ends_at_the_people() -> None:
-    model = GroupPose(TINY, CROWDPOSE).eval()
-    sample = make_sample(2, CROWDPOSE)
-    inference = Inference(DetrResize(96, 128))
-    found, trace = profile_of(model.config).trace(model, sample, inference, most=2)
-    [predicted] = model.predict([sample], replace(inference, flip=False))
-    torch.testing.assert_close(found.keypoints, predicted.keypoints, rtol=1e-4, atol=1e-3)
-    assert trace.steps.shape == (len(found), 3, 14, 2)
-    torch.testing.assert_close(trace.steps[:, -1], found.keypoints, rtol=1e-4, atol=1e-3)
-    assert trace.reliance.shape == (2, 96, 96)
-    assert trace.reliance.amax((1, 2)).tolist() == [1, 1]
-
-
-def test_a_method_of_one_step_has_no_trace() -> None:
-    sample: Sample = make_sample(1)
-    with pytest.raises(ModelError, match="one step"):
-        profile_of(CIDConfig()).trace(
-            CID(CIDConfig("hrnet_tiny"), COCO), sample, Inference(DetrResize(64, 64)), 1
-        )
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"backbone": "resnet9"}, "resnet50"),
-        ({"queries": "none"}, "keypoint"),
-        ({"queries": "keypoint"}, "scored"),
-        ({"queries": "instance", "score_from": "keypoint"}, "scored"),
-        ({"instances": 0}, "at least 1"),
-        ({"detection_layers": 2}, "one at least"),
-        ({"detection_layers": -1}, "one at least"),
-        ({"channels": 48}, "multiple of 32"),
-        ({"self_attention": "both"}, "masked"),
-    ],
-)
-def test_a_config_outside_its_range_is_refused(changes: dict[str, object], named: str) -> None:
-    with pytest.raises(ValueError, match=named):
-        replace(TINY, **changes)

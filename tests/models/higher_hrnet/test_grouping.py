@@ -40,7 +40,7 @@ def test_peaks_are_local_maxima_best_first() -> None:
     heatmaps = torch.zeros(1, 20, 30)
     heatmaps[0, 5, 7], heatmaps[0, 5, 9], heatmaps[0, 15, 20] = 0.6, 0.5, 0.9
     tags = torch.arange(600.0).view(1, 1, 20, 30)
-    found = find_candidates(heatmaps, tags)
-    assert found.scores[0, :3].tolist() == pytest.approx([0.9, 0.6, 0.0])
-    assert found.cells[0, :2].tolist() == [[20, 15], [7, 5]]
-    assert found.tags[0, :2, 0].tolist() == [15 * 30 + 20, 5 * 30 + 7]
+    peaks = find_candidates(heatmaps, tags)
+    assert peaks.scores[0, :3].tolist() == pytest.approx([0.9, 0.6, 0.0])
+    assert peaks.cells[0, :2].tolist() == [[20, 15], [7, 5]]
+    assert peaks.tags[0, :2, 0].tolist() == [15 * 30 + 20, 5 * 30 + 7]

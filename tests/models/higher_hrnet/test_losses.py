@@ -40,8 +40,8 @@ def test_losses_of_hand_worked_tags() -> None:
     # Means 1.5 and 3, two ordered pairs over two, times one half.
     assert push.item() == pytest.approx(0.5 * math.exp(-(1.5**2)))
     assert tag_losses(tags, people[:1], cells[:1])[0].item() == 0
-    nobody = tag_losses(tags, people[:0], cells[:0])
-    assert [term.item() for term in nobody] == [0, 0]
+    without_people = tag_losses(tags, people[:0], cells[:0])
+    assert [term.item() for term in without_people] == [0, 0]
 
 
 def test_masked_cells_are_in_the_mean() -> None:

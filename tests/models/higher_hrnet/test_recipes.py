@@ -14,7 +14,7 @@ from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
     [
         ({"backbone": "hrnet_w99"}, "hrnet_w32"),
         ({"deconvolutions": 3}, "0, 1 or 2"),
-        ({"blocks": -1}, "negative"),
+        ({"blocks": -1}, "0 or more"),
     ],
 )
 def test_a_config_outside_its_range_is_refused(changes: dict[str, object], named: str) -> None:

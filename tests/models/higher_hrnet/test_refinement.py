@@ -31,9 +31,7 @@ def plain_refine(
 
 @pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("spread", [0.3, 3.0, 50.0])
-def test_missing_keypoints_are_found_where_a_full_search_finds_them(
-    size: int, spread: float
-) -> None:
+def test_missing_keypoints_equal_those_of_a_full_search(size: int, spread: float) -> None:
     rng = np.random.default_rng(0)
     heatmaps = rng.normal(0, 0.3, (3, 50, 67)).astype(np.float32)
     tags = rng.normal(0, spread, (3, size, 50, 67)).astype(np.float32)
@@ -49,12 +47,12 @@ def test_the_first_of_equal_pixels_is_taken() -> None:
     heatmaps[0, 35, 3] = heatmaps[0, 2, 30] = heatmaps[0, 2, 31] = 0.5
     people = np.zeros((1, 1, 4), np.float32)
     tags = np.zeros((1, 1, 40, 40), np.float32)
-    found = refine(people, np.zeros((1, 1), np.float32), heatmaps, tags)
-    assert found[0, 0, :2].tolist() == [30.75, 2.25]  # the right neighbour is as high
+    refined = refine(people, np.zeros((1, 1), np.float32), heatmaps, tags)
+    assert refined[0, 0, :2].tolist() == [30.75, 2.25]  # the right neighbour is as high
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_maps_that_are_not_finite_do_not_lead_out_of_them(bad: float) -> None:
+def test_keypoints_of_maps_that_are_not_finite_stay_inside(bad: float) -> None:
     rng = np.random.default_rng(0)
     heatmaps = rng.normal(0, 0.3, (3, 50, 67)).astype(np.float32)
     tags = rng.normal(0, 3.0, (3, 2, 50, 67)).astype(np.float32)
@@ -62,8 +60,8 @@ def test_maps_that_are_not_finite_do_not_lead_out_of_them(bad: float) -> None:
     heatmaps[2] = tags[2] = bad
     people = np.zeros((4, 3, 5), np.float32)
     means = rng.normal(0, 3.0, (4, 2)).astype(np.float32)
-    found = refine(people, means, heatmaps, tags)
-    x, y = found[..., 0], found[..., 1]
+    refined = refine(people, means, heatmaps, tags)
+    x, y = refined[..., 0], refined[..., 1]
     assert ((x >= 0) & (x <= 67) & (y >= 0) & (y <= 50)).all()
 
 

@@ -22,7 +22,9 @@ def random_case(
         for _ in range(rng.integers(0, 7)):
             side = float(rng.uniform(20, 200))
             corner = rng.uniform(0, 400, 2)
-            visibility = rng.integers(0, 3, len(skeleton)) * (rng.random() > 0.15)
+            visibility = rng.integers(0, 3, len(skeleton)).astype(np.float64)
+            if rng.random() <= 0.15:
+                visibility[:] = 0
             joints = (corner + rng.uniform(0, side, (len(skeleton), 2))).round(2)
             keypoints = np.column_stack([joints * (visibility > 0)[:, None], visibility])
             annotations.append(

@@ -1,0 +1,51 @@
+"""Results of a benchmark as they are printed and plotted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from posebench.bench.speed import compared_models, stage_curves
+
+CONDITIONS = {
+    "protocol": "forward", "case": 1, "people": 5, "batch_size": 1, "options": "channels last",
+    "hardware": "cpu", "precision": "fp32", "input_size": "64x96",
+}  # fmt: skip
+
+
+def rows(recipe: str, values: dict[str, float], **changes: Any) -> list[dict[str, Any]]:
+    common = {**CONDITIONS, "recipe": recipe, "error": "", **changes}
+    return [{**common, "metric": metric, "value": value} for metric, value in values.items()]
+
+
+def test_models_are_grouped_by_conditions_and_sorted_by_rank() -> None:
+    table = pd.DataFrame(
+        [
+            *rows("slow", {"latency_p50": 20.0, "rank": 2.0}),
+            *rows("failed", {"latency_p50": float("nan")}, error="out of memory"),
+            *rows("fast", {"latency_p50": 10.0, "rank": 1.0, "stage/network/heads_p50": 4.0}),
+            *rows("fast", {"latency_p50": 12.0, "rank": 1.0}, precision="bf16"),
+        ]
+    )
+    first, second = compared_models(table)
+    assert first.conditions == "forward, batch 1, 5 people, fp32, channels last, cpu"
+    assert [model.recipe for model in first.models] == ["fast", "slow", "failed"]
+    assert first.models[0].stages == {"network/heads": 4.0}
+    assert first.models[0].input_size == "64x96"
+    assert first.models[2].error == "out of memory"
+    assert [model.values["latency_p50"] for model in second.models] == [12.0]
+
+
+def test_curves_join_the_numbers_of_people() -> None:
+    table = pd.DataFrame(
+        [
+            *rows("a", {"stage/postprocess_p50": 1.0}, people=1),
+            *rows("a", {"stage/postprocess_p50": 7.0}, people=20),
+            *rows("b", {"stage/postprocess_p50": 3.0}, people=1, error="killed"),
+        ]
+    )
+    [curves] = stage_curves(table)
+    assert curves == {"a": {"postprocess": {1: 1.0, 20: pytest.approx(7.0)}}}
+    assert list(stage_curves(table[table["error"] != ""])) == []
