@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from posebench.engine.runs import hardware
-from posebench.models.pifpaf.field_decoding import decode_fields
-from posebench.models.pifpaf.fields import (
+from posebench.models.pifpaf.decoding import decode_fields
+from posebench.models.pifpaf.targets import (
     field_layout,
     field_people,
     keypoint_fields,

@@ -12,7 +12,16 @@ import torch
 from posebench.data.transforms import augment_sample, crop_centres, image_seed
 from posebench.layers.affine import apply, invert
 from posebench.preprocess import NetworkInput
-from posebench.structures import COCO, CROWDPOSE, Augment, CropAugment, DetrAugment, Poses, Sample
+from posebench.structures import (
+    COCO,
+    CROWDPOSE,
+    Augment,
+    CropAugment,
+    DetrAugment,
+    Poses,
+    Sample,
+    Skeleton,
+)
 from tests.builders import make_sample
 
 AUGMENT = Augment(size=64)
@@ -226,20 +235,48 @@ def test_a_crop_keeps_keypoints_outside_of_it() -> None:
     assert all((item.poses.visibility == 2).all() for item in crops(make_sample(1), 5))
 
 
-def test_crops_are_centred_on_people_with_many_keypoints() -> None:
-    poses = make_sample(3).poses
-    visibility = poses.visibility.clone()
-    visibility[0, 3:] = 0
-    poses = replace(poses, visibility=visibility)
-    assert crop_centres(poses, COCO).equal(poses.boxes[1:].mean(1))
+def labelled_first(skeleton: Skeleton, *counts: int) -> Poses:
+    """Return people of whom the first `count` keypoints are labelled."""
+    poses = make_sample(len(counts), skeleton).poses
+    number = torch.arange(len(skeleton))
+    visibility = torch.where(number < torch.tensor(counts)[:, None], poses.visibility, 0)
+    return replace(poses, visibility=visibility)
+
+
+@pytest.mark.parametrize(
+    ("counts", "chosen"),
+    [((3,), {0}), ((15, 15), {1}), ((15, 14), {0}), ((5, 5, 5), {1, 2}), ((9, 4, 6, 4), {0, 2})],
+)
+def test_crops_are_centred_on_the_half_with_more_keypoints(
+    counts: tuple[int, ...], chosen: set[int]
+) -> None:
+    poses = labelled_first(COCO, *counts)
+    found = {tuple(centre) for centre in crop_centres(poses, COCO).tolist()}
+    centres = poses.boxes.mean(1).tolist()
+    assert found == {tuple(centres[person]) for person in chosen}
+
+
+def test_people_without_labels_may_be_centres() -> None:
+    poses = labelled_first(COCO, 17)
     boxes = with_others(make_sample(1), (3, 4), (5, 6), (7, 8), (9, 10)).poses.unlabelled
-    assert len(crop_centres(replace(poses, unlabelled=boxes), COCO)) == 7
-    # Head and neck do not count.
-    heads = make_sample(2, CROWDPOSE).poses
-    marks = heads.visibility.clone()
-    marks[0, :3] = 0
-    marks[1, 10:] = 0
-    assert crop_centres(replace(heads, visibility=marks), CROWDPOSE).equal(heads.boxes[1:].mean(1))
+    centres = crop_centres(replace(poses, unlabelled=boxes), COCO)
+    assert centres.equal(torch.cat([boxes[2:], poses.boxes]).mean(1))
+
+
+def test_the_torso_head_and_neck_count_in_the_choice_of_centres() -> None:
+    poses = labelled_first(CROWDPOSE, 9, 9)
+    visibility = poses.visibility.clone()
+    # Five keypoints each; the first person's shoulders and hips give a torso, the second has none.
+    visibility[0] = 0
+    visibility[0, [0, 1, 6, 7, 8]] = 2
+    visibility[1] = 0
+    visibility[1, :5] = 2
+    poses = replace(poses, visibility=visibility)
+    assert crop_centres(poses, CROWDPOSE).equal(poses.boxes[:1].mean(1))
+    visibility = visibility.clone()
+    visibility[1, 12:] = 2  # head and neck: seven against six
+    poses = replace(poses, visibility=visibility)
+    assert crop_centres(poses, CROWDPOSE).equal(poses.boxes[1:].mean(1))
 
 
 def test_boxes_of_people_without_labels_are_cropped_and_mirrored_too() -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from posebench.models.pifpaf import field_decoding as decoding
-from posebench.models.pifpaf.field_cells import LEAST_CONFIDENCE, NEIGHBOURS, AccumulatedMap, Planes
-from posebench.models.pifpaf.field_decoding import SEED_SCORE, decode_fields
-from posebench.models.pifpaf.fields import (
+from posebench.models.pifpaf import decoding
+from posebench.models.pifpaf.cells import LEAST_CONFIDENCE, NEIGHBOURS, AccumulatedMap, Planes
+from posebench.models.pifpaf.decoding import SEED_SCORE, decode_fields
+from posebench.models.pifpaf.targets import (
     FieldLayout,
     field_layout,
     field_people,

@@ -18,6 +18,7 @@ from posebench.engine.weights import convert_published
 from posebench.layers.affine import compose, fit_size, invert, square_affine
 from posebench.layers.nms import oks_nms, pose_area
 from posebench.layers.oks import oks
+from posebench.layers.torso import add_torso
 from posebench.models.posedet.decoding import MIN_AREA, PoseDetOutputs, mirror_poses
 from posebench.models.posedet.model import PoseDet, keypoint_loss
 from posebench.models.posedet.point_conv import deformable_point_conv, sampled_point_conv
@@ -25,7 +26,6 @@ from posebench.models.posedet.recipes import PoseDetConfig
 from posebench.models.posedet.targets import (
     IGNORED,
     PoseDetTargets,
-    add_torso,
     assign_by_oks,
     assign_nearest,
     build_targets,

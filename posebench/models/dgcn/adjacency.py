@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.models.pifpaf.fields import FieldLayout
+from posebench.models.pifpaf.targets import FieldLayout
 
 _LEAST_DISTANCE = 1e-6  # two keypoints that always coincide have no infinite bond
 

@@ -27,17 +27,20 @@ from posebench.models.dgcn.adjacency import (
     upright_distances,
 )
 from posebench.models.dgcn.recipes import ATTENTION_SHARE, HEAD_STRIDES, DGCNConfig
-from posebench.models.pifpaf.fields import field_size, keypoint_fields
+from posebench.models.pifpaf.losses import confidence_loss
 from posebench.models.pifpaf.model import (
-    KEYPOINT_VALUES,
-    LIMB_VALUES,
     STRIDE,
     FieldHead,
     PifPaf,
     PifPafFeatures,
     PifPafOutputs,
     PifPafTargets,
-    confidence_loss,
+)
+from posebench.models.pifpaf.targets import (
+    KEYPOINT_VALUES,
+    LIMB_VALUES,
+    field_size,
+    keypoint_fields,
 )
 from posebench.structures import Batch, KeypointDistances, Skeleton
 

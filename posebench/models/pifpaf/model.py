@@ -1,9 +1,10 @@
 """PifPaf: Composite Fields for Human Pose Estimation (Kreiss et al., CVPR 2019), DGCN's baseline.
 
-Every cell of a keypoint's field tells how sure it is of one nearby, where that lies and how large
-it is; every cell of a limb's field the same of both ends. People grow from the surest keypoints
-along the limbs. Losses and weights are those of DGCN's paper; docs/dgcn.md lists what it leaves
-open. Fields are encoded in `models.pifpaf.fields` and decoded in `models.pifpaf.field_decoding`.
+Each cell of a keypoint field predicts the confidence that the keypoint is near, its offset and its
+scale; each cell of a limb field predicts the same for both ends of the limb. Decoding grows people
+from the most confident keypoints along the limbs. Losses and weights are those of DGCN's paper;
+docs/dgcn.md lists what it leaves open. Fields are encoded in `targets.py` and decoded in
+`decoding.py`.
 
 Shapes: B images, K keypoints, M limbs, H x W network input, h x w cells of the fields.
 """
@@ -19,12 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from posebench.distributed import mean_counts
 from posebench.layers.affine import apply
 from posebench.layers.backbones.classifiers import backbone_channels, unpooled_backbone
 from posebench.models.base import PoseModel
-from posebench.models.pifpaf.field_decoding import FieldPoses, Look, decode_fields
-from posebench.models.pifpaf.fields import (
+from posebench.models.pifpaf.decoding import FieldPoses, Look, decode_fields
+from posebench.models.pifpaf.losses import field_losses
+from posebench.models.pifpaf.recipes import PifPafConfig
+from posebench.models.pifpaf.targets import (
+    KEYPOINT_VALUES,
+    LIMB_VALUES,
     FieldPeople,
     field_layout,
     field_people,
@@ -32,7 +36,6 @@ from posebench.models.pifpaf.fields import (
     keypoint_fields,
     limb_fields,
 )
-from posebench.models.pifpaf.recipes import PifPafConfig
 from posebench.structures import (
     Batch,
     Geometry,
@@ -43,9 +46,7 @@ from posebench.structures import (
 
 BACKBONE_STRIDE = 16  # of the map that fields are read from
 STRIDE = 8  # of the fields
-KEYPOINT_VALUES = 4  # confidence, x, y, scale
-LIMB_VALUES = 7  # confidence, x and y of both ends, scales of both
-RARE = 0.01  # initial confidence, of a cell that has nothing to tell
+RARE = 0.01  # initial confidence of every cell
 SURE = 15.0  # logit of an ideal field's confidence
 
 
@@ -75,7 +76,7 @@ class PifPafTargets:
 
 
 class FieldHead(nn.Module):
-    """Reads fields of a stride off a map of twice that stride."""
+    """A convolution from a map to fields of half the map's stride."""
 
     def __init__(self, channels: int, maps: int, values: int) -> None:
         super().__init__()
@@ -96,17 +97,17 @@ class FieldHead(nn.Module):
 
 def _positive_scales(fields: Tensor) -> Tensor:
     scales = 1 if fields.shape[2] == KEYPOINT_VALUES else 2
-    told, unbound = fields[:, :, :-scales], fields[:, :, -scales:]
-    return torch.cat([told, F.softplus(unbound)], 2)
+    values, unbound = fields[:, :, :-scales], fields[:, :, -scales:]
+    return torch.cat([values, F.softplus(unbound)], 2)
 
 
 class PifPaf(PoseModel):
-    """Keypoint and limb fields on a trunk's coarsest map."""
+    """Keypoint and limb fields read from a backbone's coarsest map."""
 
     config: PifPafConfig
 
     published_names: ClassVar[dict[str, str]] = {}  # there are no published weights of this form
-    strides: tuple[int, ...] = (BACKBONE_STRIDE,)  # of the trunk's maps, the finest first
+    strides: tuple[int, ...] = (BACKBONE_STRIDE,)  # of the backbone's maps, the finest first
 
     def __init__(self, config: PifPafConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)
@@ -122,7 +123,7 @@ class PifPaf(PoseModel):
         self.backbone = unpooled_backbone(self.config.backbone, self.strides, pretrained=True)
 
     def features(self, images: Tensor, padding: Tensor | None = None) -> PifPafFeatures:
-        """Return the trunk's maps at `strides`."""
+        """Return the backbone's maps at `strides`."""
         height, width = images.shape[-2:]
         return PifPafFeatures(tuple(self.backbone(images)), (height, width))
 
@@ -296,58 +297,3 @@ def _nearness(keypoints: Tensor, size: Sequence[int], to_image: Tensor) -> Tenso
     rows, columns = torch.arange(size[0])[:, None], torch.arange(size[1])
     x, y = cells[:, 0, None, None], cells[:, 1, None, None]
     return torch.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * reach**2))
-
-
-# ----------------------------------------------------------------------------------------- losses
-
-
-@dataclass(frozen=True)
-class FieldLosses:
-    """Scalars, each a sum over maps of the mean over cells that count."""
-
-    confidence: Tensor
-    offset: Tensor
-    scale: Tensor
-
-
-def field_losses(fields: Tensor, targets: Tensor) -> FieldLosses:
-    """Compare fields with their targets.
-
-    Args:
-        fields: (B, maps, V, h, w), V 4 for keypoints or 7 for limbs.
-        targets: the same; a NaN confidence does not count, nor does a NaN scale.
-
-    Source: DGCN, Eqs. 2 and 3: binary cross-entropy on confidence, smooth L1 on offsets where there
-    is something, and so on scales. That each map's is a mean over its cells is our reading.
-    """
-    fields = fields.to(torch.promote_types(fields.dtype, torch.float32))
-    ends = 1 if fields.shape[2] == KEYPOINT_VALUES else 2
-    there = (targets[:, :, 0] == 1)[:, :, None]
-    offset = slice(1, 1 + 2 * ends)
-    scale = slice(1 + 2 * ends, None)
-    return FieldLosses(
-        confidence_loss(fields[:, :, 0], targets[:, :, 0]),
-        _distance_loss(fields[:, :, offset], targets[:, :, offset], there),
-        _distance_loss(fields[:, :, scale], targets[:, :, scale], there),
-    )
-
-
-def confidence_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the sum over maps of the binary cross-entropy's mean over cells that are not NaN.
-
-    Args:
-        logits: (B, maps, h, w).
-        targets: (B, maps, h, w).
-    """
-    counted = ~targets.isnan()
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    wanted = targets.nan_to_num(0.0).to(logits)
-    each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    return ((each * counted).sum((0, 2, 3)) / mean_counts(counted.sum((0, 2, 3)))).sum()
-
-
-def _distance_loss(values: Tensor, targets: Tensor, there: Tensor) -> Tensor:
-    """Return the sum over maps and values of smooth L1's mean over the cells that tell them."""
-    counted = there & ~targets.isnan()
-    each = F.smooth_l1_loss(values, targets.where(counted, 0.0), reduction="none")
-    return ((each * counted).sum((0, 3, 4)) / mean_counts(counted.sum((0, 3, 4)))).sum()

@@ -1,4 +1,4 @@
-"""PifPaf as clocks, counters, pictures and upper bounds see it."""
+"""PifPaf for `viz` and `eval --oracle`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import torch
 
-from posebench.models.pifpaf.fields import (
-    field_size,
-    keypoint_fields,
-    limb_fields,
-)
 from posebench.models.pifpaf.model import (
     STRIDE,
     PifPaf,
     PifPafOutputs,
     _ideal,
     _nearness,
+)
+from posebench.models.pifpaf.targets import (
+    field_size,
+    keypoint_fields,
+    limb_fields,
 )
 from posebench.models.profile import Profile
 from posebench.structures import (
@@ -30,7 +30,7 @@ from posebench.structures import (
 def heatmaps(
     model: PifPaf, outputs: PifPafOutputs, geometry: Geometry
 ) -> list[tuple[PosePredictions, Heatmaps]]:
-    """Return the surest keypoint and limb anywhere, and what is near people."""
+    """Return the highest keypoint and limb confidence of each cell, and that near each person."""
     explained = []
     for image, predictions in enumerate(model.decode(outputs, geometry)):
         confidence = outputs.keypoints[image, :, 0].float().sigmoid()
@@ -47,10 +47,10 @@ def heatmaps(
 
 
 def ideal_outputs(model: PifPaf, batch: Batch) -> PifPafOutputs:
-    """Return the training targets with what they leave out.
+    """Return outputs that equal the training targets, with the gaps of those filled.
 
-    That is people of unknown scale, who have that of their area, and cells in the boxes of
-    crowds and of people without labels, of which training asks nothing.
+    People of unknown scale get the one of their area, and cells in boxes of crowds and of people
+    without labels, which training ignores, hold fields too.
     """
     height, width = batch.images.shape[-2:]
     size = field_size((height, width), STRIDE)

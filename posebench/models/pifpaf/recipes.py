@@ -29,10 +29,10 @@ class PifPafConfig(ModelConfig):
 
     backbone: str = "resnet50"
     keypoint_weight: float = 30.0  # alpha, of confidences
-    keypoint_offset_weight: float = 2.0  # theta; of scales as well, which the paper has none for
+    keypoint_offset_weight: float = 2.0  # theta; of scales too, not in the paper
     limb_weight: float = 50.0  # beta
     limb_offset_weight: float = 3.0  # delta; of scales as well
-    complete_poses: bool = True  # every person gets all keypoints, be they ever so unsure
+    complete_poses: bool = True  # every person gets all keypoints, however low their scores
 
     def __post_init__(self) -> None:
         if self.backbone not in UNPOOLED_WEIGHTS:

@@ -32,6 +32,7 @@ from posebench.layers.backbones.hrnet import hrnet
 from posebench.layers.backbones.pretrained import timm_backbone
 from posebench.layers.heatmaps import heatmap_focal_loss_of_logits
 from posebench.layers.precision import float32_conv, no_autocast, to_float32
+from posebench.layers.torso import add_torso
 from posebench.models.base import PoseModel
 from posebench.models.posedet.decoding import (
     Candidates,
@@ -47,7 +48,6 @@ from posebench.models.posedet.targets import (
     IGNORED,
     OksAssignment,
     PoseDetTargets,
-    add_torso,
     assign_by_oks,
     build_targets,
     candidate_grid,

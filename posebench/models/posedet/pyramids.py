@@ -1,6 +1,6 @@
-"""Feature pyramids: maps of one width at several strides, made of a trunk's maps.
+"""Feature pyramids: maps of one width at several strides, made from a backbone's maps.
 
-Shapes: B images, C channels; a trunk's maps are at strides 4, 8, 16 and 32.
+Shapes: B images, C channels; a backbone's maps are at strides 4, 8, 16 and 32.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_GROUPS, GROUP_WIDTH = 32, 4  # of every group norm, and channels of a group 
 
 
 class Conv(nn.Module):
-    """A convolution with a bias, or with a group norm in its place, and a ReLU where wanted."""
+    """A convolution with a bias or a group norm, and an optional ReLU."""
 
     def __init__(
         self,
@@ -59,8 +59,8 @@ def _normed(norm: nn.GroupNorm, maps: Tensor) -> Tensor:
 class FPN(nn.Module):
     """The pyramid of Lin et al. (arXiv:1612.03144) at strides 8 to 64, with group norms.
 
-    As PoseDet published it: no activation, and the coarsest level is a convolution of the trunk's
-    last map.
+    As PoseDet published it: no activation, and the coarsest level is a convolution of the
+    backbone's last map.
     """
 
     strides = (8, 16, 32, 64)

@@ -22,7 +22,6 @@ from posebench.structures import Poses, Skeleton
 
 MIN_LABELLED = 3  # keypoints of a person to train on
 BACKGROUND, IGNORED = -1, -2  # in place of a person's number
-TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
 
 @dataclass(frozen=True)
@@ -177,23 +176,6 @@ def build_targets(
 
 def _box_sides(poses: Poses) -> Tensor:
     return poses.boxes[:, 3] - poses.boxes[:, 0]
-
-
-def add_torso(poses: Poses, skeleton: Skeleton) -> Poses:
-    """Return poses with one more keypoint, the mean of the labelled shoulders and hips.
-
-    It is labelled where at least three of the four are; its visibility is their number, as
-    published.
-    """
-    corners = [skeleton.keypoints.index(name) for name in TORSO]
-    labelled = (poses.visibility[:, corners] > 0)[..., None]
-    count = labelled.sum(1)  # (N, 1)
-    torso = (poses.keypoints[:, corners] * labelled).sum(1) / count.clamp(min=1)
-    return replace(
-        poses,
-        keypoints=torch.cat([poses.keypoints, torso[:, None]], 1),
-        visibility=torch.cat([poses.visibility, count.where(count >= 3, 0)], 1),
-    )
 
 
 def shift_right(poses: Poses, pixels: float) -> Poses:

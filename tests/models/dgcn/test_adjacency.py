@@ -16,7 +16,7 @@ from posebench.models.dgcn.adjacency import (
     soft_adjacency,
     upright_distances,
 )
-from posebench.models.pifpaf.fields import field_layout
+from posebench.models.pifpaf.targets import field_layout
 from posebench.structures import COCO, SKELETONS, Skeleton
 
 THREE = Skeleton("three", ("a", "b", "c"), (), (0.1, 0.1, 0.1))

@@ -14,8 +14,8 @@ from posebench.models import RECIPES
 from posebench.models.dgcn.adjacency import limb_adjacency, soft_adjacency
 from posebench.models.dgcn.model import DGCM, DGCN, GraphConvolution, NonLocal, Pyramid
 from posebench.models.dgcn.recipes import ADJACENCIES, DGCNConfig
-from posebench.models.pifpaf.fields import field_layout
 from posebench.models.pifpaf.model import PifPaf
+from posebench.models.pifpaf.targets import field_layout
 from posebench.structures import COCO, KeypointDistances
 from tests.builders import make_batch
 

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from posebench.models import profile_of
+from posebench.models.pifpaf.losses import confidence_loss, field_losses
 from posebench.models.pifpaf.model import (
     SURE,
     FieldHead,
     PifPaf,
     _between,
     _unmirrored,
-    confidence_loss,
-    field_losses,
 )
 from posebench.models.pifpaf.recipes import PifPafConfig
 from posebench.preprocess import scaled_batches

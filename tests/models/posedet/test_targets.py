@@ -11,14 +11,13 @@ from posebench.models.posedet.recipes import Similarity
 from posebench.models.posedet.targets import (
     BACKGROUND,
     IGNORED,
-    add_torso,
     assign_by_oks,
     assign_nearest,
     build_targets,
     by_threshold,
     candidate_grid,
 )
-from posebench.structures import COCO, CROWDPOSE, Poses, box_corners
+from posebench.structures import COCO, Poses, box_corners
 from tests.builders import make_sample
 from tests.models.posedet.networks import SIZES, STRIDES
 
@@ -38,23 +37,6 @@ def both(first: Poses, second: Poses) -> Poses:
             for name in ("keypoints", "visibility", "area", "boxes")
         )
     )
-
-
-def test_the_torso_is_the_mean_of_three_corners_at_least() -> None:
-    poses = make_sample(3, CROWDPOSE).poses
-    visibility = poses.visibility.clone()
-    visibility[0, 0] = 0  # left shoulder
-    visibility[1, [0, 6]] = 0
-    found = add_torso(replace(poses, visibility=visibility), CROWDPOSE)
-    assert found.visibility[:, -1].tolist() == [3, 0, 4]
-    corners = [
-        CROWDPOSE.keypoints.index(f"{s}_{p}")
-        for p in ("shoulder", "hip")
-        for s in ("left", "right")
-    ]
-    torch.testing.assert_close(found.keypoints[2, -1], poses.keypoints[2, corners].mean(0))
-    torch.testing.assert_close(found.keypoints[0, -1], poses.keypoints[0, corners[1:]].mean(0))
-    assert found.keypoints[:, :-1].equal(poses.keypoints)
 
 
 def test_heatmaps_do_not_count_in_the_boxes_of_people_without_labels() -> None:

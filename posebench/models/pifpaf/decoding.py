@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.models.pifpaf.field_cells import (
+from posebench.models.pifpaf.cells import (
     LEAST_CONFIDENCE,
     AccumulatedMap,
     Cells,
@@ -28,7 +28,7 @@ from posebench.models.pifpaf.field_cells import (
     height_at,
     read_cell,
 )
-from posebench.models.pifpaf.fields import FieldLayout
+from posebench.models.pifpaf.targets import FieldLayout
 
 SEED_SCORE = 0.2  # least, of a cell where a person begins
 SHARE_OF_MAP = 0.9  # in scores of seeds and limbs; the rest is the cell's own confidence

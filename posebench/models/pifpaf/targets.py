@@ -1,8 +1,9 @@
-"""Composite fields: maps that tell for each cell where the nearest keypoint or limb lies.
+"""PifPaf's targets: composite fields, which encode in each cell the nearest keypoint or limb.
 
-A keypoint field says how sure a cell is that its keypoint is near, and where; a limb field the same
-for the two ends of a limb that passes by. Source: PifPaf (Kreiss et al., CVPR 2019), encoded as
-its authors' code (version 0.13) does.
+A cell of a keypoint field holds the confidence that its keypoint is near, and where it lies; a cell
+of a limb field holds the same for the two ends of a limb that passes by.
+
+Source: PifPaf (Kreiss et al., CVPR 2019), encoded as its authors' code (version 0.13) does.
 
 Shapes: N people, K keypoints, M limbs, H x W cells. A cell is `stride` pixels wide and high, and
 cell (x, y) lies at pixel (stride x, stride y). Distances and scales are in cells.
@@ -19,18 +20,20 @@ from torch import Tensor
 from posebench.layers.heatmaps import inside
 from posebench.structures import COCO, CROWDPOSE, MPII, Poses, Skeleton
 
-KEYPOINT_SIDE = 4  # cells, of the square that tells of a keypoint
-LIMB_SIDE = 3  # cells, of the square around each point of a limb
-COLLISION_PX = 32  # a keypoint that another person hides so near is not told of
-LARGEST_GROWTH = 5.0  # of a person of whom a part is labelled
-LEAST_SCALE = 0.1  # cells, of a person
+KEYPOINT_VALUES = 4  # of each cell: confidence, x, y, scale
+LIMB_VALUES = 7  # of each cell: confidence, x and y of both ends, scales of both
+KEYPOINT_SIDE = 4  # cells, side of the square that encodes a keypoint
+LIMB_SIDE = 3  # cells, side of the square around each point of a limb
+COLLISION_PX = 32  # an occluded keypoint this near a visible one of another person is left out
+LARGEST_GROWTH = 5.0  # factor on the area of a partly labelled person
+LEAST_SCALE = 0.1  # cells; smaller people have no known scale
 KEYPOINT_MARGIN = 1.5  # cells, by which an ignored box grows
 LIMB_MARGIN = 1.0
 
 
 @dataclass(frozen=True)
 class FieldLayout:
-    """What fields need to know of a keypoint set."""
+    """The limbs, sizes and weights of a keypoint set."""
 
     limbs: tuple[tuple[int, int], ...]  # first and second end
     sigmas: tuple[float, ...]  # (K,) size of a keypoint relative to its person
@@ -44,13 +47,16 @@ def _pairs(text: str) -> tuple[tuple[int, int], ...]:
     return tuple((int(first) - 1, int(second) - 1) for first, second in pairs)
 
 
+# The limbs of a keypoint set, in the order of the fields. Others have those of their skeleton.
 _LIMBS = {
-    COCO.name: _pairs(
+    COCO.keypoints: _pairs(
         "16-14 14-12 17-15 15-13 12-13 6-12 7-13 6-7 6-8 7-9 8-10 9-11 2-3 1-2 1-3 2-4 3-5 4-6 5-7"
     ),
-    CROWDPOSE.name: _pairs("13-14 14-1 14-2 1-2 7-8 1-3 3-5 2-4 4-6 1-7 2-8 7-9 9-11 8-10 10-12"),
+    CROWDPOSE.keypoints: _pairs(
+        "13-14 14-1 14-2 1-2 7-8 1-3 3-5 2-4 4-6 1-7 2-8 7-9 9-11 8-10 10-12"
+    ),
     # Ours: COCO's limbs, with the trunk and the head of MPII in place of its face.
-    MPII.name: _pairs(
+    MPII.keypoints: _pairs(
         "6-5 5-4 1-2 2-3 4-3 14-4 13-3 14-13 14-15 13-12 15-16 12-11 7-4 7-3 7-8 8-14 8-13 8-9 9-10"
     ),
 }
@@ -66,14 +72,25 @@ _PLACES = {
     "right_knee": (1.4, 2.1), "left_ankle": (-1.4, 0.0), "right_ankle": (1.4, 0.1),
 }  # fmt: skip
 
-_FIRST_WEIGHTS = {COCO.name: (3.0, 3.0, 3.0)}  # of a person's surest keypoints; the others have 1
+# Of a person's surest keypoints; the others have 1.
+_FIRST_WEIGHTS = {COCO.keypoints: (3.0, 3.0, 3.0)}
 
 
 def field_layout(skeleton: Skeleton) -> FieldLayout:
-    """Return the limbs and sizes by which fields of a keypoint set are encoded and decoded."""
-    first = _FIRST_WEIGHTS.get(skeleton.name, ())
+    """Return the limbs and sizes by which fields of a keypoint set are encoded and decoded.
+
+    Raises:
+        ValueError: the set has a keypoint whose place in an upright person is not known.
+    """
+    unknown = [name for name in skeleton.keypoints if name not in _PLACES]
+    if unknown:
+        raise ValueError(
+            f"PifPaf knows no place in an upright person for {', '.join(unknown)} of "
+            f"{skeleton.name}; known are {', '.join(_PLACES)}. Use these names, or add the place."
+        )
+    first = _FIRST_WEIGHTS.get(skeleton.keypoints, ())
     return FieldLayout(
-        limbs=_LIMBS[skeleton.name],
+        limbs=_LIMBS.get(skeleton.keypoints, skeleton.limbs),
         sigmas=skeleton.sigmas,
         upright=tuple(_PLACES[name] for name in skeleton.keypoints),
         score_weights=first + (1.0,) * (len(skeleton) - len(first)),
@@ -87,12 +104,12 @@ def field_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class FieldPeople:
-    """The people of one image as fields see them, in cells; y points down."""
+    """The people of one image, in cells of the fields; y points down."""
 
     keypoints: Tensor  # (N, K, 2) float64
     labelled: Tensor  # (N, K) bool, without those that another person hides
     scales: Tensor  # (N, K) sizes of keypoints; NaN: unknown
-    ignored: Tensor  # (U, 2, 2) top left and bottom right of what is not told of
+    ignored: Tensor  # (U, 2, 2) top left and bottom right of the ignored boxes
     valid: Tensor  # (2, 2) top left and bottom right pixel of the image itself, over the stride
 
 
@@ -105,7 +122,7 @@ def field_people(
         poses: in network-input pixels.
         layout: of their keypoint set.
         stride: pixels per cell.
-        valid_px: x, y, width, height of the image within the network's input; beyond is padding.
+        valid_px: x, y, width, height of the image within the network's input; the rest is padding.
     """
     labelled = poses.visibility > 0
     labelled = labelled & ~_hidden(poses.keypoints, poses.visibility)
@@ -125,7 +142,7 @@ def field_people(
 
 
 def _hidden(keypoints: Tensor, visibility: Tensor) -> Tensor:
-    """Return (N, K): the occluded keypoints beside another person's visible one of their kind."""
+    """Return (N, K) bool: occluded keypoints near another person's visible one of their kind."""
     near = ((keypoints[:, None] - keypoints[None]).abs() < COLLISION_PX).all(-1)  # (N, N, K)
     oneself = torch.eye(len(keypoints), dtype=torch.bool, device=keypoints.device)
     near = near & (visibility == 2)[None] & ~oneself[..., None]
@@ -168,7 +185,7 @@ def keypoint_fields(people: FieldPeople, size: tuple[int, int]) -> Tensor:
 
     Returns:
         (K, 4, H, W) float32 confidence, x and y offset from the cell to the keypoint, scale. Cells
-        without a keypoint have confidence 0, those that do not count NaN; all else there is NaN.
+        without a keypoint have confidence 0 and NaN elsewhere; ignored cells are NaN throughout.
 
     Source: the authors' encoder: the 4 x 4 cells around a keypoint; where people compete the nearer
     keypoint, the first person's among equals.
@@ -183,10 +200,10 @@ def keypoint_fields(people: FieldPeople, size: tuple[int, int]) -> Tensor:
     values = torch.cat([offsets, scales[..., None]], -1)
     kind = torch.arange(keypoints, device=cells.device)[None, :, None].expand_as(distance)
     person = torch.arange(count, device=cells.device)[:, None, None].expand_as(distance)
-    told = people.labelled[..., None].expand_as(distance)
+    valid = people.labelled[..., None].expand_as(distance)
     # The first among equals is the last of the reversed.
-    return _drawn(
-        people, kind, cells, distance, -person, values, told,
+    return _nearest_fields(
+        people, kind, cells, distance, -person, values, valid,
         maps=keypoints, size=size, margin=KEYPOINT_MARGIN,
     )  # fmt: skip
 
@@ -204,9 +221,9 @@ def limb_fields(people: FieldPeople, layout: FieldLayout, size: tuple[int, int])
     device = people.keypoints.device
     first, second = torch.tensor(layout.limbs, device=device).unbind(1)
     start, end = people.keypoints[:, first], people.keypoints[:, second]  # (N, M, 2)
-    told = people.labelled[:, first] & people.labelled[:, second]
-    told = told & (inside(start, size) | inside(end, size))
-    person, kind = told.nonzero().unbind(1)  # (L,)
+    valid = people.labelled[:, first] & people.labelled[:, second]
+    valid = valid & (inside(start, size) | inside(end, size))
+    person, kind = valid.nonzero().unbind(1)  # (L,)
     start, end = start[person, kind], end[person, kind]
     along = end - start
     length = along.norm(dim=1)
@@ -219,7 +236,7 @@ def limb_fields(people: FieldPeople, layout: FieldLayout, size: tuple[int, int])
     )
     scales = scales[:, None].expand(-1, cells.shape[1], -1)
     values = torch.cat([to_start, to_end, scales], -1)
-    return _drawn(
+    return _nearest_fields(
         people, kind[:, None].expand_as(distance), cells, distance,
         person[:, None].expand_as(distance), values, torch.ones_like(distance, dtype=torch.bool),
         maps=len(layout.limbs), size=size, margin=LIMB_MARGIN,
@@ -245,52 +262,52 @@ def _beside(start: Tensor, along: Tensor, length: Tensor) -> Tensor:
     return (corners[:, :, None] + _steps(LIMB_SIDE, start)).flatten(1, 2)
 
 
-def _drawn(
+def _nearest_fields(
     people: FieldPeople,
     kind: Tensor,
     cells: Tensor,
     distance: Tensor,
     rank: Tensor,
     values: Tensor,
-    told: Tensor,
+    valid: Tensor,
     *,
     maps: int,
     size: tuple[int, int],
     margin: float,
 ) -> Tensor:
-    """Return fields in which each cell holds the nearest candidate's values.
+    """Return the fields in which each cell holds the values of its nearest candidate.
 
     Args:
         people: whose ignored regions and image these are.
         kind: (...) the map of each candidate.
         cells: (..., 2) x, y, whole numbers.
         distance: (...) by which candidates of a cell compete.
-        rank: (...) the highest counts among equals.
+        rank: (...) of equally near candidates the highest is chosen.
         values: (..., V).
-        told: (...) bool, False: no candidate.
-        maps: how many there are.
+        valid: (...) bool, False: ignored.
+        maps: number of maps.
         size: H, W.
-        margin: cells, by which ignored regions grow.
+        margin: cells, margin around ignored regions.
     """
     height, width = size
     ignored = _ignored(people.ignored, size, margin)
-    told = told & inside(cells, size)
+    valid = valid & inside(cells, size)
     x, y = cells.clamp(min=0).long().unbind(-1)
     x, y = x.clamp(max=width - 1), y.clamp(max=height - 1)
-    told = told & ~(ignored[y, x] & (distance >= 1))
-    place = ((kind * height + y) * width + x)[told]
-    distance, rank, values = distance[told], rank[told], values[told]
+    valid = valid & ~(ignored[y, x] & (distance >= 1))
+    index = ((kind * height + y) * width + x)[valid]
+    distance, rank, values = distance[valid], rank[valid], values[valid]
 
     least = distance.new_full((maps * height * width,), torch.inf)
-    nearest = distance == least.scatter_reduce(0, place, distance, "amin")[place]
-    place, rank, values = place[nearest], rank[nearest], values[nearest]
+    nearest = distance == least.scatter_reduce(0, index, distance, "amin")[index]
+    index, rank, values = index[nearest], rank[nearest], values[nearest]
     highest = rank.new_full((maps * height * width,), torch.iinfo(rank.dtype).min)
-    wins = rank == highest.scatter_reduce(0, place, rank, "amax")[place]
+    wins = rank == highest.scatter_reduce(0, index, rank, "amax")[index]
 
     fields = values.new_full((maps * height * width, 1 + values.shape[-1]), torch.nan)
     fields[:, 0] = torch.where(ignored.flatten(), torch.nan, 0.0).repeat(maps)
-    fields[place[wins], 0] = 1.0
-    fields[place[wins], 1:] = values[wins]
+    fields[index[wins], 0] = 1.0
+    fields[index[wins], 1:] = values[wins]
     fields = fields.view(maps, height, width, -1)
     beyond = _beyond(people.valid, size)
     fields[:, beyond] = torch.nan

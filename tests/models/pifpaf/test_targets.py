@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from posebench.models.pifpaf.field_decoding import decode_fields
-from posebench.models.pifpaf.fields import (
+from posebench.models.pifpaf.decoding import decode_fields
+from posebench.models.pifpaf.targets import (
     FieldLayout,
     field_layout,
     field_people,
@@ -52,6 +53,24 @@ def logits(fields: Tensor) -> Tensor:
     fields = fields.nan_to_num(0.0).clone()
     fields[:, 0] = torch.where(fields[:, 0] > 0, 10.0, -10.0)
     return fields
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
+def test_a_layout_follows_the_keypoints_and_not_the_name(skeleton: Skeleton) -> None:
+    assert field_layout(replace(skeleton, name="other")) == field_layout(skeleton)
+
+
+def test_another_keypoint_set_has_the_limbs_of_its_skeleton() -> None:
+    legs = Skeleton(
+        "legs", ("left_hip", "right_hip", "left_knee", "right_knee"),
+        limbs=((0, 2), (1, 3), (0, 1)), sigmas=(0.1, 0.1, 0.08, 0.08),
+    )  # fmt: skip
+    layout = field_layout(legs)
+    assert layout.limbs == legs.limbs
+    assert layout.upright == ((-1.26, 4.0), (1.26, 4.0), (-1.4, 2.0), (1.4, 2.1))
+    assert layout.score_weights == (1.0,) * 4
+    with pytest.raises(ValueError, match=r"for left_toe of legs; known are nose"):
+        field_layout(replace(legs, keypoints=("left_hip", "right_hip", "left_toe", "left_knee")))
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
