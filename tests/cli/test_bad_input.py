@@ -102,7 +102,7 @@ def test_a_truncated_annotation_file_is_told(data: Path) -> None:
     path = annotation_file(data)
     path.write_text(path.read_text()[:400])
     result = run("eval", "cid", "--oracle", *EVAL, "--data-root", data)
-    fails(result, DATA, path.name, "breaks off")
+    fails(result, DATA, path.name, "cut short")
 
 
 @pytest.mark.parametrize("field", ["keypoints", "bbox", "area"])
@@ -406,7 +406,7 @@ def test_a_folder_that_cannot_be_written_is_told(root: Path, place: str) -> None
     # A file in the folder's place, as permissions do not stop root.
     Path(place).parent.mkdir(exist_ok=True)
     Path(place).write_text("a file")
-    fails(run(*TRAIN, "--data-root", root), RUNTIME, "cannot be written", "choose a folder")
+    fails(run(*TRAIN, "--data-root", root), RUNTIME, "cannot be written", "choose another folder")
     assert Path(place).read_text() == "a file"
 
 
