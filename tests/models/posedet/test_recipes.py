@@ -19,9 +19,9 @@ from tests.models.posedet.networks import TINY
         ({"nms": "soft"}, "oks, iou"),
         ({"centroid": "head"}, "keypoints, box"),
         ({"coarse_candidates": 0}, "at least 1"),
-        ({"person_cells": 0}, "cells across"),
+        ({"person_cells": 0}, "size in cells"),
         ({"refined_width": -1}, "refined_width"),
-        ({"heatmap_sigma": 0.0}, "heatmap_sigma is above 0"),
+        ({"heatmap_sigma": 0.0}, "heatmap_sigma must be above 0"),
     ],
 )
 def test_a_config_outside_its_range_is_refused(changes: dict[str, object], named: str) -> None:
