@@ -43,7 +43,7 @@ def limb_adjacency(layout: FieldLayout) -> Tensor:
     return adjacency
 
 
-def drawn_adjacency(probability: Tensor, seed: int) -> Tensor:
+def sampled_adjacency(probability: Tensor, seed: int) -> Tensor:
     """Return A_d (K, K), in which each element is 1 with its `probability` (K, K), else 0.
 
     It is sampled on the CPU, so that all devices and ranks get the same. Source: DGCN, Eq. 7.

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from posebench.models.dgcn.adjacency import (
-    drawn_adjacency,
     limb_adjacency,
+    sampled_adjacency,
     soft_adjacency,
     upright_distances,
 )
@@ -227,7 +227,7 @@ class DGCN(PifPaf):
         seed, drawn = torch.stack([self.graph_seed, self.graphs_drawn]).tolist()
         self.graphs_drawn += 1
         return [
-            drawn_adjacency(self.adjacency, zlib.crc32(f"{seed} {drawn} {number}".encode()))
+            sampled_adjacency(self.adjacency, zlib.crc32(f"{seed} {drawn} {number}".encode()))
             for number in range(count)
         ]
 

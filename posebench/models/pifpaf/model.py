@@ -46,8 +46,8 @@ from posebench.structures import (
 
 BACKBONE_STRIDE = 16  # of the map from which fields are predicted
 STRIDE = 8  # of the fields
-RARE = 0.01  # initial confidence of every cell
-SURE = 15.0  # logit of an ideal field's confidence
+PRIOR = 0.01  # initial confidence of every cell
+IDEAL_LOGIT = 15.0  # of an ideal field's positive cells; all others have -IDEAL_LOGIT
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class FieldHead(nn.Module):
         with torch.no_grad():
             nn.init.zeros_(self.conv.bias)
             confidence = self.conv.bias.view(maps, values, 4)[:, 0]
-            confidence.fill_(math.log(RARE / (1 - RARE)))
+            confidence.fill_(math.log(PRIOR / (1 - PRIOR)))
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """Return the fields (B, maps, values, *size), without cells beyond the input."""
@@ -251,7 +251,7 @@ class PifPaf(PoseModel):
 
 def _ideal(fields: Tensor) -> Tensor:
     fields = fields.nan_to_num(0.0)
-    fields[:, :, 0] = torch.where(fields[:, :, 0] > 0, SURE, -SURE)
+    fields[:, :, 0] = torch.where(fields[:, :, 0] > 0, IDEAL_LOGIT, -IDEAL_LOGIT)
     return fields
 
 
@@ -275,7 +275,7 @@ def _unmirrored(fields: Tensor, width: int) -> Tensor:
     partner = (offset - own).round().long()
     inside = (partner >= 0) & (partner < columns)
     mirrored = fields[..., partner.clamp(0, columns - 1)]
-    mirrored[:, :, 0].masked_fill_(~inside, -SURE)
+    mirrored[:, :, 0].masked_fill_(~inside, -IDEAL_LOGIT)
     ends = 1 if fields.shape[2] == KEYPOINT_VALUES else 2
     for end in range(ends):
         # x of the keypoint: W - 1 - 8 (partner + dx), over 8, less the own cell.

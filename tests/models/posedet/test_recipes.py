@@ -29,6 +29,6 @@ def test_a_config_outside_its_range_is_refused(changes: dict[str, object], named
         replace(TINY, **changes)
 
 
-def test_a_candidate_is_not_somebody_and_nobody() -> None:
+def test_thresholds_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(ValueError, match=r"0\.4 and 0\.5"):
         Similarity(positive=0.4)
