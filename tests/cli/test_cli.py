@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pytest
 from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from posebench import __version__
@@ -90,7 +90,9 @@ def test_torch_is_not_imported_before_a_command_runs(words: list[str]) -> None:
     assert "HEAVY []" in found.stderr
 
 
-def _help_texts(command: click.Command, path: str = "posebench") -> Iterator[tuple[str, str]]:
+def _help_texts(
+    command: TyperCommand | TyperGroup, path: str = "posebench"
+) -> Iterator[tuple[str, str]]:
     """Yield (command and option, text) of a command's help and of its subcommands'."""
     yield path, command.help or ""
     for parameter in command.params:
@@ -101,7 +103,9 @@ def _help_texts(command: click.Command, path: str = "posebench") -> Iterator[tup
 
 def test_no_help_text_has_a_gap_where_markup_was() -> None:
     """Rich takes words in square brackets for markup and leaves them out."""
-    for where, text in _help_texts(get_command(app)):
+    command = get_command(app)
+    assert isinstance(command, TyperGroup)
+    for where, text in _help_texts(command):
         shown = Text.from_markup(text).plain
         assert shown == text, where
         for line in shown.splitlines():

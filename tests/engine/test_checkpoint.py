@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from posebench.engine.checkpoint import (
     TrainingState,
-    find_checkpoint,
     load_weights,
     read_checkpoint,
     save_weights,
 )
+from posebench.engine.runs import find_checkpoint
 from posebench.errors import ModelError
 from posebench.models import RECIPES, PoseModel
 from posebench.recipe import override, recipe_to_json

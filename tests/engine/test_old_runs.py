@@ -22,7 +22,9 @@ import pytest
 import torch
 
 from posebench import engine
-from posebench.data import PoseDataset, open_dataset
+from posebench.data import PoseDataset, open_dataset, transforms
+from posebench.layers.oks import count_keypoints
+from posebench.structures import Poses, Skeleton
 from tests.cli.command import only
 from tests.cli.command import run as posebench
 from tests.runs.unpack import moved, tensors_of, unpack
@@ -177,7 +179,22 @@ def test_an_old_run_evaluates_as_it_did(old: Path) -> None:
     assert_metrics(evaluation.metrics, wanted["metrics"])
 
 
-def test_an_old_run_is_resumed_to_its_end(old: Path, tmp_path: Path) -> None:
+def former_crop_centres(poses: Poses, skeleton: Skeleton) -> torch.Tensor:
+    """Return the centres of PoseDet's crops as 7b01f22 chose them, other than the published code.
+
+    They were the people with at least the median of counted keypoints.
+    """
+    boxes = torch.cat([poses.boxes, poses.unlabelled])
+    counts = np.zeros(len(boxes))
+    counts[: len(poses)] = count_keypoints(poses.visibility.numpy(), skeleton)
+    return boxes[torch.from_numpy(counts >= np.median(counts))].mean(1)
+
+
+def test_an_old_run_is_resumed_to_its_end(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Or PoseDet would train on other crops than the recorded ones.
+    monkeypatch.setattr(transforms, "crop_centres", former_crop_centres)
     run = tmp_path / old.name
     shutil.copytree(old, run)
     recipe = engine.read_checkpoint(run).recipe

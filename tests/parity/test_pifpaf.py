@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -190,7 +191,7 @@ def open_decoder_case(name: str) -> tuple[Any, Any, torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("name", "key", "options"), decoder_cases())
-def test_decoder(name: str, key: str, options: dict[str, bool]) -> None:
+def test_decoder(name: str, key: str, options: Mapping[str, Any]) -> None:
     case, _, keypoints, limbs = open_decoder_case(name)
     layout = LAYOUTS[case["dataset"]]
     found = decode_fields(keypoints, limbs, layout, case["stride"], **options)

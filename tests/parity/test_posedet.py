@@ -453,7 +453,9 @@ def test_losses_and_gradients(path: Path) -> None:
     with torch.device("meta"):
         config = PoseDetConfig(backbone="dla34" if len(strides) == 4 else "hrnet_w32")
         model = PoseDet(config, skeleton)
-    outputs = PoseDetOutputs(*(tuple(maps[name]) for name in names[:3]))
+    outputs = PoseDetOutputs(
+        tuple(maps["cls"]), tuple(maps["offset_init"]), tuple(maps["offset_refine"])
+    )
     coarse, refined = (poses_from_offsets(o, strides) for o in (outputs.coarse, outputs.refined))
     found = assign_by_oks(coarse.detach(), targets, skeleton)
     terms = model.weighted_terms(outputs.logits, coarse, refined, maps["heatmap"], targets, found)
@@ -504,7 +506,8 @@ def test_training_step(path: Path) -> None:
     case = np.load(path)
     model = load_model(path, case).train()
     images = tensor(case["images"])
-    sizes = [tuple(-(-side // s) for side in images.shape[-2:]) for s in model.strides]
+    height, width = images.shape[-2:]
+    sizes = [(-(-height // s), -(-width // s)) for s in model.strides]
     terms = model.loss_terms(images, targets_of(case, sizes, model.strides))
     keys = ("loss_cls", "loss_keypoints_init", "loss_keypoints_refine", "heatmap_loss")
     for term, key in zip(terms.values(), keys, strict=True):

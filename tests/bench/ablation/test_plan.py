@@ -29,11 +29,12 @@ def test_a_budget_is_the_slowest_trainings(
 ) -> None:
     timed = replace(config, epochs=0, budget_s=30.0)
     seen: list[float] = []
-    monkeypatch.setattr(
-        planning,
-        "_seconds_per_step",
-        lambda config, training: seen.append(1.0 + len(seen)) or seen[-1],
-    )
+
+    def seconds(config: StudyConfig, training: object) -> float:
+        seen.append(1.0 + len(seen))
+        return seen[-1]
+
+    monkeypatch.setattr(planning, "_seconds_per_step", seconds)
     assert planning.seconds_per_step(timed) == 2.0  # of two different trainings
 
 

@@ -85,7 +85,7 @@ def _learned(config: ModelConfig, skeleton: str) -> PoseModel:
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.02 * torch.randn(parameter.shape, generator=noise)
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=noise))
     return model
 
 

@@ -40,8 +40,11 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
 def test_code_of_methods_is_part_of_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     read: set[str] = set()
     original = Path.read_bytes
-    monkeypatch.setattr(
-        Path, "read_bytes", lambda path: read.add("/".join(path.parts[-3:])) or original(path)
-    )
+
+    def noted(path: Path) -> bytes:
+        read.add("/".join(path.parts[-3:]))
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
     cache._fingerprint.__wrapped__()
     assert {"models/cid/model.py", "layers/backbones/hrnet.py", "bench/flops/formulas.py"} <= read

@@ -145,8 +145,10 @@ def test_alternatives_are_timed_each_for_itself() -> None:
 def test_regions_of_the_figure_have_its_sizes() -> None:
     recipe = RECIPES["cid_tiny"]
     model = recipe.build(COCO).eval()
+    alternatives = profile_of(model.config).alternatives
+    assert alternatives is not None
     with torch.inference_mode():
-        ways = profile_of(model.config).alternatives(model, make_batch((3, 1)))
+        ways = alternatives(model, make_batch((3, 1)))
         shapes = {name: tuple(way().shape) for name, way in ways.items()}
     joined = 15 * 24
     assert shapes["GFD"] == (4, 17, 32, 32)

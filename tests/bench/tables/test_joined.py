@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_costs_are_counted_for_recipes_of_the_zoo_only(tmp_path: Path) -> None:
 
 
 def test_a_table_of_several_trainings_has_a_recipe_for_each_column(tmp_path: Path) -> None:
-    where = {"dataset": "ochuman", "split": "test"}
+    where: dict[str, Any] = {"dataset": "ochuman", "split": "test"}
     elsewhere = CID.on("ochuman")
     write_evaluation(tmp_path / "eval/coco", elsewhere, {"AP": 0.4}, **where)
     own = RECIPES["cid_hrnet_w32_ochuman"]
@@ -74,7 +75,7 @@ def test_a_table_of_several_trainings_has_a_recipe_for_each_column(tmp_path: Pat
 
 def test_crowdpose_columns_have_other_names(tmp_path: Path) -> None:
     recipe = RECIPES["cid_hrnet_w32_crowdpose"]
-    where = {"dataset": "crowdpose", "split": "test"}
+    where: dict[str, Any] = {"dataset": "crowdpose", "split": "test"}
     write_evaluation(tmp_path / "eval/a", recipe, {"APM": 0.71}, **where)
     assert measured_cells("cid_table05", "APM_crowd", Runs(tmp_path))[7] == pytest.approx(71.0)
 

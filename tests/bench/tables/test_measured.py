@@ -78,7 +78,7 @@ def test_several_scales_are_told_from_one(tmp_path: Path) -> None:
     several = replace(
         recipe, inference=Inference(recipe.inference.resize, flip=True, scales=(0.5, 1.0))
     )
-    where = {"dataset": "crowdpose", "split": "test"}
+    where: dict[str, Any] = {"dataset": "crowdpose", "split": "test"}
     write_evaluation(tmp_path / "eval/one", recipe, {"AP": 0.6}, **where)
     write_evaluation(tmp_path / "eval/several", several, {"AP": 0.7}, **where)
     assert measured_cells("posedet_table03", "AP", Runs(tmp_path))[5] == 70.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from timm.models.swin_transformer import SwinTransformerBlock
@@ -11,7 +13,12 @@ from posebench.layers.backbones.swin import PaddedBlock, SwinBackbone
 
 def blocks(side: int) -> tuple[SwinTransformerBlock, PaddedBlock]:
     """Return timm's block and ours with the same weights, of windows of 4 shifted by 2."""
-    options = {"num_heads": 2, "window_size": 4, "shift_size": 2, "dynamic_mask": True}
+    options: dict[str, Any] = {
+        "num_heads": 2,
+        "window_size": 4,
+        "shift_size": 2,
+        "dynamic_mask": True,
+    }
     theirs = SwinTransformerBlock(8, (side, side), always_partition=True, **options)
     ours = PaddedBlock(8, (side, side), always_partition=True, **options)
     ours.load_state_dict(theirs.state_dict())

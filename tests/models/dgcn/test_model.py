@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from posebench.bench.flops import describe
 from posebench.models import RECIPES
 from posebench.models.dgcn.adjacency import limb_adjacency, soft_adjacency
 from posebench.models.dgcn.model import DGCM, DGCN, GraphConvolution, NonLocal, Pyramid
-from posebench.models.dgcn.recipes import ADJACENCIES, DGCNConfig
+from posebench.models.dgcn.recipes import ADJACENCIES, Adjacency, DGCNConfig
 from posebench.models.pifpaf.model import PifPaf
 from posebench.models.pifpaf.targets import field_layout
 from posebench.structures import COCO, KeypointDistances
@@ -83,6 +85,7 @@ def test_graph_convolution_of_hand_worked_maps() -> None:
     assert graph.relation is not None
     own = graph.relation.softmax(1)
     assert own.diagonal().tolist() == pytest.approx([0.5] * 3)  # half of itself at first
+    assert graph.conv.bias is not None
     with torch.no_grad():
         graph.conv.weight.copy_(torch.eye(3)[..., None, None])
         graph.conv.bias.zero_()
@@ -102,6 +105,7 @@ def test_identity_has_no_learned_relation_and_leaves_keypoints_alone() -> None:
     model = DGCN(replace(TINY, adjacency="identity"), COCO)
     assert not any("relation" in name for name, _ in model.named_parameters())
     graph = GraphConvolution(2, learned=False)
+    assert graph.conv.bias is not None
     with torch.no_grad():
         graph.conv.weight.copy_(torch.eye(2)[..., None, None])
         graph.conv.bias.zero_()
@@ -137,6 +141,7 @@ def test_the_pyramid_sums_what_every_map_gives() -> None:
 def test_a_module_hands_on_more_than_its_keypoints() -> None:
     module = DGCM(10, 3, 16, 1, learned=True).eval()
     torch.nn.init.zeros_(module.expand.weight)
+    assert module.expand.bias is not None
     torch.nn.init.zeros_(module.expand.bias)
     features = torch.randn(1, 10, 4, 4)
     related, _ = module(features, torch.ones(3, 3))
@@ -147,7 +152,7 @@ def test_a_module_hands_on_more_than_its_keypoints() -> None:
 
 
 @pytest.mark.parametrize("adjacency", ADJACENCIES)
-def test_graphs_by_kind(adjacency: str) -> None:
+def test_graphs_by_kind(adjacency: Adjacency) -> None:
     model = DGCN(replace(TINY, adjacency=adjacency, heads=2), COCO)
     ones = torch.ones(17, 17)
     assert len(model.train().graphs()) == 4
@@ -196,7 +201,7 @@ def test_inference_draws_nothing() -> None:
 
 
 @pytest.mark.parametrize("adjacency", ADJACENCIES)
-def test_the_training_sets_distances_are_taken_over_where_they_count(adjacency: str) -> None:
+def test_the_training_sets_distances_are_taken_over_where_they_count(adjacency: Adjacency) -> None:
     model = DGCN(replace(TINY, adjacency=adjacency), COCO)
     before = model.adjacency.clone()
     mean = np.random.default_rng(0).uniform(0.1, 1.0, (17, 17))
@@ -234,6 +239,6 @@ def test_the_baseline_has_no_module() -> None:
         ({"backbone": "vgg"}, "resnext50"),
     ],
 )
-def test_a_config_outside_its_range_is_refused(changes: dict[str, object], named: str) -> None:
+def test_a_config_outside_its_range_is_refused(changes: Mapping[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(TINY, **changes)

@@ -29,7 +29,7 @@ def test_the_trace_ends_at_the_people() -> None:
     model = GroupPose(TINY, CROWDPOSE).eval()
     sample = make_sample(2, CROWDPOSE)
     inference = Inference(DetrResize(96, 128))
-    found, trace = profile_of(model.config).trace(model, sample, inference, most=2)
+    found, trace = profile_of(model.config).trace(model, sample, inference, 2)
     [predicted] = model.predict([sample], replace(inference, flip=False))
     torch.testing.assert_close(found.keypoints, predicted.keypoints, rtol=1e-4, atol=1e-3)
     assert trace.steps.shape == (len(found), 3, 14, 2)

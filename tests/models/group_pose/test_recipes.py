@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from posebench.models import RECIPES
-from posebench.models.group_pose.recipes import Weights
+from posebench.models.group_pose.recipes import GroupPoseConfig, Weights
 from posebench.recipe import override
 from tests.models.group_pose.builders import TINY
 
 
 def test_only_the_tiny_recipe_has_weights_of_its_own() -> None:
-    recipes = [recipe for name, recipe in RECIPES.items() if name.startswith("group_pose_")]
-    own = [recipe.name for recipe in recipes if recipe.config.weights != Weights()]
+    own = [
+        recipe.name
+        for recipe in RECIPES.values()
+        if isinstance(recipe.config, GroupPoseConfig) and recipe.config.weights != Weights()
+    ]
     assert own == ["group_pose_tiny"]
     changed = override(RECIPES["group_pose_tiny"], "weights.oks=3")
+    assert isinstance(changed.config, GroupPoseConfig)
     assert changed.config.weights == replace(TINY.weights, oks=3.0)
 
 
@@ -39,6 +45,6 @@ def test_a_term_without_weight_is_refused() -> None:
         ({"self_attention": "both"}, "masked"),
     ],
 )
-def test_a_config_outside_its_range_is_refused(changes: dict[str, object], named: str) -> None:
+def test_a_config_outside_its_range_is_refused(changes: Mapping[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(TINY, **changes)

@@ -51,7 +51,8 @@ def test_the_papers_charge_transposed_convolutions_at_their_output(
     pixels = (described["input_size"] // 2) ** 2
     with torch.device("meta"):
         model = recipe.build(COCO)
-    enlarge = model.deconvolutions[0][0][0]
+    enlarge = model.get_submodule("deconvolutions.0.0.0")
+    assert isinstance(enlarge, nn.ConvTranspose2d)
     uncounted = 12 * enlarge.in_channels * enlarge.out_channels * pixels / 1e9
     assert round(described["gmacs"] + uncounted, 1) == printed
 

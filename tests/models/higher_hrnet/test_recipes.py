@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,6 @@ from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
         ({"blocks": -1}, "0 or more"),
     ],
 )
-def test_a_config_outside_its_range_is_refused(changes: dict[str, object], named: str) -> None:
+def test_a_config_outside_its_range_is_refused(changes: Mapping[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(HigherHRNetConfig(), **changes)

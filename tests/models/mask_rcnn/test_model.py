@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +20,12 @@ from posebench.models import RECIPES, profile_of
 from posebench.models.mask_rcnn.model import OVERLAP, MaskRCNN
 from posebench.models.mask_rcnn.recipes import MaskRCNNConfig
 from posebench.preprocess import IMAGENET_MEAN, IMAGENET_STD, blank_batch, normalise
-from posebench.structures import COCO, FitResize, Inference, Poses
+from posebench.structures import COCO, FitResize, Inference, Poses, Sample
 from tests.builders import make_batch, make_sample
 
-TINY = RECIPES["mask_rcnn_tiny"].config
+_CONFIG = RECIPES["mask_rcnn_tiny"].config
+assert isinstance(_CONFIG, MaskRCNNConfig)
+TINY: MaskRCNNConfig = _CONFIG
 SIZE = Inference(FitResize(96, 160), flip=False)
 
 
@@ -41,7 +44,7 @@ def torchvisions(model: MaskRCNN) -> GeneralizedRCNN:
     return GeneralizedRCNN(model.backbone, model.rpn, model.roi_heads, transform)
 
 
-def small_sample(people: int = 1) -> tuple[torch.Tensor, object]:
+def small_sample(people: int = 1) -> tuple[torch.Tensor, Sample]:
     """Return an image of 144 x 96 pixels for torchvision, and as a sample."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (96, 144, 3), dtype=np.uint8)
@@ -162,6 +165,7 @@ def test_stages_are_the_forward_pass() -> None:
     model = tiny().eval()
     batch = make_batch((2, 1), size=96)
     people = profile_of(model.config).given_people(model, batch)
+    assert people is not None
     assert people[:, 0].tolist() == [0, 0, 1]
     centre = batch.poses[1].boxes[0].mean(0)
     assert people[2, 1:].tolist() == (centre.flip(0) / 8).long().tolist()
@@ -197,6 +201,6 @@ def test_mirrored_and_scaled_views_find_the_same_people() -> None:
 @pytest.mark.parametrize(
     ("field", "value"), [("backbone", "hrnet_w32"), ("channels", 64), ("hidden", 0)]
 )
-def test_configurations_that_cannot_be_built_are_refused(field: str, value: object) -> None:
+def test_configurations_that_cannot_be_built_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=str(value)):
         replace(MaskRCNNConfig(), **{field: value})

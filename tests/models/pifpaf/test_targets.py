@@ -32,7 +32,7 @@ LINE = FieldLayout(
 VALID = (0.0, 0.0, 127.0, 127.0)
 
 
-def poses_of(keypoints: list[list[list[float]]], visibility: int = 2, **fields: Tensor) -> Poses:
+def poses_of(keypoints: list[list[list[float]]], visibility: int = 2, /, **fields: Tensor) -> Poses:
     points = torch.tensor(keypoints, dtype=torch.float64).view(len(keypoints), -1, 2)
     return Poses(
         points,
@@ -159,7 +159,7 @@ def test_ignored_boxes_have_no_confidence() -> None:
 
 
 def test_people_without_labels_have_empty_fields() -> None:
-    keypoints, limbs = fields_of(poses_of([[[0.0, 0.0]] * 3], visibility=0))
+    keypoints, limbs = fields_of(poses_of([[[0.0, 0.0]] * 3], 0))
     assert (keypoints[:, 0] == 0).all()
     assert (limbs[:, 0] == 0).all()
     assert len(decode_fields(logits(keypoints), logits(limbs), LINE, 8).keypoints) == 0

@@ -18,5 +18,6 @@ def lively(skeleton: Skeleton = COCO, config: PoseDetConfig = TINY) -> PoseDet:
     model = PoseDet(config, skeleton).double().eval()
     torch.nn.init.normal_(model.coarse.weight, std=0.3)
     torch.nn.init.normal_(model.score.weight, std=3.0)
+    assert model.score.bias is not None
     torch.nn.init.zeros_(model.score.bias)
     return model

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -50,6 +52,7 @@ def test_a_tenth_of_the_embeddings_gradient_reaches_the_bypass() -> None:
 
 def test_refinement_adds_to_coarse_offsets_without_moving_them() -> None:
     model = lively()
+    assert model.refinement.bias is not None
     torch.nn.init.constant_(model.refinement.bias, 2.0)
     torch.nn.init.zeros_(model.refinement.weight)
     outputs = model(torch.randn(1, 3, 64, 64, dtype=torch.float64))
@@ -66,8 +69,8 @@ def test_candidates_that_are_read_are_refined_and_no_others(
     monkeypatch.setattr("posebench.models.posedet.decoding.MAX_PER_LEVEL", most)
     images = torch.randn(2, 3, 96, 64, dtype=torch.float64)
     found, written = model(images), as_written(model, images, None, None)
-    for ours, theirs in ((found.logits, written.logits), (found.coarse, written.coarse)):
-        for level, expected in zip(ours, theirs, strict=True):
+    for levels, whole in ((found.logits, written.logits), (found.coarse, written.coarse)):
+        for level, expected in zip(levels, whole, strict=True):
             assert level.equal(expected)
     for logits, coarse, ours, theirs in zip(
         found.logits, found.coarse, found.refined, written.refined, strict=True
@@ -82,12 +85,12 @@ def test_candidates_that_are_read_are_refined_and_no_others(
         flipped=torch.zeros(2, dtype=torch.bool),
         sizes=torch.tensor([[64, 96]]).expand(2, 2),
     )
-    for ours, theirs in zip(
+    for people, wanted in zip(
         model.decode(found, geometry), model.decode(written, geometry), strict=True
     ):
-        assert len(ours) > 0
-        torch.testing.assert_close(ours.keypoints, theirs.keypoints)
-        assert ours.scores.equal(theirs.scores)
+        assert len(people) > 0
+        torch.testing.assert_close(people.keypoints, wanted.keypoints)
+        assert people.scores.equal(wanted.scores)
 
 
 def test_the_heatmap_branch_is_not_run_outside_of_training() -> None:
@@ -104,7 +107,7 @@ def test_the_heatmap_branch_is_not_run_outside_of_training() -> None:
         ({"read_coarse": True}, None),
     ],
 )
-def test_ablated_branches_are_not_there(changes: dict[str, bool], missing: str | None) -> None:
+def test_ablated_branches_are_not_there(changes: Mapping[str, Any], missing: str | None) -> None:
     model = PoseDet(replace(TINY, **changes), COCO)
     terms = model.loss(make_batch((2, 1)))
     assert {"score", "coarse", "refined", "heatmap"} - terms.keys() == {missing} - {None}
@@ -162,7 +165,8 @@ def test_the_config_says_how_a_network_starts_and_what_weighs() -> None:
     batch = make_batch((2, 1))
     terms = []
     everybody = replace(TINY, similarity=Similarity(refined=0.0, refined_at_best=0.0))
-    for changes in ({}, {"coarse_weight": 0.3, "refined_weight": 1.0, "heatmap_weight": 0.2}):
+    weights: dict[str, Any] = {"coarse_weight": 0.3, "refined_weight": 1.0, "heatmap_weight": 0.2}
+    for changes in ({}, weights):
         torch.manual_seed(0)
         terms.append(PoseDet(replace(everybody, **changes), COCO).eval().loss(batch))
     assert terms[0]["refined"].item() > 0
@@ -170,7 +174,8 @@ def test_the_config_says_how_a_network_starts_and_what_weighs() -> None:
     assert terms[1]["coarse"].item() == pytest.approx(3 * terms[0]["coarse"].item())
     assert terms[1]["heatmap"].item() == pytest.approx(2 * terms[0]["heatmap"].item())
     model = PoseDet(replace(TINY, head_std=0.05), COCO)
-    for weight in (model.classification_embedding.weight, model.bypass[0].conv.weight):
+    for name in ("classification_embedding.weight", "bypass.0.conv.weight"):
+        weight = model.get_parameter(name)
         assert float(weight.detach().std()) == pytest.approx(0.05, rel=0.05)
     sharp, blurred = (
         PoseDet(replace(TINY, heatmap_sigma=sigma), COCO).targets(batch).heatmaps

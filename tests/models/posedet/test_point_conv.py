@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,12 +11,13 @@ from torch import Tensor
 from posebench.layers.precision import float32_conv
 from posebench.models.posedet.point_conv import (
     deformable_point_conv,
-    point_conv,
     point_conv_at,
     sampled_point_conv,
 )
 
-WAYS = (deformable_point_conv, sampled_point_conv)
+PointConv = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+WAYS: tuple[PointConv, ...] = (deformable_point_conv, sampled_point_conv)
 
 
 def case(height: int, width: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, ...]:
@@ -40,7 +43,7 @@ def test_both_ways_have_the_same_values_and_gradients(size: tuple[int, int]) -> 
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_points_are_read_whole_between_cells_and_beyond_the_map(way: type[point_conv]) -> None:
+def test_points_are_read_whole_between_cells_and_beyond_the_map(way: PointConv) -> None:
     features = torch.arange(12.0).view(1, 1, 3, 4)
     offsets = torch.zeros(1, 3, 2, 3, 4)
     offsets[:, 0] = torch.tensor([1.0, -1.0])[:, None, None]  # y + 1, x - 1
@@ -54,7 +57,7 @@ def test_points_are_read_whole_between_cells_and_beyond_the_map(way: type[point_
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_points_are_not_rounded_under_autocast(way: type[point_conv]) -> None:
+def test_points_are_not_rounded_under_autocast(way: PointConv) -> None:
     columns = torch.arange(300.0).expand(1, 1, 2, 300)
     offsets = torch.zeros(1, 2, 2, 300)
     offsets[:, 1] = 100.4  # bfloat16 has 100.5

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -24,7 +26,7 @@ from tests.models.posedet.networks import TINY
         ({"heatmap_sigma": 0.0}, "heatmap_sigma must be above 0"),
     ],
 )
-def test_a_config_outside_its_range_is_refused(changes: dict[str, object], named: str) -> None:
+def test_a_config_outside_its_range_is_refused(changes: Mapping[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(TINY, **changes)
 

@@ -52,7 +52,7 @@ def test_heatmaps_do_not_count_in_the_boxes_of_people_without_labels() -> None:
 
 def nearest(
     poses: Poses, centroid: str = "keypoints", person_cells: int = 4
-) -> list[tuple[int, int, int, int]]:
+) -> list[tuple[int, ...]]:
     """Return person, x, y, stride of every candidate that is somebody's."""
     assigned = assign_nearest(poses, SIZES, STRIDES, centroid, person_cells=person_cells)
     grid = candidate_grid(SIZES, STRIDES, torch.zeros(()))
