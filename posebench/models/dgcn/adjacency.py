@@ -1,4 +1,4 @@
-"""Which keypoints belong together: graphs of keypoints, from limbs or from mean distances.
+"""Adjacency matrices of the keypoint graph, from limbs or from mean distances.
 
 Source: DGCN (Qiu et al., AAAI 2020), Eqs. 4 to 7. Shapes: N people, K keypoints.
 """
@@ -12,23 +12,23 @@ from torch import Tensor
 
 from posebench.models.pifpaf.targets import FieldLayout
 
-_LEAST_DISTANCE = 1e-6  # two keypoints that always coincide have no infinite bond
+_LEAST_DISTANCE = 1e-6  # keeps logits finite for keypoints that always coincide
 
 Floats = NDArray[np.float64]
 
 
 def upright_distances(layout: FieldLayout) -> Floats:
-    """Return the distances (K, K) on a standing person, for want of annotated ones."""
+    """Return the distances (K, K) in the upright pose, used until annotated ones are known."""
     upright = np.array(layout.upright)
     size = np.sqrt(np.prod(upright.max(0) - upright.min(0)))
-    away: Floats = np.linalg.norm(upright[:, None] - upright[None], axis=-1) / size
-    return away
+    distances: Floats = np.linalg.norm(upright[:, None] - upright[None], axis=-1) / size
+    return distances
 
 
 def soft_adjacency(mean: Floats, gamma: float) -> Tensor:
-    """Return A_s (K, K) float32: row by row the softmax of gamma over distance, 1 on the diagonal.
+    """Return A_s (K, K) float32: the softmax of gamma / distance in each row, 1 on the diagonal.
 
-    Source: DGCN, Eq. 6; the diagonal takes no part in the softmax.
+    Source: DGCN, Eq. 6; the softmax excludes the diagonal.
     """
     logits = gamma / torch.from_numpy(mean).clamp(min=_LEAST_DISTANCE)
     logits.fill_diagonal_(-torch.inf)
@@ -43,10 +43,10 @@ def limb_adjacency(layout: FieldLayout) -> Tensor:
     return adjacency
 
 
-def drawn_adjacency(probability: Tensor, seed: int) -> Tensor:
-    """Return A_d of probability's shape: each element is 1 with its probability, else 0.
+def sampled_adjacency(probability: Tensor, seed: int) -> Tensor:
+    """Return A_d (K, K), in which each element is 1 with its `probability` (K, K), else 0.
 
-    Drawn on the CPU, so that every device and process draws the same. Source: DGCN, Eq. 7.
+    It is sampled on the CPU, so that all devices and ranks get the same. Source: DGCN, Eq. 7.
     """
     generator = torch.Generator().manual_seed(seed)
     return torch.bernoulli(probability.cpu(), generator=generator).to(probability.device)

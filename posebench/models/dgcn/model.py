@@ -1,11 +1,11 @@
 """DGCN: a dynamic graph convolutional network for keypoints (Qiu et al., AAAI 2020).
 
-PifPaf, whose fields are read from features that have passed a graph of keypoints: a module (DGCM)
-reduces a trunk's map to one channel per keypoint, which learns to be its confidence, lets keypoints
-tell one another along a graph that is drawn anew for every step of training, and looks across the
-image. There is no published code; docs/dgcn.md lists what the paper leaves open and what is done.
+PifPaf with a module (DGCM) between the backbone and the fields. The module reduces the backbone's
+map to one channel per keypoint, supervised to be the keypoint's confidence; mixes these channels
+by a graph convolution, whose graph is sampled anew at every training step; and applies a non-local
+layer. There is no published code; docs/dgcn.md lists what the paper leaves open and our choices.
 
-Shapes: B images, K keypoints, C channels of a map, h x w cells, G modules.
+Shapes: B images, K keypoints, C channels of a map, h x w cells.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from posebench.models.dgcn.adjacency import (
-    drawn_adjacency,
     limb_adjacency,
+    sampled_adjacency,
     soft_adjacency,
     upright_distances,
 )
@@ -44,31 +44,31 @@ from posebench.models.pifpaf.targets import (
 )
 from posebench.structures import Batch, KeypointDistances, Skeleton
 
-OWN_SHARE = 0.5  # of a keypoint that keeps to itself in an untrained graph
+OWN_SHARE = 0.5  # initial weight of a keypoint's own channel in the graph convolution
 
 
 # ------------------------------------------------------------------------------------------- graph
 
 
 class GraphConvolution(nn.Module):
-    """Keypoints' maps, each mixed from those that it is bound to. Source: Eqs. 4 and 8."""
+    """A graph convolution over K maps, one per keypoint. Source: Eqs. 4 and 8."""
 
     def __init__(self, keypoints: int, *, learned: bool) -> None:
         super().__init__()
         self.conv = nn.Conv2d(keypoints, keypoints, 1)  # W
-        # W_d. Softmax makes a keypoint keep OWN_SHARE of itself, and share out the rest evenly.
+        # W_d, such that the softmax gives OWN_SHARE to a keypoint itself, equal parts to the others
         own = math.log(OWN_SHARE * (keypoints - 1) / (1 - OWN_SHARE))
         self.relation = nn.Parameter(own * torch.eye(keypoints)) if learned else None
 
     def forward(self, maps: Tensor, adjacency: Tensor) -> Tensor:
-        """Return (B, K, h, w) of the same.
+        """Return the mixed maps (B, K, h, w).
 
         Args:
             maps: (B, K, h, w).
-            adjacency: (K, K); multiplies W_d, so that a 0 leaves a weight of e^0 before softmax.
+            adjacency: (K, K), multiplied with W_d: an element 0 contributes e^0 to the softmax.
         """
         if self.relation is not None:
-            # In full precision: it is small, and errors would be the same for all cells.
+            # In float32: the matrix is small, and its rounding errors would affect all cells alike.
             weights = (self.relation.float() * adjacency).softmax(1)  # beta, row by row
             maps = torch.einsum("bihw,ij->bjhw", maps, weights.to(maps.dtype))
         mixed: Tensor = F.relu(self.conv(maps))
@@ -76,9 +76,10 @@ class GraphConvolution(nn.Module):
 
 
 class NonLocal(nn.Module):
-    """Every cell looks at all of the image. Source: Wang et al. (arXiv:1711.07971).
+    """A non-local layer: attention over the whole map. Source: Wang et al. (arXiv:1711.07971).
 
-    Fine maps are looked at as coarsely as the coarsest: all pairs of cells would be too many.
+    Keys and values of finer maps are pooled to the coarsest map's stride, since attention over all
+    pairs of cells would be too expensive.
     """
 
     def __init__(self, channels: int, pool: int) -> None:
@@ -89,27 +90,28 @@ class NonLocal(nn.Module):
         self.value = nn.Conv2d(channels, inner, 1)
         self.out = nn.Conv2d(inner, channels, 1)
         self.pool = pool
-        nn.init.zeros_(self.out.weight)  # at first it changes nothing
+        nn.init.zeros_(self.out.weight)  # the layer starts as the identity
         assert self.out.bias is not None
         nn.init.zeros_(self.out.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        seen = features
+        pooled = features
         if self.pool > 1:
-            seen = F.max_pool2d(features, self.pool, ceil_mode=True)
-        query, key, value = self.query(features), self.key(seen), self.value(seen)
-        looked = F.scaled_dot_product_attention(
+            pooled = F.max_pool2d(features, self.pool, ceil_mode=True)
+        query, key, value = self.query(features), self.key(pooled), self.value(pooled)
+        attended = F.scaled_dot_product_attention(
             *(maps.flatten(2).transpose(1, 2) for maps in (query, key, value))
         )
-        looked = looked.transpose(1, 2).reshape(*query.shape)
-        told: Tensor = features + self.out(looked)
-        return told
+        attended = attended.transpose(1, 2).reshape(*query.shape)
+        outputs: Tensor = features + self.out(attended)
+        return outputs
 
 
 class DGCM(nn.Module):
-    """The paper's module: K channels, a graph of them, and a non-local layer.
+    """The paper's module: K channels, a graph convolution over them, and a non-local layer.
 
-    The K channels cannot carry what the fields are made of, so the map itself, squeezed, is added.
+    K channels are too few to predict the fields from, so the input map, reduced to `width`
+    channels, is added to them.
     """
 
     def __init__(
@@ -125,17 +127,16 @@ class DGCM(nn.Module):
         self.non_local = NonLocal(width, pool)
 
     def forward(self, features: Tensor, adjacency: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, width, h, w), and the logits (B, K, h, w) that are supervised."""
+        """Return the features (B, width, h, w) and the supervised logits (B, K, h, w)."""
         logits = self.reduce(features)
-        related = self.squeeze(features) + self.expand(self.graph(logits, adjacency))
-        return self.non_local(related), logits
+        mixed = self.squeeze(features) + self.expand(self.graph(logits, adjacency))
+        return self.non_local(mixed), logits
 
 
 class Pyramid(nn.Module):
-    """A module for each map, brought to the coarsest one's size and summed. Source: Eq. 9.
+    """The sum of one module per map, downsampled to the coarsest map. Source: Eq. 9.
 
-    One downsampling convolution serves every halving, since the paper's third head hardly adds
-    parameters.
+    All downsampling steps share one convolution, since the paper's third head adds few parameters.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class Pyramid(nn.Module):
     def forward(
         self, maps: Sequence[Tensor], adjacencies: Sequence[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return (B, width, h, w) of the coarsest map, and every module's logits, finest first."""
+        """Return features (B, width, h, w) at the coarsest stride, and all logits, finest first."""
         total: Tensor | None = None
         logits = []
         for module, own, adjacency in zip(self.modules_of_maps, maps, adjacencies, strict=True):
@@ -170,12 +171,12 @@ class Pyramid(nn.Module):
 
 
 class DGCN(PifPaf):
-    """PifPaf's fields read from two pyramids of graph modules, one for each kind of field."""
+    """PifPaf's fields predicted from two pyramids of modules, one for each kind of field."""
 
     config: DGCNConfig
-    adjacency: Tensor  # (K, K) of every module; what a dynamic one's elements are drawn with
+    adjacency: Tensor  # (K, K) of every module; a dynamic graph's edge probabilities
     graph_seed: Tensor  # int64
-    graphs_drawn: Tensor  # int64
+    graphs_drawn: Tensor  # int64, number of training steps for which graphs were sampled
 
     def __init__(self, config: DGCNConfig, skeleton: Skeleton) -> None:
         self.strides = HEAD_STRIDES[config.heads]
@@ -183,8 +184,8 @@ class DGCN(PifPaf):
         keypoints = len(skeleton)
         self.register_buffer("adjacency", torch.zeros(keypoints, keypoints))
         self.set_distances(upright_distances(self.layout))
-        # What graphs are drawn from. They travel with the weights, so that a resumed run draws
-        # what it would have drawn, and to every process, so that all draw the same.
+        # Seed and counter of the graphs. As buffers they are saved in checkpoints, so that a
+        # resumed run continues the same sequence, and broadcast, so that all ranks share it.
         self.register_buffer("graph_seed", torch.randint(2**31, ()))
         self.register_buffer("graphs_drawn", torch.zeros((), dtype=torch.int64))
 
@@ -198,12 +199,12 @@ class DGCN(PifPaf):
         self.limb_head = FieldHead(width, len(self.layout.limbs), LIMB_VALUES)
 
     def prepare(self, distances: Callable[[], KeypointDistances]) -> None:
-        """Take over the training set's mean distances, where the graph is made of them."""
+        """Set the training set's mean distances, if the adjacency is computed from them."""
         if self.config.adjacency in ("soft", "dynamic"):
             self.set_distances(distances().mean)
 
     def set_distances(self, mean: Any) -> None:
-        """Make the adjacency of mean distances (K, K); limbs and identity do not depend on them."""
+        """Set the adjacency from mean distances (K, K); limbs and identity ignore them."""
         if self.config.adjacency == "identity":
             adjacency = torch.eye(len(self.skeleton))
         elif self.config.adjacency == "limbs":
@@ -213,10 +214,10 @@ class DGCN(PifPaf):
         self.adjacency = adjacency.to(self.adjacency.device)
 
     def graphs(self) -> list[Tensor]:
-        """Return the adjacency (K, K) of each module: the keypoint pyramid's, then the limbs'.
+        """Return each module's adjacency (K, K): the keypoint pyramid's, then the limb pyramid's.
 
-        In training a dynamic graph is drawn for each of them, as often as this is called; in
-        testing it is all ones. Source: Eq. 7.
+        In training every call samples new dynamic graphs; in testing they are all ones. Source:
+        Eq. 7.
         """
         count = 2 * len(self.strides)
         if self.config.adjacency != "dynamic":
@@ -226,24 +227,24 @@ class DGCN(PifPaf):
         seed, drawn = torch.stack([self.graph_seed, self.graphs_drawn]).tolist()
         self.graphs_drawn += 1
         return [
-            drawn_adjacency(self.adjacency, zlib.crc32(f"{seed} {drawn} {number}".encode()))
+            sampled_adjacency(self.adjacency, zlib.crc32(f"{seed} {drawn} {number}".encode()))
             for number in range(count)
         ]
 
     def heads(self, features: PifPafFeatures, people: Tensor | None = None) -> PifPafOutputs:
         graphs = self.graphs()
         half = len(self.strides)
-        of_keypoints, keypoint_logits = self.keypoint_pyramid(features.maps, graphs[:half])
-        of_limbs, limb_logits = self.limb_pyramid(features.maps, graphs[half:])
+        keypoint_features, keypoint_logits = self.keypoint_pyramid(features.maps, graphs[:half])
+        limb_features, limb_logits = self.limb_pyramid(features.maps, graphs[half:])
         size = field_size(features.size, STRIDE)
         return PifPafOutputs(
-            self.keypoint_head(of_keypoints, size),
-            self.limb_head(of_limbs, size),
+            self.keypoint_head(keypoint_features, size),
+            self.limb_head(limb_features, size),
             (*keypoint_logits, *limb_logits),
         )
 
     def targets(self, batch: Batch) -> PifPafTargets:
-        """Return PifPaf's, and keypoints' confidences at the strides of the maps."""
+        """Return PifPaf's targets, with keypoint confidences at the strides of the modules."""
         height, width = batch.images.shape[-2:]
         at_strides = []
         for stride in self.strides:
@@ -255,8 +256,8 @@ class DGCN(PifPaf):
     def _terms(self, outputs: PifPafOutputs, targets: PifPafTargets) -> dict[str, Tensor]:
         modules = len(outputs.intermediate)
         each = [
-            confidence_loss(logits, wanted)
-            for logits, wanted in zip(outputs.intermediate, targets.intermediate, strict=True)
+            confidence_loss(logits, confidences)
+            for logits, confidences in zip(outputs.intermediate, targets.intermediate, strict=True)
         ]
         # alpha / N, with N the number of modules.
         weight = self.config.keypoint_weight / modules

@@ -1,4 +1,4 @@
-"""DGCN as clocks, counters, pictures and upper bounds see it: PifPaf, whose fields it reads."""
+"""DGCN's profile: what figures and the oracle need to know, the same as for PifPaf."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DGCN's configuration, and the recipes that train it."""
+"""DGCN's configuration and training recipes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Adjacency = Literal["identity", "limbs", "soft", "dynamic"]
 ADJACENCIES: tuple[str, ...] = get_args(Adjacency)
 
 
-HEAD_STRIDES = {1: (16,), 2: (8, 16), 3: (4, 8, 16)}  # heads -> maps that have one, finest first
+HEAD_STRIDES = {1: (16,), 2: (8, 16), 3: (4, 8, 16)}  # number of heads -> strides, finest first
 
 
-ATTENTION_SHARE = 4  # channels of the non-local layer: one of so many
+ATTENTION_SHARE = 4  # divides the channels in the non-local layer
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,22 @@ class DGCNConfig(PifPafConfig):
     method: ClassVar[str] = "dgcn"
 
     adjacency: Adjacency = "dynamic"  # Table 1
-    gamma: float = 0.5  # Table 2: how much nearer keypoints weigh more
+    gamma: float = 0.5  # Table 2: scale of the soft adjacency; larger favours near keypoints more
     heads: int = 1  # Table 3: on F16; F16 and F8; F16, F8 and F4
-    width: int = 512  # channels that a module hands on
+    width: int = 512  # output channels of a module
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.adjacency not in ADJACENCIES:
             raise ValueError(
-                f"The adjacency is one of {', '.join(ADJACENCIES)}, not {self.adjacency!r}."
+                f"The adjacency must be one of {', '.join(ADJACENCIES)}, not {self.adjacency!r}."
             )
         if self.gamma <= 0:
-            raise ValueError(f"gamma is above 0, not {self.gamma:g}.")
+            raise ValueError(f"DGCN's gamma must be above 0, not {self.gamma:g}.")
         if self.heads not in HEAD_STRIDES:
-            raise ValueError(f"There are 1, 2 or 3 heads, not {self.heads}.")
+            raise ValueError(f"DGCN's heads must be 1, 2 or 3, not {self.heads}.")
         if self.width < ATTENTION_SHARE:
-            raise ValueError(f"width is at least {ATTENTION_SHARE}, not {self.width}.")
+            raise ValueError(f"DGCN's width must be at least {ATTENTION_SHARE}, not {self.width}.")
 
     def build(self, skeleton: Skeleton) -> DGCN:
         from posebench.models.dgcn.model import DGCN
@@ -104,7 +104,8 @@ RECIPES = {
             "dgcn_resnet50_mpii", _R50, MPII, default_for=("mpii",),
             reported=(Reported("mpii", "test", "PCKh@0.5", 81.2, "paper:dgcn:table08"),),
         ),
-        # As wide as the trunk's map, so that fields are read from as many channels as PifPaf's.
+        # As wide as the backbone's map, so that fields are predicted from as many channels as
+        # PifPaf's.
         tiny_recipe("dgcn_tiny", DGCNConfig(backbone="resnet_tiny", width=256)),
     )
 }  # fmt: skip

@@ -10,15 +10,20 @@ _DEPTHS = {50: (), 101: ("backbone=resnet_tiny_2",), 152: ("backbone=resnet_tiny
 
 
 def _sized(row: int, depth: int, heads: int) -> Variant:
-    """Return a line of Table 4: a ResNet of so many layers with so many heads of the module."""
-    kind = f"ResNet-{depth}, " + ("none" if not heads else f"{heads} head" + "s" * (heads > 1))
-    recipe = f"{'dgcn' if heads else 'pifpaf'}_resnet{depth}"
-    recipe += f"_{heads}heads" * (heads > 1) + "_coco"
-    tiny = _DEPTHS[depth] + (f"heads={heads}",) * (heads > 1)
-    return Variant(kind, row, recipe=recipe, tiny=tiny)
+    """Return the variant of a row of Table 4: a ResNet of a depth, with a number of heads."""
+    tiny = _DEPTHS[depth]
+    if heads == 0:
+        kind, recipe = "none", f"pifpaf_resnet{depth}_coco"
+    elif heads == 1:
+        kind, recipe = "1 head", f"dgcn_resnet{depth}_coco"
+    else:
+        kind, recipe = f"{heads} heads", f"dgcn_resnet{depth}_{heads}heads_coco"
+        tiny = (*tiny, f"heads={heads}")
+    return Variant(f"ResNet-{depth}, {kind}", row, recipe=recipe, tiny=tiny)
 
 
-def _trunk(row: int, name: str, recipe: str, tiny: tuple[str, ...], dataset: str) -> Variant:
+def _backbone(row: int, name: str, recipe: str, tiny: tuple[str, ...], dataset: str) -> Variant:
+    """Return the variant of a row of Table 5: a recipe trained on a dataset."""
     crowd = dataset == "crowdpose"
     return Variant(
         name, row, recipe=f"{recipe}_{dataset}", tiny=tiny,
@@ -29,7 +34,7 @@ def _trunk(row: int, name: str, recipe: str, tiny: tuple[str, ...], dataset: str
 
 STUDIES = (
     Study(
-        "dgcn/adjacency", "E1", "dgcn_table01", "adjacency of the graph of keypoints",
+        "dgcn/adjacency", "E1", "dgcn_table01", "adjacency of the keypoint graph",
         base=_BASE,
         variants=(
             _NO_MODULE,
@@ -45,12 +50,12 @@ STUDIES = (
         ),
     ),
     Study(
-        "dgcn/heads", "E3", "dgcn_table03", "pyramid of heads",
+        "dgcn/heads", "E3", "dgcn_table03", "number of heads",
         base=_BASE,
         variants=(_NO_MODULE, *named((1, 2, 3), "heads", (2, 3, 4))),
     ),
     Study(
-        "dgcn/size", "E4", "dgcn_table04", "size of the model",
+        "dgcn/size", "E4", "dgcn_table04", "model size",
         base=_BASE,
         variants=tuple(
             _sized(row, depth, heads)
@@ -61,16 +66,18 @@ STUDIES = (
         ),
     ),
     Study(
-        "dgcn/backbone", "E5", "dgcn_table05", "other trunks, and CrowdPose",
+        "dgcn/backbone", "E5", "dgcn_table05", "other backbones, and CrowdPose",
         base=_BASE,
         variants=tuple(
-            _trunk(row + (method == "dgcn"), f"{name}, {word}", f"{method}_{trunk}", tiny, dataset)
-            for row, name, trunk, tiny, dataset in (
+            _backbone(
+                row + (method == "dgcn"), f"{name}, {module}", f"{method}_{backbone}", tiny, dataset
+            )
+            for row, name, backbone, tiny, dataset in (
                 (1, "ResNeXt-50", "resnext50", ("backbone=resnext_tiny",), "coco"),
                 (3, "DenseNet-121", "densenet121", ("backbone=densenet_tiny",), "coco"),
                 (5, "CrowdPose", "resnet50", (), "crowdpose"),
             )
-            for method, word in (("pifpaf", "none"), ("dgcn", "module"))
+            for method, module in (("pifpaf", "none"), ("dgcn", "module"))
         ),
     ),
 )  # fmt: skip

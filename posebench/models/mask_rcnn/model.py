@@ -1,8 +1,9 @@
 """Mask R-CNN with keypoint heads (He et al., ICCV 2017): torchvision's Keypoint R-CNN, a baseline.
 
-A feature pyramid proposes boxes; a head classifies and moves them; from each box that is kept, K
-heatmaps of 56 x 56 cells are read. Layers, losses and weights are torchvision's; what is here makes
-it one of the zoo's methods. docs/mask_rcnn.md says where that changes what it computes.
+A region proposal network proposes boxes on a feature pyramid; the box head classifies and refines
+them; for each box that is kept, the keypoint head predicts K heatmaps of 56 x 56 cells. Layers,
+losses and weights are torchvision's; this module adapts them to `PoseModel`. docs/mask_rcnn.md
+lists where results differ from torchvision's.
 
 Shapes: B images, N people of one image, K keypoints, H x W network input. Boxes are left, top,
 right, bottom in network-input pixels.
@@ -51,14 +52,14 @@ from posebench.structures import (
     Skeleton,
 )
 
-MULTIPLE = 32  # of the sides of an input, as anchors are laid out on maps of whole cells
-PROPOSALS = 1000  # of an image, at most
-OVERLAP = 0.5  # IoU above which a box is the same person as a better one
-CELLS = 56  # of a box's heatmaps, along each side
-DRAWN_STRIDE = 8  # of the maps that are drawn
-GIVEN_SIDE = 0.5  # of the short side of the input: a box around a given centre
+MULTIPLE = 32  # input sides are padded to it, since anchors need maps of whole cells
+PROPOSALS = 1000  # maximum per image
+OVERLAP = 0.5  # IoU with a better box above which a box is suppressed
+CELLS = 56  # along each side of a box's heatmaps
+FIGURE_STRIDE = 8  # of the heatmaps in figures
+GIVEN_SIDE = 0.5  # side of the box around a given centre, relative to the input's short side
 
-# What torchvision calls the terms of its loss.
+# torchvision's names of the loss terms, and ours.
 _TERMS = {
     "loss_objectness": "objectness",
     "loss_rpn_box_reg": "proposal_box",
@@ -71,7 +72,7 @@ _TERMS = {
 @dataclass(frozen=True)
 class MaskRCNNFeatures:
     maps: dict[str, Tensor]  # the pyramid, finest first
-    images: ImageList  # with the (height, width) of each image before padding
+    images: ImageList  # with each image's (height, width) before padding
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class MaskRCNNOutputs:
 
     boxes: list[Tensor]  # (N, 4)
     scores: list[Tensor]  # (N,)
-    logits: list[Tensor]  # (N, K, 56, 56) over the box's cells
+    logits: list[Tensor]  # (N, K, 56, 56) over the cells of each box
     size: tuple[int, int]  # H, W
 
 
@@ -88,32 +89,32 @@ class MaskRCNNOutputs:
 
 
 class MaskRCNN(PoseModel):
-    """torchvision's Keypoint R-CNN as a method of the zoo."""
+    """torchvision's Keypoint R-CNN as a `PoseModel`."""
 
     config: MaskRCNNConfig
 
-    # torchvision's are kept.
+    # The modules have torchvision's names.
     published_names: ClassVar[dict[str, str]] = {
         part: part for part in ("backbone.", "rpn.", "roi_heads.")
     }
     ignored_checkpoint_keys: ClassVar[tuple[str, ...]] = (r"num_batches_tracked$",)
-    # torchvision's modules, whose parts have no declared types.
+    # torchvision does not declare the types of these modules' attributes.
     backbone: nn.Module
     rpn: Any
     roi_heads: Any
 
     def __init__(self, config: MaskRCNNConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)
-        if not config.frozen_backbone:  # these batch norms do count
+        if not config.frozen_backbone:  # batch norms that are trained do have this buffer
             self.ignored_checkpoint_keys = ()  # type: ignore[misc]
-        trunk = _trunk(config)
+        backbone = _backbone(config)
         self.stride, levels = (8, 4) if config.backbone == "resnet_tiny" else (4, 5)
-        names = [str(level) for level in range(levels - 1)]  # the coarsest proposes boxes only
+        names = [str(level) for level in range(levels - 1)]  # the coarsest is for proposals only
         anchors = AnchorGenerator(  # type: ignore[no-untyped-call]
             tuple((32 * 2**level,) for level in range(levels)), ((0.5, 1.0, 2.0),) * levels
         )
         network = KeypointRCNN(
-            trunk,
+            backbone,
             rpn_anchor_generator=anchors,
             box_roi_pool=MultiScaleRoIAlign(names, 7, 2),
             box_head=TwoMLPHead(  # type: ignore[no-untyped-call]
@@ -130,22 +131,22 @@ class MaskRCNN(PoseModel):
                 config.keypoint_channels, len(skeleton)
             ),
         )
-        # Not its `transform`: batches come resized and normalised.
+        # Its `transform` is not used, since batches are already resized and normalized.
         self.backbone, self.rpn, self.roi_heads = network.backbone, network.rpn, network.roi_heads
-        # Boxes, scores and losses are computed of these, which bfloat16 would round to 4 pixels.
+        # Boxes, scores and losses are computed in float32: bfloat16 would round boxes to 4 pixels.
         heads = self.roi_heads
         for last in (self.rpn.head, heads.box_predictor, heads.keypoint_predictor):
-            last.register_forward_hook(_precise_outputs)
+            last.register_forward_hook(_float32_outputs)
 
     def load_pretrained(self) -> None:
         if self.config.backbone == "resnet_tiny":
-            raise ModelError("There are no ImageNet weights for resnet_tiny: add --no-pretrained.")
+            raise ModelError("resnet_tiny has no ImageNet weights: add --no-pretrained.")
         weights = download_state_dict(ResNet50_Weights.IMAGENET1K_V1.url)
         body = self.backbone.get_submodule("body")
         body.load_state_dict({name: w for name, w in weights.items() if name in body.state_dict()})
 
     def features(self, images: Tensor, padding: Tensor | None = None) -> MaskRCNNFeatures:
-        """Return the pyramid of images, which are padded at the bottom right to whole cells."""
+        """Return the feature pyramid of images, padded at the bottom right to whole cells."""
         height, width = images.shape[-2:]
         sizes = [(height, width)] * len(images)
         if padding is not None:
@@ -155,7 +156,12 @@ class MaskRCNN(PoseModel):
         return MaskRCNNFeatures(maps, ImageList(padded, sizes))
 
     def heads(self, features: MaskRCNNFeatures, people: Tensor | None = None) -> MaskRCNNOutputs:
-        """Find boxes, or take boxes of one size around the given centres, and read them."""
+        """Return the people in detected boxes, or in boxes of one size around given centres.
+
+        Args:
+            features: as `features` returns them.
+            people: (M, 3) image, row and column of each centre in cells; None: detect boxes.
+        """
         *_, (_, outputs) = self.head_stages(features, people)
         assert isinstance(outputs, MaskRCNNOutputs)
         return outputs
@@ -177,18 +183,19 @@ class MaskRCNN(PoseModel):
 
     def _detected(self, features: MaskRCNNFeatures) -> tuple[list[Tensor], list[Tensor]]:
         proposals, _ = self.rpn(features.images, features.maps)
-        logits, moves = self._classified(features, proposals)
+        logits, deltas = self._classified(features, proposals)
         boxes, scores, _ = self.roi_heads.postprocess_detections(
-            logits, moves, proposals, features.images.image_sizes
+            logits, deltas, proposals, features.images.image_sizes
         )
         return boxes, scores
 
     def _given(
         self, features: MaskRCNNFeatures, people: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Score boxes around given people, among as many boxes as detection looks at.
+        """Return boxes around given people, and their scores, with the computation of detection.
 
-        Nothing is sorted, so that the work of detection can be counted on the meta device.
+        The box head also scores as many further boxes as detection has proposals. Nothing is
+        sorted, so that operations can be counted on the meta device.
         """
         self.rpn.head(list(features.maps.values()))
         boxes, proposals = [], []
@@ -205,26 +212,26 @@ class MaskRCNN(PoseModel):
         return boxes, [one[: len(own)] for one, own in zip(scores, boxes, strict=True)]
 
     def _classified(self, features: MaskRCNNFeatures, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return logits and moves of all images' boxes."""
+        """Return the class logits and box deltas of all images' boxes."""
         heads = self.roi_heads
         pooled = heads.box_roi_pool(features.maps, boxes, features.images.image_sizes)
-        logits, moves = heads.box_predictor(heads.box_head(pooled))
-        return logits, moves
+        logits, deltas = heads.box_predictor(heads.box_head(pooled))
+        return logits, deltas
 
     def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> MaskRCNNOutputs:
-        """Return the people of all views, each once; torchvision shows an image once."""
+        """Return the people of all views after a joint suppression; torchvision has one view."""
         first = batches[0]
         views: list[MaskRCNNOutputs] = []
         for batch in batches:
-            found = [self(batch.images, batch.padding)]
+            outputs = [self(batch.images, batch.padding)]
             if inference.flip:
                 mirrored = self(mirrored_images(batch), batch.padding)
-                found.append(self._mirrored_back(mirrored, batch))
-            views += [_moved(one, batch, first) for one in found]
-        return views[0] if len(views) == 1 else _together(views)
+                outputs.append(self._mirrored_back(mirrored, batch))
+            views += [_in_pixels_of(first, view, batch) for view in outputs]
+        return views[0] if len(views) == 1 else _merged(views)
 
     def _mirrored_back(self, outputs: MaskRCNNOutputs, batch: Batch) -> MaskRCNNOutputs:
-        """Return what was found on mirror images, where it is on the images."""
+        """Return the outputs for mirrored images, mirrored back to the images."""
         boxes = []
         for own, (width, _) in zip(outputs.boxes, batch.geometry.sizes.tolist(), strict=True):
             left, top, right, bottom = own.unbind(1)
@@ -234,9 +241,9 @@ class MaskRCNN(PoseModel):
         return MaskRCNNOutputs(boxes, outputs.scores, logits, outputs.size)
 
     def targets(self, batch: Batch) -> list[dict[str, Tensor]]:
-        """Return each image's people as torchvision takes them.
+        """Return each image's people in torchvision's format.
 
-        Which of them a proposal is compared with depends on the proposals: `loss` leaves that to
+        The assignment of people to proposals depends on the proposals: `loss` leaves it to
         torchvision's own forward pass.
         """
         return [
@@ -247,14 +254,13 @@ class MaskRCNN(PoseModel):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         features = self.features(batch.images, batch.padding)
         targets = self.targets(batch)
-        with _drawing(sum(batch.seeds), self.device):
-            proposals, of_proposals = self.rpn(features.images, features.maps, targets)
-            _, of_boxes = self.roi_heads(
+        with _sampling_seed(sum(batch.seeds), self.device):
+            proposals, proposal_terms = self.rpn(features.images, features.maps, targets)
+            _, box_terms = self.roi_heads(
                 features.maps, proposals, features.images.image_sizes, targets
             )
-        return {
-            _TERMS[name]: to_float32(term) for name, term in {**of_proposals, **of_boxes}.items()
-        }
+        terms = {**proposal_terms, **box_terms}
+        return {_TERMS[name]: to_float32(term) for name, term in terms.items()}
 
     def decode(self, outputs: MaskRCNNOutputs, geometry: Geometry) -> list[PosePredictions]:
         predictions = []
@@ -269,10 +275,11 @@ class MaskRCNN(PoseModel):
         return predictions
 
 
-def _trunk(config: MaskRCNNConfig) -> nn.Module:
+def _backbone(config: MaskRCNNConfig) -> nn.Module:
+    """Return a backbone with a feature pyramid."""
     if config.backbone == "resnet_tiny":
         return _TinyPyramid(config)
-    # Zero: batch norms of the published weights add nothing to a variance.
+    # The published weights' batch norms have an epsilon of 0.
     frozen = partial(FrozenBatchNorm2d, eps=0.0)
     pyramid: nn.Module = resnet_fpn_backbone(
         backbone_name=config.backbone,
@@ -284,7 +291,7 @@ def _trunk(config: MaskRCNNConfig) -> nn.Module:
 
 
 class _TinyPyramid(nn.Module):
-    """A trunk that learns on a CPU, with a pyramid of strides 8, 16, 32 and 64."""
+    """A backbone that can be trained on a CPU, with a pyramid of strides 8, 16, 32 and 64."""
 
     def __init__(self, config: MaskRCNNConfig) -> None:
         super().__init__()
@@ -300,20 +307,20 @@ class _TinyPyramid(nn.Module):
         return pyramid
 
 
-def _precise_outputs(layer: nn.Module, _: Any, outputs: Any) -> Any:
+def _float32_outputs(layer: nn.Module, _: Any, outputs: Any) -> Any:
     if isinstance(outputs, Tensor):
-        return to_float32(outputs).contiguous()  # torchvision takes views of them as rows
-    return type(outputs)(_precise_outputs(layer, _, output) for output in outputs)
+        return to_float32(outputs).contiguous()  # torchvision views them as rows
+    return type(outputs)(_float32_outputs(layer, _, output) for output in outputs)
 
 
 def _extent(inside: Tensor, axis: int) -> list[int]:
-    """Return how many rows (axis 2) or columns (axis 1) of each image have a pixel inside."""
+    """Return the number of rows (axis 2) or columns (axis 1) with a pixel inside, per image."""
     extent: list[int] = inside.any(axis).sum(1).tolist()
     return extent
 
 
-def _moved(outputs: MaskRCNNOutputs, batch: Batch, first: Batch) -> MaskRCNNOutputs:
-    """Return what was found on one batch, in pixels of another with the same images."""
+def _in_pixels_of(first: Batch, outputs: MaskRCNNOutputs, batch: Batch) -> MaskRCNNOutputs:
+    """Return the outputs of `batch` in pixels of `first`, a batch of the same images."""
     if batch is first:
         return outputs
     boxes = []
@@ -327,8 +334,8 @@ def _moved(outputs: MaskRCNNOutputs, batch: Batch, first: Batch) -> MaskRCNNOutp
     return MaskRCNNOutputs(boxes, outputs.scores, outputs.logits, (height, width))
 
 
-def _together(views: Sequence[MaskRCNNOutputs]) -> MaskRCNNOutputs:
-    """Return the people of all views; of boxes that overlap, the best."""
+def _merged(views: Sequence[MaskRCNNOutputs]) -> MaskRCNNOutputs:
+    """Return the people of all views after box suppression, best first."""
     joined = MaskRCNNOutputs([], [], [], views[0].size)
     for image in range(len(views[0].boxes)):
         boxes = torch.cat([view.boxes[image] for view in views])
@@ -345,28 +352,28 @@ def _together(views: Sequence[MaskRCNNOutputs]) -> MaskRCNNOutputs:
 
 
 def _image_targets(poses: Any, size: Tensor) -> dict[str, Tensor]:
-    """Return boxes (N, 4), labels (N,) and keypoints (N, K, 3), as torchvision takes them.
+    """Return boxes (N, 4), labels (N,) and keypoints (N, K, 3) in torchvision's format.
 
-    People without labelled keypoints have a box to be found, as in torchvision's training.
+    Boxes of people without labelled keypoints are included, as in torchvision's training.
     """
     corners = torch.cat([poses.boxes, poses.unlabelled])
     low = corners.amin(1).clamp(min=0)
     high = torch.minimum(corners.amax(1), size.to(corners))
-    # What a crop leaves no pixel of cannot be found.
-    there = ((high - low) >= 1).all(1)
+    # People of whom a crop leaves no whole pixel are dropped.
+    kept = ((high - low) >= 1).all(1)
     labelled = (poses.visibility > 0).to(poses.keypoints)[..., None]
     keypoints = torch.cat([poses.keypoints * labelled, labelled], -1)
-    others = keypoints.new_zeros(len(poses.unlabelled), *keypoints.shape[1:])
-    boxes = torch.cat([low, high], 1)[there]
+    unlabelled = keypoints.new_zeros(len(poses.unlabelled), *keypoints.shape[1:])
+    boxes = torch.cat([low, high], 1)[kept]
     return {
         "boxes": boxes.float(),
         "labels": torch.ones(len(boxes), dtype=torch.int64, device=boxes.device),
-        "keypoints": torch.cat([keypoints, others])[there].float(),
+        "keypoints": torch.cat([keypoints, unlabelled])[kept].float(),
     }
 
 
 def _ideal_logits(boxes: Tensor, keypoints: Tensor) -> Tensor:
-    """Return (N, K, 56, 56) logits that are high in the cell of each labelled keypoint."""
+    """Return logits (N, K, 56, 56) that are high in the cell of each labelled keypoint."""
     sides = (boxes[:, 2:] - boxes[:, :2])[:, None]
     cells = ((keypoints[..., :2] - boxes[:, None, :2]) / sides * CELLS).floor()
     cells = cells.long().clamp(0, CELLS - 1)
@@ -376,8 +383,8 @@ def _ideal_logits(boxes: Tensor, keypoints: Tensor) -> Tensor:
 
 
 @contextmanager
-def _drawing(seed: int, device: torch.device) -> Iterator[None]:
-    """Have torchvision draw its samples of boxes from this seed, so that a run can be resumed."""
+def _sampling_seed(seed: int, device: torch.device) -> Iterator[None]:
+    """Let torchvision sample boxes with this seed, so that a resumed run has the same samples."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed % 2**63)
         yield
@@ -387,13 +394,13 @@ def _drawing(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def _peaks(logits: Tensor) -> Tensor:
-    """Return how much of each map's softmax lies in its highest cell, (N, K)."""
+    """Return the maximum (N, K) of each map's softmax over its cells."""
     peaks: Tensor = to_float32(logits).flatten(2).softmax(2).amax(2)
     return peaks
 
 
 def _paste(maps: Tensor, box: Tensor, heat: Tensor) -> None:
-    """Enlarge one person's (K, 56, 56) heat to its box of cells, in place."""
+    """Resize one person's `heat` (K, 56, 56) to its box of cells and write it to `maps`."""
     height, width = maps.shape[-2:]
     left, top = (int(edge) for edge in box[:2].floor().clamp(min=0))
     right = min(max(int(box[2].ceil()), left + 1), width)

@@ -1,4 +1,4 @@
-"""Mask R-CNN as clocks, counters, pictures and upper bounds see it."""
+"""Mask R-CNN's profile: what benchmarks, figures and the oracle need to know."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchvision.ops import (
 
 from posebench.layers.precision import to_float32
 from posebench.models.mask_rcnn.model import (
-    DRAWN_STRIDE,
+    FIGURE_STRIDE,
     OVERLAP,
     MaskRCNN,
     MaskRCNNOutputs,
@@ -32,12 +32,14 @@ from posebench.structures import (
 def stages(
     model: MaskRCNN, images: Tensor, padding: Tensor | None, people: Tensor | None
 ) -> Iterator[tuple[str, Any]]:
+    """Yield the name and outputs of each timed stage."""
     features = model.features(images, padding)
     yield "backbone", features
     yield from model.head_stages(features, people)
 
 
 def given_people(model: MaskRCNN, batch: Batch) -> Tensor:
+    """Return the image, row and column (M, 3) of the centre of each annotated box, in cells."""
     people = []
     for image, targets in enumerate(model.targets(batch)):
         x, y = targets["boxes"].view(-1, 2, 2).mean(1).unbind(1)
@@ -48,26 +50,30 @@ def given_people(model: MaskRCNN, batch: Batch) -> Tensor:
 def heatmaps(
     model: MaskRCNN, outputs: MaskRCNNOutputs, geometry: Geometry
 ) -> list[tuple[PosePredictions, Heatmaps]]:
-    """Return each person's maps in its box, the highest being 1, and all of them at once."""
-    height, width = (side // DRAWN_STRIDE for side in outputs.size)
+    """Return each image's people, with each person's maps in its box, scaled to a maximum of 1.
+
+    The scene is the maximum over people and keypoints.
+    """
+    height, width = (side // FIGURE_STRIDE for side in outputs.size)
     explained = []
     for predictions, boxes, logits, to_image in zip(
         model.decode(outputs, geometry), outputs.boxes, outputs.logits, geometry.to_image,
         strict=True,
     ):  # fmt: skip
         maps = logits.new_zeros(len(logits), len(model.skeleton), height, width)
-        for own, box, logit in zip(maps, boxes / DRAWN_STRIDE, to_float32(logits), strict=True):
+        for own, box, logit in zip(maps, boxes / FIGURE_STRIDE, to_float32(logits), strict=True):
             _paste(own, box, (logit - logit.amax((1, 2), keepdim=True)).exp())
         scene = maps.amax((0, 1)) if len(maps) else maps.new_zeros(height, width)
-        shown = Heatmaps({"keypoints": scene}, maps, DRAWN_STRIDE, to_image)
-        explained.append((predictions, shown))
+        explained.append(
+            (predictions, Heatmaps({"keypoints": scene}, maps, FIGURE_STRIDE, to_image))
+        )
     return explained
 
 
 def ideal_outputs(model: MaskRCNN, batch: Batch) -> MaskRCNNOutputs:
-    """Return the annotated boxes that suppression leaves, with the cells of their keypoints.
+    """Return the annotated boxes that suppression keeps, with ideal heatmaps of their keypoints.
 
-    A keypoint outside its person's box is in the box's nearest cell.
+    A keypoint outside its person's box is put into the nearest cell of the box.
     """
     outputs = MaskRCNNOutputs([], [], [], (batch.images.shape[-2], batch.images.shape[-1]))
     for targets in model.targets(batch):

@@ -1,4 +1,4 @@
-"""Mask R-CNN's configuration, and the recipes that train it."""
+"""Mask R-CNN's configuration and training recipes."""
 
 from __future__ import annotations
 
@@ -26,22 +26,24 @@ class MaskRCNNConfig(ModelConfig):
     method: ClassVar[str] = "mask_rcnn"
 
     backbone: str = "resnet50"
-    frozen_backbone: bool = True  # batch norms, stem and first stage stay as ImageNet left them
+    frozen_backbone: bool = True  # batch norms, stem and first stage keep their ImageNet weights
     channels: int = 256  # of the pyramid
-    hidden: int = 1024  # of the head that classifies boxes
+    hidden: int = 1024  # channels of the box head
     keypoint_layers: int = 8
     keypoint_channels: int = 512
 
     def __post_init__(self) -> None:
         if self.backbone not in ("resnet50", "resnet_tiny"):
             raise ValueError(
-                f"Mask R-CNN's backbone is resnet50 or resnet_tiny, not {self.backbone!r}."
+                f"Mask R-CNN's backbone must be resnet50 or resnet_tiny, not {self.backbone!r}."
             )
         if self.backbone == "resnet50" and self.channels != 256:
-            raise ValueError(f"The pyramid on resnet50 has 256 channels, not {self.channels}.")
+            raise ValueError(f"Mask R-CNN's channels must be 256 on resnet50, not {self.channels}.")
         for name in ("channels", "hidden", "keypoint_layers", "keypoint_channels"):
             if getattr(self, name) < 1:
-                raise ValueError(f"Mask R-CNN's {name} is at least 1, not {getattr(self, name)}.")
+                raise ValueError(
+                    f"Mask R-CNN's {name} must be at least 1, not {getattr(self, name)}."
+                )
 
     def build(self, skeleton: Skeleton) -> MaskRCNN:
         from posebench.models.mask_rcnn.model import MaskRCNN
@@ -49,14 +51,14 @@ class MaskRCNNConfig(ModelConfig):
         return MaskRCNN(self, skeleton)
 
 
-# torchvision's KeypointRCNN_ResNet50_FPN_Weights.COCO_V1, named here since recipes import no torch.
+# torchvision's KeypointRCNN_ResNet50_FPN_Weights.COCO_V1, repeated since recipes import no torch.
 _TORCHVISION_WEIGHTS = (
     "https://download.pytorch.org/models/keypointrcnn_resnet50_fpn_coco-fc266e95.pth"
 )
 
 
 def _recipe(dataset: str, skeleton: Skeleton, **fields: Any) -> Recipe:
-    """Return torchvision's training of COCO; it has none of other datasets."""
+    """Return a recipe with torchvision's settings for COCO; it has none for other datasets."""
     return Recipe(
         name=f"mask_rcnn_resnet50_{dataset}",
         config=MaskRCNNConfig(),

@@ -1,11 +1,11 @@
-"""What composite fields tell, cell by cell, and how surely a keypoint lies somewhere.
+"""The cells of composite fields, and the accumulated confidence map of each keypoint.
 
-PifPaf accumulates keypoints in a map at the input's resolution. It is looked at in few places, so
-here the map's value is found where it is asked for, and what it is made of lies sorted by column
-for that.
+PifPaf accumulates confidence in a map at the input's resolution, which decoding reads at few pixels
+only. The map is therefore not filled: its value is computed at each pixel that is read, from bumps
+sorted by column.
 
 Shapes: K maps of keypoints or limbs, V values per cell, N cells. Coordinates and scales are in
-pixels unless they are said to be in cells.
+pixels unless stated to be in cells.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-LEAST_CONFIDENCE = 0.3  # of a cell that counts in the accumulated map, and of a limb's
-NEIGHBOURS = 16  # cells that tell of one keypoint
-FARTHEST = 1e5  # a field that points farther is broken; also keeps numbers within integers
+LEAST_CONFIDENCE = 0.3  # of the keypoint cells in the accumulated map, and of limb cells
+NEIGHBOURS = 16  # cells that encode one keypoint
+FARTHEST = 1e5  # larger values are treated as invalid; they could also overflow integers
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of K maps whose confidence is high enough, map by map."""
+    """The cells of K maps whose confidence reaches a threshold, map by map."""
 
     maps: NDArray[np.int64]  # (N,)
     values: Floats  # (N, V) confidence; x, y, ... in pixels
@@ -38,35 +38,35 @@ class Cells:
 
 @dataclass(frozen=True)
 class Planes:
-    """The fields of one image at one or several scales, cell beside cell."""
+    """The fields of one image at one or several scales, with the cells of all scales joined."""
 
     fields: NDArray[Any]  # (K, V, N) logit; x and y offset, once or twice, and scales, in cells
-    places: Floats  # (3, N) x and y of each cell in the first scale's pixels; pixels per cell
+    positions: Floats  # (3, N) x, y of each cell in the first scale's pixels; its pixels per cell
 
     @classmethod
-    def of(cls, looks: Sequence[tuple[Tensor, Floats]], stride: int) -> Planes:
-        """Join the looks at an image.
+    def of(cls, views: Sequence[tuple[Tensor, Floats]], stride: int) -> Planes:
+        """Return the joined cells of all views of an image.
 
         Args:
-            looks: fields (K, V, H, W), and the affine (2, 3), which does not turn, from their
-                pixels to those of the first look.
+            views: fields (K, V, H, W), and the affine map (2, 3), without rotation, from the view's
+                pixels to those of the first view.
             stride: pixels per cell.
         """
-        fields, places = [], []
-        for look, to_first in looks:
-            numbers = look if look.dtype in (torch.float32, torch.float64) else look.float()
-            fields.append(numbers.cpu().flatten(2).numpy())
+        fields, positions = [], []
+        for view, to_first in views:
+            values = view if view.dtype in (torch.float32, torch.float64) else view.float()
+            fields.append(values.cpu().flatten(2).numpy())
             scale = stride * to_first[0, 0]
-            y, x = np.indices(look.shape[-2:]).reshape(2, -1)
+            y, x = np.indices(view.shape[-2:]).reshape(2, -1)
             (dx, dy), pixels = to_first[:, 2], np.full(len(x), scale)
-            places.append(np.stack([x * scale + dx, y * scale + dy, pixels]))
-        # Most images are looked at once, and then nothing is copied.
+            positions.append(np.stack([x * scale + dx, y * scale + dy, pixels]))
+        # Most images have one view, which is not copied.
         joined = fields[0] if len(fields) == 1 else np.concatenate(fields, 2)
-        return cls(np.ascontiguousarray(joined), np.concatenate(places, 1))
+        return cls(np.ascontiguousarray(joined), np.concatenate(positions, 1))
 
     def cells(self, least: float) -> Cells:
-        """Return the cells of at least this confidence."""
-        return Cells(*_collect(self.fields, self.places, _logit(least)))
+        """Return the cells whose confidence is at least `least`."""
+        return Cells(*_collect(self.fields, self.positions, _logit(least)))
 
 
 def _logit(confidence: float) -> float:
@@ -74,39 +74,39 @@ def _logit(confidence: float) -> float:
 
 
 @numba.njit(cache=True)
-def read_cell(row, fields, places, k, n):  # type: ignore[no-untyped-def]
-    """Write the confidence, coordinates and scales of cell n of map k; return if they are sound."""
-    numbers = fields.shape[1]
-    ends = (numbers - 1) // 3
-    x, y, scale = places[0, n], places[1, n], places[2, n]
+def read_cell(row, fields, positions, k, n):  # type: ignore[no-untyped-def]
+    """Write confidence, coordinates and scales of cell n of map k to `row`; return if all valid."""
+    count = fields.shape[1]
+    ends = (count - 1) // 3
+    x, y, scale = positions[0, n], positions[1, n], positions[2, n]
     row[0] = 1.0 / (1.0 + math.exp(-fields[k, 0, n]))
     for end in range(ends):
         row[1 + 2 * end] = fields[k, 1 + 2 * end, n] * scale + x
         row[2 + 2 * end] = fields[k, 2 + 2 * end, n] * scale + y
-    for place in range(1 + 2 * ends, numbers):
-        row[place] = fields[k, place, n] * scale
-    sound = True
-    for place in range(numbers):
-        # False also where a value is not finite.
-        sound = sound and abs(row[place]) < FARTHEST
-    return sound
+    for index in range(1 + 2 * ends, count):
+        row[index] = fields[k, index, n] * scale
+    valid = True
+    for index in range(count):
+        # The comparison is also False for NaN.
+        valid = valid and abs(row[index]) < FARTHEST
+    return valid
 
 
 @numba.njit(cache=True)
-def _collect(fields, places, least):  # type: ignore[no-untyped-def]
-    count, numbers, cells = fields.shape
-    found = 0
-    for k in range(count):
+def _collect(fields, positions, least):  # type: ignore[no-untyped-def]
+    map_count, numbers, cells = fields.shape
+    count = 0
+    for k in range(map_count):
         for n in range(cells):
-            found += fields[k, 0, n] >= least
-    maps, values = np.empty(found, np.int64), np.empty((found, numbers))
-    found = 0
-    for k in range(count):
+            count += fields[k, 0, n] >= least
+    maps, values = np.empty(count, np.int64), np.empty((count, numbers))
+    count = 0
+    for k in range(map_count):
         for n in range(cells):
-            if fields[k, 0, n] >= least and read_cell(values[found], fields, places, k, n):
-                maps[found] = k
-                found += 1
-    return maps[:found].copy(), values[:found].copy()
+            if fields[k, 0, n] >= least and read_cell(values[count], fields, positions, k, n):
+                maps[count] = k
+                count += 1
+    return maps[:count].copy(), values[:count].copy()
 
 
 # ------------------------------------------------------------------------------- accumulated map
@@ -114,23 +114,24 @@ def _collect(fields, places, least):  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True)
 class AccumulatedMap:
-    """K maps, each the sum of the bumps that a keypoint's cells make where they point to."""
+    """K maps, each the sum of bumps at the positions to which the keypoint's cells point."""
 
-    bumps: Floats  # (N, 4) x, y, sigma, height, by map and column
-    begin: NDArray[np.int64]  # (K * columns + 1,) where each column begins among them
-    widest: Floats  # (K,) sigma
+    bumps: Floats  # (N, 4) x, y, sigma, height, sorted by map and column
+    begin: NDArray[np.int64]  # (K * columns + 1,) index of the first bump of each column
+    widest: Floats  # (K,) the largest sigma of each map
     size: tuple[int, int]  # height and width
     stride: int
 
     @classmethod
     def of(
-        cls, found: Cells, keypoints: int, size: tuple[int, int], stride: int, looks: int = 1
+        cls, cells: Cells, keypoints: int, size: tuple[int, int], stride: int, views: int = 1
     ) -> AccumulatedMap:
-        strong = found.values[:, 0] >= LEAST_CONFIDENCE
-        confidence, x, y, scale = found.values[strong].T
-        maps = found.maps[strong]
+        """Return the maps (K, height, width) of a size in pixels, averaged over views."""
+        strong = cells.values[:, 0] >= LEAST_CONFIDENCE
+        confidence, x, y, scale = cells.values[strong].T
+        maps = cells.maps[strong]
         sigma = np.maximum(1.0, 0.5 * scale)
-        values = np.stack([x, y, sigma, confidence / (NEIGHBOURS * looks)], 1)
+        values = np.stack([x, y, sigma, confidence / (NEIGHBOURS * views)], 1)
         bumps, begin = by_column(values, maps, x, keypoints, columns_of(size, stride), stride)
         widest = np.zeros(keypoints)
         np.maximum.at(widest, maps, sigma)
@@ -142,12 +143,12 @@ class AccumulatedMap:
 
     def at(self, maps: NDArray[np.int64], x: Floats, y: Floats) -> Floats:
         """Return the values (N,) of maps (N,) at the pixels nearest to x, y; -1 outside."""
-        found: Floats = _heights(maps, x, y, *self.content)
-        return found
+        heights: Floats = _heights(maps, x, y, *self.content)
+        return heights
 
     @property
     def content(self) -> tuple[Floats, NDArray[np.int64], Floats, int, int, int]:
-        """What compiled loops are handed."""
+        """The arguments that describe the maps to compiled functions."""
         return self.bumps, self.begin, self.widest, *self.size, self.stride
 
 
@@ -157,22 +158,22 @@ def columns_of(size: tuple[int, int], stride: int) -> int:
 
 @numba.njit(cache=True)
 def by_column(values, maps, x, count, columns, stride):  # type: ignore[no-untyped-def]
-    """Return the rows sorted by map and column of x, and where each begins (count * columns + 1).
+    """Return the rows sorted by map and column of x, and each column's first (count * columns + 1).
 
-    What lies beside the image is in the outermost columns.
+    Rows outside the image belong to the outermost columns.
     """
     begin = np.zeros(count * columns + 1, np.int64)
-    place = np.empty(len(maps), np.int64)
+    bucket = np.empty(len(maps), np.int64)
     for n in range(len(maps)):
-        place[n] = maps[n] * columns + column_of(x[n], columns, stride)
-        begin[place[n] + 1] += 1
+        bucket[n] = maps[n] * columns + column_of(x[n], columns, stride)
+        begin[bucket[n] + 1] += 1
     for n in range(count * columns):
         begin[n + 1] += begin[n]
     following = begin.copy()
     ordered = np.empty_like(values)
     for n in range(len(maps)):
-        ordered[following[place[n]]] = values[n]
-        following[place[n]] += 1
+        ordered[following[bucket[n]]] = values[n]
+        following[bucket[n]] += 1
     return ordered, begin
 
 
@@ -183,10 +184,10 @@ def column_of(x, columns, stride):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def _heights(maps, x, y, bumps, begin, widest, height, width, stride):  # type: ignore[no-untyped-def]
-    found = np.empty(len(maps))
+    heights = np.empty(len(maps))
     for n in range(len(maps)):
-        found[n] = height_at(maps[n], x[n], y[n], bumps, begin, widest, height, width, stride)
-    return found
+        heights[n] = height_at(maps[n], x[n], y[n], bumps, begin, widest, height, width, stride)
+    return heights
 
 
 @numba.njit(cache=True)
@@ -201,7 +202,7 @@ def height_at(k, x, y, bumps, begin, widest, height, width, stride):  # type: ig
     total = 0.0
     for i in range(first, last):
         bx, by, sigma = bumps[i, 0], bumps[i, 1], bumps[i, 2]
-        # A bump's box is cut to whole pixels, as published.
+        # A bump's box is rounded to whole pixels, as published.
         if px < int(bx - sigma) or px >= int(bx + sigma + 1):
             continue
         if py < int(by - sigma) or py >= int(by + sigma + 1):

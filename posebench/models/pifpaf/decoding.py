@@ -1,9 +1,9 @@
-"""Composite fields become people: seeds grow along limbs, the surest first.
+"""Decoding of composite fields: poses grow from seeds along limbs, the most confident first.
 
 Source: PifPaf (Kreiss et al., CVPR 2019), with the constants and the order of its authors' decoder.
 
-Shapes: K keypoints, M limbs, H x W cells, N cells of a field that count, P people. Coordinates and
-scales are in pixels unless they are said to be in cells.
+Shapes: K keypoints, M limbs, H x W cells, N cells above a threshold, P people. Coordinates and
+scales are in pixels unless stated to be in cells.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from posebench.models.pifpaf.cells import (
 )
 from posebench.models.pifpaf.targets import FieldLayout
 
-SEED_SCORE = 0.2  # least, of a cell where a person begins
-SHARE_OF_MAP = 0.9  # in scores of seeds and limbs; the rest is the cell's own confidence
-KEYPOINT_SCORE = 0.15  # least, of a keypoint and of a person
-KEYPOINT_SHARE = 0.5  # least, of the score of the keypoint from which another is found
-OCCUPIED = 1e-5  # by which the score of a keypoint in another's place is multiplied
+SEED_SCORE = 0.2  # minimum score of a seed
+SHARE_OF_MAP = 0.9  # weight of the accumulated map in a seed's or limb's score; rest: confidence
+KEYPOINT_SCORE = 0.15  # minimum score of a keypoint and of a person
+KEYPOINT_SHARE = 0.5  # minimum score of a keypoint, relative to the one it is reached from
+OCCUPIED = 1e-5  # factor on the score of a keypoint in an occupied position
 COPIED = 1e-5  # score of a keypoint that is copied from its neighbour
-COMPLETING_CONFIDENCE = 0.001  # least, of limbs' cells when poses are completed
-WIDER = 4.0  # the window around a keypoint in which a limb's cells count, when completing
+COMPLETING_CONFIDENCE = 0.001  # minimum confidence of a limb cell when poses are completed
+WIDER = 4.0  # factor on the search window around a keypoint when poses are completed
 OCCUPANCY_STRIDE = 2
 
 
 @dataclass(frozen=True)
 class FieldPoses:
-    """The people of one image, best first; a keypoint that was not found has a score of 0."""
+    """The people of one image, best first; a missing keypoint has score 0."""
 
     keypoints: Floats  # (P, K, 4) x, y, score, scale
-    means: Floats  # (P,) of the keypoint scores, which people are ranked by
-    scores: Floats  # (P,) weighted, the surest keypoints first
+    means: Floats  # (P,) mean of the keypoint scores, by which people are ranked
+    scores: Floats  # (P,) weighted mean of the keypoint scores, sorted from high to low
 
 
 @dataclass(frozen=True)
-class Look:
+class View:
     """The fields of an image at another scale."""
 
     keypoints: Tensor  # (K, 4, H, W)
     limbs: Tensor  # (M, 7, H, W)
-    to_first: Floats  # (2, 3) affine from its pixels to those of the first look; does not turn
+    to_first: Floats  # (2, 3) affine map from its pixels to the first view's, without rotation
 
 
 def decode_fields(
@@ -67,38 +67,39 @@ def decode_fields(
     *,
     reverse_match: bool = True,
     complete: bool = False,
-    further: Sequence[Look] = (),
+    further: Sequence[View] = (),
 ) -> FieldPoses:
-    """Return the people that the fields of one image tell of.
+    """Return the people decoded from the fields of one image.
 
     Args:
         keypoints: (K, 4, H, W) logit of the confidence; x and y offset, scale in cells.
         limbs: (M, 7, H, W) logit; x and y offset to both ends, scales of both in cells.
-        layout: of the keypoint set.
+        layout: layout of the keypoint set.
         stride: pixels per cell.
-        reverse_match: a keypoint counts only if its limb leads back to where it was found from.
-        complete: every person gets all keypoints, be they ever so unsure.
-        further: looks at other scales. All cells are put together, and the accumulated map is the
-            mean over looks.
+        reverse_match: whether to accept a keypoint only if the limb, followed backwards from it,
+            leads back to the keypoint it was reached from.
+        complete: whether every person gets all keypoints, however low their scores.
+        further: views at other scales. The cells of all views are joined, and the accumulated map
+            is the mean over views.
     """
     height, width = keypoints.shape[-2:]
     size = ((height - 1) * stride + 1, (width - 1) * stride + 1)
-    first = Look(keypoints, limbs, np.eye(2, 3))
-    looks = (first, *further)
-    found = Planes.of([(look.keypoints, look.to_first) for look in looks], stride).cells(SEED_SCORE)
-    accumulated = AccumulatedMap.of(found, len(keypoints), size, stride, len(looks))
-    seeds = _seeds(found, accumulated)
+    first = View(keypoints, limbs, np.eye(2, 3))
+    views = (first, *further)
+    cells = Planes.of([(view.keypoints, view.to_first) for view in views], stride).cells(SEED_SCORE)
+    accumulated = AccumulatedMap.of(cells, len(keypoints), size, stride, len(views))
+    seeds = _seeds(cells, accumulated)
     if not len(seeds):
         return _poses(np.zeros((0, len(keypoints), 4)), layout)
     graph = _graph(layout, len(keypoints))
-    planes = Planes.of([(look.limbs, look.to_first) for look in looks], stride)
-    sure = _connections(planes.cells(LEAST_CONFIDENCE), accumulated, graph.limbs)
-    unsure = (planes.fields, planes.places, graph.limbs)
-    ways = (graph.edges, sure, unsure, accumulated.content)
-    poses = _grow_from_seeds(seeds, *ways, size, reverse_match)
+    planes = Planes.of([(view.limbs, view.to_first) for view in views], stride)
+    confident = _connections(planes.cells(LEAST_CONFIDENCE), accumulated, graph.limbs)
+    every = (planes.fields, planes.positions, graph.limbs)
+    connections = (graph.edges, confident, every, accumulated.content)
+    poses = _grow_from_seeds(seeds, *connections, size, reverse_match)
     least = KEYPOINT_SCORE
     if complete and len(poses):
-        _complete(poses, *ways)
+        _complete(poses, *connections)
         least = 0.0
     return _poses(_suppressed(poses, *size, least), layout)
 
@@ -110,10 +111,11 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class _Graph:
-    """The limbs, each a way from its first end (number 2 m) and from its second (2 m + 1)."""
+    """The limbs as directed edges: 2 m leads from limb m's first end, 2 m + 1 from its second."""
 
     limbs: Integers  # (M, 2)
-    edges: tuple[Integers, Integers, Integers]  # where a keypoint's ways begin; numbers; ends
+    # (K + 1,) index of each source keypoint's first edge; (2M,) direction; (2M,) target keypoint
+    edges: tuple[Integers, Integers, Integers]
 
 
 def _graph(layout: FieldLayout, keypoints: int) -> _Graph:
@@ -124,25 +126,26 @@ def _graph(layout: FieldLayout, keypoints: int) -> _Graph:
     return _Graph(limbs, (begin, order, target[order]))
 
 
-def _seeds(found: Cells, accumulated: AccumulatedMap) -> Floats:
-    """Return where people may begin (N, 5): keypoint, x, y, score, scale; best first."""
-    confidence, x, y, scale = found.values.T
-    height = accumulated.at(found.maps, x, y)
+def _seeds(cells: Cells, accumulated: AccumulatedMap) -> Floats:
+    """Return the seeds (N, 5): keypoint, x, y, score, scale; best first."""
+    confidence, x, y, scale = cells.values.T
+    height = accumulated.at(cells.maps, x, y)
     score = SHARE_OF_MAP * height + (1 - SHARE_OF_MAP) * confidence
     good = (score >= SEED_SCORE).nonzero()[0]
     good = good[np.argsort(-score[good], kind="stable")]
-    seeds: Floats = np.stack([found.maps, x, y, score, scale], 1)[good]
+    seeds: Floats = np.stack([cells.maps, x, y, score, scale], 1)[good]
     return seeds
 
 
 def _connections(
-    found: Cells, accumulated: AccumulatedMap, limbs: Integers
+    cells: Cells, accumulated: AccumulatedMap, limbs: Integers
 ) -> tuple[Floats, Integers]:
-    """Return limbs' sure cells in both directions, and where each direction's columns begin.
+    """Return the confident limb cells in both directions, and each column's first row.
 
-    Rows are start x, y, end x, y, scale of the end, score; by direction and column of the start.
+    Rows are start x, y, end x, y, scale of the end, score, sorted by direction and by the start's
+    column.
     """
-    rows, directions = _directed(found.maps, found.values, limbs, accumulated.content)
+    rows, directions = _directed(cells.maps, cells.values, limbs, accumulated.content)
     sorted_rows: tuple[Floats, Integers] = by_column(
         rows, directions, rows[:, 0], 2 * len(limbs), accumulated.columns, accumulated.stride
     )
@@ -151,7 +154,7 @@ def _connections(
 
 @numba.njit(cache=True)
 def _directed(maps, values, limbs, bumps):  # type: ignore[no-untyped-def]
-    """Return the rows (N, 6) of both directions, and which (N,)."""
+    """Return the rows (N, 6) of both directions, and the direction (N,) of each."""
     rows, directions = np.empty((2 * len(maps), 6)), np.empty(2 * len(maps), np.int64)
     count = 0
     for back in range(2):
@@ -165,7 +168,7 @@ def _directed(maps, values, limbs, bumps):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def _direct(row, cell, back, target, least, bumps):  # type: ignore[no-untyped-def]
-    """Write a limb's cell as a way to its end of keypoint `target`; return if it scores enough."""
+    """Write a limb cell to `row`, directed to keypoint `target`; return if it scores enough."""
     start, end = 1 + 2 * back, 3 - 2 * back
     score = cell[0] * (
         1 - SHARE_OF_MAP + SHARE_OF_MAP * height_at(target, cell[end], cell[end + 1], *bumps)
@@ -179,39 +182,39 @@ def _direct(row, cell, back, target, least, bumps):  # type: ignore[no-untyped-d
 
 
 @numba.njit(cache=True)
-def _grow_from_seeds(seeds, edges, sure, unsure, bumps, size, reverse_match):  # type: ignore[no-untyped-def]
-    """Return people (P, K, 4) x, y, score, scale in the order in which they were begun."""
+def _grow_from_seeds(seeds, edges, confident, every, bumps, size, reverse_match):  # type: ignore[no-untyped-def]
+    """Return people (P, K, 4) x, y, score, scale in the order of their seeds."""
     keypoints = len(edges[0]) - 1
     taken = _occupancy(keypoints, *size)
-    found = np.zeros((len(seeds), keypoints, 4))
+    poses = np.zeros((len(seeds), keypoints, 4))
     count = 0
     for n in range(len(seeds)):
         k = int(seeds[n, 0])
         if _is_taken(taken, k, seeds[n, 1], seeds[n, 2]):
             continue
-        pose = found[count]
+        pose = poses[count]
         pose[k] = seeds[n, 1:]
-        _grow(pose, edges, sure, unsure, bumps, reverse_match, False)
+        _grow(pose, edges, confident, every, bumps, reverse_match, False)
         for k in range(keypoints):
             if pose[k, 2] > 0:
                 _take(taken, k, pose[k])
         count += 1
-    return found[:count].copy()
+    return poses[:count].copy()
 
 
 @numba.njit(cache=True)
-def _complete(poses, edges, sure, unsure, bumps):  # type: ignore[no-untyped-def]
+def _complete(poses, edges, confident, every, bumps):  # type: ignore[no-untyped-def]
     """Give every person all keypoints, in place."""
     for p in range(len(poses)):
-        _grow(poses[p], edges, sure, unsure, bumps, False, True)
+        _grow(poses[p], edges, confident, every, bumps, False, True)
         _copy_missing(poses[p], edges[0], edges[2])
 
 
 @numba.njit(cache=True)
 def _copy_missing(pose, begin, target):  # type: ignore[no-untyped-def]
-    """Put each missing keypoint where its best known neighbour is, in place.
+    """Copy each missing keypoint from its neighbour with the highest score, in place.
 
-    The best known keypoint hands on first; among equals the one that was known first.
+    Keypoints are copied from in the order of their scores; among equals the earliest comes first.
     """
     keypoints = len(pose)
     done = np.zeros(keypoints, np.bool_)
@@ -241,17 +244,17 @@ def _copy_missing(pose, begin, target):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _grow(pose, edges, sure, unsure, bumps, reverse_match, completing):  # type: ignore[no-untyped-def]
-    """Find further keypoints of a person from those it has, in place.
+def _grow(pose, edges, confident, every, bumps, reverse_match, completing):  # type: ignore[no-untyped-def]
+    """Add the keypoints that limbs reach from those a person has, in place.
 
     Args:
         pose: (K, 4) x, y, score, scale.
         edges: as `_Graph.edges`.
-        sure: as `_connections`.
-        unsure: all of the limbs' cells: planes, their places, and the limbs (M, 2).
+        confident: as `_connections` returns them.
+        every: all limb cells: fields, their positions, and the limbs (M, 2).
         bumps: as `AccumulatedMap.content`.
         reverse_match: as `decode_fields`.
-        completing: any keypoint will do, and unsure cells count.
+        completing: whether to accept keypoints of any score, and to follow cells of low confidence.
     """
     begin, direction, target = edges
     count = len(direction)
@@ -259,7 +262,7 @@ def _grow(pose, edges, sure, unsure, bumps, reverse_match, completing):  # type:
     source = np.empty(count, np.int64)
     for k in range(len(begin) - 1):
         source[begin[k] : begin[k + 1]] = k
-    # Of each edge: 0 to be waited for, 1 waits, 2 its keypoint is found, 3 done.
+    # Of each edge: 0 source unknown, 1 source known, 2 has an offer for its target, 3 done.
     state = np.zeros(count, np.int64)
     priority = np.zeros(count)
     offer = np.zeros((count, 4))
@@ -281,14 +284,14 @@ def _grow(pose, edges, sure, unsure, bumps, reverse_match, completing):  # type:
             state[best] = 3
         elif state[best] == 1:
             state[best] = 3
-            one = direction[best]
-            x, y, scale, value = _follow(known, one, sure, unsure, bumps, completing)
+            along = direction[best]
+            x, y, scale, value = _follow_limb(known, along, confident, every, bumps, completing)
             score = math.sqrt(value * known[2])
             if value == 0 or score < least or score < share * known[2]:
                 continue
             offer[best] = x, y, score, scale
             if reverse_match:
-                back = _follow(offer[best], one ^ 1, sure, unsure, bumps, completing)
+                back = _follow_limb(offer[best], along ^ 1, confident, every, bumps, completing)
                 away = abs(back[0] - known[0]) + abs(back[1] - known[1])
                 if back[3] == 0 or away > known[3]:
                     continue
@@ -305,19 +308,21 @@ def _grow(pose, edges, sure, unsure, bumps, reverse_match, completing):  # type:
 
 
 @numba.njit(cache=True)
-def _follow(known, one, sure, unsure, bumps, completing):  # type: ignore[no-untyped-def]
-    """Return x, y, scale and value of the keypoint that a direction's cells lead to from a known.
+def _follow_limb(known, along, confident, every, bumps, completing):  # type: ignore[no-untyped-def]
+    """Return x, y, scale and value of the keypoint that a limb reaches from a known keypoint.
 
-    The value is 0 where there are none. The best two cells are blended if they agree.
+    The value is 0 if no cell of the limb starts near the known keypoint. The best two cells are
+    averaged if they agree.
     """
     x, y = known[0], known[1]
     sigma = 0.5 * max(0.5, known[3])
     reach = sigma * WIDER if completing else sigma
     if completing:
-        # All cells would be a hundred times as many to sort; a person lacks few keypoints.
-        rows = _unsure_rows(x, y, reach, one, unsure, bumps)
+        # Searched, not sorted: there are a hundred times as many cells as confident ones, and a
+        # person lacks few keypoints.
+        rows = _every_row(x, y, reach, along, every, bumps)
     else:
-        rows = _sure_rows(x, reach, one, sure, 2 * len(unsure[2]), bumps)
+        rows = _confident_rows(x, reach, along, confident, 2 * len(every[2]), bumps)
     best, second = -1, -1
     best_score, second_score = 0.0, 0.0
     for i in range(len(rows)):
@@ -348,27 +353,27 @@ def _follow(known, one, sure, unsure, bumps, completing):  # type: ignore[no-unt
 
 
 @numba.njit(cache=True)
-def _sure_rows(x, reach, one, sure, directions, bumps):  # type: ignore[no-untyped-def]
-    """Return a direction's rows whose start may lie within reach."""
-    rows, columns_begin = sure
+def _confident_rows(x, reach, along, confident, directions, bumps):  # type: ignore[no-untyped-def]
+    """Return a direction's rows in the columns within reach of x."""
+    rows, columns_begin = confident
     stride = bumps[-1]
     columns = (len(columns_begin) - 1) // directions
-    first = columns_begin[one * columns + column_of(x - reach, columns, stride)]
-    last = columns_begin[one * columns + column_of(x + reach, columns, stride) + 1]
+    first = columns_begin[along * columns + column_of(x - reach, columns, stride)]
+    last = columns_begin[along * columns + column_of(x + reach, columns, stride) + 1]
     return rows[first:last]
 
 
 @numba.njit(cache=True)
-def _unsure_rows(x, y, reach, one, unsure, bumps):  # type: ignore[no-untyped-def]
-    """Return a direction's rows whose start lies within reach, be they ever so unsure."""
-    fields, places, limbs = unsure
-    m, back = one // 2, one % 2
+def _every_row(x, y, reach, along, every, bumps):  # type: ignore[no-untyped-def]
+    """Return a direction's rows that start within reach, down to the confidence for completion."""
+    fields, positions, limbs = every
+    m, back = along // 2, along % 2
     starts_x, starts_y = fields[m, 1 + 2 * back], fields[m, 2 + 2 * back]
     near = np.zeros(len(starts_x), np.bool_)
     count = 0
     for n in range(len(near)):
-        dx = starts_x[n] * places[2, n] + places[0, n] - x
-        dy = starts_y[n] * places[2, n] + places[1, n] - y
+        dx = starts_x[n] * positions[2, n] + positions[0, n] - x
+        dy = starts_y[n] * positions[2, n] + positions[1, n] - y
         near[n] = (abs(dx) <= reach) & (abs(dy) <= reach)
         count += near[n]
     rows, cell = np.empty((count, 6)), np.empty(fields.shape[1])
@@ -376,7 +381,7 @@ def _unsure_rows(x, y, reach, one, unsure, bumps):  # type: ignore[no-untyped-de
     for n in range(len(near)):
         if (
             near[n]
-            and read_cell(cell, fields, places, m, n)
+            and read_cell(cell, fields, positions, m, n)
             and cell[0] >= COMPLETING_CONFIDENCE
             and _direct(rows[count], cell, back, limbs[m, 1 - back], COMPLETING_CONFIDENCE, bumps)
         ):
@@ -413,9 +418,9 @@ def _take(taken, k, keypoint):  # type: ignore[no-untyped-def]
 
 
 def _suppressed(poses: Floats, height: int, width: int, least: float) -> Floats:
-    """Return people without the keypoints that a better person has, best first.
+    """Return people without the keypoints that a better person occupies, best first.
 
-    Who has too little left is gone.
+    People whose mean score is then too low are dropped.
     """
     order = np.argsort(-poses[..., 2].mean(1), kind="stable")
     _suppress(poses, order, height, width, least)
@@ -438,11 +443,11 @@ def _suppress(poses, order, height, width, least):  # type: ignore[no-untyped-de
             else:
                 _take(taken, k, poses[p, k])
             if poses[p, k, 2] <= least:
-                poses[p, k, 2] = 0  # its place stays, as published
+                poses[p, k, 2] = 0  # its x and y are kept, as published
 
 
 def _poses(people: Floats, layout: FieldLayout) -> FieldPoses:
     weights = np.array(layout.score_weights)
-    surest_first = -np.sort(-people[..., 2], 1)
-    scores = surest_first @ (weights / weights.sum())
+    descending = -np.sort(-people[..., 2], 1)
+    scores = descending @ (weights / weights.sum())
     return FieldPoses(people, people[..., 2].mean(1), scores)

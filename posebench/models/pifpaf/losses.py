@@ -1,6 +1,6 @@
 """PifPaf's losses, with the terms of DGCN's paper.
 
-Shapes: B images, V values of a field in each cell, h x w cells.
+Shapes: B images, V values per cell of a field, h x w cells.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from posebench.models.pifpaf.targets import KEYPOINT_VALUES
 
 @dataclass(frozen=True)
 class FieldLosses:
-    """Scalars, each a sum over maps of the mean over cells that count."""
+    """Scalars, each a sum over maps of the mean over cells with a target."""
 
     confidence: Tensor
     offset: Tensor
@@ -25,43 +25,43 @@ class FieldLosses:
 
 
 def field_losses(fields: Tensor, targets: Tensor) -> FieldLosses:
-    """Compare fields with their targets.
+    """Return the losses of fields against their targets.
 
     Args:
-        fields: (B, maps, V, h, w), V 4 for keypoints or 7 for limbs.
-        targets: the same; a NaN confidence does not count, nor does a NaN scale.
+        fields: (B, maps, V, h, w), V is 4 for keypoints or 7 for limbs.
+        targets: (B, maps, V, h, w); a NaN confidence or scale is ignored.
 
-    Source: DGCN, Eqs. 2 and 3: binary cross-entropy on confidence, smooth L1 on offsets where there
-    is something, and so on scales. That each map's is a mean over its cells is our reading.
+    Source: DGCN, Eqs. 2 and 3: binary cross-entropy on confidences, smooth L1 on the offsets of
+    positive cells. The same loss on scales, and the mean over each map's cells, are our reading.
     """
     fields = fields.to(torch.promote_types(fields.dtype, torch.float32))
     ends = 1 if fields.shape[2] == KEYPOINT_VALUES else 2
-    there = (targets[:, :, 0] == 1)[:, :, None]
+    positive = (targets[:, :, 0] == 1)[:, :, None]
     offset = slice(1, 1 + 2 * ends)
     scale = slice(1 + 2 * ends, None)
     return FieldLosses(
         confidence_loss(fields[:, :, 0], targets[:, :, 0]),
-        _distance_loss(fields[:, :, offset], targets[:, :, offset], there),
-        _distance_loss(fields[:, :, scale], targets[:, :, scale], there),
+        _distance_loss(fields[:, :, offset], targets[:, :, offset], positive),
+        _distance_loss(fields[:, :, scale], targets[:, :, scale], positive),
     )
 
 
 def confidence_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the sum over maps of the binary cross-entropy's mean over cells that are not NaN.
+    """Return the sum over maps of the mean binary cross-entropy over cells.
 
     Args:
         logits: (B, maps, h, w).
-        targets: (B, maps, h, w).
+        targets: (B, maps, h, w); NaN cells are ignored.
     """
     counted = ~targets.isnan()
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    wanted = targets.nan_to_num(0.0).to(logits)
-    each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    labels = targets.nan_to_num(0.0).to(logits)
+    each = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     return ((each * counted).sum((0, 2, 3)) / mean_counts(counted.sum((0, 2, 3)))).sum()
 
 
-def _distance_loss(values: Tensor, targets: Tensor, there: Tensor) -> Tensor:
-    """Return the sum over maps and values of smooth L1's mean over the cells that tell them."""
-    counted = there & ~targets.isnan()
+def _distance_loss(values: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
+    """Return the sum over maps and values of the mean smooth L1 loss over positive cells."""
+    counted = positive & ~targets.isnan()
     each = F.smooth_l1_loss(values, targets.where(counted, 0.0), reduction="none")
     return ((each * counted).sum((0, 3, 4)) / mean_counts(counted.sum((0, 3, 4)))).sum()

@@ -1,9 +1,9 @@
 """PifPaf: Composite Fields for Human Pose Estimation (Kreiss et al., CVPR 2019), DGCN's baseline.
 
 Each cell of a keypoint field predicts the confidence that the keypoint is near, its offset and its
-scale; each cell of a limb field predicts the same for both ends of the limb. Decoding grows people
+scale; each cell of a limb field predicts the same for both ends of the limb. Decoding grows poses
 from the most confident keypoints along the limbs. Losses and weights are those of DGCN's paper;
-docs/dgcn.md lists what it leaves open. Fields are encoded in `targets.py` and decoded in
+docs/dgcn.md lists what that paper leaves open. Fields are encoded in `targets.py` and decoded in
 `decoding.py`.
 
 Shapes: B images, K keypoints, M limbs, H x W network input, h x w cells of the fields.
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from posebench.layers.affine import apply
 from posebench.layers.backbones.classifiers import backbone_channels, unpooled_backbone
 from posebench.models.base import PoseModel
-from posebench.models.pifpaf.decoding import FieldPoses, Look, decode_fields
+from posebench.models.pifpaf.decoding import FieldPoses, View, decode_fields
 from posebench.models.pifpaf.losses import field_losses
 from posebench.models.pifpaf.recipes import PifPafConfig
 from posebench.models.pifpaf.targets import (
@@ -44,10 +44,10 @@ from posebench.structures import (
     Skeleton,
 )
 
-BACKBONE_STRIDE = 16  # of the map that fields are read from
+BACKBONE_STRIDE = 16  # of the map from which fields are predicted
 STRIDE = 8  # of the fields
-RARE = 0.01  # initial confidence of every cell
-SURE = 15.0  # logit of an ideal field's confidence
+PRIOR = 0.01  # initial confidence of every cell
+IDEAL_LOGIT = 15.0  # of an ideal field's positive cells; all others have -IDEAL_LOGIT
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,14 @@ class PifPafOutputs:
     keypoints: Tensor  # (B, K, 4, h, w) confidence logit; x and y offset, scale in cells
     limbs: Tensor  # (B, M, 7, h, w) confidence logit; x and y offset to both ends, scale of both
     intermediate: tuple[Tensor, ...] = ()  # DGCN's: logits (B, K, ., .) at the strides of its maps
-    # Of other scales: keypoints, limbs, and (B, 2, 3) float64 to the pixels of the first
+    # For each further scale: keypoints, limbs, and the affine maps (B, 2, 3) float64 to the pixels
+    # of the first scale
     further: tuple[tuple[Tensor, Tensor, Tensor], ...] = ()
 
 
 @dataclass(frozen=True)
 class PifPafTargets:
-    keypoints: Tensor  # (B, K, 4, h, w) as the outputs, confidence 0 or 1; NaN does not count
+    keypoints: Tensor  # (B, K, 4, h, w) as the outputs, confidence 0 or 1; NaN is ignored
     limbs: Tensor  # (B, M, 7, h, w)
     intermediate: tuple[Tensor, ...] = ()  # (B, K, ., .) confidence
 
@@ -76,7 +77,7 @@ class PifPafTargets:
 
 
 class FieldHead(nn.Module):
-    """A convolution from a map to fields of half the map's stride."""
+    """A 1 x 1 convolution and a pixel shuffle, from a map to fields of half its stride."""
 
     def __init__(self, channels: int, maps: int, values: int) -> None:
         super().__init__()
@@ -87,10 +88,10 @@ class FieldHead(nn.Module):
         with torch.no_grad():
             nn.init.zeros_(self.conv.bias)
             confidence = self.conv.bias.view(maps, values, 4)[:, 0]
-            confidence.fill_(math.log(RARE / (1 - RARE)))
+            confidence.fill_(math.log(PRIOR / (1 - PRIOR)))
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return (B, maps, values, *size); a cell beyond the input is cut off."""
+        """Return the fields (B, maps, values, *size), without cells beyond the input."""
         maps: Tensor = self.shuffle(self.conv(features))[..., : size[0], : size[1]]
         return _positive_scales(maps.reshape(len(maps), -1, self.values, *size))
 
@@ -102,11 +103,11 @@ def _positive_scales(fields: Tensor) -> Tensor:
 
 
 class PifPaf(PoseModel):
-    """Keypoint and limb fields read from a backbone's coarsest map."""
+    """Keypoint and limb fields predicted from a backbone's coarsest map."""
 
     config: PifPafConfig
 
-    published_names: ClassVar[dict[str, str]] = {}  # there are no published weights of this form
+    published_names: ClassVar[dict[str, str]] = {}  # no weights of this architecture are published
     strides: tuple[int, ...] = (BACKBONE_STRIDE,)  # of the backbone's maps, the finest first
 
     def __init__(self, config: PifPafConfig, skeleton: Skeleton) -> None:
@@ -133,39 +134,40 @@ class PifPaf(PoseModel):
         return PifPafOutputs(self.keypoint_head(finest, size), self.limb_head(finest, size))
 
     def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> PifPafOutputs:
-        """Return the first scale's fields with the others beside them; decoding joins their cells.
+        """Return the first scale's fields, with those of the other scales as `further`.
 
-        Mirrored views are merged: mean confidence, offsets and scales by confidence.
+        Decoding joins the cells of all scales. Mirrored views are merged before: confidences are
+        averaged, offsets and scales are averaged with the confidences as weights.
         """
-        outputs, *others = [self._look(batch, inference.flip) for batch in batches]
+        outputs, *others = [self._view(batch, inference.flip) for batch in batches]
         further = tuple(
-            (look.keypoints, look.limbs, _between(batch.geometry, batches[0].geometry))
-            for look, batch in zip(others, batches[1:], strict=True)
+            (view.keypoints, view.limbs, _between(batch.geometry, batches[0].geometry))
+            for view, batch in zip(others, batches[1:], strict=True)
         )
         return replace(outputs, further=further)
 
-    def _look(self, batch: Batch, flip_too: bool) -> PifPafOutputs:
-        """Return one scale's fields, merged with the mirrored image's."""
-        if not flip_too:
+    def _view(self, batch: Batch, flip: bool) -> PifPafOutputs:
+        """Return one scale's fields, with `flip` merged with those of the mirrored images."""
+        if not flip:
             outputs: PifPafOutputs = self(batch.images)
             return outputs
         both: PifPafOutputs = self(torch.cat([batch.images, batch.images.flip(-1)]))
         width = batch.images.shape[-1]
-        flip = list(self.skeleton.flip_index)
-        limbs, ends = self._flipped_limbs()
+        flipped_keypoints = list(self.skeleton.flip_index)
+        flipped_limbs, ends = self._flipped_limbs()
         keypoints, mirrored_keypoints = both.keypoints.chunk(2)
-        straight, mirrored_limbs = both.limbs.chunk(2)
-        mirrored_limbs = mirrored_limbs[:, limbs]
+        limbs, mirrored_limbs = both.limbs.chunk(2)
+        mirrored_limbs = mirrored_limbs[:, flipped_limbs]
         swapped = mirrored_limbs[:, :, [0, 3, 4, 1, 2, 6, 5]]
         exchange = torch.tensor(ends, device=swapped.device)[None, :, None, None, None]
         mirrored_limbs = torch.where(exchange, swapped, mirrored_limbs)
         return PifPafOutputs(
-            _merged(keypoints, _unmirrored(mirrored_keypoints[:, flip], width)),
-            _merged(straight, _unmirrored(mirrored_limbs, width)),
+            _merged(keypoints, _unmirrored(mirrored_keypoints[:, flipped_keypoints], width)),
+            _merged(limbs, _unmirrored(mirrored_limbs, width)),
         )
 
     def _flipped_limbs(self) -> tuple[list[int], list[bool]]:
-        """Return for each limb its mirror image's number, and whether its ends change places."""
+        """Return the index of each limb's mirror image, and whether their ends are swapped."""
         flip = self.skeleton.flip_index
         numbers = {limb: number for number, limb in enumerate(self.layout.limbs)}
         partners, exchanged = [], []
@@ -217,16 +219,16 @@ class PifPaf(PoseModel):
     # ------------------------------------------------------------------------------------ decoding
 
     def decode(self, outputs: PifPafOutputs, geometry: Geometry) -> list[PosePredictions]:
-        found = []
+        predictions = []
         for poses, to_image in zip(self._decoded(outputs), geometry.to_image, strict=True):
             people = torch.from_numpy(poses.keypoints)
             keypoints = apply(people[..., :2], to_image.cpu()).float()
             scores = torch.from_numpy(poses.scores).float()
             order = scores.argsort(descending=True, stable=True)
-            found.append(
+            predictions.append(
                 PosePredictions(keypoints[order], people[order, :, 2].float(), scores[order])
             )
-        return found
+        return predictions
 
     def _decoded(self, outputs: PifPafOutputs) -> list[FieldPoses]:
         return [
@@ -237,7 +239,7 @@ class PifPaf(PoseModel):
                 STRIDE,
                 complete=self.config.complete_poses,
                 further=[
-                    Look(own_keypoints[image], own_limbs[image], to_first[image].cpu().numpy())
+                    View(own_keypoints[image], own_limbs[image], to_first[image].cpu().numpy())
                     for own_keypoints, own_limbs, to_first in outputs.further
                 ],
             )
@@ -249,12 +251,12 @@ class PifPaf(PoseModel):
 
 def _ideal(fields: Tensor) -> Tensor:
     fields = fields.nan_to_num(0.0)
-    fields[:, :, 0] = torch.where(fields[:, :, 0] > 0, SURE, -SURE)
+    fields[:, :, 0] = torch.where(fields[:, :, 0] > 0, IDEAL_LOGIT, -IDEAL_LOGIT)
     return fields
 
 
 def _between(own: Geometry, first: Geometry) -> Tensor:
-    """Return the maps (B, 2, 3) from the pixels of one scale to those of another."""
+    """Return the affine maps (B, 2, 3) from the pixels of one scale to those of the first."""
     linear = torch.linalg.inv(first.to_image[:, :, :2])
     both: Tensor = linear @ own.to_image
     both[:, :, 2] -= (linear @ first.to_image[:, :, 2:])[:, :, 0]
@@ -262,18 +264,18 @@ def _between(own: Geometry, first: Geometry) -> Tensor:
 
 
 def _unmirrored(fields: Tensor, width: int) -> Tensor:
-    """Return what the mirrored image's fields say of the image, in its nearest cells.
+    """Return the fields of mirrored images, mirrored back to the nearest cells of the images.
 
-    Mirroring takes pixel x to W - 1 - x, and so a cell to between two where W - 1 is no multiple of
-    the stride. A column that has no partner is unsure of all.
+    Mirroring moves pixel x to W - 1 - x, which lies between two cells where W - 1 is not a multiple
+    of the stride. A column whose mirror image lies outside the map gets the lowest confidence.
     """
     columns = fields.shape[-1]
     offset = (width - 1) / STRIDE
     own = torch.arange(columns, device=fields.device)
     partner = (offset - own).round().long()
-    there = (partner >= 0) & (partner < columns)
+    inside = (partner >= 0) & (partner < columns)
     mirrored = fields[..., partner.clamp(0, columns - 1)]
-    mirrored[:, :, 0].masked_fill_(~there, -SURE)
+    mirrored[:, :, 0].masked_fill_(~inside, -IDEAL_LOGIT)
     ends = 1 if fields.shape[2] == KEYPOINT_VALUES else 2
     for end in range(ends):
         # x of the keypoint: W - 1 - 8 (partner + dx), over 8, less the own cell.
@@ -290,7 +292,7 @@ def _merged(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _nearness(keypoints: Tensor, size: Sequence[int], to_image: Tensor) -> Tensor:
-    """Return (K, h, w): how near each cell is to a person's keypoints, relative to its size."""
+    """Return (K, h, w) Gaussians around a person's keypoints, as wide as a tenth of the person."""
     matrix = to_image.cpu().to(keypoints)
     cells = (keypoints - matrix[:, 2]) @ torch.linalg.inv(matrix[:, :2]).T / STRIDE
     reach = ((cells.amax(0) - cells.amin(0)).prod().sqrt() / 10).clamp(min=1)

@@ -1,4 +1,4 @@
-"""PifPaf for `viz` and `eval --oracle`."""
+"""PifPaf's profile: what figures and the oracle need to know."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ from posebench.structures import (
 def heatmaps(
     model: PifPaf, outputs: PifPafOutputs, geometry: Geometry
 ) -> list[tuple[PosePredictions, Heatmaps]]:
-    """Return the highest keypoint and limb confidence of each cell, and that near each person."""
+    """Return each image's people, with maps of the confidences.
+
+    The scene has each cell's highest keypoint and limb confidence; a person has the keypoint
+    confidences near it.
+    """
     explained = []
     for image, predictions in enumerate(model.decode(outputs, geometry)):
         confidence = outputs.keypoints[image, :, 0].float().sigmoid()
@@ -47,10 +51,10 @@ def heatmaps(
 
 
 def ideal_outputs(model: PifPaf, batch: Batch) -> PifPafOutputs:
-    """Return outputs that equal the training targets, with the gaps of those filled.
+    """Return outputs that equal the training targets, with the ignored values filled in.
 
-    People of unknown scale get the one of their area, and cells in boxes of crowds and of people
-    without labels, which training ignores, hold fields too.
+    People of unknown scale get the scale of their area. Cells in the boxes of crowd regions and
+    unlabelled people, which training ignores, hold the fields of the labelled people there.
     """
     height, width = batch.images.shape[-2:]
     size = field_size((height, width), STRIDE)

@@ -1,4 +1,4 @@
-"""PifPaf's configuration, and the recipes that train it."""
+"""PifPaf's configuration and training recipes."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class PifPafConfig(ModelConfig):
     method: ClassVar[str] = "pifpaf"
 
     backbone: str = "resnet50"
-    keypoint_weight: float = 30.0  # alpha, of confidences
-    keypoint_offset_weight: float = 2.0  # theta; of scales too, not in the paper
+    keypoint_weight: float = 30.0  # alpha, weight of the confidence loss
+    keypoint_offset_weight: float = 2.0  # theta; also weighs scales, which the paper leaves open
     limb_weight: float = 50.0  # beta
-    limb_offset_weight: float = 3.0  # delta; of scales as well
+    limb_offset_weight: float = 3.0  # delta; also weighs scales
     complete_poses: bool = True  # every person gets all keypoints, however low their scores
 
     def __post_init__(self) -> None:
         if self.backbone not in UNPOOLED_WEIGHTS:
             raise ValueError(
-                f"The backbone is one of {', '.join(UNPOOLED_WEIGHTS)}, not {self.backbone!r}."
+                f"The backbone must be one of {', '.join(UNPOOLED_WEIGHTS)}, not {self.backbone!r}."
             )
 
     def build(self, skeleton: Skeleton) -> PifPaf:
@@ -47,7 +47,7 @@ class PifPafConfig(ModelConfig):
 
 
 def training_recipe(name: str, config: PifPafConfig, skeleton: Skeleton, **fields: Any) -> Recipe:
-    """Return a recipe with the settings of DGCN's paper, on two GPUs; the momentum is PifPaf's."""
+    """Return a recipe with DGCN's settings for two GPUs and PifPaf's momentum."""
     return Recipe(
         name=name,
         config=config,
@@ -66,7 +66,7 @@ def training_recipe(name: str, config: PifPafConfig, skeleton: Skeleton, **field
 
 
 def tiny_recipe(name: str, config: PifPafConfig) -> Recipe:
-    """Return a recipe for a CPU."""
+    """Return a recipe that can be trained on a CPU."""
     return Recipe(
         name=name,
         config=config,

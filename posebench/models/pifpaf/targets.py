@@ -1,7 +1,7 @@
-"""PifPaf's targets: composite fields, which encode in each cell the nearest keypoint or limb.
+"""PifPaf's targets: composite fields, in which each cell encodes the nearest keypoint or limb.
 
-A cell of a keypoint field holds the confidence that its keypoint is near, and where it lies; a cell
-of a limb field holds the same for the two ends of a limb that passes by.
+A cell of a keypoint field holds the confidence that the keypoint is near, the offset to it and its
+scale; a cell of a limb field holds the same for the two ends of a limb that passes near the cell.
 
 Source: PifPaf (Kreiss et al., CVPR 2019), encoded as its authors' code (version 0.13) does.
 
@@ -20,15 +20,15 @@ from torch import Tensor
 from posebench.layers.heatmaps import inside
 from posebench.structures import COCO, CROWDPOSE, MPII, Poses, Skeleton
 
-KEYPOINT_VALUES = 4  # of each cell: confidence, x, y, scale
-LIMB_VALUES = 7  # of each cell: confidence, x and y of both ends, scales of both
+KEYPOINT_VALUES = 4  # per cell: confidence, x, y, scale
+LIMB_VALUES = 7  # per cell: confidence, x and y of both ends, scales of both
 KEYPOINT_SIDE = 4  # cells, side of the square that encodes a keypoint
 LIMB_SIDE = 3  # cells, side of the square around each point of a limb
-COLLISION_PX = 32  # an occluded keypoint this near a visible one of another person is left out
-LARGEST_GROWTH = 5.0  # factor on the area of a partly labelled person
-LEAST_SCALE = 0.1  # cells; smaller people have no known scale
-KEYPOINT_MARGIN = 1.5  # cells, by which an ignored box grows
-LIMB_MARGIN = 1.0
+COLLISION_PX = 32  # an occluded keypoint within it of another person's visible one is skipped
+LARGEST_GROWTH = 5.0  # maximum factor on the size of a partly labelled person
+LEAST_SCALE = 0.1  # cells; the scale of smaller people is unknown
+KEYPOINT_MARGIN = 1.5  # cells by which ignored boxes are enlarged in keypoint fields
+LIMB_MARGIN = 1.0  # and in limb fields
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,17 @@ class FieldLayout:
 
     limbs: tuple[tuple[int, int], ...]  # first and second end
     sigmas: tuple[float, ...]  # (K,) size of a keypoint relative to its person
-    upright: tuple[tuple[float, float], ...]  # (K,) a standing person, y up, any unit
-    score_weights: tuple[float, ...]  # (K,) of a person's keypoints, surest first
+    upright: tuple[tuple[float, float], ...]  # (K,) pose of a standing person, y up, any unit
+    score_weights: tuple[float, ...]  # (K,) of a person's keypoints, highest score first
 
 
 def _pairs(text: str) -> tuple[tuple[int, int], ...]:
-    """Read keypoint numbers, from 1, as published: "16-14 14-12"."""
+    """Return pairs of keypoint indices from published ones, which count from 1: "16-14 14-12"."""
     pairs = (pair.split("-") for pair in text.split())
     return tuple((int(first) - 1, int(second) - 1) for first, second in pairs)
 
 
-# The limbs of a keypoint set, in the order of the fields. Others have those of their skeleton.
+# The limbs of a keypoint set, in the order of the fields. Other sets use their skeleton's limbs.
 _LIMBS = {
     COCO.keypoints: _pairs(
         "16-14 14-12 17-15 15-13 12-13 6-12 7-13 6-7 6-8 7-9 8-10 9-11 2-3 1-2 1-3 2-4 3-5 4-6 5-7"
@@ -55,14 +55,14 @@ _LIMBS = {
     CROWDPOSE.keypoints: _pairs(
         "13-14 14-1 14-2 1-2 7-8 1-3 3-5 2-4 4-6 1-7 2-8 7-9 9-11 8-10 10-12"
     ),
-    # Ours: COCO's limbs, with the trunk and the head of MPII in place of its face.
+    # Ours: COCO's limbs, with MPII's torso and head in place of the face.
     MPII.keypoints: _pairs(
         "6-5 5-4 1-2 2-3 4-3 14-4 13-3 14-13 14-15 13-12 15-16 12-11 7-4 7-3 7-8 8-14 8-13 8-9 9-10"
     ),
 }
 
-# A standing person. Left is at negative x, as published; MPII's trunk and neck are ours.
-_PLACES = {
+# A standing person's pose. Left is at negative x, as published; MPII's torso and neck are ours.
+_UPRIGHT = {
     "nose": (0.0, 9.3), "left_eye": (-0.35, 9.7), "right_eye": (0.35, 9.7),
     "left_ear": (-0.7, 9.5), "right_ear": (0.7, 9.5), "head": (0.0, 10.3), "neck": (0.0, 9.3),
     "head_top": (0.0, 10.3), "upper_neck": (0.0, 8.8), "thorax": (0.0, 8.0), "pelvis": (0.0, 4.0),
@@ -72,27 +72,27 @@ _PLACES = {
     "right_knee": (1.4, 2.1), "left_ankle": (-1.4, 0.0), "right_ankle": (1.4, 0.1),
 }  # fmt: skip
 
-# Of a person's surest keypoints; the others have 1.
+# Weights of a person's keypoints with the highest scores; the others have weight 1.
 _FIRST_WEIGHTS = {COCO.keypoints: (3.0, 3.0, 3.0)}
 
 
 def field_layout(skeleton: Skeleton) -> FieldLayout:
-    """Return the limbs and sizes by which fields of a keypoint set are encoded and decoded.
+    """Return the layout with which fields of a keypoint set are encoded and decoded.
 
     Raises:
-        ValueError: the set has a keypoint whose place in an upright person is not known.
+        ValueError: the upright pose lacks a keypoint of the set.
     """
-    unknown = [name for name in skeleton.keypoints if name not in _PLACES]
+    unknown = [name for name in skeleton.keypoints if name not in _UPRIGHT]
     if unknown:
         raise ValueError(
-            f"PifPaf knows no place in an upright person for {', '.join(unknown)} of "
-            f"{skeleton.name}; known are {', '.join(_PLACES)}. Use these names, or add the place."
+            f"PifPaf's upright pose has no position for {', '.join(unknown)} of {skeleton.name}; "
+            f"known are {', '.join(_UPRIGHT)}. Use these names, or add the position to the pose."
         )
     first = _FIRST_WEIGHTS.get(skeleton.keypoints, ())
     return FieldLayout(
         limbs=_LIMBS.get(skeleton.keypoints, skeleton.limbs),
         sigmas=skeleton.sigmas,
-        upright=tuple(_PLACES[name] for name in skeleton.keypoints),
+        upright=tuple(_UPRIGHT[name] for name in skeleton.keypoints),
         score_weights=first + (1.0,) * (len(skeleton) - len(first)),
     )
 
@@ -107,20 +107,20 @@ class FieldPeople:
     """The people of one image, in cells of the fields; y points down."""
 
     keypoints: Tensor  # (N, K, 2) float64
-    labelled: Tensor  # (N, K) bool, without those that another person hides
+    labelled: Tensor  # (N, K) bool, without those hidden by another person's
     scales: Tensor  # (N, K) sizes of keypoints; NaN: unknown
     ignored: Tensor  # (U, 2, 2) top left and bottom right of the ignored boxes
-    valid: Tensor  # (2, 2) top left and bottom right pixel of the image itself, over the stride
+    valid: Tensor  # (2, 2) top left and bottom right of the image without padding
 
 
 def field_people(
     poses: Poses, layout: FieldLayout, stride: int, valid_px: tuple[float, float, float, float]
 ) -> FieldPeople:
-    """Return people in cells, with their sizes.
+    """Return the people of one image in cells, with the scales of their keypoints.
 
     Args:
-        poses: in network-input pixels.
-        layout: of their keypoint set.
+        poses: poses in network-input pixels.
+        layout: layout of their keypoint set.
         stride: pixels per cell.
         valid_px: x, y, width, height of the image within the network's input; the rest is padding.
     """
@@ -142,18 +142,19 @@ def field_people(
 
 
 def _hidden(keypoints: Tensor, visibility: Tensor) -> Tensor:
-    """Return (N, K) bool: occluded keypoints near another person's visible one of their kind."""
+    """Return (N, K) bool: occluded keypoints near the same visible keypoint of another person."""
     near = ((keypoints[:, None] - keypoints[None]).abs() < COLLISION_PX).all(-1)  # (N, N, K)
-    oneself = torch.eye(len(keypoints), dtype=torch.bool, device=keypoints.device)
-    near = near & (visibility == 2)[None] & ~oneself[..., None]
+    same = torch.eye(len(keypoints), dtype=torch.bool, device=keypoints.device)
+    near = near & (visibility == 2)[None] & ~same[..., None]
     return (visibility == 1) & near.any(1)
 
 
 def person_scales(keypoints: Tensor, labelled: Tensor, layout: FieldLayout) -> Tensor:
-    """Return the sizes (N,) of people: the root of the box that all their keypoints would have.
+    """Return the sizes (N,) of people: the square root of the area of a box around all keypoints.
 
-    The box of the labelled ones is enlarged as the upright pose's would have to be, or as that
-    pose's turned by 45 degrees if that is less. NaN: fewer than three are labelled, or too small.
+    The area around the labelled keypoints is extrapolated: it grows by the ratio of the same two
+    areas in the upright pose, or in that pose rotated by 45 degrees, whichever is smaller. NaN:
+    fewer than three keypoints are labelled, or the person is too small.
     """
     growth = keypoints.new_full((len(keypoints),), LARGEST_GROWTH)
     upright = keypoints.new_tensor(layout.upright)
@@ -164,7 +165,7 @@ def person_scales(keypoints: Tensor, labelled: Tensor, layout: FieldLayout) -> T
         whole = _extent(pose[None], torch.ones_like(labelled[:1]))
         growth = torch.minimum(growth, (whole / _extent(everyone, labelled)).sqrt())
     scales = _extent(keypoints, labelled).sqrt() * growth
-    # `not` below, since a person whose keypoints lie on one another has NaN.
+    # The comparison is False for NaN, the scale of a person whose keypoints coincide.
     known = (labelled.sum(1) >= 3) & (scales >= LEAST_SCALE)
     return scales.where(known, torch.nan)
 
@@ -177,18 +178,18 @@ def _extent(keypoints: Tensor, labelled: Tensor) -> Tensor:
 
 
 def keypoint_fields(people: FieldPeople, size: tuple[int, int]) -> Tensor:
-    """Encode keypoints.
+    """Return the keypoint fields of one image.
 
     Args:
-        people: N of one image.
-        size: H, W.
+        people: the image's N people.
+        size: H, W of the fields.
 
     Returns:
         (K, 4, H, W) float32 confidence, x and y offset from the cell to the keypoint, scale. Cells
-        without a keypoint have confidence 0 and NaN elsewhere; ignored cells are NaN throughout.
+        without a keypoint have confidence 0 and NaN otherwise; all values of ignored cells are NaN.
 
-    Source: the authors' encoder: the 4 x 4 cells around a keypoint; where people compete the nearer
-    keypoint, the first person's among equals.
+    Source: the authors' encoder: a keypoint is encoded in the 4 x 4 cells around it; a cell that
+    several people reach encodes the nearest keypoint, among equals the first person's.
     """
     count, keypoints = people.labelled.shape
     steps = _steps(KEYPOINT_SIDE, people.keypoints)
@@ -201,7 +202,7 @@ def keypoint_fields(people: FieldPeople, size: tuple[int, int]) -> Tensor:
     kind = torch.arange(keypoints, device=cells.device)[None, :, None].expand_as(distance)
     person = torch.arange(count, device=cells.device)[:, None, None].expand_as(distance)
     valid = people.labelled[..., None].expand_as(distance)
-    # The first among equals is the last of the reversed.
+    # Negated, since the highest rank wins among equals.
     return _nearest_fields(
         people, kind, cells, distance, -person, values, valid,
         maps=keypoints, size=size, margin=KEYPOINT_MARGIN,
@@ -209,14 +210,14 @@ def keypoint_fields(people: FieldPeople, size: tuple[int, int]) -> Tensor:
 
 
 def limb_fields(people: FieldPeople, layout: FieldLayout, size: tuple[int, int]) -> Tensor:
-    """Encode limbs.
+    """Return the limb fields of one image.
 
     Returns:
         (M, 7, H, W) float32 confidence, x and y offset to the first end, the same to the second,
-        scale of the first end, of the second; values as `keypoint_fields` has them.
+        scale of the first end, of the second; NaN as in `keypoint_fields`.
 
-    Source: the authors' encoder: the 3 x 3 cells around points between the two ends; where limbs
-    compete the nearer line, the last person's among equals.
+    Source: the authors' encoder: a limb is encoded in the 3 x 3 cells around points between its two
+    ends; a cell that several limbs reach encodes the nearest, among equals the last person's.
     """
     device = people.keypoints.device
     first, second = torch.tensor(layout.limbs, device=device).unbind(1)
@@ -244,13 +245,13 @@ def limb_fields(people: FieldPeople, layout: FieldLayout, size: tuple[int, int])
 
 
 def _steps(side: int, like: Tensor) -> Tensor:
-    """Return (side^2, 2) x, y of the cells of a square."""
+    """Return the x, y (side^2, 2) of the cells of a square."""
     ends = torch.arange(side, dtype=like.dtype, device=like.device)
     return torch.cartesian_prod(ends, ends)
 
 
 def _beside(start: Tensor, along: Tensor, length: Tensor) -> Tensor:
-    """Return the cells (L, P, 2) beside L limbs; shorter ones have their last point repeatedly."""
+    """Return the cells (L, P, 2) along L limbs; shorter limbs repeat their last point."""
     margin = (1.5 / length).clamp(0.25, 0.4)
     points = length.ceil().clamp(min=2)
     most = int(points.max()) if len(points) else 2
@@ -278,16 +279,16 @@ def _nearest_fields(
     """Return the fields in which each cell holds the values of its nearest candidate.
 
     Args:
-        people: whose ignored regions and image these are.
-        kind: (...) the map of each candidate.
-        cells: (..., 2) x, y, whole numbers.
-        distance: (...) by which candidates of a cell compete.
-        rank: (...) of equally near candidates the highest is chosen.
-        values: (..., V).
-        valid: (...) bool, False: ignored.
+        people: the image's people, for their ignored regions and the image's extent.
+        kind: (...) index of each candidate's map.
+        cells: (..., 2) x, y of each candidate's cell, whole numbers.
+        distance: (...) distance of each candidate from its cell; the nearest is chosen.
+        rank: (...) rank of each candidate; the highest is chosen among equally near ones.
+        values: (..., V) values of each candidate.
+        valid: (...) bool, False: the candidate is ignored.
         maps: number of maps.
-        size: H, W.
-        margin: cells, margin around ignored regions.
+        size: H, W of the maps.
+        margin: cells by which ignored boxes are enlarged.
     """
     height, width = size
     ignored = _ignored(people.ignored, size, margin)
@@ -316,20 +317,20 @@ def _nearest_fields(
 
 
 def _ignored(boxes: Tensor, size: tuple[int, int], margin: float) -> Tensor:
-    """Return the cells (H, W) of boxes (U, 2, 2) that grow by a margin."""
+    """Return a mask (H, W) of the cells in boxes (U, 2, 2) enlarged by a margin."""
     low = (boxes[:, 0] - margin).trunc()
     high = (boxes[:, 1] + margin).ceil() + 1
     return _within(low, high, size).any(0)
 
 
 def _beyond(valid: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the cells (H, W) that lie beside the image."""
+    """Return a mask (H, W) of the cells outside the image."""
     low = valid[0].trunc()
     return ~_within(low[None], (valid[1].ceil() + 1)[None], size)[0]
 
 
 def _within(low: Tensor, high: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the cells (U, H, W) from low (U, 2) on and before high."""
+    """Return masks (U, H, W) of the cells from low (U, 2) to high (U, 2), exclusive."""
     rows = torch.arange(size[0], device=low.device)
     columns = torch.arange(size[1], device=low.device)
     by_row = (rows >= low[:, 1:]) & (rows < high[:, 1:])

@@ -37,25 +37,25 @@ class PoseDetOutputs:
     logits: tuple[Tensor, ...]  # (B, 1, h, w) of each level
     coarse: tuple[Tensor, ...]  # (B, 2K, h, w) offsets of each level
     refined: tuple[Tensor, ...]  # (B, 2K, h, w) offsets from the candidate, not from coarse poses
-    # For each further view of the images, mirrored or scaled, the candidates of each image
+    # For each further view, mirrored or scaled, the candidates of each image
     further: tuple[list[Candidates], ...] = ()
 
 
 def best_candidates(logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return scores (B, N) and numbers (B, N) among P of the best candidates of each level.
+    """Return scores (B, N) and indices (B, N) into P of the best candidates of each level.
 
     Args:
         logits: (B, 1, h, w) of the levels.
     """
-    scores, numbers = [], []
+    scores, indices = [], []
     first = 0
     for level in logits:
         values = to_float32(level).sigmoid().flatten(1)
         best = values.topk(min(MAX_PER_LEVEL, values.shape[1]))
         scores.append(best.values)
-        numbers.append(first + best.indices)
+        indices.append(first + best.indices)
         first += values.shape[1]
-    return torch.cat(scores, 1), torch.cat(numbers, 1)
+    return torch.cat(scores, 1), torch.cat(indices, 1)
 
 
 def read_candidates(
@@ -67,27 +67,27 @@ def read_candidates(
     read_coarse: bool = False,
     mirrored: bool = False,
 ) -> list[Candidates]:
-    """Return the best candidates of each image that reach the least score.
+    """Return the best candidates of each image with a score above MIN_SCORE.
 
     Args:
-        outputs: of one view.
-        geometry: of the images that are not mirrored.
-        strides: of the levels.
-        skeleton: without the torso point.
-        read_coarse: whether people have their coarse poses.
+        outputs: outputs of one view.
+        geometry: geometry of the images before mirroring.
+        strides: strides of the levels.
+        skeleton: skeleton without the torso point.
+        read_coarse: whether to return coarse poses as keypoints, in place of refined ones.
         mirrored: whether the view is mirrored.
     """
-    scores, numbers = best_candidates(outputs.logits)
-    rows = torch.arange(len(numbers), device=numbers.device)[:, None]
+    scores, indices = best_candidates(outputs.logits)
+    rows = torch.arange(len(indices), device=indices.device)[:, None]
     offsets = outputs.coarse if read_coarse else outputs.refined
     keypoints, coarse = (
-        poses_from_offsets(levels, strides)[rows, numbers] for levels in (offsets, outputs.coarse)
+        poses_from_offsets(levels, strides)[rows, indices] for levels in (offsets, outputs.coarse)
     )
     candidates = []
     for image, (width, height) in enumerate(geometry.sizes.tolist()):
         good = scores[image] > MIN_SCORE
         own, own_coarse = keypoints[image, good], coarse[image, good]
-        # As published, people are clamped to the image, and their coarse poses are not.
+        # As published, keypoints are clamped to the image, and coarse poses are not.
         own = own.clamp(min=0).minimum(own.new_tensor([width, height]))
         if mirrored:
             own, own_coarse = (mirror_poses(poses, width, skeleton) for poses in (own, own_coarse))
@@ -99,10 +99,10 @@ def read_candidates(
 
 
 def mirror_poses(keypoints: Tensor, width: float, skeleton: Skeleton) -> Tensor:
-    """Return the poses (N, K, 2) on the mirror image of an image of this width; K may have a torso.
+    """Return poses (N, K, 2) mirrored in an image of `width` pixels; K may include a torso point.
 
-    The published code does this in the original image's pixels with the resized image's width,
-    which is right where the two are of one size; here it is done before poses are scaled back.
+    The published code mirrors in pixels of the original image but with the width of the resized
+    one, which is right only if both have the same size. We mirror before poses are scaled back.
     """
     order = [*skeleton.flip_index, *range(len(skeleton), keypoints.shape[1])]
     return torch.stack([width - keypoints[..., 0], keypoints[..., 1]], -1)[:, order]
@@ -121,18 +121,19 @@ def people_of_views(
         coarse = torch.cat([own.coarse for own in candidates])
         scores = torch.cat([own.scores for own in candidates])
         keep = suppress(keypoints, scores, config, skeleton)
-        # The published code has no scores of keypoints.
-        certain = torch.ones_like(keypoints[keep, :, 0])
-        decoded.append((PosePredictions(keypoints[keep], certain, scores[keep]), coarse[keep]))
+        # The published code predicts no keypoint scores.
+        keypoint_scores = torch.ones_like(keypoints[keep, :, 0])
+        predictions = PosePredictions(keypoints[keep], keypoint_scores, scores[keep])
+        decoded.append((predictions, coarse[keep]))
     return decoded
 
 
 def suppress(
     keypoints: Tensor, scores: Tensor, config: PoseDetConfig, skeleton: Skeleton
 ) -> Tensor:
-    """Return the indices to keep of people (N, K, 2), without torso points, best first.
+    """Return the indices of the poses (N, K, 2), without torso points, to keep, best first.
 
-    Source: Sec. 3.2; the area of a pose, and its lower bound, from the published code.
+    Source: Sec. 3.2; a pose's area and its lower bound from the published code.
     """
     from posebench.layers.nms import box_nms, oks_nms, pose_area  # numba
 

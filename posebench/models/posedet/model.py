@@ -2,17 +2,17 @@
 
 A candidate is a cell of one level of a feature pyramid. A bypass predicts its coarse offsets to the
 keypoints of a person. The features at these K points become one vector, the pose embedding; one
-branch reads it to refine the offsets, another to score the candidate. Candidates with similar poses
-are suppressed. Follows the published code where it and the paper differ; docs/posedet.md lists
-where.
+embedding is used to refine the offsets, another to score the candidate. Candidates with similar
+poses are suppressed. Where the published code and the paper differ, this follows the code;
+docs/posedet.md lists the differences.
 
 Shapes: B images, M people of all images, K keypoints, P candidates of all levels (level by level,
-row by row), C channels, E of an embedding. Offsets are 2K channels y1, x1, y2, x2, ... in cells of
-their level. The candidate (y, x) lies at (x, y) times the stride: there is no shift by half a
-cell.
+row by row), C channels, E channels of an embedding. Offsets are 2K channels y1, x1, y2, x2, ... in
+cells of their level. The candidate (y, x) lies at (x, y) times the stride, without a shift by half
+a cell.
 
-The kernel of the embedding needs an odd K. Skeletons with an even number of keypoints get a torso
-point as the last one, which is trained like the others and dropped from the predictions.
+The embedding's kernel needs an odd K. Skeletons with an even number of keypoints get a torso point
+as the last one, which is trained like the others and dropped from the predictions.
 """
 
 from __future__ import annotations
@@ -69,17 +69,17 @@ from posebench.structures import (
 
 DLA34_CHANNELS = (64, 128, 256, 512)
 PRIOR = 0.01  # initial score of every candidate
-GRADIENT_SHARE = 0.1  # of the embeddings' gradient that reaches the coarse offsets
+GRADIENT_SHARE = 0.1  # factor on the gradient from the embeddings to the coarse offsets
 
-DISTANCE_UNIT = 4  # strides, of the keypoint loss
-MAX_DISTANCE = 5.0  # of these units
+DISTANCE_UNIT = 4  # strides; unit of distances in the keypoint loss
+MAX_DISTANCE = 5.0  # units; larger distances have no gradient
 
 
 # ---------------------------------------------------------------------------------------- network
 
 
 class PoseDet(PoseModel):
-    """Heads shared by the levels of a pyramid: bypass, refinement, score."""
+    """Bypass, refinement and score heads, shared by the levels of a feature pyramid."""
 
     config: PoseDetConfig
 
@@ -97,7 +97,7 @@ class PoseDet(PoseModel):
         "bbox_head.heatmap_pre_convs.": "intermediate.0.",
         "bbox_head.heatmap_out.": "intermediate.1.",
     }
-    # The published DLA-34 has these and never reads them; timm's is without.
+    # The published DLA-34 has these but does not use them; timm's lacks them.
     ignored_checkpoint_keys = (r"^backbone\.level[34]\.project\.",)
 
     def __init__(self, config: PoseDetConfig, skeleton: Skeleton) -> None:
@@ -150,27 +150,27 @@ class PoseDet(PoseModel):
         *,
         refine_all: bool = False,
     ) -> PoseDetOutputs:
-        """Return the outputs, with those candidates refined that decoding may read.
+        """Return the outputs; only the candidates that decoding may use are refined.
 
         Args:
             features: as `features` returns them.
             people: ignored, since every cell is a candidate.
-            refine_all: whether to refine all candidates, as the paper has it.
+            refine_all: whether to refine all candidates, as in the paper.
         """
         coarse, logits = self.detect(features)
         if not self.config.refinement:
             return PoseDetOutputs(logits, coarse, coarse)
         chosen = None
-        # On a GPU choosing takes longer than refining all.
+        # On a GPU selecting candidates takes longer than refining all.
         if not (refine_all or features[0].is_cuda):
-            _, numbers = best_candidates(logits)
-            image = torch.arange(len(numbers), device=numbers.device)[:, None].expand_as(numbers)
-            chosen = torch.stack([image, numbers], -1).flatten(0, 1)
+            _, indices = best_candidates(logits)
+            image = torch.arange(len(indices), device=indices.device)[:, None].expand_as(indices)
+            chosen = torch.stack([image, indices], -1).flatten(0, 1)
         return PoseDetOutputs(logits, coarse, self.refine(features, coarse, chosen))
 
     def detect(self, features: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Return each level's coarse offsets (B, 2K, h, w) and logits (B, 1, h, w)."""
-        # float32: offsets reach dozens of cells, of which bfloat16 keeps three digits.
+        # float32: offsets reach dozens of cells, and bfloat16 has only three digits.
         coarse = tuple(float32_conv(self.coarse, self.bypass(maps)) for maps in features)
         logits = []
         for maps, offsets in zip(features, coarse, strict=True):
@@ -187,8 +187,8 @@ class PoseDet(PoseModel):
 
         Args:
             features: (B, C, h, w) of the levels.
-            coarse: offsets (B, 2K, h, w) of the levels, to which the sum passes no gradient.
-            chosen: (N, 2) image and number of each candidate to refine, without duplicates; the
+            coarse: offsets (B, 2K, h, w) of the levels; they are detached in the sum.
+            chosen: (N, 2) image and index of each candidate to refine, without duplicates; the
                 others keep their coarse offsets. None: all.
 
         Source: Sec. 3.1; the detached sum from the published code.
@@ -202,13 +202,13 @@ class PoseDet(PoseModel):
             return tuple(refined)
         sizes = [offsets.shape[-2:] for offsets in coarse]
         grid = candidate_grid(sizes, self.strides, coarse[0])
-        image, number = chosen.unbind(1)
+        image, index = chosen.unbind(1)
         rows = maps_to_rows(coarse)  # (B, P, 2K)
-        own = rows[image, number]  # (N, 2K)
-        points = offsets_to_xy(_scaled_gradient(own)) + grid.cells[number, None]
-        embedding = self.regression_embedding.at(maps, grid.level[number], image, points)
+        own = rows[image, index]  # (N, 2K)
+        points = offsets_to_xy(_scaled_gradient(own)) + grid.cells[index, None]
+        embedding = self.regression_embedding.at(maps, grid.level[index], image, points)
         moves = float32_conv(self.refinement, embedding[..., None, None]).flatten(1)
-        rows = rows.detach().index_put((image, number), own.detach() + moves)
+        rows = rows.detach().index_put((image, index), own.detach() + moves)
         return rows_to_maps(rows, sizes)
 
     # ---------------------------------------------------------------------------- targets, losses
@@ -225,15 +225,15 @@ class PoseDet(PoseModel):
         )
 
     def level_sizes(self, batch: Batch) -> list[tuple[int, int]]:
-        """Return the h, w of the levels."""
+        """Return h, w of each level."""
         height, width = batch.images.shape[-2:]
         return [(-(-height // stride), -(-width // stride)) for stride in self.strides]
 
     def people(self, batch: Batch) -> list[Poses]:
-        """Return each image's people as PoseDet is trained on them, with torso points."""
+        """Return each image's people for training, with torso points if the skeleton needs them."""
         images = []
         for poses, flipped in zip(batch.poses, batch.geometry.flipped.tolist(), strict=True):
-            # The published loader mirrors x to width - x, a pixel right of its mirror image.
+            # The published loader mirrors x to width - x, one pixel right of the mirrored pixel.
             if flipped:
                 poses = shift_right(poses, 1.0)
             images.append(add_torso(poses, self.skeleton) if self.with_torso else poses)
@@ -245,8 +245,8 @@ class PoseDet(PoseModel):
     def loss_terms(self, images: Tensor, targets: PoseDetTargets) -> dict[str, Tensor]:
         """Return the weighted terms of Eq. 4.
 
-        Only candidates that are assigned to a person are refined: they are few, and the others'
-        refined poses would reach no loss.
+        Only the few candidates assigned to a person are refined, since the refined poses of the
+        others do not contribute to a loss.
         """
         features = self.features(images)
         coarse, logits = self.detect(features)
@@ -277,10 +277,10 @@ class PoseDet(PoseModel):
         Args:
             logits: (B, 1, h, w) of the levels.
             coarse: poses (B, P, K, 2).
-            refined: poses (B, P, K, 2); None: there is no refinement.
-            heatmaps: logits (B, K, h, w) of the levels; empty: there is no such branch.
+            refined: poses (B, P, K, 2); None: without refinement.
+            heatmaps: logits (B, K, h, w) of the levels; empty: without intermediate supervision.
             targets: the targets that do not depend on predictions.
-            assigned: those that do.
+            assigned: the assignment, which depends on the coarse poses.
         """
         config = self.config
         joined = torch.cat([level.flatten(1) for level in logits], 1)  # (B, P)
@@ -318,7 +318,7 @@ class PoseDet(PoseModel):
     def candidates(
         self, outputs: PoseDetOutputs, geometry: Geometry, *, mirrored: bool = False
     ) -> list[Candidates]:
-        """Return the candidates of each image in one view, as `read_candidates`."""
+        """Return the candidates of each image in one view, see `read_candidates`."""
         return read_candidates(
             outputs,
             geometry,
@@ -352,7 +352,7 @@ def _convs(width: int, count: int) -> nn.Sequential:
 
 
 def _scaled_gradient(offsets: Tensor) -> Tensor:
-    """Return the offsets, to which only GRADIENT_SHARE of the gradient passes."""
+    """Return the offsets, with their gradient scaled by GRADIENT_SHARE."""
     return GRADIENT_SHARE * offsets + (1 - GRADIENT_SHARE) * offsets.detach()
 
 
@@ -364,7 +364,7 @@ def score_loss(logits: Tensor, person: Tensor) -> Tensor:
 
     Args:
         logits: (B, P).
-        person: (B, P), as `OksAssignment.scored`.
+        person: (B, P) index of each candidate's person, as `OksAssignment.scored`.
 
     Source: Eq. 4; Lin et al. (arXiv:1708.02002), alpha = 0.25, gamma = 2.
     """
@@ -373,17 +373,17 @@ def score_loss(logits: Tensor, person: Tensor) -> Tensor:
 
 
 def keypoint_loss(poses: Tensor, person: Tensor, targets: PoseDetTargets, stride: Tensor) -> Tensor:
-    """Return the summed distance of poses to the labelled keypoints of their people.
+    """Return the summed distance of poses to the labelled keypoints of their assigned people.
 
-    A distance is measured in units of four strides, and has no gradient beyond five units.
+    Distances are in units of four strides and clipped at five units.
 
     Args:
         poses: (B, P, K, 2).
-        person: (B, P) the number of each candidate's person; below 0: none.
-        targets: has the people.
-        stride: (P,) of the candidates.
+        person: (B, P) index of each candidate's person; below 0: none.
+        targets: targets with the people's keypoints.
+        stride: (P,) stride of each candidate's level.
 
-    Source: Eq. 4; units, bound and sum from the published code.
+    Source: Eq. 4; units, clipping and sum over keypoints from the published code.
     """
     image, candidate = (person >= 0).nonzero().unbind(1)
     own = person[image, candidate]
@@ -398,7 +398,7 @@ def heatmap_loss(
 ) -> Tensor:
     """Return the mean over levels of the focal loss of heatmaps (B, K, h, w).
 
-    Source: the published code, where the paper has a squared error.
+    Source: the published code; the paper has a squared error.
     """
     losses = [
         heatmap_focal_loss_of_logits(*level) for level in zip(logits, targets, masks, strict=True)
@@ -407,6 +407,9 @@ def heatmap_loss(
 
 
 def _positives(person: Tensor) -> float | Tensor:
-    """Return the number of positives of a batch (B, P), counting at least one in each image."""
+    """Return the number of positive candidates (B, P), counting at least one per image.
+
+    In distributed training it is the mean over ranks.
+    """
     counts = (person >= 0).sum(1).clamp(min=1)
     return mean_count(int(counts.sum()), person.device)

@@ -1,10 +1,10 @@
 """The pose embedding: a convolution whose K taps lie at the keypoints of a pose.
 
-Features are read at K points between cells and become one vector. The points are read in float32,
-as bfloat16 would misplace them by cells. Beyond a map's outer cells its features fade to 0.
+Features are interpolated at K points and combined to one vector. Points are computed in float32,
+since bfloat16 would misplace them by whole cells. Outside the map features are 0.
 
 Shapes: features (B, C, h, w); offsets (B, 2K, h, w), y1, x1, y2, x2, ... in cells from each cell;
-weight (E, C, 1, K); N candidates, with one set of points each.
+weight (E, C, 1, K); N candidates, each with one set of K points.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from posebench.layers.precision import no_autocast, to_float32
 
 
 class PoseEmbedding(nn.Module):
-    """Sec. 3.1: the features at K points become one vector.
+    """One vector from the features at K points. Source: Sec. 3.1.
 
-    Published as a deformable convolution with a kernel of 1 x K whose taps land on the points.
+    Published as a deformable convolution with a 1 x K kernel whose taps are moved to the points.
     """
 
     def __init__(self, width: int, embedding: int, points: int, std: float) -> None:
@@ -42,15 +42,15 @@ class PoseEmbedding(nn.Module):
     def at(
         self, features: Sequence[Tensor], level: Tensor, image: Tensor, points: Tensor
     ) -> Tensor:
-        """Return the embeddings (N, E) of single candidates; arguments as `point_conv_at`."""
+        """Return the embeddings (N, E) of selected candidates; arguments as `point_conv_at`."""
         return F.relu(point_conv_at(features, level, image, points, self.weight), inplace=True)
 
 
 def point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
-    """Return the convolution at every cell (B, E, h, w), computed in the way that suits the device.
+    """Return the convolution (B, E, h, w) at every cell, with the better implementation per device.
 
-    On a CPU samples and a product are several times as fast; on a GPU the deformable convolution
-    needs less memory, since it does not keep the samples for the gradients.
+    On a CPU sampling and a matrix product are several times faster; on a GPU the deformable
+    convolution needs less memory, since it does not keep the samples for the backward pass.
     """
     if features.is_cuda:
         return deformable_point_conv(features, offsets, weight)
@@ -62,7 +62,7 @@ def deformable_point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> 
     points = weight.shape[-1]
     reach = points // 2
     taps = offsets.new_zeros(points, 2)
-    taps[:, 1] = torch.arange(-reach, reach + 1)  # where those of a plain kernel lie
+    taps[:, 1] = torch.arange(-reach, reach + 1)  # positions of the taps of a regular kernel
     with no_autocast(features.device):
         shifts = to_float32(offsets) - taps.flatten()[:, None, None]
         values: Tensor = deform_conv2d(
@@ -72,7 +72,7 @@ def deformable_point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> 
 
 
 def sampled_point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
-    """Return `point_conv` as samples and one product of matrices."""
+    """Return `point_conv` computed by sampling and one matrix product."""
     images, _, height, width = features.shape
     device = features.device
     yx = to_float32(offsets).permute(0, 2, 3, 1).reshape(images, height, width, -1, 2)
@@ -90,9 +90,9 @@ def point_conv_at(
     """Return the convolution (N, E) at N sets of points, each in one level and image.
 
     Args:
-        levels: features (B, C, h, w), of any h and w.
-        level: (N,) numbers.
-        image: (N,) numbers.
+        levels: features (B, C, h, w) of each level.
+        level: (N,) index of each candidate's level.
+        image: (N,) index of each candidate's image.
         points: (N, K, 2) x, y in cells of the level; the cell (x, y) lies at (x, y).
         weight: (E, C, 1, K).
     """
@@ -114,8 +114,8 @@ def point_conv_at(
             across = x - left if right else 1 - (x - left)
             along = y - top if down else 1 - (y - top)
             shares.append(across * along * inside)
-            # Clamped as integers: a point that is not finite must still name a cell of the map. Its
-            # share is not finite, so it reaches the loss.
+            # Clamped as integers, so that a point that is not finite still indexes a cell. Its
+            # share is not finite either, so the loss shows it.
             column, row = column.long().clamp(min=0), row.long().clamp(min=0)
             column, row = column.minimum(width[:, None] - 1), row.minimum(height[:, None] - 1)
             index.append(first[:, None] + row * width[:, None] + column)
@@ -125,7 +125,7 @@ def point_conv_at(
         per_sample_weights=torch.stack(shares, -1).view(-1, 4),
         mode="sum",
     )
-    # Autocast rounds the product to bfloat16, as it does any convolution.
+    # Autocast computes this product in bfloat16, like any convolution.
     taps = weight[:, :, 0].permute(2, 1, 0).reshape(-1, len(weight))
     values = samples.view(len(points), len(taps)) @ taps.to(samples.dtype)
     return values.to(levels[0].dtype)

@@ -1,4 +1,4 @@
-"""PoseDet as `speed`, `flops`, `viz` and `eval --oracle` see it."""
+"""PoseDet's profile: what benchmarks, figures and the oracle need to know."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from posebench.structures import (
     Poses,
 )
 
-IDEAL_LOGIT = 20.0  # of a candidate that is a person; the others have its negative
+IDEAL_LOGIT = 20.0  # of an assigned candidate; all others have -IDEAL_LOGIT
 
 
 def as_written(
     model: PoseDet, images: Tensor, padding: Tensor | None, people: Tensor | None
 ) -> PoseDetOutputs:
-    """Return the outputs with every candidate refined, as the paper has it."""
+    """Return the outputs with every candidate refined, as in the paper."""
     return model.heads(model.features(images), refine_all=True)
 
 
 def heatmaps(
     model: PoseDet, outputs: PoseDetOutputs, geometry: Geometry
 ) -> list[tuple[PosePredictions, Heatmaps]]:
-    """Return the highest score of all levels at each cell, and each person's coarse keypoints.
+    """Return each image's people, with a map of scores and maps of their coarse keypoints.
 
-    The latter are where the pose embedding was sampled. The intermediate heatmaps are computed in
-    training only.
+    The scene has each cell's highest score over the levels. A person has a Gaussian at each coarse
+    keypoint, where the pose embedding was sampled: intermediate heatmaps exist in training only.
     """
     stride, size = model.strides[0], tuple(outputs.logits[0].shape[-2:])
     scores = torch.stack(
@@ -58,7 +58,7 @@ def heatmaps(
             radius=3 * constant,
             sigma=constant,
         )
-        # A map is drawn with its cells' centres in place; candidates lie at their cells' corners.
+        # Figures place a cell by its centre, but a candidate lies at its cell's corner.
         to_corner = to_image.clone()
         to_corner[:, 2] -= to_image[:, :2].sum(1) * stride / 2
         explained.append((predictions, Heatmaps({"score": score}, people, stride, to_corner)))
@@ -66,10 +66,10 @@ def heatmaps(
 
 
 def ideal_outputs(model: PoseDet, batch: Batch) -> PoseDetOutputs:
-    """Return outputs in which the candidate assigned to a person has its exact pose.
+    """Return outputs in which the candidate assigned to a person has the person's exact pose.
 
-    People with fewer keypoints than training needs are assigned one too. An unlabelled keypoint is
-    put at the mean of the person's labelled ones.
+    People with fewer labelled keypoints than training requires are assigned a candidate too. An
+    unlabelled keypoint is put at the mean of the person's labelled ones.
     """
     sizes = model.level_sizes(batch)
     grid = candidate_grid(sizes, model.strides, torch.zeros(()))
@@ -105,6 +105,6 @@ PROFILE = Profile(
     ideal_outputs=ideal_outputs,
     heatmaps=heatmaps,
     as_written=as_written,
-    # The paper names a CPU beside its GPU, so its times are taken to include suppression.
+    # The paper mentions a CPU along with its GPU, so we assume that its times include suppression.
     paper_timing=PaperTiming("Sec. 4.1 and Table 1", decoded=True),
 )

@@ -1,4 +1,4 @@
-"""Feature pyramids: maps of one width at several strides, made from a backbone's maps.
+"""Feature pyramids: maps with equal channels at several strides, from a backbone's maps.
 
 Shapes: B images, C channels; a backbone's maps are at strides 4, 8, 16 and 32.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from posebench.layers.backbones.hrnet import joined_conv
 
-MAX_GROUPS, GROUP_WIDTH = 32, 4  # of every group norm, and channels of a group at least
+MAX_GROUPS, GROUP_WIDTH = 32, 4  # of a group norm: maximum groups, minimum channels per group
 
 
 class Conv(nn.Module):
@@ -37,16 +37,16 @@ class Conv(nn.Module):
         nn.init.xavier_uniform_(self.conv.weight)
 
     def forward(self, maps: Tensor) -> Tensor:
-        made = self.conv(maps)
+        maps = self.conv(maps)
         if self.norm:
-            made = _normed(self.gn, made)
-        return F.relu(made, inplace=True) if self.relu else made
+            maps = _normed(self.gn, maps)
+        return F.relu(maps, inplace=True) if self.relu else maps
 
 
 def _normed(norm: nn.GroupNorm, maps: Tensor) -> Tensor:
-    """Return normed maps in the layout they came in.
+    """Return normalized maps in the memory format of the input.
 
-    Each group's channels side by side are normed sooner on a CPU in bfloat16
+    The norm itself runs in the contiguous format, which is faster in bfloat16 on a CPU
     (benchmarks/head_convs.py).
     """
     layout = torch.contiguous_format
@@ -59,7 +59,7 @@ def _normed(norm: nn.GroupNorm, maps: Tensor) -> Tensor:
 class FPN(nn.Module):
     """The pyramid of Lin et al. (arXiv:1612.03144) at strides 8 to 64, with group norms.
 
-    As PoseDet published it: no activation, and the coarsest level is a convolution of the
+    As in PoseDet's code it has no activations, and the coarsest level is a convolution of the
     backbone's last map.
     """
 
@@ -67,25 +67,24 @@ class FPN(nn.Module):
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
         super().__init__()
-        read = channels[1:]
-        self.lateral_convs = nn.ModuleList(Conv(c, width, 1) for c in read)
-        finer = [Conv(width, width, 3) for _ in read]
-        self.fpn_convs = nn.ModuleList([*finer, Conv(read[-1], width, 3, stride=2)])
+        used = channels[1:]  # not the map at stride 4
+        self.lateral_convs = nn.ModuleList(Conv(c, width, 1) for c in used)
+        finer = [Conv(width, width, 3) for _ in used]
+        self.fpn_convs = nn.ModuleList([*finer, Conv(used[-1], width, 3, stride=2)])
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         levels = [lateral(m) for lateral, m in zip(self.lateral_convs, maps[1:], strict=True)]
         for finer in range(len(levels) - 2, -1, -1):
             size = levels[finer].shape[-2:]
             levels[finer] = levels[finer] + F.interpolate(levels[finer + 1], size, mode="nearest")
-        made = [conv(m) for conv, m in zip(self.fpn_convs, [*levels, maps[-1]], strict=True)]
-        return tuple(made)
+        return tuple(conv(m) for conv, m in zip(self.fpn_convs, [*levels, maps[-1]], strict=True))
 
 
 class HRFPN(nn.Module):
     """HRNet's pyramid (Sun et al., arXiv:1904.04514) at strides 8 to 32.
 
-    As PoseDet published it: the joined streams, reduced, are averaged over 1, 2 and 4 cells, and a
-    convolution of stride 2 with a bias and without a norm makes each level.
+    As in PoseDet's code the joined streams are reduced and average-pooled over 1, 2 and 4 cells;
+    each level is a convolution of one of these maps with stride 2 and a bias, without a norm.
     """
 
     strides = (8, 16, 32)

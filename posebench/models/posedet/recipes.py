@@ -1,4 +1,4 @@
-"""PoseDet's configuration, and the recipes that train it."""
+"""PoseDet's configuration and training recipes."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from posebench.structures import (
     Skeleton,
 )
 
-PERSON_CELLS = 4  # published: a person across so many cells, up to twice that, belongs to a level
+PERSON_CELLS = 4  # published: minimum size in cells of a level's people; the maximum is twice that
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """OKS of coarse poses by which candidates are for a person; by default as published."""
+    """OKS thresholds by which candidates are assigned to people; by default the published ones."""
 
-    refined: float = 0.7  # from which a candidate is refined towards a person
-    refined_at_best: float = 0.52  # and a person's best one
-    positive: float = 0.6  # from which it is a person
-    negative: float = 0.5  # and below which it is none
+    refined: float = 0.7  # minimum OKS of a candidate that is trained to refine a pose
+    refined_at_best: float = 0.52  # minimum OKS of a person's best candidate, which is as well
+    positive: float = 0.6  # minimum OKS of a positive of the score
+    negative: float = 0.5  # OKS below which a candidate is negative; in between it is ignored
 
     def __post_init__(self) -> None:
         if not 0 <= self.negative <= self.positive <= 1:
             raise ValueError(
-                "A candidate is a person from an OKS that is at least the one below which it is "
-                f"none, both from 0 to 1, but they are {self.positive:g} and {self.negative:g}."
+                "PoseDet's OKS thresholds must satisfy 0 <= negative <= positive <= 1, but "
+                f"positive and negative are {self.positive:g} and {self.negative:g}."
             )
 
 
@@ -49,20 +49,20 @@ class PoseDetConfig(ModelConfig):
     method: ClassVar[str] = "posedet"
 
     backbone: str = "dla34"
-    width: int = 128  # C of the pyramid and the heads
-    refinement: bool = True  # Table 4; False: the network has no branch that refines
-    read_coarse: bool = False  # Table 4, read otherwise: trained as usual, coarse poses are output
-    centroid: str = "keypoints"  # Table 5: a person's centre is their mean, or that of its "box"
-    nms: str = "oks"  # Table 5: or "iou", of the boxes around keypoints
+    width: int = 128  # channels of the pyramid and the heads
+    refinement: bool = True  # Table 4; False: the network has no refinement branch
+    read_coarse: bool = False  # Table 4, read differently: trained as usual, outputs coarse poses
+    centroid: str = "keypoints"  # Table 5: a person's centre, the keypoints' mean or the "box"'s
+    nms: str = "oks"  # Table 5: similarity in suppression, or "iou" of the boxes around keypoints
     nms_threshold: float = 0.2
     intermediate_supervision: bool = True  # Table 5: heatmaps of the pyramid, in training only
-    # How it starts and what it learns from; others than the published for few images.
-    head_std: float = 0.01  # of the heads' initial weights
-    refined_width: int = 0  # of the embedding that refines; 0: like the heads
-    coarse_candidates: int = 1  # that learn a person's coarse pose, nearest to its centre
-    person_cells: int = PERSON_CELLS  # across a person, up to twice as many, at its level
+    # Initialization and targets: published by default, changed where training images are few.
+    head_std: float = 0.01  # standard deviation of the heads' initial weights
+    refined_width: int = 0  # channels of the refinement's embedding; 0: as many as the heads
+    coarse_candidates: int = 1  # per person, nearest to its centre, trained on its coarse pose
+    person_cells: int = PERSON_CELLS  # size in cells of a level's smallest people
     similarity: Similarity = PUBLISHED
-    coarse_weight: float = 0.1  # of the losses; the score's is 1
+    coarse_weight: float = 0.1  # weights of losses; the score's is 1
     refined_weight: float = 0.2
     heatmap_weight: float = 0.1
     heatmap_sigma: float = 2.0  # cells, at every level
@@ -74,30 +74,31 @@ class PoseDetConfig(ModelConfig):
         ):  # fmt: skip
             if getattr(self, name) not in choices:
                 raise ValueError(
-                    f"PoseDet's {name} is one of {', '.join(choices)}, not {getattr(self, name)!r}."
+                    f"PoseDet's {name} must be one of {', '.join(choices)}, "
+                    f"not {getattr(self, name)!r}."
                 )
         for name, value in (("head_std", self.head_std), ("heatmap_sigma", self.heatmap_sigma)):
             if value <= 0:
-                raise ValueError(f"PoseDet's {name} is above 0, not {value:g}.")
+                raise ValueError(f"PoseDet's {name} must be above 0, not {value:g}.")
         if self.refined_width < 0:
             raise ValueError(
-                "PoseDet's refined_width is the number of channels of the embedding that refines, "
-                f"or 0 for as many as the heads have, not {self.refined_width}."
+                "PoseDet's refined_width must be the number of channels of the refinement's "
+                f"embedding, or 0 for as many as the heads have, not {self.refined_width}."
             )
         if self.person_cells < 1:
             raise ValueError(
-                "PoseDet's person_cells is at least 1, the cells across the smallest people of a "
-                f"level, not {self.person_cells}."
+                "PoseDet's person_cells, the size in cells of a level's smallest people, must be "
+                f"at least 1, not {self.person_cells}."
             )
         if self.coarse_candidates < 1:
             raise ValueError(
-                "PoseDet's coarse_candidates is at least 1, since nobody else learns coarse poses, "
-                f"not {self.coarse_candidates}."
+                "PoseDet's coarse_candidates, the number of candidates trained on a person's "
+                f"coarse pose, must be at least 1, not {self.coarse_candidates}."
             )
         if self.width < 16 or self.width % 16 or (self.width > 128 and self.width % 32):
             raise ValueError(
-                "PoseDet's width is a multiple of 16, and above 128 of 32, so that its channels "
-                f"fall into groups, but it is {self.width}."
+                "PoseDet's width must be a multiple of 16, and of 32 above 128, so that channels "
+                f"divide into the groups of group norm, but it is {self.width}."
             )
 
     def build(self, skeleton: Skeleton) -> PoseDet:
@@ -107,7 +108,7 @@ class PoseDetConfig(ModelConfig):
 
 
 def _recipe(name: str, config: PoseDetConfig, size: int, long_side: int, **fields: Any) -> Recipe:
-    """Return one of the released configurations; the paper has one schedule for all."""
+    """Return a released configuration; the paper has the same schedule for all."""
     skeleton: Skeleton = fields["skeleton"]
     threshold = 0.2 if skeleton is COCO else 0.3  # as released
     return Recipe(
@@ -152,14 +153,14 @@ RECIPES = {
             default_for=("crowdpose",),
             reported=(printed("crowdpose", "test", 65.9, "posedet:table04"),),
         ),
-        # On MPII, for which the paper has no figure: as on COCO.
+        # The paper reports no result on MPII; settings as on COCO.
         _recipe(
             "posedet_hrnet_w32_mpii", _W32, 512, 800, skeleton=MPII, default_for=("mpii",),
         ),
         Recipe(
             name="posedet_tiny",
-            # From random weights and 4,000 images, the published start and thresholds leave nearly
-            # every candidate without a person for thousands of steps; docs/posedet.md.
+            # With random weights and 4,000 images, the published initialization and thresholds
+            # assign nearly no candidate to a person for thousands of steps; see docs/posedet.md.
             config=PoseDetConfig(
                 backbone="hrnet_tiny", width=64, nms_threshold=0.3,
                 head_std=0.05, refined_width=256, coarse_candidates=13, person_cells=8,

@@ -11,7 +11,7 @@ _CROWDPOSE_STUDY: dict[str, Any] = {
     "dataset": "crowdpose",
     "train_split": "train",
 }
-# Sec. 4.1: short sides of 300 to 800 in steps of 100, over the recipe's; 300 to 600 of a tiny one.
+# Sec. 4.1: short sides of 300 to 800 px in steps of 100, divided by the recipe's short side.
 _SIX_SCALES = ("inference.flip=true", "inference.scales=[0.47,0.625,0.78,0.94,1.09,1.25]")
 _SIX_SCALES_OF_512 = ("inference.flip=true", "inference.scales=[0.59,0.78,0.98,1.17,1.37,1.56]")
 _NMS = {"iou": "IoU", "oks": "OKS"}
@@ -22,7 +22,7 @@ STUDIES = (
         "posedet/refinement", "B1", "posedet_table04", "refinement through the pose embedding",
         **_CROWDPOSE_STUDY,
         variants=(
-            # The paper does not say which of these it calls unrefined.
+            # The paper does not say which of the first two it calls unrefined.
             Variant("coarse, trained without", 1, ("refinement=false",)),
             Variant("coarse, read before", 1, test=("read_coarse=true",)),
             Variant("refined", 2),
@@ -30,7 +30,7 @@ STUDIES = (
     ),
     Study(
         "posedet/grid", "B2", "posedet_table05",
-        "a person's centre, similarity in suppression, intermediate supervision",
+        "definition of a person's centre, similarity in suppression, intermediate supervision",
         **_CROWDPOSE_STUDY, column="APM_crowd",
         variants=tuple(
             Variant(
@@ -55,11 +55,11 @@ STUDIES = (
             for nms in _NMS
             for threshold in _THRESHOLDS
         ),
-        # The last threshold deletes nobody by either.
+        # At the last threshold neither removes anybody.
         expected=tuple((f"IoU {t}", f"OKS {t}") for t in _THRESHOLDS[:-1]),
     ),
     Study(
-        "posedet/backbone", "B4", "posedet_table01", "trunk and input size",
+        "posedet/backbone", "B4", "posedet_table01", "backbone and input size",
         base="posedet_hrnet_w48_coco",
         variants=(
             Variant("W48, 640", 6, tiny=(
@@ -71,7 +71,7 @@ STUDIES = (
         ),
     ),
     Study(
-        "posedet/inference", "B5", "posedet_table02", "six scales and a mirror at test time",
+        "posedet/inference", "B5", "posedet_table02", "six scales and flip at test time",
         base="posedet_hrnet_w48_coco",
         variants=(
             Variant("W48, once", 6, table="posedet_table01", tiny=("backbone=hrnet_tiny_36",)),
@@ -88,12 +88,12 @@ STUDIES = (
         ),
     ),
     Study(
-        "posedet/time", "B6", "Sec. 4.3", "time over the number of people",
+        "posedet/time", "B6", "Sec. 4.3", "latency against the number of people",
         command="posebench speed --models posedet --people 1,5,20,50",
     ),
     Study(
-        "posedet/poses", "B7", "Figure 5", "coarse and refined poses side by side",
-        command="posebench viz IMAGE --heatmaps --model RUN (the maps are the coarse keypoints, "
-        "the skeletons the refined ones)",
+        "posedet/poses", "B7", "Figure 5", "coarse and refined poses",
+        command="posebench viz IMAGE --heatmaps --model RUN (maps show the coarse keypoints, "
+        "skeletons the refined ones)",
     ),
 )  # fmt: skip

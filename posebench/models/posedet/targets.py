@@ -1,4 +1,4 @@
-"""PoseDet's training targets: which candidates are trained on which person.
+"""PoseDet's training targets: the assignment of candidates to people.
 
 Shapes: B images, M people of all images, N people of one image, K keypoints, P candidates of all
 levels (level by level, row by row). The candidate in row y and column x of a level lies at the
@@ -20,22 +20,22 @@ from posebench.layers.oks import oks
 from posebench.models.posedet.recipes import PERSON_CELLS, PUBLISHED, Similarity
 from posebench.structures import Poses, Skeleton
 
-MIN_LABELLED = 3  # keypoints of a person to train on
-BACKGROUND, IGNORED = -1, -2  # in place of a person's number
+MIN_LABELLED = 3  # labelled keypoints of a person in training
+BACKGROUND, IGNORED = -1, -2  # in place of a person's index
 
 
 @dataclass(frozen=True)
 class PoseDetTargets:
-    """What the losses need that does not depend on predictions."""
+    """The targets that do not depend on predictions."""
 
     keypoints: Tensor  # (M, K, 2) float32, network-input pixels
     labelled: Tensor  # (M, K) bool
     area: Tensor  # (M,) of the boxes, square pixels
-    people: list[Tensor]  # for each image the numbers, among M, of its people to train on
+    people: list[Tensor]  # for each image the indices into M of its people in training
     annotated: list[bool]  # for each image whether it has any person, labelled or not
     coarse: Tensor  # (B, P) int64: the person whose coarse pose a candidate predicts, or BACKGROUND
     heatmaps: tuple[Tensor, ...]  # (B, K, h, w) of each level
-    masks: tuple[Tensor, ...]  # (B, 1, h, w) bool of each level, True where the loss counts
+    masks: tuple[Tensor, ...]  # (B, 1, h, w) bool of each level, False where the loss is ignored
 
 
 # ------------------------------------------------------------------------------------- candidates
@@ -43,33 +43,33 @@ class PoseDetTargets:
 
 @dataclass(frozen=True)
 class CandidateGrid:
-    """Where the candidates of a pyramid lie."""
+    """The positions of the candidates of a pyramid."""
 
-    level: Tensor  # (P,) number of the level
-    stride: Tensor  # (P,) of the level
+    level: Tensor  # (P,) index of the level
+    stride: Tensor  # (P,) stride of the level
     cells: Tensor  # (P, 2) column and row in the level
 
     @property
     def points(self) -> Tensor:
-        """(P, 2) x, y in network-input pixels."""
+        """The positions (P, 2) x, y in network-input pixels."""
         return self.stride[:, None] * self.cells
 
 
 def candidate_grid(
     sizes: Sequence[Sequence[int]], strides: Sequence[int], like: Tensor
 ) -> CandidateGrid:
-    """Return where the candidates lie.
+    """Return the positions of the candidates.
 
     Args:
         sizes: h, w of the levels.
-        strides: of the levels.
-        like: a tensor with the dtype of the coordinates, on the device.
+        strides: strides of the levels.
+        like: a tensor with the dtype and device of the result.
     """
     levels = tuple((height, width) for height, width in sizes)
     return _cached_grid(levels, tuple(strides), like.dtype, like.device)
 
 
-@lru_cache(maxsize=16)  # training has few sizes, and needs the grid for every image
+@lru_cache(maxsize=16)  # training has few sizes, but needs the grid for every image
 def _cached_grid(
     sizes: tuple[tuple[int, int], ...],
     strides: tuple[int, ...],
@@ -77,7 +77,7 @@ def _cached_grid(
     device: torch.device,
 ) -> CandidateGrid:
     level, stride, cells = [], [], []
-    # Training may reuse a grid that was first needed in inference mode.
+    # Training may reuse a grid that was cached in inference mode.
     with torch.inference_mode(False):
         for number, ((height, width), step) in enumerate(zip(sizes, strides, strict=True)):
             rows, columns = (
@@ -94,7 +94,7 @@ def poses_from_offsets(offsets: Sequence[Tensor], strides: Sequence[int]) -> Ten
 
     Args:
         offsets: (B, 2K, h, w) of each level, y1, x1, y2, x2, ... in cells.
-        strides: of the levels.
+        strides: strides of the levels.
 
     Returns:
         (B, P, K, 2) x, y in network-input pixels.
@@ -141,12 +141,12 @@ def build_targets(
     Args:
         images: the people of each image, with torso points, in network-input pixels.
         sizes: h, w of the levels.
-        strides: of the levels.
-        centroid: what a person's candidates are nearest to, the mean of the labelled "keypoints"
-            or the centre of the "box".
+        strides: strides of the levels.
+        centroid: the person's centre, to which its candidates are nearest: "keypoints" for the mean
+            of the labelled ones, "box" for the centre of the box.
         candidates: number of candidates trained on one person's coarse pose.
         person_cells: as `assign_nearest`.
-        sigma: of the heatmaps, cells.
+        sigma: standard deviation of the heatmaps' Gaussians, cells.
     """
     first = 0
     people, coarse = [], []
@@ -179,7 +179,7 @@ def _box_sides(poses: Poses) -> Tensor:
 
 
 def shift_right(poses: Poses, pixels: float) -> Poses:
-    """Return poses moved to the right."""
+    """Return poses and boxes moved to the right by a number of pixels."""
     shift = torch.tensor([pixels, 0.0], dtype=poses.keypoints.dtype, device=poses.keypoints.device)
     return replace(
         poses,
@@ -204,16 +204,16 @@ def assign_nearest(
     Args:
         poses: N people, in network-input pixels.
         sizes: h, w of the levels.
-        strides: of the levels.
-        centroid: what the candidates are nearest to, as `build_targets`.
-        min_labelled: labelled keypoints that a person needs.
+        strides: strides of the levels.
+        centroid: the person's centre, as `build_targets`.
+        min_labelled: minimum labelled keypoints of a person that is assigned.
         candidates: number of candidates assigned to a person.
         person_cells: size in cells of the smallest people of a level; the largest are twice as
             large. The finest level has all smaller people, the coarsest all larger ones.
 
     Returns:
-        (P,) int64: the number of a candidate's person, or BACKGROUND. Of several people the
-        nearest is assigned, the first among equals; the others go without.
+        (P,) int64: index of each candidate's person, or BACKGROUND. A candidate that several people
+        would get is assigned to the nearest, the first among equals; the others lose it.
 
     Source: Sec. 3.2; the rule for levels from the published code, RepPoints' (arXiv:1904.11490).
     """
@@ -246,7 +246,7 @@ def assign_nearest(
     order = torch.arange(len(person), device=device)
     nearer = (least < least[:, None]) | ((least == least[:, None]) & (order < order[:, None]))
     lost = (nearer & (candidate == candidate[:, None])).any(1)
-    lost |= least.isinf()  # the level has fewer candidates than a person may have
+    lost |= least.isinf()  # the level has fewer candidates than a person is assigned
     assigned[candidate[~lost]] = person[~lost]
     return assigned
 
@@ -254,9 +254,9 @@ def assign_nearest(
 def _heatmap_targets(
     images: Sequence[Poses], size: Sequence[int], stride: int, sigma: float
 ) -> tuple[Tensor, Tensor]:
-    """Return a level's heatmaps (B, K, h, w), and where their loss counts (B, 1, h, w).
+    """Return a level's heatmaps (B, K, h, w) and the mask (B, 1, h, w) of their loss.
 
-    The loss does not count in the boxes of people without a labelled keypoint.
+    The mask is False in the boxes of people without a labelled keypoint.
     """
     height, width = size
     keypoints = torch.cat([poses.keypoints for poses in images])
@@ -282,12 +282,12 @@ def _heatmap_targets(
     return torch.stack(heatmaps), torch.stack(masks)
 
 
-# ------------------------------------------------------------------------------- by coarse poses
+# ---------------------------------------------------------------------- dependent on coarse poses
 
 
 @dataclass(frozen=True)
 class OksAssignment:
-    """The number (B, P) of the person whom each candidate is trained on, BACKGROUND or IGNORED."""
+    """The index (B, P) of the person assigned to each candidate, BACKGROUND or IGNORED."""
 
     refined: Tensor  # for the refined pose
     scored: Tensor  # for the score
@@ -299,14 +299,14 @@ def assign_by_oks(
     skeleton: Skeleton,
     thresholds: Similarity = PUBLISHED,
 ) -> OksAssignment:
-    """Assign people to the candidates whose coarse poses (B, P, K, 2) are similar to theirs.
+    """Assign people to candidates by the OKS of the coarse poses (B, P, K, 2).
 
     Source: Sec. 3.2; the second threshold of refinement from the published code.
     """
     refined, scored = [], []
     for poses, people, annotated in zip(coarse, targets.people, targets.annotated, strict=True):
         if not len(people):
-            # Where all people lack keypoints, any candidate may be one of them.
+            # If all people have too few keypoints, any candidate may be one of them.
             value = IGNORED if annotated else BACKGROUND
             constant = torch.full((len(poses),), value, device=poses.device)
             refined.append(constant)
@@ -322,7 +322,7 @@ def assign_by_oks(
 def oks_with_people(
     poses: Tensor, targets: PoseDetTargets, people: Tensor, skeleton: Skeleton
 ) -> Tensor:
-    """Return the OKS (P, N) of poses (P, K, 2) with the people of numbers (N,), without torsos."""
+    """Return the OKS (P, N) of poses (P, K, 2) with people (N,), without torso points."""
     count = len(skeleton)
     return oks(
         poses[:, :count],
@@ -345,15 +345,15 @@ def by_threshold(
     negative: float,
     positive_at_best: float = math.inf,
 ) -> Tensor:
-    """Return the number (P,) of each candidate's most similar person, or BACKGROUND, or IGNORED.
+    """Return the index (P,) of each candidate's assigned person, BACKGROUND or IGNORED.
 
     Args:
         similarity: (P, N).
-        people: (N,) numbers, at least one.
-        positive: similarity from which a candidate is assigned to its most similar person.
-        negative: similarity below which it is background; in between it is ignored.
-        positive_at_best: similarity from which a person is also assigned to its best candidate;
-            where a candidate is the best of several people, to the last of them.
+        people: (N,) indices of the people, at least one.
+        positive: minimum similarity at which a candidate gets its most similar person.
+        negative: similarity below which a candidate is background; in between it is ignored.
+        positive_at_best: minimum similarity at which a person's best candidate gets that person;
+            if it is the best candidate of several people, the last of them.
     """
     highest, index = similarity.max(1)
     person = torch.where(highest < negative, BACKGROUND, IGNORED)

@@ -11,8 +11,8 @@ import torch
 
 from posebench.data.statistics import measure_distances
 from posebench.models.dgcn.adjacency import (
-    drawn_adjacency,
     limb_adjacency,
+    sampled_adjacency,
     soft_adjacency,
     upright_distances,
 )
@@ -74,9 +74,9 @@ def test_graphs_of_the_upright_pose_and_of_limbs(skeleton: Skeleton) -> None:
 
 def test_graphs_are_drawn_by_their_seed_with_the_given_probability() -> None:
     probability = soft_adjacency(upright_distances(field_layout(COCO)), 0.5)
-    assert drawn_adjacency(probability, 3).equal(drawn_adjacency(probability, 3))
-    assert not drawn_adjacency(probability, 3).equal(drawn_adjacency(probability, 4))
-    drawn = torch.stack([drawn_adjacency(probability, seed) for seed in range(4000)])
+    assert sampled_adjacency(probability, 3).equal(sampled_adjacency(probability, 3))
+    assert not sampled_adjacency(probability, 3).equal(sampled_adjacency(probability, 4))
+    drawn = torch.stack([sampled_adjacency(probability, seed) for seed in range(4000)])
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
     assert (drawn.diagonal(dim1=1, dim2=2) == 1).all()
     # Six standard deviations of a mean of 4,000.

@@ -12,7 +12,7 @@ from torch import Tensor
 from posebench.models import profile_of
 from posebench.models.pifpaf.losses import confidence_loss, field_losses
 from posebench.models.pifpaf.model import (
-    SURE,
+    IDEAL_LOGIT,
     FieldHead,
     PifPaf,
     _between,
@@ -114,7 +114,7 @@ def test_mirrored_fields_point_to_the_same_places(size: int) -> None:
     columns = torch.arange(keypoints.shape[-1])
     for value in (1, 2):
         ours, theirs = keypoints[:, :, value] + columns, back[:, :, value] + columns
-        # Cells in which two people compete may tell of the other one.
+        # Cells in which two people compete may encode the other one.
         same = ((ours - theirs).abs() < 1e-4)[both]
         assert same.float().mean() > 0.9
 
@@ -184,7 +184,7 @@ def test_people_of_two_keypoints_are_found_by_their_area() -> None:
     assert model.targets(batch).keypoints[0, 5, 3].isnan().all()
     ideal = profile_of(model.config).ideal_outputs(model, batch)
     assert ideal.keypoints[0, 5, 3].amax() > 0
-    assert set(ideal.keypoints[0, 5, 0].unique().tolist()) == {-SURE, SURE}
+    assert set(ideal.keypoints[0, 5, 0].unique().tolist()) == {-IDEAL_LOGIT, IDEAL_LOGIT}
 
 
 def test_a_perfect_network_finds_people_in_the_box_of_a_crowd() -> None:

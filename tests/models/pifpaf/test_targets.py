@@ -158,7 +158,7 @@ def test_ignored_boxes_have_no_confidence() -> None:
         assert limbs[0, 0].isnan().nonzero().amin(0).tolist() == [7, 7]
 
 
-def test_nobody_is_told_of_and_found() -> None:
+def test_people_without_labels_have_empty_fields() -> None:
     keypoints, limbs = fields_of(poses_of([[[0.0, 0.0]] * 3], 0))
     assert (keypoints[:, 0] == 0).all()
     assert (limbs[:, 0] == 0).all()
@@ -177,8 +177,8 @@ def test_two_people_are_found_again_best_first() -> None:
     expected = torch.tensor(people[::-1]).numpy()
     np.testing.assert_allclose(found.keypoints[..., :2], expected, atol=1e-4)
     assert found.means[0] > found.means[1] > 0.5
-    surest = np.sort(found.keypoints[1, :, 2])[::-1]
-    assert found.scores[1] == pytest.approx(surest @ [0.5, 0.25, 0.25])
+    descending = np.sort(found.keypoints[1, :, 2])[::-1]
+    assert found.scores[1] == pytest.approx(descending @ [0.5, 0.25, 0.25])
 
 
 def test_a_limb_that_does_not_lead_back_is_not_followed() -> None:

@@ -10,7 +10,7 @@ from posebench.models.posedet.pyramids import FPN, HRFPN, Conv
 CHANNELS = (8, 16, 24, 32)
 
 
-def trunk(height: int, width: int) -> list[torch.Tensor]:
+def backbone_maps(height: int, width: int) -> list[torch.Tensor]:
     return [
         torch.randn(2, c, height // s, width // s)
         for c, s in zip(CHANNELS, (4, 8, 16, 32), strict=True)
@@ -21,7 +21,7 @@ def trunk(height: int, width: int) -> list[torch.Tensor]:
 @pytest.mark.parametrize("size", [(64, 128), (96, 160)])
 def test_levels_have_their_strides(kind: type[FPN | HRFPN], size: tuple[int, int]) -> None:
     height, width = size
-    levels = kind(CHANNELS, 32)(trunk(height, width))
+    levels = kind(CHANNELS, 32)(backbone_maps(height, width))
     assert [tuple(level.shape) for level in levels] == [
         (2, 32, -(-height // s), -(-width // s)) for s in kind.strides
     ]
@@ -30,7 +30,7 @@ def test_levels_have_their_strides(kind: type[FPN | HRFPN], size: tuple[int, int
 @pytest.mark.parametrize("kind", [FPN, HRFPN])
 def test_every_parameter_has_a_gradient(kind: type[FPN | HRFPN]) -> None:
     pyramid = kind(CHANNELS, 32)
-    sum(level.square().sum() for level in pyramid(trunk(64, 64))).backward()
+    sum(level.square().sum() for level in pyramid(backbone_maps(64, 64))).backward()
     assert all(p.grad is not None and p.grad.any() for p in pyramid.parameters())
 
 

@@ -21,9 +21,9 @@ from tests.models.posedet.networks import TINY
         ({"nms": "soft"}, "oks, iou"),
         ({"centroid": "head"}, "keypoints, box"),
         ({"coarse_candidates": 0}, "at least 1"),
-        ({"person_cells": 0}, "cells across"),
+        ({"person_cells": 0}, "size in cells"),
         ({"refined_width": -1}, "refined_width"),
-        ({"heatmap_sigma": 0.0}, "heatmap_sigma is above 0"),
+        ({"heatmap_sigma": 0.0}, "heatmap_sigma must be above 0"),
     ],
 )
 def test_a_config_outside_its_range_is_refused(changes: Mapping[str, Any], named: str) -> None:
@@ -31,6 +31,6 @@ def test_a_config_outside_its_range_is_refused(changes: Mapping[str, Any], named
         replace(TINY, **changes)
 
 
-def test_a_candidate_is_not_somebody_and_nobody() -> None:
+def test_thresholds_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(ValueError, match=r"0\.4 and 0\.5"):
         Similarity(positive=0.4)
