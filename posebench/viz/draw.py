@@ -35,7 +35,7 @@ _HUES = (65, 255, 150, 350, 105, 305, 30, 210)
 _SIDES = {"left": (0.90, 0.09), "centre": (0.76, 0.14), "right": (0.58, 0.17)}
 
 # The limbs of a keypoint are dashed if its score is below this share of the person's highest.
-_UNSURE = 0.3
+_DASHED_BELOW = 0.3
 _OUTLINE_OPACITY = 0.55
 
 
@@ -77,13 +77,13 @@ def draw_poses(
     shown = [i for i in range(len(scores)) if scores[i] >= min_score]
     people = {}
     for i in shown:
-        unsure = certainty[i] < _UNSURE
+        dashed = certainty[i] < _DASHED_BELOW
         people[i] = _Person(
             points=keypoints[i],
             drawn=np.isfinite(keypoints[i]).all(-1),
             opacity=np.clip(0.15 + 1.2 * certainty[i], 0.15, 1.0),
-            hollow=np.zeros_like(unsure),
-            dashed=unsure,
+            hollow=np.zeros_like(dashed),
+            dashed=dashed,
             shades=_shades(i if colours is None else colours[i]),
         )
     for i in reversed(shown):

@@ -1,4 +1,4 @@
-"""Times recipes against one another, each in a process of its own."""
+"""Times recipes against one another, each in its own process."""
 
 from __future__ import annotations
 

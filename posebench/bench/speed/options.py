@@ -108,7 +108,7 @@ class CaseStats:
     size: tuple[int, int]  # H, W of the network's input
     parameters: int
     weight_bytes: int
-    activation_bytes: int  # the most by which memory rises during a pass
+    activation_bytes: int  # the largest rise of memory during a pass
     macs: int
     flops: int
     flops_folded: int
