@@ -1,11 +1,11 @@
-"""Time CID's whole inference, mirrored, beside the plain way to compute the same.
+"""Time CID's whole inference with the mirrored image against a direct port of the equations.
 
     python benchmarks/cid_inference.py [--recipe cid_hrnet_w32_coco] [--size 512] [--people 30]
 
-The plain way is the paper's: the trunk as it comes, its streams joined, both 1 x 1 convolutions on
-the joined map, and for every person a copy of the reduced map through Eqs. 9 to 12. Both ways have
-the same weights and find the same people. Prints medians and ratios; the ways take turns, so that
-a machine whose speed drifts does not favour one.
+The direct port ("plain") follows the paper: the unfolded backbone, its streams joined, both 1 x 1
+convolutions on the joined map, and for every person a copy of the reduced map through Eqs. 9 to 12.
+Both have the same weights and detect the same people. Prints medians and ratios; the two are timed
+in turns, so that a drift of the machine's speed favours neither.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from posebench.structures import COCO, Batch, Geometry, Inference, Resize
 
 
 def plain_inference(model: CID, images: Tensor, clocks: dict[str, list[float]]) -> CIDOutputs:
-    """The paper's equations with the mirrored image, as a batch of two."""
+    """Return the paper's outputs for an image merged with those for its mirror image."""
     start = time.perf_counter()
     streams = model.features(torch.cat([images, images.flip(-1)]))
     clocks["backbone"].append(time.perf_counter() - start)
@@ -51,7 +51,7 @@ def plain_inference(model: CID, images: Tensor, clocks: dict[str, list[float]]) 
 
 
 def calibrate(model: CID, size: int) -> None:
-    """Give the batch norms statistics, or the maps of random weights grow beyond all precision."""
+    """Set the statistics of batch norms; without them the maps of random weights overflow."""
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
@@ -72,7 +72,7 @@ def main() -> None:
     model = recipe.build(COCO).eval()
     assert isinstance(model, CID)
     with torch.no_grad():
-        # Random weights find nobody; these have a peak in most windows, and some are as good.
+        # Random weights detect nobody; these have a peak in most windows, some of equal height.
         assert model.keypoint_head.bias is not None
         model.keypoint_head.bias[-1] = 0.0
         model.keypoint_head.weight[-1] *= 100
@@ -104,9 +104,9 @@ def main() -> None:
             model.decode(expected, geometry)
             clocks["decoding"].append(time.perf_counter() - start)
             if turn == 0:  # warms up
-                found = ours["fp32"].merged_outputs([batch], inference)
-                difference = (found.instance_heatmaps - expected.instance_heatmaps).abs().max()
-                same = found.people.equal(expected.people)
+                outputs = ours["fp32"].merged_outputs([batch], inference)
+                difference = (outputs.instance_heatmaps - expected.instance_heatmaps).abs().max()
+                same = outputs.people.equal(expected.people)
                 for times in clocks.values():
                     times.clear()
     count = len(expected.people)

@@ -1,9 +1,9 @@
-"""Time CID's parts beside the plain way to compute the same, forward and backward.
+"""Time CID's parts, forward and backward, against a direct port ("plain") of the equations.
 
     python benchmarks/cid_parts.py [--width 32] [--size 512] [--images 2] [--people 10]
 
-Prints the median of each and their ratio; the two ways take turns, so that a machine whose speed
-drifts does not favour one.
+Prints the median of each and their ratio; the two are timed in turns, so that a drift of the
+machine's speed favours neither.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from posebench.models.cid.decoupling import Decoupling
 
 
 def plain_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """Eq. 15 as printed, left to autograd."""
+    """Return the loss of Eq. 15 as printed; autograd derives its gradient."""
     at_peak = (1 - scores) ** 2 * scores.log()
     elsewhere = (1 - targets) ** 4 * scores**2 * (1 - scores).log()
     terms = torch.where(targets == 1, at_peak, elsewhere) * mask

@@ -1,8 +1,8 @@
-"""Where a training step's time goes: images per second of each part, by number of people.
+"""Time the parts of a training step: images per second of each, by number of people.
 
     python benchmarks/cid_training.py [--recipe cid_hrnet_w32_coco] [--images 8] [--people 1 10 50]
 
-Data is what the loader does for one process: decode a 640 x 480 JPEG file, warp and collate.
+"Data" is the work of one loader process: decode a 640 x 480 JPEG file, warp and collate.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WIDTH, HEIGHT = 640, 480
 
 
 def write_dataset(folder: Path, images: int, people: int) -> FileDataset:
-    """Write pictures of structure and noise, with people of random joints all over."""
+    """Write images of coarse structure and noise, annotated with people of random keypoints."""
     rng = np.random.default_rng(0)
     content: GroundTruth = {"images": [], "annotations": [], "categories": [{"id": 1}]}
     for number in range(images):
@@ -65,12 +65,12 @@ def measure(recipe_name: str, images: int, people: int, rounds: int, precision: 
     clocks: dict[str, list[float]] = {"data": [], "targets": [], "forward": [], "backward": []}
     with tempfile.TemporaryDirectory() as place:
         dataset = write_dataset(Path(place), images, people)
-        plan = MicroBatchSampler(range(images), images, 0, rounds + 1)
-        loader.CACHE_BYTES = 0  # decoded anew each time, as a large dataset is
-        passes = loader.micro_batches(dataset, recipe.augment, plan)
+        sampler = MicroBatchSampler(range(images), images, 0, rounds + 1)
+        loader.CACHE_BYTES = 0  # images are decoded anew each time, like those of a large dataset
+        micro_batches = loader.micro_batches(dataset, recipe.augment, sampler)
         for turn in range(rounds + 1):
             times = [time.perf_counter()]
-            batch = next(passes).batch
+            batch = next(micro_batches).batch
             assert batch is not None
             times.append(time.perf_counter())
             model.targets(batch)
@@ -85,7 +85,7 @@ def measure(recipe_name: str, images: int, people: int, rounds: int, precision: 
                 for name, step in zip(clocks, np.diff(times), strict=True):
                     clocks[name].append(float(step))
     seconds = {name: statistics.median(times) for name, times in clocks.items()}
-    seconds["forward"] -= seconds["targets"]  # the loss builds them once more
+    seconds["forward"] -= seconds["targets"]  # the loss builds them again
     network = seconds["forward"] + seconds["backward"]
     rates = "  ".join(f"{images / value:9.1f}" for value in seconds.values())
     print(
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     options = parser.parse_args()
-    print(f"{hardware(torch.device('cpu'))}; {options.recipe}, {options.images} images a pass")
+    print(f"{hardware(torch.device('cpu'))}; {options.recipe}, {options.images} images per batch")
     print("people  images/s: data, targets, forward, backward     targets, data of the network")
     for people in options.people:
         measure(options.recipe, options.images, people, options.rounds, options.precision)

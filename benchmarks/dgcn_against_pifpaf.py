@@ -3,10 +3,10 @@
     python benchmarks/dgcn_against_pifpaf.py [--seeds 3] [--epochs 6] [--crowd 0.3] [--out runs]
         [--variants pifpaf_tiny dgcn_tiny dgcn_tiny:adjacency=soft ...]
 
-A variant is a recipe with fields set after a colon. Every variant sees the same images in the same
-order under a seed. A run that is finished is not repeated, and one that was stopped continues, so
-that the command may be given again. Prints each run's AP, and for every variant the mean difference
-to the first one with the standard deviation over seeds.
+A variant is a recipe, with changed fields after a colon. With one seed, all variants are trained on
+the same images in the same order. Finished runs are not repeated and stopped ones continue, so the
+command is safe to run again. Prints each run's AP, and for every variant the mean difference to the
+first one with the standard deviation over seeds.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def variant(text: str, epochs: int | None) -> Recipe:
 
 
 def average_precision(text: str, seed: int, options: argparse.Namespace) -> float:
-    """Return the AP of a variant under a seed, training it if that has not been done."""
+    """Return the AP of a variant with a seed; train it if that has not been done."""
     label = text.replace(":", "_").replace("=", "-").replace(",", "_")
     folder = Path(options.out) / f"{label}_crowd{options.crowd:g}_seed{seed}"
     finished = folder / "metrics.json"
@@ -67,20 +67,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variants", nargs="+", default=["pifpaf_tiny", "dgcn_tiny"])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, help="[the recipe's]")
-    parser.add_argument("--images", type=int, default=0, help="of training [4000]")
-    parser.add_argument("--crowd", type=float, default=0.3, help="how dense the crowds are")
+    parser.add_argument("--epochs", type=int, help="default: the recipe's")
+    parser.add_argument("--images", type=int, default=0, help="training images (default: 4000)")
+    parser.add_argument("--crowd", type=float, default=0.3, help="crowd density, 0 to 1")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
     parser.add_argument("--out", default="runs/dgcn_against_pifpaf")
     options = parser.parse_args()
     print(f"{hardware(torch.device(options.device))}, crowd {options.crowd:g}")
-    found = {
+    ap_of = {
         text: [100 * average_precision(text, seed, options) for seed in range(options.seeds)]
         for text in options.variants
     }
-    baseline = found[options.variants[0]]
-    for text, values in found.items():
+    baseline = ap_of[options.variants[0]]
+    for text, values in ap_of.items():
         gains = [value - base for value, base in zip(values, baseline, strict=True)]
         spread = statistics.stdev(gains) if len(gains) > 1 else 0.0
         listed = "  ".join(f"{value:.1f}" for value in values)

@@ -1,12 +1,12 @@
-"""Time Group Pose's inference beside the plain way to compute the same.
+"""Time Group Pose's inference against the published fallback without a compiled extension.
 
     python benchmarks/group_pose.py [--recipe group_pose_resnet50_coco] [--size 480x800]
 
-The plain way is the published fallback without a compiled extension: each level is sampled by
-`grid_sample`, the samples are stored, weighted and added; poses are proposed by all tokens, and
-every layer's heads are read. Both ways have the same weights and find the same people. Prints the
-medians of the parts and of the whole, and their ratios, then how far the sampling is from what
-memory allows. The ways take turns, so that a machine whose speed drifts does not favour one.
+In the fallback ("plain"), each level is sampled by `grid_sample`, and the samples are stored,
+weighted and added; all tokens propose poses, and the heads of every layer are computed. Both have
+the same weights and predict the same people. Prints the medians of the parts and of the whole, and
+their ratios, then the time of sampling relative to a bound from memory bandwidth. The two are timed
+in turns, so that a drift of the machine's speed favours neither.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def plain_samples(
 
 @contextmanager
 def sampled_by(way: Callable[..., Tensor], times: list[float]) -> Iterator[None]:
-    """Have deformable attention sample by `way`, and write down how long each call takes."""
+    """Make deformable attention sample by `way`, and append the time of each call to `times`."""
 
     def timed(*arguments: Any) -> Tensor:
         start = time.perf_counter()
-        found = way(*arguments)
+        samples = way(*arguments)
         times.append(time.perf_counter() - start)
-        return found
+        return samples
 
     with mock.patch("posebench.layers.deformable.weighted_samples", timed):
         yield
@@ -76,14 +76,14 @@ def sampled_by(way: Callable[..., Tensor], times: list[float]) -> Iterator[None]
 def inference(
     model: GroupPose, images: Tensor, way: Callable[..., Tensor], clocks: Clocks, *, plain: bool
 ) -> GroupPoseOutputs:
-    """Run the network part by part, and write down how long each takes."""
+    """Run the network part by part, and append the time of each to `clocks`."""
     calls: list[float] = []
 
     def clock(name: str, run: Callable[[], Any]) -> Any:
         start = time.perf_counter()
-        found = run()
+        output = run()
         clocks[name].append(time.perf_counter() - start)
-        return found
+        return output
 
     with sampled_by(way, calls):
         start = time.perf_counter()
@@ -103,7 +103,7 @@ def inference(
 
 
 def bandwidth() -> float:
-    """Return bytes per second that a copy reads and writes, far larger than any cache."""
+    """Return the bytes per second that a copy far larger than any cache reads and writes."""
     source = torch.zeros(2**26)
     target = torch.empty_like(source)
     times = []
@@ -115,7 +115,7 @@ def bandwidth() -> float:
 
 
 def sampling_alone(sizes: Sizes, heads: int = 8, depth: int = 32, points: int = 4) -> None:
-    """Time one encoder layer's sampling in each way, beside the least that memory allows."""
+    """Time one encoder layer's sampling in each way, relative to the bound of memory bandwidth."""
     count = sum(height * width for height, width in sizes)
     shape = (1, count, heads, len(sizes), points)
     tokens = Tokens(
@@ -134,10 +134,10 @@ def sampling_alone(sizes: Sizes, heads: int = 8, depth: int = 32, points: int = 
     for turn in range(8):
         for name, way in ways.items():
             start = time.perf_counter()
-            found = way(*arguments)
+            samples = way(*arguments)
             if turn:
                 times[name].append(time.perf_counter() - start)
-    moved = sum(t.nbytes for t in (found, *arguments) if isinstance(t, Tensor))
+    moved = sum(t.nbytes for t in (samples, *arguments) if isinstance(t, Tensor))
     bound = moved / bandwidth()
     print(f"\nsampling of one encoder layer, {count} tokens; every byte moved once: "
           f"{1000 * bound:.1f} ms")  # fmt: skip
@@ -162,7 +162,7 @@ def main() -> None:
     assert isinstance(model, GroupPose)
     with torch.no_grad():
         for head in (model.proposal_pose, *model.pose_heads):
-            head.layers[-1].weight.normal_(std=0.02)  # untrained, all people would be points
+            head.layers[-1].weight.normal_(std=0.02)  # as initialised, all poses would be points
         for module in model.modules():
             if isinstance(module, DeformableAttention):
                 module.sampling_offsets.weight.normal_(std=0.02)
@@ -195,9 +195,9 @@ def main() -> None:
                         clocks[precision],
                         plain=False,
                     )
-            for name, found in outputs.items():
+            for name, predicted in outputs.items():
                 start = time.perf_counter()
-                model.decode(found, geometry)
+                model.decode(predicted, geometry)
                 clocks[name]["decoding"].append(time.perf_counter() - start)
             if turn == 0:  # warms up, and compiles
                 for times in (t for own in clocks.values() for t in own.values()):

@@ -2,9 +2,9 @@
 
     python benchmarks/grouping.py [--height 512] [--width 704] [--plain]
 
-Maps are ideal ones of random people with noise, mirrored tags included; the last row is a scene of
-noise in which 233 candidates survive. Prints medians in milliseconds. With --plain the search for
-missing keypoints is also done once as published: every person, every keypoint, every pixel.
+The maps are ideal ones of random people plus noise, including the mirrored image's tags; the last
+row is pure noise, with 233 candidates. Prints medians in milliseconds. With --plain the search for
+missing keypoints is also timed once as published: every person, every keypoint, every pixel.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from posebench.structures import COCO, Batch, Geometry, Poses, box_corners
 
 
 def crowd(people: int, height: int, width: int) -> Poses:
-    """Return people of random joints, of whom every fifth joint is missing."""
+    """Return people with random keypoints, of which a random fifth is missing."""
     generator = torch.Generator().manual_seed(people)
 
     def uniform(*shape: int) -> Tensor:
@@ -85,9 +85,9 @@ def plain_milliseconds(means: NDArray[Any], heatmaps: NDArray[Any], tags: NDArra
 def measure(
     model: HigherHRNet, outputs: HigherHRNetOutputs, rounds: int, plain: bool
 ) -> tuple[list[float], int]:
-    """Return the median milliseconds of each part, and how many people there are.
+    """Return the median milliseconds of each part, and the number of people.
 
-    With `plain`, the time of the published search stands at the end.
+    With `plain`, the last time is that of the published search.
     """
     times = []
     for _ in range(rounds + 1):
@@ -117,14 +117,14 @@ def main() -> None:
     options = parser.parse_args()
     model = HigherHRNet(HigherHRNetConfig(backbone="hrnet_tiny"), COCO)
     print(f"{hardware(torch.device('cpu'))}; {options.height} x {options.width}, with mirror, ms")
-    print("scene        found  all but aggregate: aggregate  peaks  group  refine  plain refine")
+    print("scene       people  all but aggregate: aggregate  peaks  group  refine  plain refine")
     size = (options.height, options.width)
     with torch.inference_mode():
         scenes = {f"{n} people": maps_of(model, n, *size) for n in (1, 5, 20, 50)}
         for name, outputs in {**scenes, "noise": noise(*size)}.items():
-            parts, found = measure(model, outputs, options.rounds, options.plain)
+            parts, people = measure(model, outputs, options.rounds, options.plain)
             row = "  ".join(f"{part:8.1f}" for part in parts)
-            print(f"{name:12} {found:5}  {sum(parts[1:4]):17.1f}: {row}")
+            print(f"{name:12} {people:5}  {sum(parts[1:4]):17.1f}: {row}")
 
 
 if __name__ == "__main__":

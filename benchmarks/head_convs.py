@@ -1,10 +1,10 @@
-"""Time convolutions with group norms that read each group's channels side by side, and not.
+"""Time convolutions with group norms, normed with each group's channels contiguous and as stored.
 
     python benchmarks/head_convs.py [--images 8] [--width 64] [--side 20] [--convs 4]
 
-Maps are in the channels-last layout, in which training and inference have them. Prints medians of
-milliseconds of processor time on one thread, in turn, per precision, with and without gradients,
-and the largest difference relative to the largest value.
+Maps are in the channels-last memory format, as in training and inference. Both ways are timed in
+turns on one thread. Prints medians of processor time in milliseconds per precision, with gradients
+and without, and the largest difference relative to the largest value.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from posebench.engine.runs import hardware
 from posebench.models.posedet import pyramids
 
 
-def as_they_come(norm: nn.GroupNorm, maps: Tensor) -> Tensor:
+def as_stored(norm: nn.GroupNorm, maps: Tensor) -> Tensor:
     normed: Tensor = norm(maps)
     return normed
 
@@ -55,7 +55,7 @@ def main() -> None:
             times: list[list[float]] = []
             for _ in range(options.rounds + 1):
                 ours, first = measure(convs, maps, half=half, gradients=gradients)
-                with mock.patch.object(pyramids, "_normed", as_they_come):
+                with mock.patch.object(pyramids, "_normed", as_stored):
                     other, second = measure(convs, maps, half=half, gradients=gradients)
                 times.append([ours, other])
             together, apart = np.median(times[1:], axis=0).tolist()

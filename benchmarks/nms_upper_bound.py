@@ -1,9 +1,9 @@
-"""PoseDet's Figure 3: what suppression makes of perfect poses, by OKS and by IoU.
+"""PoseDet's Figure 3: the AP of perfect poses after suppression by OKS and by IoU.
 
     python benchmarks/nms_upper_bound.py [--split val] [--data-root DIR] [--out docs]
 
-Ideal outputs for CrowdPose's people are decoded with every threshold; pixels and weights are not
-needed. Writes nms_upper_bound.csv, a tidy table, and images/nms_upper_bound.png. A single point is
+Ideal outputs for CrowdPose's people are decoded with every threshold, without pixels or weights.
+Writes nms_upper_bound.csv, a tidy table, and images/nms_upper_bound.png. A single point is
 `posebench eval posedet --oracle --dataset crowdpose --set nms=iou --set nms_threshold=0.5`.
 """
 
@@ -51,8 +51,8 @@ def measure(split: str, root: Path | None) -> tuple[pd.DataFrame, str]:
                 [(people, _)] = people_of_views([candidates], config, model.skeleton)
                 results[nms, threshold] += people.to_coco(batch.image_ids[0])
     rows = []
-    for (nms, threshold), found in results.items():
-        metrics = evaluate_keypoints(data.ground_truth(), found, data.protocol)
+    for (nms, threshold), predictions in results.items():
+        metrics = evaluate_keypoints(data.ground_truth(), predictions, data.protocol)
         rows += [
             {"dataset": DATASET, "split": split, "nms": nms, "threshold": threshold,
              "metric": name, "value": round(100 * metrics[name], 3)}

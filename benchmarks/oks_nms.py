@@ -1,10 +1,10 @@
-"""Time PoseDet's OKS suppression beside a plain one, in turn, on one thread.
+"""Time PoseDet's OKS suppression against a plain one, in turns, on one thread.
 
     python benchmarks/oks_nms.py [--candidates 1000] [--rounds 5]
 
-The plain one takes candidates one by one, best first, and compares each with everyone kept so far.
-Scenes are candidates around the poses of so many people; both must keep the same in the same order.
-Prints medians in milliseconds of processor time.
+The plain one takes candidates one by one, best first, and compares each with all candidates kept so
+far. Candidates are scattered around the poses of 5 to 1,000 people; both must keep the same ones in
+the same order. Prints medians of processor time in milliseconds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def scene(candidates: int, people: int) -> tuple[Tensor, Tensor]:
 
 
 def areas(keypoints: Tensor) -> Tensor:
-    """Return what PoseDet divides by: half, as its OKS lacks COCO's factor of two."""
+    """Return half of the pose areas, since PoseDet's OKS lacks COCO's factor of two."""
     return pose_area(keypoints).clamp(min=MIN_AREA) / 2
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/pifpaf_decoding.py [--height 61] [--width 81] [--runs 50]
 
-Fields are those of standing people at random places and sizes, less sure away from keypoints, with
-noise and false peaks. One thread. Prints milliseconds: the median, and the least, which other work
-on the machine disturbs less. The authors' compiled decoder takes 0.8, 4 and 10 ms for 1, 5 and 15
-people on one core of a server like ours.
+The fields are those of standing people of random positions and sizes, with a confidence that falls
+with the distance from keypoints, noise and false peaks. Runs on one thread and prints milliseconds:
+the median, and the minimum, which other work on the machine disturbs less. The authors' compiled
+decoder takes 0.8, 4 and 10 ms for 1, 5 and 15 people on one core of a similar server.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ def scene(people: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(people)
     height, width = ((side - 1) * STRIDE + 1 for side in size)
     poses = crowd(people, height, width, generator)
-    told = field_people(poses, LAYOUT, STRIDE, (0.0, 0.0, width - 1.0, height - 1.0))
+    annotated = field_people(poses, LAYOUT, STRIDE, (0.0, 0.0, width - 1.0, height - 1.0))
 
     def noisy(fields: Tensor) -> Tensor:
         ends = 1 if fields.shape[1] == 4 else 2
         away = fields[:, 1:3].square().sum(1).sqrt()
-        # Limbs' cells are all far from their ends.
+        # The cells of limbs are all far from the limb's ends.
         sure = 0.9 * torch.exp(-((away / 4) ** 2)) if ends == 1 else torch.full_like(away, 0.75)
         noise = torch.rand(sure.shape, generator=generator)
         false_peaks = torch.where(noise > 0.9995, 0.5, 0.05 * noise)
@@ -75,7 +75,7 @@ def scene(people: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         values[:, 2 * ends :].abs_()
         return torch.cat([confidence[:, None].logit(), values], 1)
 
-    return noisy(keypoint_fields(told, size)), noisy(limb_fields(told, LAYOUT, size))
+    return noisy(keypoint_fields(annotated, size)), noisy(limb_fields(annotated, LAYOUT, size))
 
 
 def main() -> None:
@@ -87,20 +87,20 @@ def main() -> None:
     torch.set_num_threads(1)
     size = (options.height, options.width)
     print(f"{hardware(torch.device('cpu'))}, fields of {size[0]} x {size[1]} cells")
-    print("people  found  median ms  least ms  completed, least ms")
+    print("people  decoded  median ms  min ms  completed, min ms")
     for people in (0, 1, 5, 15, 30, 60, 120):
         fields = scene(people, size)
         times: dict[bool, list[float]] = {False: [], True: []}
         for complete, taken in times.items():
             for _ in range(options.runs + 1):
                 began = time.perf_counter()
-                found = decode_fields(*fields, LAYOUT, STRIDE, complete=complete)
+                decoded = decode_fields(*fields, LAYOUT, STRIDE, complete=complete)
                 taken.append(1000 * (time.perf_counter() - began))
-            del taken[0]  # compiles, or loads what is compiled
+            del taken[0]  # compiles, or loads the compiled code
         plain = times[False]
         print(
-            f"{people:6}  {len(found.means):5}  {np.median(plain):9.2f}  {min(plain):8.2f}  "
-            f"{min(times[True]):8.2f}"
+            f"{people:6}  {len(decoded.means):7}  {np.median(plain):9.2f}  {min(plain):6.2f}  "
+            f"{min(times[True]):17.2f}"
         )
 
 

@@ -1,9 +1,10 @@
-"""Time PoseDet's pose embedding by samples beside torchvision's deformable convolution, in turn.
+"""Time PoseDet's pose embedding by sampling against torchvision's deformable convolution.
 
     python benchmarks/point_conv.py [--rounds 5]
 
-Prints medians in milliseconds of processor time, on one thread, for one level of 64 x 96 cells and
-17 points, alone and with gradients, and the largest difference relative to the largest value.
+Both are timed in turns on one thread, for one level of 64 x 96 cells and 17 points. Prints medians
+of processor time in milliseconds, without and with gradients, and the largest difference relative
+to the largest value.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ def measure(way: Way, inputs: list[Tensor], gradients: bool) -> tuple[float, Ten
         value.requires_grad_(gradients)
     start = time.process_time()
     with torch.inference_mode(not gradients):
-        found = way(*inputs)
+        out = way(*inputs)
     if gradients:
-        torch.autograd.grad(found.sum(), inputs)
-    return 1000 * (time.process_time() - start), found.detach()
+        torch.autograd.grad(out.sum(), inputs)
+    return 1000 * (time.process_time() - start), out.detach()
 
 
 def main() -> None:
@@ -51,10 +52,10 @@ def main() -> None:
             ways: tuple[Way, ...] = (deformable_point_conv, sampled_point_conv)
             times: list[list[float]] = []
             for _ in range(options.rounds + 1):
-                found = [measure(way, inputs, gradients) for way in ways]
-                times.append([milliseconds for milliseconds, _ in found])
+                measured = [measure(way, inputs, gradients) for way in ways]
+                times.append([milliseconds for milliseconds, _ in measured])
             plain, own = np.median(times[1:], axis=0).tolist()
-            (_, first), (_, second) = found
+            (_, first), (_, second) = measured
             difference = float((first - second).abs().max() / first.abs().max())
             print(
                 f"{channels:8}  {gradients!s:9}  {plain:10.1f}  {own:8.1f}  {plain / own:6.1f}"

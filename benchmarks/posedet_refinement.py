@@ -1,12 +1,12 @@
-"""Time PoseDet that refines chosen candidates against PoseDet that refines all, as published.
+"""Time PoseDet refining some candidates against PoseDet refining all of them, as published.
 
     python benchmarks/posedet_refinement.py [--recipe posedet_tiny] [--images 8] [--chosen 40]
 
-First a training step in bfloat16, in which `--chosen` candidates of every image are trained to be
-refined. Then the network in float32, on one image of the recipe's test size, 4 : 3, which refines
-the best candidates of each level. Prints medians of processor time in milliseconds, on one thread
-and alternating, with the largest difference of a gradient, or of an offset that decoding reads,
-relative to the largest value.
+First times a training step in bfloat16, in which `--chosen` candidates of every image are refined.
+Then times the network in float32, which refines the best candidates of each level, on one 4 : 3
+image of the recipe's test size. Prints medians of processor time in milliseconds, on one thread and
+in turns, and the largest difference of a gradient, or of an offset that decoding reads, relative to
+the largest value.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def main() -> None:
     ours = PoseDet(config, people.skeleton).to(memory_format=torch.channels_last).train()
     published = AsPublished(config, people.skeleton).to(memory_format=torch.channels_last).train()
     published.load_state_dict(ours.state_dict())
-    plan = MicroBatchSampler(list(range(options.images)), options.images, 0, 1, 0, 1)
-    batch = next(micro_batches(people, recipe.augment, plan, workers=0)).batch
+    sampler = MicroBatchSampler(list(range(options.images)), options.images, 0, 1, 0, 1)
+    batch = next(micro_batches(people, recipe.augment, sampler, workers=0)).batch
     assert batch is not None
     times: list[list[float]] = []
     with mock.patch.object(posedet, "assign_by_oks", chosen_candidates(options.chosen)):

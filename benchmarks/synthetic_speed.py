@@ -1,4 +1,4 @@
-"""How many synthetic images one core draws in a second: python benchmarks/synthetic_speed.py"""
+"""Measure the synthetic images per second of one core: python benchmarks/synthetic_speed.py"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IMAGES = 300
 
 
 def images_per_second(size: int, crowd: float) -> float:
-    """Draw images after a warm-up that fills the caches of a process."""
+    """Return the rate at which images are drawn, after a warm-up that fills the caches."""
     dataset = SyntheticCrowds(COCO, size=size, crowd=crowd)
     for index in range(10):
         dataset.load(index)

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from posebench.structures import PosePredictions, Skeleton
     from posebench.viz import RGB
 
-# The dataset that a method alone means, when its ideal outputs are scored.
+# The dataset on which ideal outputs are scored if none is named.
 _ORACLE_DATASET = "coco"
 
-Progress = Callable[[int, int], None]  # (images done, images in all)
+Progress = Callable[[int, int], None]  # (number of images done, number of all images)
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Run:
 
     evaluation: Evaluation
     dataset: PoseDataset  # the one it was evaluated on
-    recipe: Recipe | None  # None: somebody's result file
+    recipe: Recipe | None  # None: a result file was scored
     rows: pd.DataFrame  # tidy: a row for each metric
     folder: Path | None  # None: nothing was written
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Metrics by name as fractions, the main one first; -1 where nothing could be found."""
+        """Metrics by name as fractions, the main one first; -1: no ground truth to detect."""
         return self.evaluation.metrics
 
     def load_model(self, *, device: str = "auto", precision: str = "fp32") -> Model:
@@ -79,7 +79,8 @@ def load_model(
         device: `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is a GPU where there is one.
         precision: `fp32` or `bf16`.
         flip: also predict on the mirrored image and merge both; None: as the recipe does.
-        scales: of the recipe's input size, merged likewise; None: as the recipe does.
+        scales: factors on the recipe's input size, whose predictions are merged likewise; None: as
+            the recipe does.
 
     Raises:
         ModelError: there is no such model, or its file is damaged or of another version.
@@ -156,21 +157,21 @@ def train(
     Args:
         recipe: a recipe, or a method, which means its default recipe for the dataset.
         dataset: as `posebench data list` shows it.
-        split: to train on; None: the usual one.
-        eval_split: to evaluate on; None: the usual one.
+        split: the split to train on; None: the usual one.
+        eval_split: the split to evaluate on; None: the usual one.
         data_root: the folder that contains the dataset folders; None: `$POSEBENCH_DATA`, else
             `./data`.
         annotations: a file to train on in place of the split's own.
-        eval_annotations: likewise, to evaluate on.
+        eval_annotations: a file to evaluate on in place of the split's own.
         settings: recipe fields, `{"augment.size": 384}` or `["augment.size=384"]`.
         pretrained: start the backbone from ImageNet weights where the recipe does.
-        resume: a run folder to continue; the other arguments as at its start.
-        seed: of initial weights, image order and augmentation.
+        resume: a run folder to continue; repeat the arguments it was started with.
+        seed: random seed for initial weights, image order and augmentation.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: `fp32` or `bf16` (losses stay in fp32).
         workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
         strict: stop at the first image that cannot be read.
-        runs: where run folders are made.
+        runs: the folder in which the run folder is made.
         callback: is called at the start, and after every step and evaluation.
         **fields: recipe fields, `epochs=20`.
 
@@ -258,14 +259,15 @@ def evaluate(
             `./data`.
         annotations: a file to read in place of the split's own.
         flip: also predict on the mirrored image and merge both; None: as the recipe does.
-        scales: of the recipe's input size, merged likewise; None: as the recipe does.
+        scales: factors on the recipe's input size, whose predictions are merged likewise; None: as
+            the recipe does.
         settings: recipe fields, `{"nms_threshold": 0.5}` or `["nms_threshold=0.5"]`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; of a loaded model, its own.
         precision: `fp32` or `bf16`; of a loaded model, its own.
         workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
         strict: stop at the first image that cannot be read.
-        runs: where to make a run folder; None: nothing is written.
-        progress: is called with the number of images done and in all.
+        runs: the folder in which the run folder is made; None: nothing is written.
+        progress: is called with the number of images done and the number of all images.
 
     Raises:
         UsageError: a name or a value does not exist or does not fit.
@@ -324,14 +326,14 @@ def evaluate(
 def _check_target(
     model: object, predictions: object, *, oracle: bool, settings: object, dataset: object
 ) -> None:
-    """Refuse to score nothing, two things, or a result file with what only models have."""
+    """Refuse to score nothing or two things, and options of models for a result file."""
     if (predictions is None) == (model is None):
         raise UsageError(
             "eval expects one thing to score: a run, a checkpoint or a recipe, or a file of "
             "predictions."
         )
     if isinstance(dataset, str):
-        find_layout(dataset)  # a misspelt dataset is the first thing to say
+        find_layout(dataset)  # so that a misspelt dataset is reported first
     if predictions is None:
         return
     if oracle:
@@ -339,7 +341,7 @@ def _check_target(
     if settings:
         raise UsageError("--set changes a recipe, and a result file has none.")
     if dataset is None:
-        raise UsageError("A result file does not say what it is for: name its --dataset.")
+        raise UsageError("A result file does not name its dataset: name it with --dataset.")
 
 
 def _checkpoint(model: str | Path | Model) -> Checkpoint:
@@ -361,9 +363,9 @@ def draw(
 
     Args:
         image: an (H, W, 3) uint8 RGB array, a path or a PIL image.
-        people: predicted on it.
+        people: the people predicted on it.
         skeleton: their keypoint set; None: the one that the predictions carry.
-        min_score: people below it are left out.
+        min_score: people with a lower score are left out.
 
     Raises:
         DataError: the image cannot be read.

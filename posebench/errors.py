@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 class PosebenchError(Exception):
-    """Something failed at run time that the user can do something about."""
+    """A failure at run time that the user can do something about."""
 
     exit_code = 1
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from posebench.files import PERSON
 
-# Names, sizes and skeletons are read without torch; the functions that need it import it.
+# This module loads without torch, which skeletons and sizes do not need.
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -114,8 +114,8 @@ MPII = Skeleton(
         *_limbs(_MPII_KEYPOINTS, "pelvis-hip hip-knee knee-ankle"),
     ),
     # MPII publishes none, as it is evaluated by PCKh; methods need them to match people in
-    # training. Limbs as in COCO, neck and head as in CrowdPose, the trunk's ends like their joints:
-    # pelvis as the hips, thorax as the shoulders.
+    # training. Limbs as in COCO, neck and head as in CrowdPose, pelvis as the hips, thorax as the
+    # shoulders.
     sigmas=(
         0.089, 0.087, 0.107, 0.107, 0.087, 0.089, 0.107, 0.079, 0.079, 0.079,
         0.062, 0.072, 0.079, 0.079, 0.072, 0.062,
@@ -465,7 +465,7 @@ class Inference:
     def __post_init__(self) -> None:
         if len(self.scales) == 0 or min(self.scales) <= 0:
             raise ValueError(
-                f"Scales are expected to be above 0, and at least one, but found {self.scales}."
+                f"Expected at least one scale, and all scales above 0, but found {self.scales}."
             )
 
     @property

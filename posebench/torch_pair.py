@@ -6,7 +6,7 @@ from posebench.errors import PosebenchError
 
 
 def check_torch_pair() -> None:
-    """Refuse a torchvision built for another torch: it fails later with errors hard to understand.
+    """Refuse a torchvision built for another torch, whose later errors are hard to understand.
 
     Raises:
         PosebenchError: torchvision cannot be imported beside the installed torch.

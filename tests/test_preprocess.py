@@ -230,7 +230,7 @@ def test_with_several_scales_each_sample_comes_alone_and_the_scale_nearest_to_on
 
 def test_scales_that_networks_cannot_take_are_told() -> None:
     sample = cropped(make_sample(1), 128, 96)
-    with pytest.raises(UsageError, match="multiple of 32"):
+    with pytest.raises(UsageError, match="multiples of 32"):
         list(scaled_batches([sample], Inference(Resize(64), scales=(1.0, 0.7))))
 
 

@@ -48,7 +48,7 @@ COMMANDS = {
     "eval cid --oracle --set lr=x": (2, "found 'x'"),
     "eval nowhere": (4, "Expected a run folder or a .safetensors checkpoint at nowhere"),
     "eval cid": (4, "cid is a method"),
-    "eval --predictions x": (2, "name its --dataset"),
+    "eval --predictions x": (2, "name it with --dataset"),
     "speed --models cidd": (2, "Did you mean cid?"),
     "speed --models cid --precision fp8": (2, "Known: bf16, fp16, fp32"),
     "flops --models cidd": (2, "Did you mean cid?"),

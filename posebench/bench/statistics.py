@@ -3,9 +3,9 @@
 Two models are compared over images by a permutation test: if their outputs on an image had the same
 distribution, exchanging them on any of the images would change only the sign of the difference. The
 observed difference is therefore compared with those after random exchanges. Its interval is that of
-a bootstrap that samples images with replacement. Both are statements about these two models and do
-not say what other seeds would have given. Student's paired t-test over seeds asks that, and needs
-more seeds than are usually trained.
+a bootstrap that samples images with replacement. Both are statements about these two models, not
+about models of other seeds. Student's paired t-test over seeds is, but it needs more seeds than are
+usually trained.
 
 Shapes: S seeds, N images, R resamples.
 """
@@ -86,7 +86,7 @@ def ratio(ours: Mapping[int, float], reference: Mapping[int, float]) -> Interval
 def ranking(rounds: Mapping[str, Mapping[int, float]]) -> dict[str, int]:
     """Return each model's rank by its median round; models that cannot be told apart share a rank.
 
-    A model gets a rank of its own if the interval of its ratio to the best model of the previous
+    A model gets a new rank if the interval of its ratio to the best model of the previous
     rank excludes 1. Two models that share no round are told apart by their medians.
 
     Args:

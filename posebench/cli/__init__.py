@@ -77,7 +77,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; an error that the user can mend is one sentence and an exit code."""
+    """Run the command line; an error that the user can fix is one sentence and an exit code."""
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
     try:
@@ -92,7 +92,7 @@ def main() -> None:
         messages.print("Stopped.")
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of a pipe has gone; Python would complain again when it flushes stdout.
+        # The pipe's reader has closed it; Python would fail again when it flushes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
@@ -107,7 +107,7 @@ def _explain(error: Exception) -> str:
         from posebench.torch_pair import check_torch_pair
 
         try:
-            check_torch_pair()  # its errors are not ours, and come from anywhere
+            check_torch_pair()  # a mismatch can make any call into torch fail
         except PosebenchError as mismatch:
             return str(mismatch)
     return (
@@ -126,7 +126,7 @@ def _process_group() -> AbstractContextManager[None]:
 
 
 def _say(error: str) -> None:
-    # Not through `messages`, which is quiet on all ranks but the first.
+    # Not through `messages`, which is quiet on all ranks but rank 0.
     where = f"rank {RANK}: " if os.environ.get("WORLD_SIZE", "1") != "1" else ""
     console = Console(stderr=True, highlight=False)
     console.print(f"[bold red]{where}error:[/] {error}", soft_wrap=True)

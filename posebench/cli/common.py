@@ -105,7 +105,7 @@ def print_rows(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_metrics(title: str, evaluation: Evaluation) -> None:
-    """Print a table of the overall metrics, and one of each keypoint's, left beside right."""
+    """Print a table of the overall metrics, and one of the keypoints, left next to right."""
     overall = {k: v for k, v in evaluation.metrics.items() if "/" not in k}
     out.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
     table = Table()
@@ -132,7 +132,7 @@ def print_metrics(title: str, evaluation: Evaluation) -> None:
 
 
 def percent(value: float | None) -> str:
-    """Return a fraction as a percentage; a dash for -1, the official tools' "nothing to find"."""
+    """Return a fraction as a percentage; a dash for -1, which stands for no ground truth."""
     if value is None:
         return ""
     return "–" if value < 0 else f"{100 * value:.1f}"

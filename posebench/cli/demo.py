@@ -37,7 +37,7 @@ def demo(
     from posebench.viz import draw_curve, draw_gallery, write_image
 
     bf16 = engine.has_bf16(engine.pick_device(device))
-    # Beside the runs of `train`, so that `posebench viz image.jpg` finds this model.
+    # The run lies among those of `train`, so that `posebench viz image.jpg` uses this model.
     with TrainProgress() as progress:
         run = posebench.train(
             "cid_tiny",

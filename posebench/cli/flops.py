@@ -22,7 +22,7 @@ ModelsOption = Annotated[
     ),
 ]
 TreeOption = Annotated[
-    bool, typer.Option("--tree", help="Count operations, module by module as well.")
+    bool, typer.Option("--tree", help="Count operations, also module by module.")
 ]
 DepthOption = Annotated[int, typer.Option("--depth", min=1, help="Levels of the --tree.")]
 

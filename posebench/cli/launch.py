@@ -44,7 +44,7 @@ def _run(processes: int, words: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
-    # On a CPU the processes share its cores; torchrun would give each a single thread.
+    # On a CPU the processes divide its cores; torchrun would give each a single thread.
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // processes, 1)))
     # Each process prints its own error sentence.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)

@@ -90,7 +90,7 @@ def speed(
     json: JsonOption = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Time models against one another, each in a process of its own."""
+    """Time models in turns, each in a separate process, and rank them."""
     from posebench.bench import speed as benchmark
     from posebench.bench.selection import select_recipes
 
@@ -179,7 +179,7 @@ def _benchmark(recipes: list[Recipe], options: SpeedOptions, run: Path) -> pd.Da
         def on_progress(name: str, what: str) -> None:
             nonlocal last
             bar.update(task, advance=1, note=f"{name}: {what}")
-            # Without a bar, print a line when a model is prepared and one for each round.
+            # Without a bar, print a line for each model that is prepared and for each round.
             if what.startswith("failed") or not (messages.is_terminal or what == last):
                 messages.print(f"{escape(name)}: {escape(what)}", soft_wrap=True)
             last = "" if what == "prepares" else what
@@ -200,7 +200,7 @@ def _plot(rows: pd.DataFrame, run: Path, options: SpeedOptions) -> None:
         suffix = f"-{number}" if number > 1 else ""
         if len(options.people) > 1:
             write_image(run / f"people{suffix}.png", people_plot(curves))
-        elif not options.alternatives:  # which are not stages of one pass
+        elif not options.alternatives:  # alternatives are not stages of one forward pass
             stages = {
                 name: {stage: next(iter(curve.values())) for stage, curve in own.items()}
                 for name, own in curves.items()

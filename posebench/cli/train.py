@@ -77,7 +77,7 @@ def train(
     from posebench.models import find_recipe
     from posebench.recipe import with_settings
 
-    find_layout(dataset)  # a misspelt dataset is the first thing to say
+    find_layout(dataset)  # so that a misspelt dataset is reported first
     say_renamed(settings)
     chosen = with_settings(find_recipe(recipe, dataset), settings)
     with TrainProgress() as progress:
@@ -152,4 +152,4 @@ class TrainProgress:
         messages.print(f"epoch {epoch}  {name} {percent(value)}{'  best' if best else ''}")
 
     def on_unreadable(self, image: Unreadable) -> None:
-        messages.print(f"[yellow]left out[/] {escape(image.message)}", soft_wrap=True)
+        messages.print(f"[yellow]skipped[/] {escape(image.message)}", soft_wrap=True)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from posebench.structures import Poses, Sample
     from posebench.viz import RGB
 
-# Draws where nothing has been trained: the one recipe whose published weights need no login.
+# The model if nothing has been trained: the only recipe whose weights download without a login.
 _BASELINE = "mask_rcnn_resnet50_coco"
-# Of files that can be written.
+# Suffixes of the files that can be written.
 _PICTURE_SUFFIXES, _VIDEO_SUFFIXES = (".png", ".jpg", ".jpeg"), (".mp4",)
 
 
@@ -104,7 +104,7 @@ def _check_options(moving: bool, *, heatmaps: bool, steps: bool, annotations: Pa
             "--heatmaps, --steps and --annotations are for images: leave them out for a video."
         )
     if steps and (heatmaps or annotations):
-        raise UsageError("--steps makes a picture of its own: leave out the other options.")
+        raise UsageError("--steps draws a separate figure: leave out --heatmaps and --annotations.")
 
 
 def _is_file(to: Path | None, suffixes: tuple[str, ...]) -> bool:
@@ -126,7 +126,9 @@ def _find_images(source: str, to: Path | None) -> list[Path]:
     if _is_file(to, _PICTURE_SUFFIXES) and len(images) > 1:
         raise UsageError(f"{to} is one picture of {len(images)}: name a folder with --out.")
     if to and to.resolve() in (images[0].parent.resolve(), images[0].resolve()):
-        raise UsageError(f"{to} has what is drawn, and would be replaced: choose another --out.")
+        raise UsageError(
+            f"{to} is where the images to draw are, which would be replaced: choose another --out."
+        )
     return images
 
 
@@ -229,7 +231,7 @@ def _annotated_people(annotations: Path, skeleton: Skeleton) -> dict[str, Poses]
     from posebench.data.base import FileDataset
     from posebench.structures import Protocol
 
-    # Areas are not drawn, so files without them will do.
+    # Areas are not drawn, so files without areas are accepted too.
     protocol = Protocol(skeleton, area_of_box=1.0)
     parsed = read_annotations(annotations, protocol)
     dataset = FileDataset("", "", protocol, annotations.parent, parsed)

@@ -167,7 +167,7 @@ class FileDataset(PoseDataset):
         ]
 
     def area(self, annotation: dict[str, Any]) -> float:
-        """Return the area of a person that scales OKS, in square pixels."""
+        """Return a person's area in square pixels, by which OKS divides."""
         if self.protocol.area_of_box is None:
             return float(annotation["area"])
         _, _, width, height = annotation["bbox"]

@@ -27,7 +27,7 @@ _EXAMPLES = 5
 _SEVERITIES = ("count", "note", "wrong")
 _IMAGE_FIELDS = ("id", "file_name", "width", "height")
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]  # (number of images checked, number of all images)
 
 
 @dataclass

@@ -62,13 +62,13 @@ class Layout:
     train_split: str
     eval_split: str
     tree: str  # the expected files, as shell patterns below the data root; empty: none
-    source: str  # where to get it
+    source: str  # where to download it
     annotations: str = ""  # the file of a {split}, below the dataset's folder
     images: str = ""  # the folder of a {split}'s images, below the dataset's folder
     read: Callable[[Path], Any] = read_coco_format  # reads an annotation file into COCO's format
     opener: Opener = open_files
     has_sizes: bool = True  # whether annotation files contain the sizes of images
-    crowd: float = 0.1  # crowd level of the synthetic images that replace it in ablations
+    crowd: float = 0.1  # crowd level of the synthetic images that stand in for it in ablations
     title: str = ""  # its name in the papers' tables; empty: in none
 
     @property

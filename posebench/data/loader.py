@@ -20,8 +20,8 @@ from posebench.errors import DataError
 from posebench.preprocess import NetworkInput, collate
 from posebench.structures import Augmentation, Batch, Sample
 
-# Training sets up to this size are decoded or generated only once: for small images that takes half
-# as long as the network's forward and backward pass.
+# Training sets up to this size are decoded or generated only once: for small images, doing so anew
+# in every epoch would take half as long as the network's forward and backward passes.
 CACHE_BYTES = 2**30  # over all worker processes
 
 
@@ -175,6 +175,6 @@ def _collate(items: list[NetworkInput | Unreadable]) -> MicroBatch:
 
 
 def _ignore_interrupts(worker: int) -> None:
-    # Ctrl-C reaches the whole process group, but the main process decides when workers end. They
+    # Ctrl-C reaches the whole process group, but the main process decides when workers end. Workers
     # still obey a termination signal, or they would outlive a main process that has failed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

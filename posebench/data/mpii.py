@@ -233,7 +233,7 @@ def _official_people(path: Path) -> Iterator[_Person]:
                 yield _Person(name, keypoints.tolist(), head)
             elif keypoints.any():
                 yield _Person(name, keypoints.tolist(), None)
-            # Anyone else has only a position and a scale.
+            # Other people have only a position and a scale.
 
 
 def _read_points(rect: Any, owner: str) -> NDArray[np.float64]:

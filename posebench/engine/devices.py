@@ -42,6 +42,6 @@ def pick_device(name: str) -> torch.device:
 
 def default_workers(device: torch.device) -> int:
     """Return how many processes should load images beside a network on a device."""
-    # On a CPU they take the cores that the network computes on, and every parallel loop of it
-    # waits for the slower half: measured, 40 images a second instead of 48 on two cores.
+    # On a CPU they take cores from the network, each of whose parallel loops then waits for its
+    # slowest thread: 40 images a second were measured on two cores, instead of 48.
     return 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)

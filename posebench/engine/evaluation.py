@@ -1,4 +1,4 @@
-"""Evaluation: a model, ideal outputs or somebody's result file against a dataset."""
+"""Evaluation of a model, of ideal outputs or of a result file on a dataset."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ M = TypeVar("M", bound=PoseModel)
 class Evaluation:
     """Metrics, with the predictions they were computed from."""
 
-    metrics: dict[str, float]  # as fractions; -1 where there was nothing to find
+    metrics: dict[str, float]  # as fractions; -1 where there was no ground truth to detect
     results: list[dict[str, Any]]  # COCO results format
     images: int
     seconds: float
@@ -113,7 +113,7 @@ def evaluate(
     Args:
         strict: stop at the first image that cannot be read; otherwise its people count as missed
             and it is listed in the evaluation.
-        progress: is called with the number of images done and in all.
+        progress: is called with the number of images done and the number of all images.
 
     Raises:
         DataError: an image cannot be read and `strict` is set, or none can be read.
@@ -164,7 +164,7 @@ def evaluate_ideal(
 ) -> Evaluation:
     """Decode and score ideal network outputs: the upper bound of the representation.
 
-    Needs annotations only, neither pixels nor weights.
+    This needs the annotations only, neither pixels nor weights.
     """
     with torch.device("meta"):  # the weights are never read, and take no memory
         model = recipe.build(dataset.skeleton)

@@ -27,12 +27,12 @@ class Log:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise PosebenchError(
-                f"{self.path} cannot be written ({error.strerror}): mend that, and continue with "
+                f"{self.path} cannot be written ({error.strerror}): fix that, then continue with "
                 f"--resume {self.path.parent}"
             ) from error
 
     def read(self) -> list[dict[str, Any]]:
-        """Return the entries; a line that a crash cut short is left out."""
+        """Return the entries; a line that a crash cut short is skipped."""
         entries = []
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:
@@ -42,7 +42,7 @@ class Log:
         return entries
 
     def cut(self, step: int, evaluated: int) -> None:
-        """Drop the steps after `step` and the evaluations after that of step `evaluated`."""
+        """Remove the entries of steps after `step` and of evaluations after step `evaluated`."""
         kept = [
             entry
             for entry in self.read()

@@ -1,6 +1,6 @@
 """Models by name: a run folder, a checkpoint, or a recipe whose weights are published.
 
-Without torch, which is imported once the file is known to exist.
+torch is imported only once the file is known to exist.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def find_model(place: str) -> Checkpoint:
         return fetch_published(recipe)
     if place in {recipe.method for recipe in RECIPES.values()} and not Path(place).exists():
         raise ModelError(
-            f"{place} is a method, which alone has no weights: name a run folder or a checkpoint "
-            f"of it, or score its upper bound with --oracle."
+            f"{place} is a method, and a method alone has no weights: name one of its run folders "
+            "or checkpoints, or score its upper bound with --oracle."
         )
     path = find_checkpoint(Path(place))
     from posebench.engine.checkpoint import read_checkpoint

@@ -88,7 +88,7 @@ class Model:
 
     @cached_property
     def fast_network(self) -> PoseModel:
-        """A copy that predicts the same in less time: batch norms folded, weights converted."""
+        """A faster copy with the same predictions: batch norms folded, weights converted."""
         return inference_model(self.network, self.precision)
 
     @overload
@@ -107,7 +107,7 @@ class Model:
         Args:
             images: an image, or several. An image is an (H, W, 3) uint8 RGB array, a path or a PIL
                 image.
-            batch_size: images that go through the network at once, where they have one size.
+            batch_size: images per forward pass, at most; only images of one size share a pass.
 
         Returns:
             For one image its predictions, for several a list. Coordinates are in pixels of the
@@ -134,7 +134,7 @@ class Model:
 
         Raises:
             DataError: the image cannot be read, or is something else.
-            ModelError: the method does not say which maps those are.
+            ModelError: the method's profile does not say which maps those are.
         """
         with autocast(self.device, self.precision):
             predictions, maps = self._profile.explain(
@@ -150,7 +150,7 @@ class Model:
 
         Raises:
             DataError: the image cannot be read, or is something else.
-            ModelError: the method finds people in one step.
+            ModelError: the method predicts people in one step.
         """
         predictions, trace = self._profile.trace(
             self.fast_network, Sample(as_rgb(image)), self.inference, limit
@@ -186,12 +186,12 @@ def as_rgb(image: Any) -> NDArray[np.uint8]:
 
 
 def _is_image(value: Any) -> bool:
-    # A tensor is none, but its rows are none either: what is said is about the whole.
+    # A tensor is not an image, nor are its rows; as one value it gets a single clear error.
     return isinstance(value, str | Path | np.ndarray | torch.Tensor) or _is_pil(value)
 
 
 def _is_pil(value: Any) -> bool:
-    pil = sys.modules.get("PIL.Image")  # whoever has such an image has imported it
+    pil = sys.modules.get("PIL.Image")  # a PIL image exists only if this has been imported
     return pil is not None and isinstance(value, pil.Image)
 
 

@@ -101,7 +101,7 @@ def lock_run(run: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
             raise
-        # Some network file systems cannot lock folders; there nothing protects the run.
+        # Some network file systems cannot lock folders; there, two processes can collide.
     try:
         yield
     finally:
@@ -138,7 +138,7 @@ def find_checkpoint(place: Path) -> Path:
 
 
 def environment() -> dict[str, Any]:
-    """Return what results depend on beside the recipe: versions, hardware, commit, command."""
+    """Return what results depend on besides the recipe: versions, hardware, commit, command."""
     import torch
 
     return {
@@ -165,7 +165,8 @@ def git_commit() -> str:
 
     try:
         commit = git("rev-parse", "--short", "HEAD")
-        return commit + "+" * bool(commit and git("status", "--porcelain", "-uno"))
+        changed = commit and git("status", "--porcelain", "-uno")
+        return f"{commit}+" if changed else commit
     except FileNotFoundError:  # no git on this machine
         return ""
 
@@ -220,7 +221,7 @@ def tidy_rows(
     common = {
         "recipe": recipe.name if recipe else "",
         "method": recipe.method if recipe else "",
-        "backbone": getattr(recipe.config, "backbone", "") if recipe else "",
+        "backbone": recipe.config.backbone if recipe else "",
         "input_size": recipe.inference.resize.short_side if recipe else "",
         "dataset": dataset,
         "split": split,

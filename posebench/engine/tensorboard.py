@@ -36,7 +36,7 @@ class TensorBoard:
         self._other.on_start(run)
 
     def _opened(self, step: int) -> Any:
-        """Return the writer; a resumed run replaces what a killed one wrote of later steps."""
+        """Return the writer; a resumed run replaces what a killed one wrote for later steps."""
         if self._writer is None:
             self._writer = self._summary_writer(self._folder, purge_step=step)
         return self._writer
@@ -56,7 +56,7 @@ class TensorBoard:
     def on_evaluation(self, epoch: int, evaluation: Evaluation, best: bool) -> None:
         writer = self._opened(self._step)
         for name, value in evaluation.metrics.items():
-            if value >= 0:  # -1: there was nothing to find
+            if value >= 0:  # -1: there was no ground truth to detect
                 writer.add_scalar(f"metrics/{name}", value, self._step)
         writer.flush()
         self._other.on_evaluation(epoch, evaluation, best)

@@ -1,10 +1,11 @@
 """The training loop, one for all methods.
 
-A run is a sequence of passes that depends on the seed alone (`data.loader.Plan`); its state is
-saved between optimizer steps, so a resumed run continues bit for bit on the same machine.
+A run is a sequence of micro-batches that is determined by the recipe, the seed and the world size
+(`data.loader.MicroBatchSampler`). Its state is saved between optimizer steps, so a resumed run
+continues bit for bit on the same machine.
 
-Several processes (`torchrun`) share every step: each draws its part of the joint batch, gradients
-are averaged, and the first one writes the run folder.
+With several ranks (`torchrun`) each loads its part of the joint batch, gradients are averaged, and
+rank 0 writes the run folder.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def train(
             f"--set micro_batch_size={max(size // 2, 1)}."
         ) from error
     except RuntimeError as error:
-        if _is_about_processes(error):
+        if _lost_other_ranks(error):
             raise PosebenchError(
                 f"Rank {rank()} of {world_size()} lost the others: one of them was stopped "
                 f"or has failed; its own message says why. Continue with --resume {run}"
@@ -127,13 +128,13 @@ def train(
         ) from error
 
 
-def _is_about_processes(error: RuntimeError) -> bool:
+def _lost_other_ranks(error: RuntimeError) -> bool:
     # gloo raises plain RuntimeErrors, whose text names its source file.
     return world_size() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
 
 
 def _may_leave_evaluation() -> bool:
-    """Return whether a rank may stop in the middle of an evaluation: others would wait for it."""
+    """Return whether an evaluation may be left early: of several ranks, the others would wait."""
     return world_size() == 1
 
 
@@ -217,7 +218,7 @@ class _Trainer:
                     raise self._interrupted(step)
                 if self._evaluation_due(step):
                     evaluation = self._evaluate(step, stop)
-                    self._save(step, optimizer)  # it may have found a new best
+                    self._save(step, optimizer)  # the best metric may have changed
                 if step == self.schedule.steps:
                     break
                 self._step(step, train_step, optimizer, batches)
@@ -229,7 +230,7 @@ class _Trainer:
                 if epoch_done or overdue or stopping:
                     self._save(step, optimizer)
                     last_save = time.monotonic()
-            # A run that was complete when it was resumed is only evaluated.
+            # A run that was already complete when it was resumed is evaluated again.
             evaluation = evaluation or self._evaluate(step, stop)
             if rank() == 0:
                 write_json(self.folder / "metrics.json", evaluation.metrics)
@@ -247,7 +248,7 @@ class _Trainer:
         )
 
     def _distances(self) -> KeypointDistances:
-        # Rank 0 measures alone: it takes a while on synthetic data, and all would write one file.
+        # Only rank 0 measures: it is slow on synthetic data, and all ranks would write one file.
         distances = broadcast_object(keypoint_distances(self.dataset) if rank() == 0 else None)
         assert distances is not None  # rank 0 has measured them
         return distances
@@ -277,7 +278,7 @@ class _Trainer:
         load_weights(self.model, checkpoint.weights, str(self.folder))
         self.best = checkpoint.facts["best"]
         self.evaluated = checkpoint.facts["evaluated"]
-        # A killed run has logged steps after its checkpoint; they will be repeated.
+        # A killed run may have logged steps after its checkpoint; they will be repeated.
         if rank() == 0:
             self.log.cut(checkpoint.facts["step"], self.evaluated)
         return {"step": checkpoint.facts["step"], **state}
@@ -305,7 +306,7 @@ class _Trainer:
         )
 
     def _parameter_groups(self) -> Iterator[Iterator[nn.Parameter]]:
-        """Yield the parameters trained at `lr`, then the backbone's where its rate ever differs."""
+        """Yield the parameters trained at `lr`, then the backbone's if its rate ever differs."""
         trained = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
         if not self.recipe.backbone_lr and not self.recipe.frozen_epochs:
             yield (p for _, p in trained)
@@ -369,7 +370,7 @@ class _Trainer:
         self.callback.on_step(report)
 
     def _loaded(self, batches: Iterator[MicroBatch], count: int) -> Iterator[tuple[Batch, bool]]:
-        """Yield the next `count` micro-batches that were loaded, and whether each is the last."""
+        """Yield the loaded ones of the next `count` micro-batches, and whether each is the last."""
         step_batches = list(islice(batches, count))
         for micro_batch in step_batches:
             self._record_unreadable(micro_batch.unreadable)

@@ -28,7 +28,7 @@ def fetch_published(recipe: Recipe) -> Checkpoint:
         ModelError: they cannot be downloaded.
     """
     assert recipe.skeleton is not None  # a recipe whose weights are published has one
-    with torch.device("meta"):  # its names alone are read
+    with torch.device("meta"):  # only its parameter names are read
         model = recipe.build(recipe.skeleton)
     weights = convert_published(
         download_state_dict(recipe.weights_url),

@@ -170,7 +170,7 @@ class Matcher:
         evaluator = _Evaluator(self._ground_truth, self._results, iouType="keypoints")
         evaluator.given_oks = self._oks(keypoint)
         evaluator.params.imgIds = chosen.tolist()
-        # The default is the categories that have annotations, of which there may be none.
+        # By default only categories with annotations are evaluated, of which there may be none.
         evaluator.params.catIds = [PERSON]
         evaluator.params.areaRng = [list(limits) for limits in areas]
         evaluator.params.areaRngLbl = [str(limits) for limits in areas]

@@ -18,7 +18,7 @@ from posebench.metrics.names import PCKH_PARTS, pckh_name
 from posebench.metrics.results import image_index, parse_results
 from posebench.structures import MPII
 
-# The official mean excludes these two, which hardly any method misses.
+# The official mean excludes these two, which nearly every method predicts correctly.
 _NOT_COUNTED = ("pelvis", "thorax")
 
 _GROUPS = {

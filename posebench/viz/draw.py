@@ -27,15 +27,15 @@ INK: Colour = (28, 28, 32)
 _PATH: Colour = (255, 255, 255)
 
 # OKLCH hues in degrees, ordered so that successive people differ as much as possible, also for the
-# colour-blind (simulated after Machado et al., 2009), to whom no more than four hues look
-# different. They repeat after eight people.
+# colour-blind (simulated after Machado et al., 2009), who can tell at most four hues apart. They
+# repeat after eight people.
 _HUES = (65, 255, 150, 350, 105, 305, 30, 210)
 # Lightness and chroma of each side. Sides differ in lightness, which the colour-blind see and which
-# survives a grey printout.
+# survives greyscale printing.
 _SIDES = {"left": (0.90, 0.09), "centre": (0.76, 0.14), "right": (0.58, 0.17)}
 
 # The limbs of a keypoint are dashed if its score is below this share of the person's highest.
-_UNSURE = 0.3
+_DASHED_BELOW = 0.3
 _OUTLINE_OPACITY = 0.55
 
 
@@ -49,15 +49,15 @@ def draw_poses(
 ) -> RGB:
     """Draw predicted people with their scores; the best is drawn on top.
 
-    Left limbs are light, right limbs dark, limbs that join the sides between. A keypoint's disc
-    is the smaller and fainter the less sure it is beside the person's surest; a limb is as faint as
-    its less sure end.
+    Left limbs are light, right limbs dark, and limbs that join both sides medium. The lower a
+    keypoint's score is relative to the person's highest, the smaller and fainter is its disc; a
+    limb is as faint as its fainter end.
 
     Args:
         image: (H, W, 3) uint8 RGB, not modified.
-        predictions: in pixels of the image; what is not finite is not drawn.
+        predictions: in pixels of the image; keypoints that are not finite are not drawn.
         skeleton: names the K keypoints.
-        min_score: people below it are not drawn.
+        min_score: people with a lower score are not drawn.
         colours: one number per person; equal numbers, equal colours. None: 0, 1, 2, ...
 
     Returns:
@@ -77,13 +77,13 @@ def draw_poses(
     shown = [i for i in range(len(scores)) if scores[i] >= min_score]
     people = {}
     for i in shown:
-        unsure = certainty[i] < _UNSURE
+        dashed = certainty[i] < _DASHED_BELOW
         people[i] = _Person(
             points=keypoints[i],
             drawn=np.isfinite(keypoints[i]).all(-1),
             opacity=np.clip(0.15 + 1.2 * certainty[i], 0.15, 1.0),
-            hollow=np.zeros_like(unsure),
-            dashed=unsure,
+            hollow=np.zeros_like(dashed),
+            dashed=dashed,
             shades=_shades(i if colours is None else colours[i]),
         )
     for i in reversed(shown):
@@ -228,8 +228,8 @@ def _extent(person: _Person, shape: tuple[int, ...]) -> float:
 def _line_width(person: _Person, shape: tuple[int, ...]) -> float:
     """Return a limb's width in pixels.
 
-    It follows the person, or a crowd's small people would drown in their own lines, between
-    bounds that follow the image, since it is the image that is made to fit a screen.
+    It is proportional to the person's size, or lines would hide the small people of a crowd, within
+    bounds proportional to the image's size, since it is the image that is scaled to a screen.
     """
     diagonal = float(np.hypot(shape[0], shape[1]))
     width = np.clip(0.016 * _extent(person, shape), 0.0018 * diagonal, 0.0065 * diagonal)
@@ -238,7 +238,7 @@ def _line_width(person: _Person, shape: tuple[int, ...]) -> float:
 
 @dataclass(frozen=True)
 class _Capsule:
-    """The pixels within `radius` of the line from start to end: a limb, a disc, a label's ground.
+    """The pixels within `radius` of the line from start to end: a limb, disc or label background.
 
     Painted from the exact distance of each pixel, so that edges are smooth and widths need not be
     whole numbers; OpenCV's lines are whole pixels wide.
@@ -293,13 +293,13 @@ _Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def _draw_score(image: RGB, person: _Person, score: float, taken: list[_Box]) -> None:
-    """Write the score at the head, unless there is no free place for the label.
+    """Write the score at the head, unless the label has no free space there.
 
     Args:
         image: (H, W, 3) uint8 RGB, changed in place.
-        person: whose score it is.
+        person: the person with the score.
         score: any finite number.
-        taken: where labels are; the new one is added.
+        taken: the boxes of the labels so far; the new one is added.
     """
     height, width = image.shape[:2]
     extent = _extent(person, image.shape)
@@ -340,7 +340,7 @@ def draw_text(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        text: what falls outside the image is cut off.
+        text: cut off at the image's border.
         centre: x, y of the middle of the line.
         size: of the font, pixels.
         colour: RGB.

@@ -31,10 +31,10 @@ Curve: TypeAlias = Sequence[tuple[float, float]]  # (time, value)
 
 
 def heatmap_overlay(image: RGB, heatmap: Tensor, to_image: Tensor, stride: int) -> RGB:
-    """Lay a heatmap over the dimmed image, from dark purple (low) to yellow (1).
+    """Draw a heatmap over the dimmed image, from dark purple (low) to yellow (1).
 
     Cell (row i, column j) is centred on network-input pixel
-    (stride * j + stride / 2, stride * i + stride / 2); `to_image` brings it to the image.
+    (stride * j + stride / 2, stride * i + stride / 2), which `to_image` maps to the image.
 
     Args:
         image: (H, W, 3) uint8 RGB, not modified.
@@ -86,8 +86,8 @@ def instance_figure(
 ) -> RGB:
     """Show each person's heatmaps: one tile per person, at most the first six.
 
-    A tile has the strongest of the person's heatmaps at every pixel and the skeleton read from
-    them, in the person's colour in `draw_poses`.
+    A tile has the maximum over the person's heatmaps at every pixel and the skeleton read from
+    them, in the colour that `draw_poses` gives the person.
 
     Args:
         image: (H, W, 3) uint8 RGB, not modified.
@@ -132,16 +132,16 @@ def instance_figure(
 
 
 def steps_figure(image: RGB, predictions: PosePredictions, trace: Trace, skeleton: Skeleton) -> RGB:
-    """Show the decoder steps to each person of `trace.reliance`: two tiles per person.
+    """Show the decoder's steps for each person of `trace.reliance`: two tiles per person.
 
-    The left tile has where each keypoint was expected before the first layer (hollow) and after
-    each layer, joined by lines, over the skeleton of the last; the right one the pixels that the
+    The left tile shows each keypoint's position before the first layer (hollow) and after each
+    layer, joined by lines, over the final skeleton. The right tile shows the pixels that the
     person's score relies on.
 
     Args:
         image: (H, W, 3) uint8 RGB, not modified.
         predictions: the people of the trace, in pixels of the image.
-        trace: how they were found.
+        trace: the steps by which they were refined.
         skeleton: names the K keypoints.
 
     Returns:
@@ -177,10 +177,10 @@ def gallery(
 
     Args:
         images: (H, W, 3) uint8 RGB, of any sizes; at least one.
-        captions: one for each image; too long ones are shortened. If all are empty, no room is
-            left for them.
-        columns: at most so many tiles in a row.
-        tile: width and height of an image's place, pixels.
+        captions: one for each image; captions that are too long are shortened. If all are empty,
+            tiles have no caption line.
+        columns: number of tiles in a row, at most.
+        tile: width and height of a tile, pixels.
 
     Returns:
         uint8 RGB. With margin m = max(4, width / 40) and a caption of height c it measures
@@ -242,15 +242,15 @@ def training_curve(
     """Plot loss terms and, below them, metrics such as AP over the same axis.
 
     Args:
-        losses: name -> (time, value) pairs; what is not finite leaves a gap.
-        metrics: the same; with none, there is only the upper panel.
-        time: what the pairs' first number counts, for the axis.
+        losses: name -> (time, value) pairs; a value that is not finite leaves a gap.
+        metrics: likewise; without any there is only the upper panel.
+        time: the label of the time axis.
 
     Returns:
         uint8 RGB, 1200 pixels wide.
     """
     panels = [("loss", losses), *([("metric", metrics)] if metrics else [])]
-    # Not pyplot, whose global state leaks figures and needs a display.
+    # Not pyplot, whose global state keeps figures in memory and may need a display.
     figure = Figure(figsize=(8, 0.6 + 2.9 * len(panels)), dpi=150, layout="constrained")
     canvas: Any = FigureCanvasAgg(figure)
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
@@ -286,11 +286,11 @@ def write_image(path: Path, image: RGB) -> None:
     """Write a PNG or JPEG file, by its suffix, atomically.
 
     Args:
-        path: its folder is made if it is not there.
+        path: its folder is made if it does not exist.
         image: (H, W, 3) uint8 RGB.
 
     Raises:
-        UsageError: the suffix is another one.
+        UsageError: the file has another suffix.
         PosebenchError: the folder or the file cannot be written.
     """
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):

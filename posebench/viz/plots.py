@@ -14,10 +14,10 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
+from posebench.bench.speed.options import PEOPLE
 from posebench.bench.tables import MEASURED, JoinedTable, Runs
 from posebench.viz.plots_speed import stages_figure
 
-_USUAL_PEOPLE = 5
 _NAME_PT = 7.0  # font size of the points' names
 
 
@@ -70,8 +70,8 @@ def speed_against_accuracy(tables: Sequence[JoinedTable]) -> Plot:
         caption += " Measured here, filled: with the AP measured here; hollow: with the printed AP."
     else:
         caption += (
-            " There are no times of this machine yet: `posebench speed --models all --protocol "
-            "paper` makes them."
+            " Nothing has been timed on this machine yet: run `posebench speed --models all "
+            "--protocol paper`."
         )
     if not panels:
         return Plot("Speed against accuracy", "", caption)
@@ -102,8 +102,10 @@ def speed_against_people(runs: Runs) -> Plot:
         counts = rows.groupby("protocol")["people"].nunique()
         rows = rows[rows["protocol"] == counts.idxmax()]
     if rows.empty or rows["people"].nunique() < 2:
-        command = "`posebench speed --models all --people 1,5,20,50` makes its data."
-        return Plot(title, "", f"Nothing has been timed with several numbers of people: {command}")
+        command = "`posebench speed --models all --people 1,5,20,50`"
+        return Plot(
+            title, "", f"Nothing has been timed with several numbers of people: run {command}."
+        )
     figure, [axis] = _figure(1)
     for recipe, own in rows.groupby("recipe"):
         line = own.groupby("people")["value"].last()
@@ -138,7 +140,8 @@ def parameters_against_macs(tables: Sequence[JoinedTable]) -> Plot:
             names.append((*place, f"{_label(row)} ({joined.table.paper})"))
     caption = (
         "Hollow: printed, under the name of FLOPs; filled: counted here. `posebench verify` says "
-        "why they differ. DGCN prints megabytes and no operations, PoseDet and Group Pose neither."
+        "why they differ. DGCN prints megabytes and no operations; PoseDet and Group Pose print "
+        "neither."
     )
     if not seen:
         return Plot("Parameters against GMACs", "", caption)
@@ -158,13 +161,11 @@ def time_per_stage(runs: Runs) -> Plot:
     times = runs.times()
     rows = times[times["metric"].str.startswith("stage/")] if len(times) else times
     if rows.empty:
-        return Plot(
-            title, "", "No stage has been timed: `posebench speed --models all` makes its data."
-        )
+        return Plot(title, "", "No stage has been timed: run `posebench speed --models all`.")
     protocols = list(rows["protocol"].unique())
     protocol = "end-to-end" if "end-to-end" in protocols else protocols[-1]
     rows = rows[rows["protocol"] == protocol].assign(people=pd.to_numeric(rows["people"]))
-    distance = (rows["people"] - _USUAL_PEOPLE).abs()
+    distance = (rows["people"] - PEOPLE).abs()
     rows = rows[distance == distance.min()]
     stages: dict[str, dict[str, float]] = {}
     for _, row in rows.iterrows():
@@ -186,9 +187,9 @@ def _label(row: pd.Series) -> str:
 
 
 def _name(axis: Any, points: Sequence[tuple[float, float, str]]) -> None:
-    """Write names to the right of their points, higher if another name is in the way.
+    """Write names to the right of their points, higher if they would overlap another name.
 
-    A name that would leave the figure stands to the left.
+    A name that would leave the figure is written to the left.
     """
     if axis.figure.get_layout_engine():  # positions of axes are not known before
         axis.figure.draw_without_rendering()
@@ -214,7 +215,7 @@ def _name(axis: Any, points: Sequence[tuple[float, float, str]]) -> None:
 
 
 def _figure(panels: int, width: float = 5.2) -> tuple[Figure, Any]:
-    # Not pyplot, which keeps every figure in memory and may need a screen.
+    # Not pyplot, whose global state keeps figures in memory and may need a display.
     figure = Figure(figsize=(width * panels + 2.4, 4.2), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots(1, panels, squeeze=False)[0]
@@ -229,7 +230,7 @@ def _figure(panels: int, width: float = 5.2) -> tuple[Figure, Any]:
 def _svg(figure: Figure, name: str) -> str:
     """Return an <svg> element; `name` makes its ids unique within the page."""
     file = io.StringIO()
-    # Without a date, so that equal data give equal files; text is kept as text.
+    # Without a date, so that equal data give equal files; text stays text, not outlines.
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = re.sub("<metadata>.*?</metadata>", "", file.getvalue(), flags=re.DOTALL)

@@ -66,7 +66,7 @@ def stages_figure(stages: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def _in_order(stages: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return the names of all models' stages by where in a pass they come."""
+    """Return the names of all models' stages, ordered by their mean position in a pass."""
     places: dict[str, list[float]] = {}
     for own in stages.values():
         for place, stage in enumerate(own):

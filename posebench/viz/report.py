@@ -43,8 +43,8 @@ def write_report(tables: Sequence[JoinedTable], runs: Runs, folder: Path, path: 
     Args:
         tables: the joined tables.
         runs: the measurements they were joined with.
-        folder: where the runs are; named on the page.
-        path: of the page.
+        folder: the folder of the runs; the page names it.
+        path: the HTML file to write.
     """
     commit = git_commit()
     version = f"posebench {package_version()}"

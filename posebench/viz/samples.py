@@ -1,4 +1,4 @@
-"""Pictures of what a model predicts."""
+"""Pictures of a model's predictions, and of a run's curves."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def draw_sample(
     """Draw the people that a model predicts on an image.
 
     Args:
-        truth: the annotated people, drawn in a second picture beside; None: there are none.
+        truth: the annotated people, drawn on a second copy of the image; None: there are none.
         heatmaps: also show the maps of the whole image and, below, of each person.
-        min_score: people below it are left out.
+        min_score: people with a lower score are left out.
 
     Source: CID (Wang & Zhang, CVPR 2022), Figs. 3, 4 and 6.
     """
@@ -78,7 +78,7 @@ def draw_steps(model: Model, sample: Sample, *, min_score: float = 0.0) -> RGB:
     """Draw the path of each keypoint query of the best people, and what drives their scores.
 
     Raises:
-        ModelError: the method finds people in one step.
+        ModelError: the method predicts people in one step.
     """
     predictions, trace = model.trace(sample.image, limit=MOST_TRACED)
     count = int((predictions.scores[:MOST_TRACED] >= min_score).sum())
@@ -87,7 +87,7 @@ def draw_steps(model: Model, sample: Sample, *, min_score: float = 0.0) -> RGB:
 
 
 def draw_gallery(model: Model, samples: list[Sample]) -> RGB:
-    """Draw annotated samples: the predicted people of each beside the annotated ones."""
+    """Draw annotated samples, each with its predicted people next to its annotated ones."""
     tiles, captions = [], []
     for sample in samples:
         predictions = model.predict(sample.image)
@@ -120,4 +120,4 @@ def draw_curve(log: list[dict[str, Any]]) -> RGB:
 
 
 def _percent(value: float) -> float:
-    return 100 * value if value >= 0 else math.nan  # -1: nothing could be found
+    return 100 * value if value >= 0 else math.nan  # -1: there was no ground truth to detect

@@ -30,10 +30,10 @@ class VideoFile:
         self.frames = 0
 
     def write(self, frame: RGB) -> None:
-        """Append a frame (H, W, 3); all have the size of the first.
+        """Append a frame (H, W, 3); all must have the size of the first.
 
         Raises:
-            PosebenchError: no codec works here.
+            PosebenchError: OpenCV has none of the codecs.
         """
         self.frames += 1
         self._waiting.append(frame)
@@ -66,8 +66,8 @@ def write_video(path: Path, fps: float | None) -> Iterator[VideoFile]:
     """Yield a video to append frames to; the file appears when it is complete.
 
     Args:
-        path: an .mp4 file; its folder is made if it is not there.
-        fps: frames per second; None: at the rate at which they come.
+        path: an .mp4 file; its folder is made if it does not exist.
+        fps: frames per second; None: the measured rate at which frames are written.
 
     Raises:
         PosebenchError: the file cannot be written, or has no frames.

@@ -31,7 +31,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return weights
 
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", load)
-    # The tiny trunk's batch norms count, so nothing may be left out of its weights.
+    # The tiny backbone's batch norms count, so nothing may be left out of its weights.
     monkeypatch.setattr(MaskRCNN, "ignored_checkpoint_keys", ())
     return asked
 

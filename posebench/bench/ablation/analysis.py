@@ -42,7 +42,7 @@ _Truth = tuple[dict[str, Any], Protocol]  # annotations in COCO's format, and th
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the tests of a study that are done show."""
+    """The results of the tests of a study that are done."""
 
     rows: pd.DataFrame  # tidy: variant, seed, metric, value in percent
     summary: pd.DataFrame  # one row per variant: mean, std, n, and the printed figures

@@ -18,7 +18,7 @@ from posebench.engine.callbacks import Callback, NullCallback
 from posebench.engine.runs import RunLocked
 from posebench.errors import PosebenchError
 
-_POLL_S = 2.0  # while other processes run the tasks that are left
+_POLL_S = 2.0  # pause while other processes run all the remaining tasks
 
 
 class Watcher(Protocol):
@@ -76,14 +76,14 @@ def run_tasks(
 
 def _run_here(left: list[Task], watcher: Watcher) -> dict[Task, str]:
     failed: dict[Task, str] = {}
-    locked = 0  # how many in a row are run by other processes
+    locked = 0  # number of successive tasks that other processes are running
     while left:
         task = left.pop(0)
         callback = watcher.on_task_start(task)
         try:
             run_task(task, callback)
         except RunLocked:
-            left.append(task)  # the others come first
+            left.append(task)  # try the other tasks first
             locked += 1
             if locked >= len(left):
                 time.sleep(_POLL_S)

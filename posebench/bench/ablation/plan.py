@@ -23,7 +23,7 @@ from posebench.files import read_json, write_json
 from posebench.recipe import Recipe
 
 _MEASURED_S, _MEASURED_STEPS = 5.0, 8  # steps are timed until either is exceeded
-_POLL_S = 2.0  # while another process measures
+_POLL_S = 2.0  # pause while another process measures
 
 
 def check_data(config: StudyConfig) -> None:
@@ -108,11 +108,11 @@ def _with_steps(config: StudyConfig, measure: Callable[[StudyConfig], float]) ->
 
 
 class _EnoughSteps(Exception):
-    """Ends a training from which enough steps have been timed."""
+    """Ends a training of which enough steps have been timed."""
 
 
 class _StepTimer(NullCallback):
-    """Stores when each step ended, and ends the training after a few."""
+    """Records the time at the end of each step, and ends the training after a few."""
 
     def __init__(self) -> None:
         self.times: list[float] = []

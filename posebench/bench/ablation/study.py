@@ -17,7 +17,7 @@ from posebench.bench.ablation.tasks import Task, list_tasks
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What there is of a study after its tasks have run."""
+    """The state of a study after its tasks have run."""
 
     config: StudyConfig
     folder: Path  # of the study, below the results folder
@@ -58,7 +58,7 @@ def run_study(
     threads = 0
     if jobs > 1:
         threads = max(torch.get_num_threads() // jobs, 1)
-        torch.set_num_threads(threads)  # a budget is measured with as many
+        torch.set_num_threads(threads)  # a budget is measured with a task's number of threads
     if config.budget_s and not has_plan(config, folder):
         watcher.on_measure()
     config = make_plan(config, folder, seconds_per_step)

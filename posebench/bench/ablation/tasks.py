@@ -110,7 +110,7 @@ def load_result(folder: Path, experiment: Experiment, seed: int) -> dict[str, fl
 
 
 def run_task(task: Task, callback: Callback | None = None) -> None:
-    """Train and test what a task consists of; what is done already is not repeated.
+    """Run a task's training and tests; those that are done already are not repeated.
 
     Raises:
         RunLocked: another process is running the training.
@@ -135,7 +135,7 @@ def _train(
 ) -> None:
     if (run / "done.json").is_file():
         return
-    # `train` locks the run folder itself. This lock covers what is cleaned up before it starts.
+    # `train` locks the run folder; this lock also covers the clean-up before that.
     with lock_run(run / "claim"):
         if (run / "done.json").is_file():
             return
@@ -153,7 +153,7 @@ def _train(
             recipe, dataset, eval_set, run, train_options(config, seed), resume=resume,
             callback=callback,
         )  # fmt: skip
-        if not training.steps:  # a full schedule: its results belong into the papers' tables
+        if not training.steps:  # a full schedule: its results belong in the papers' tables
             rows = tidy_rows(
                 evaluation.metrics, recipe=recipe, dataset=eval_set.name, split=eval_set.split,
                 tta=recipe.inference.label, device=torch.device(config.device),

@@ -1,4 +1,4 @@
-"""What networks compute: parameters, MACs and FLOPs of a forward pass, without weights or data.
+"""The cost of networks: parameters, MACs and FLOPs of a forward pass, without weights or data.
 
 `audit` counts a recipe's forward pass operator by operator; `describe` sums it up in one row.
 """

@@ -1,4 +1,4 @@
-"""One row per recipe with its costs, remembered between runs, so that listing the zoo is quick."""
+"""One row per recipe with its costs, cached on disk, so that listing the zoo is quick."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The speed benchmark: models take turns, each in a process of its own, and are ranked.
+"""The speed benchmark: models take turns, each in its own process, and are ranked.
 
 `run_speed_benchmark` times recipes into a run folder.
 """

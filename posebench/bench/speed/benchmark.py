@@ -1,4 +1,4 @@
-"""A benchmark in its run folder: times what the folder does not have yet."""
+"""A benchmark in its run folder: times the models that the folder does not have yet."""
 
 from __future__ import annotations
 

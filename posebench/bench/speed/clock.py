@@ -1,4 +1,4 @@
-"""Clocks that measure the stages of a pass, on a CPU and on a GPU.
+"""Clocks that measure the stages of a pass (one timed run of a model), on a CPU and on a GPU.
 
 A GPU runs asynchronously. Its stages are measured by events in its stream and Python waits for it
 only once, at the end, so the clock does not slow the pass down.

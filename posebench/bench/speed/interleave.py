@@ -1,4 +1,4 @@
-"""Times recipes against one another, each in a process of its own."""
+"""Times recipes against one another, each in its own process."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _bytes_available(device: torch.device) -> int:
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
     else:
-        free = 8 * 2**30  # if the system does not say
+        free = 8 * 2**30  # where there is no /proc/meminfo
         info = Path("/proc/meminfo")
         if info.exists():
             lines = dict(line.split(":", 1) for line in info.read_text().splitlines())

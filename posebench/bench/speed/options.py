@@ -25,8 +25,8 @@ class RoundSchedule:
     """How long each model is timed."""
 
     rounds: int = 10  # at most
-    turn_s: float = 1.0  # of one case of one model; a slower pass takes as long as it takes
-    budget_s: float = 60.0  # of one model; a slow model has `MIN_ROUNDS` rounds all the same
+    turn_s: float = 1.0  # of one case of one model; a slower pass is completed
+    budget_s: float = 60.0  # of one model; even a slow model gets `MIN_ROUNDS` rounds
 
 
 FULL = RoundSchedule()
@@ -103,12 +103,12 @@ class TimingJob:
 
 @dataclass(frozen=True)
 class CaseStats:
-    """What is known of a case besides its times."""
+    """The facts about a case besides its times."""
 
     size: tuple[int, int]  # H, W of the network's input
     parameters: int
     weight_bytes: int
-    activation_bytes: int  # the most by which memory rises during a pass
+    activation_bytes: int  # the largest rise of memory during a pass
     macs: int
     flops: int
     flops_folded: int

@@ -1,4 +1,4 @@
-"""A model that is ready to be timed, in a process of its own."""
+"""A model that is ready to be timed, in its own process."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TimedModel:
         self.last_s = [0.0] * len(job.cases)  # duration of each case's last pass
 
     def prepare(self, case: int) -> CaseStats:
-        """Warm up and return what is known of a case besides its times."""
+        """Warm up and return the facts about a case besides its times."""
         prepared = self.cases[case]
         with self._computing():
             # Numba compiles its loops here, whose memory must not count as the pass's.

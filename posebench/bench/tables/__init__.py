@@ -65,7 +65,6 @@ __getattr__ = lazy_names(
         "Claim",
         "check_claims",
         "claim_rows",
-        "list_tables",
         "list_untested",
         "read_claims",
         "untested_rows",

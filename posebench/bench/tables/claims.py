@@ -39,7 +39,7 @@ class Claim:
     quantity: str
     printed: float | None = None
     tolerance: float = 0.0  # absolute: half a unit of the last printed digit
-    source: str = ""  # the table, or `text:` and the fact's id
+    source: str = ""  # the table, or `text:` and the id of a fact in text_facts.csv
     explanation: str = ""  # why the count differs from the printed figure
     pinned: float | None = None  # the count that was explained
     against: str = ""  # the recipe that differences and ratios compare with

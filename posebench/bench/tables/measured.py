@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from posebench.bench.speed.options import PEOPLE
 from posebench.bench.tables.papers import RowRecipe
 from posebench.recipe import Recipe, current_name, recipe_to_json
 from posebench.structures import COCO
 
-# Columns of timing rows; times that differ in one of them are not put side by side.
+# Columns of timing rows; times that differ in any of them are not compared.
 ENVIRONMENT = ("hardware", "precision", "options")
-_USUAL_PEOPLE = 5
 
 _NO_ROWS = pd.DataFrame(
     columns=[
@@ -152,7 +152,7 @@ class Runs:
             rows = rows[rows["input_size"] == size]
         if rows.empty:
             return None
-        people = (pd.to_numeric(rows["people"]) - _USUAL_PEOPLE).abs()
+        people = (pd.to_numeric(rows["people"]) - PEOPLE).abs()
         return _measurement(rows[people == people.min()].iloc[-1])
 
 
