@@ -47,7 +47,7 @@ class FieldPoses:
 
     keypoints: Floats  # (P, K, 4) x, y, score, scale
     means: Floats  # (P,) mean of the keypoint scores, by which people are ranked
-    scores: Floats  # (P,) weighted mean of the keypoint scores, sorted from high to low
+    scores: Floats  # (P,) mean of the keypoint scores, weighted by their rank
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def decode_fields(
     graph = _graph(layout, len(keypoints))
     planes = Planes.of([(view.limbs, view.to_first) for view in views], stride)
     confident = _connections(planes.cells(LEAST_CONFIDENCE), accumulated, graph.limbs)
-    every = (planes.fields, planes.positions, graph.limbs)
-    connections = (graph.edges, confident, every, accumulated.content)
+    all_cells = (planes.fields, planes.positions, graph.limbs)
+    connections = (graph.edges, confident, all_cells, accumulated.content)
     poses = _grow_from_seeds(seeds, *connections, size, reverse_match)
     least = KEYPOINT_SCORE
     if complete and len(poses):
@@ -182,7 +182,7 @@ def _direct(row, cell, back, target, least, bumps):  # type: ignore[no-untyped-d
 
 
 @numba.njit(cache=True)
-def _grow_from_seeds(seeds, edges, confident, every, bumps, size, reverse_match):  # type: ignore[no-untyped-def]
+def _grow_from_seeds(seeds, edges, confident, all_cells, bumps, size, reverse_match):  # type: ignore[no-untyped-def]
     """Return people (P, K, 4) x, y, score, scale in the order of their seeds."""
     keypoints = len(edges[0]) - 1
     taken = _occupancy(keypoints, *size)
@@ -194,7 +194,7 @@ def _grow_from_seeds(seeds, edges, confident, every, bumps, size, reverse_match)
             continue
         pose = poses[count]
         pose[k] = seeds[n, 1:]
-        _grow(pose, edges, confident, every, bumps, reverse_match, False)
+        _grow(pose, edges, confident, all_cells, bumps, reverse_match, False)
         for k in range(keypoints):
             if pose[k, 2] > 0:
                 _take(taken, k, pose[k])
@@ -203,10 +203,10 @@ def _grow_from_seeds(seeds, edges, confident, every, bumps, size, reverse_match)
 
 
 @numba.njit(cache=True)
-def _complete(poses, edges, confident, every, bumps):  # type: ignore[no-untyped-def]
+def _complete(poses, edges, confident, all_cells, bumps):  # type: ignore[no-untyped-def]
     """Give every person all keypoints, in place."""
     for p in range(len(poses)):
-        _grow(poses[p], edges, confident, every, bumps, False, True)
+        _grow(poses[p], edges, confident, all_cells, bumps, False, True)
         _copy_missing(poses[p], edges[0], edges[2])
 
 
@@ -214,7 +214,7 @@ def _complete(poses, edges, confident, every, bumps):  # type: ignore[no-untyped
 def _copy_missing(pose, begin, target):  # type: ignore[no-untyped-def]
     """Copy each missing keypoint from its neighbour with the highest score, in place.
 
-    Keypoints are copied from in the order of their scores; among equals the earliest comes first.
+    Sources are taken in descending order of their scores; among equals the earliest comes first.
     """
     keypoints = len(pose)
     done = np.zeros(keypoints, np.bool_)
@@ -244,14 +244,14 @@ def _copy_missing(pose, begin, target):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _grow(pose, edges, confident, every, bumps, reverse_match, completing):  # type: ignore[no-untyped-def]
+def _grow(pose, edges, confident, all_cells, bumps, reverse_match, completing):  # type: ignore[no-untyped-def]
     """Add the keypoints that limbs reach from those a person has, in place.
 
     Args:
         pose: (K, 4) x, y, score, scale.
         edges: as `_Graph.edges`.
         confident: as `_connections` returns them.
-        every: all limb cells: fields, their positions, and the limbs (M, 2).
+        all_cells: all limb cells: fields, their positions, and the limbs (M, 2).
         bumps: as `AccumulatedMap.content`.
         reverse_match: as `decode_fields`.
         completing: whether to accept keypoints of any score, and to follow cells of low confidence.
@@ -285,13 +285,13 @@ def _grow(pose, edges, confident, every, bumps, reverse_match, completing):  # t
         elif state[best] == 1:
             state[best] = 3
             along = direction[best]
-            x, y, scale, value = _follow_limb(known, along, confident, every, bumps, completing)
+            x, y, scale, value = _follow_limb(known, along, confident, all_cells, bumps, completing)
             score = math.sqrt(value * known[2])
             if value == 0 or score < least or score < share * known[2]:
                 continue
             offer[best] = x, y, score, scale
             if reverse_match:
-                back = _follow_limb(offer[best], along ^ 1, confident, every, bumps, completing)
+                back = _follow_limb(offer[best], along ^ 1, confident, all_cells, bumps, completing)
                 away = abs(back[0] - known[0]) + abs(back[1] - known[1])
                 if back[3] == 0 or away > known[3]:
                     continue
@@ -308,7 +308,7 @@ def _grow(pose, edges, confident, every, bumps, reverse_match, completing):  # t
 
 
 @numba.njit(cache=True)
-def _follow_limb(known, along, confident, every, bumps, completing):  # type: ignore[no-untyped-def]
+def _follow_limb(known, along, confident, all_cells, bumps, completing):  # type: ignore[no-untyped-def]
     """Return x, y, scale and value of the keypoint that a limb reaches from a known keypoint.
 
     The value is 0 if no cell of the limb starts near the known keypoint. The best two cells are
@@ -320,9 +320,9 @@ def _follow_limb(known, along, confident, every, bumps, completing):  # type: ig
     if completing:
         # Searched, not sorted: there are a hundred times as many cells as confident ones, and a
         # person lacks few keypoints.
-        rows = _every_row(x, y, reach, along, every, bumps)
+        rows = _all_rows(x, y, reach, along, all_cells, bumps)
     else:
-        rows = _confident_rows(x, reach, along, confident, 2 * len(every[2]), bumps)
+        rows = _confident_rows(x, reach, along, confident, 2 * len(all_cells[2]), bumps)
     best, second = -1, -1
     best_score, second_score = 0.0, 0.0
     for i in range(len(rows)):
@@ -364,9 +364,9 @@ def _confident_rows(x, reach, along, confident, directions, bumps):  # type: ign
 
 
 @numba.njit(cache=True)
-def _every_row(x, y, reach, along, every, bumps):  # type: ignore[no-untyped-def]
+def _all_rows(x, y, reach, along, all_cells, bumps):  # type: ignore[no-untyped-def]
     """Return a direction's rows that start within reach, down to the confidence for completion."""
-    fields, positions, limbs = every
+    fields, positions, limbs = all_cells
     m, back = along // 2, along % 2
     starts_x, starts_y = fields[m, 1 + 2 * back], fields[m, 2 + 2 * back]
     near = np.zeros(len(starts_x), np.bool_)
