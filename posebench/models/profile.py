@@ -1,4 +1,4 @@
-"""What clocks, counters, pictures and upper bounds need to know of a method.
+"""What benchmarks, figures and the oracle need to know of a method.
 
 Training and prediction do without: they need `PoseModel` alone. A method's own `Profile` lies in
 its package's `profile.py`; what it leaves out keeps the defaults below.

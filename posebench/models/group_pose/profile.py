@@ -1,4 +1,4 @@
-"""What benchmarks, pictures and upper bounds need to know of Group Pose."""
+"""Group Pose's profile: what benchmarks, figures and the oracle need to know."""
 
 from __future__ import annotations
 
