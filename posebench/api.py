@@ -275,6 +275,11 @@ def evaluate(
         ModelError: there is no such model, or it predicts other keypoints.
     """
     _check_target(model, predictions, oracle=oracle, settings=settings, dataset=dataset)
+    if predictions is not None and not (flip is None and scales is None):
+        raise UsageError(
+            "--flip and --scales change how a model predicts, and a result file holds its "
+            "predictions already."
+        )
     chosen_precision = pick_precision(precision)
     name = dataset if isinstance(dataset, str) else dataset.name if dataset else ""
     checkpoint = None if oracle or model is None else _checkpoint(model)

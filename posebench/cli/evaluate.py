@@ -85,8 +85,7 @@ def evaluate(
     import posebench
 
     say_renamed(settings)
-    if scales is not None:
-        settings = [*(settings or []), f"inference.scales=[{scales}]"]
+    chosen_scales = None if scales is None else _scales(scales)
     with progress_bar() as bar:
         task = bar.add_task("evaluate", total=None, note="")
         run = posebench.evaluate(
@@ -98,6 +97,7 @@ def evaluate(
             data_root=data_root,
             annotations=annotations,
             flip=flip,
+            scales=chosen_scales,
             settings=settings,
             device=device,
             precision=precision,
@@ -114,6 +114,17 @@ def evaluate(
         return
     print_metrics(_title(run, predictions, oracle), run.evaluation)
     messages.print(f"Written to {escape(str(run.folder))}", soft_wrap=True)
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    from posebench.errors import UsageError
+
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--scales expects comma-separated numbers such as 0.5,1,2, not {text!r}."
+        ) from None
 
 
 def _title(run: Run, predictions: Path | None, oracle: bool) -> str:
