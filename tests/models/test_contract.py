@@ -51,7 +51,7 @@ def test_recipe_is_found_by_its_name_and_builds(name: str) -> None:
 @pytest.mark.parametrize("people", [(0,), (0, 2), (3, 1)])
 def test_loss_is_finite_and_reaches_every_parameter(name: str, people: tuple[int, ...]) -> None:
     model = build(name).train()
-    terms = model.loss(make_batch(people, skeleton_of(name), size=128))
+    terms = model.loss(make_batch(people, skeleton_of(name), size=64))
     assert all(term.dtype == torch.float32 and term.isfinite() for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
@@ -75,7 +75,7 @@ def test_every_keypoint_set_can_be_learned(name: str, skeleton: Skeleton) -> Non
 def test_a_batch_is_predicted_like_its_images(name: str, flip: bool) -> None:
     model = precise(name)
     samples = [make_sample(2, skeleton_of(name), seed=seed) for seed in range(3)]
-    inference = Inference(Resize(128), flip=flip)
+    inference = Inference(Resize(64), flip=flip)
     together = model.predict(samples, inference)
     for sample, joint in zip(samples, together, strict=True):
         (alone,) = model.predict([sample], inference)
@@ -121,7 +121,7 @@ def test_ideal_outputs_decode_to_their_people(name: str, people: int) -> None:
 def test_explain_returns_what_predict_does(name: str) -> None:
     model = precise(name)
     sample = make_sample(2, skeleton_of(name))
-    inference = Inference(Resize(128))
+    inference = Inference(Resize(64))
     (predicted,) = model.predict([sample], inference)
     explained, maps = profile_of(model.config).explain(model, sample, inference)
     torch.testing.assert_close(explained.keypoints, predicted.keypoints)
