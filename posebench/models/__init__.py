@@ -48,7 +48,7 @@ def find_recipe(name: str, dataset: str) -> Recipe:
 
 
 def profile_of(config: ModelConfig) -> Profile[Any]:
-    """Return what clocks, counters, pictures and upper bounds need to know of a config's method."""
+    """Return what benchmarks, figures and the oracle need to know of a config's method."""
     from posebench.models.profile import Profile
 
     for method in METHODS:
