@@ -37,7 +37,7 @@ def draw_sample(
     """Draw the people that a model predicts on an image.
 
     Args:
-        truth: the annotated people, drawn on a second copy of the image; None: there are none.
+        truth: the annotated people, drawn on a second copy of the image; None leaves that copy out.
         heatmaps: also show the maps of the whole image and, below, of each person.
         min_score: people with a lower score are left out.
 

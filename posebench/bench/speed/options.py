@@ -123,7 +123,7 @@ def with_alternatives(recipes: Sequence[Recipe]) -> list[Recipe]:
     """Return the recipes whose paper compares alternatives for a stage.
 
     Raises:
-        UsageError: there are none.
+        UsageError: no recipe has alternatives.
     """
     comparing = [r for r in recipes if profile_of(r.config).alternatives is not None]
     if not comparing:

@@ -249,7 +249,9 @@ class DGCN(PifPaf):
         at_strides = []
         for stride in self.strides:
             size = field_size((height, width), stride)
-            fields = [keypoint_fields(one, size)[:, 0] for one in self._people(batch, stride)]
+            fields = [
+                keypoint_fields(one, size)[:, 0] for one in self.people_in_cells(batch, stride)
+            ]
             at_strides.append(torch.stack(fields))
         return replace(super().targets(batch), intermediate=(*at_strides, *at_strides))
 

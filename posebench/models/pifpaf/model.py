@@ -179,7 +179,8 @@ class PifPaf(PoseModel):
 
     # ----------------------------------------------------------------------------- targets, losses
 
-    def _people(self, batch: Batch, stride: int) -> list[FieldPeople]:
+    def people_in_cells(self, batch: Batch, stride: int) -> list[FieldPeople]:
+        """Return the people of each image, in cells of `stride` pixels."""
         return [
             field_people(poses, self.layout, stride, (0.0, 0.0, width - 1.0, height - 1.0))
             for poses, (width, height) in zip(
@@ -190,7 +191,7 @@ class PifPaf(PoseModel):
     def targets(self, batch: Batch) -> PifPafTargets:
         height, width = batch.images.shape[-2:]
         size = field_size((height, width), STRIDE)
-        people = self._people(batch, STRIDE)
+        people = self.people_in_cells(batch, STRIDE)
         return PifPafTargets(
             torch.stack([keypoint_fields(one, size) for one in people]),
             torch.stack([limb_fields(one, self.layout, size) for one in people]),

@@ -59,7 +59,7 @@ def ideal_outputs(model: PifPaf, batch: Batch) -> PifPafOutputs:
     height, width = batch.images.shape[-2:]
     size = field_size((height, width), STRIDE)
     keypoints, limbs = [], []
-    for poses, people in zip(batch.poses, model._people(batch, STRIDE), strict=True):
+    for poses, people in zip(batch.poses, model.people_in_cells(batch, STRIDE), strict=True):
         sigmas = people.scales.new_tensor(model.layout.sigmas)
         by_area = poses.area.sqrt()[:, None] / STRIDE * sigmas
         scales = torch.where(people.scales.isnan(), by_area, people.scales)
