@@ -107,6 +107,14 @@ def ranking(rounds: Mapping[str, Mapping[int, float]]) -> dict[str, int]:
 # ----------------------------------------------------------------------------------- differences
 
 
+def ap_interval(model: Matches, resamples: int = RESAMPLES) -> Interval:
+    """Return a model's AP as a fraction, with the interval of a bootstrap over the images."""
+    images = len(model.people)
+    value = float(resampled_ap([model], [np.ones((1, images))])[0])
+    low, high = _limits(resampled_ap([model], [_draws(images, resamples)]))
+    return Interval(value, low, high)
+
+
 def difference(
     ours: Sequence[Matches], reference: Sequence[Matches], resamples: int = RESAMPLES
 ) -> Difference:
@@ -137,18 +145,30 @@ def difference(
         bootstrap += resampled_ap([a], [samples]) - resampled_ap([b], [samples])
     under_null /= len(by_seed)
     bootstrap /= len(by_seed)
-    low, high = np.nanquantile(bootstrap, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = _limits(bootstrap)
     # An exchange that changes nothing must not count as less extreme because of rounding.
     extreme = np.abs(under_null) >= abs(value) - 1e-12
     return Difference(
         value=value,
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         p_images=float((1 + extreme.sum()) / (1 + resamples)),
         p_seeds=_p_over_seeds(by_seed),
         seeds_above=int((by_seed > 0).sum()),
         seeds=len(by_seed),
     )
+
+
+def _draws(images: int, resamples: int) -> Floats:
+    """Return how often each image occurs in (R, N) samples of the images with replacement."""
+    rng = np.random.default_rng(0)  # the same for all models
+    return rng.multinomial(images, np.full(images, 1 / images), resamples).astype(np.float64)
+
+
+def _limits(bootstrap: Floats) -> tuple[float, float]:
+    """Return the limits of the percentile interval; samples without people to detect are nan."""
+    low, high = np.nanquantile(bootstrap, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
 
 
 def _p_over_seeds(differences: Floats) -> float:

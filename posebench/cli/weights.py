@@ -1,4 +1,4 @@
-"""`posebench weights`: convert published checkpoints."""
+"""`posebench weights`: convert published checkpoints, and pack trained ones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from posebench.cli.common import messages, out
+from posebench.cli.common import RootOption, messages, out, progress_bar
 
-app = typer.Typer(help="Weights published by the authors.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `import` a subcommand: typer would merge a single command into its group."""
+app = typer.Typer(
+    help="Convert the authors' weights, and pack your own to share them.", no_args_is_help=True
+)
 
 
 @app.command("import")
@@ -47,3 +44,34 @@ def import_weights(
         soft_wrap=True,
     )
     out.print(escape(str(target)), soft_wrap=True)
+
+
+@app.command("pack")
+def pack(
+    run: Annotated[Path, typer.Argument(help="Run folder of a finished training.")],
+    to: Annotated[
+        Path, typer.Option("--out", help="Folder for RECIPE.safetensors and RECIPE.json.")
+    ] = Path("weights"),
+    data_root: RootOption = None,
+) -> None:
+    """Write a run's best weights in half precision, with a card: how made, and which AP."""
+    import posebench
+    from posebench.bench.packing import pack_weights
+    from posebench.engine import read_checkpoint
+
+    best = read_checkpoint(run)
+    data = posebench.open_dataset(
+        best.trained_on, data_root=data_root, skeleton=best.recipe.skeleton
+    )
+    with progress_bar() as bar:
+        task = bar.add_task("evaluate", total=len(data), note="")
+        card = pack_weights(
+            run, data, to, progress=lambda done, total: bar.update(task, completed=done)
+        )
+    path = to / f"{card.recipe}.safetensors"
+    messages.print(
+        f"{card.recipe}: AP {card.ap} [{card.ap_low}, {card.ap_high}] on {card.images} images of "
+        f"{card.dataset} {card.split}, {path.stat().st_size / 1e6:.1f} MB",
+        soft_wrap=True,
+    )
+    out.print(escape(str(path)), soft_wrap=True)

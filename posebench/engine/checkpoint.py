@@ -61,11 +61,22 @@ def save_weights(
     path: Path, model: nn.Module, recipe: Recipe, skeleton: Skeleton, facts: dict[str, Any]
 ) -> None:
     """Write a model's weights with their recipe; `facts` as in `Checkpoint`."""
+    weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    write_checkpoint(path, weights, recipe, skeleton, facts)
+
+
+def write_checkpoint(
+    path: Path,
+    weights: dict[str, Tensor],
+    recipe: Recipe,
+    skeleton: Skeleton,
+    facts: dict[str, Any],
+) -> None:
+    """Write weights with their recipe; `facts` as in `Checkpoint`."""
     metadata = {
         "recipe": json.dumps(recipe_to_json(recipe, skeleton)),
         "facts": json.dumps(facts),
     }
-    weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     _write(path, save(weights, metadata))
 
 

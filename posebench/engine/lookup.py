@@ -1,4 +1,4 @@
-"""Models by name: a run folder, a checkpoint, or a recipe whose weights are published.
+"""Models by name: a run folder, a checkpoint, or a recipe with shipped or published weights.
 
 torch is imported only once the file is known to exist.
 """
@@ -11,19 +11,25 @@ from typing import TYPE_CHECKING
 from posebench.engine.runs import find_checkpoint
 from posebench.errors import ModelError
 from posebench.models import RECIPES
+from posebench.shipped import shipped_weights
 
 if TYPE_CHECKING:
     from posebench.engine.checkpoint import Checkpoint
 
 
 def find_model(place: str) -> Checkpoint:
-    """Return the checkpoint of a run folder or a file, or a recipe's published weights.
+    """Return the checkpoint of a run folder or a file, or a recipe's shipped or published weights.
 
     Raises:
         ModelError: there is none, it is damaged, or it cannot be downloaded.
     """
     if place in RECIPES and not Path(place).exists():
         recipe = RECIPES[place]
+        shipped = shipped_weights(place)
+        if shipped:
+            from posebench.engine.checkpoint import read_checkpoint
+
+            return read_checkpoint(shipped)
         if not recipe.weights_url:
             raise ModelError(
                 f"The weights of the recipe {place} cannot be downloaded: train it, convert its "

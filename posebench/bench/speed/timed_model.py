@@ -28,8 +28,10 @@ from posebench.bench.speed.options import (
     TimingJob,
 )
 from posebench.data.image_files import read_image
+from posebench.engine.checkpoint import read_checkpoint
 from posebench.layers.folding import folded
 from posebench.models import RECIPES, PoseModel, profile_of
+from posebench.shipped import shipped_weights
 from posebench.structures import COCO, Batch, Poses
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -39,7 +41,7 @@ _MAX_PASSES = 200  # per turn
 
 
 class TimedModel:
-    """A model with random weights whose passes are timed.
+    """A model whose passes are timed, with random weights where none come with the package.
 
     Args:
         job: the recipe and how to time it.
@@ -60,8 +62,12 @@ class TimedModel:
             torch.cuda.set_device(self.device)  # the clock records events in its current stream
         self.clock = clock(self.device)
         skeleton = self.recipe.skeleton or COCO
-        model: PoseModel = self.recipe.build(skeleton).eval()
-        _calibrate(model)
+        shipped = shipped_weights(job.recipe)
+        if shipped:
+            model = read_checkpoint(shipped).model()
+        else:
+            model = self.recipe.build(skeleton).eval()
+            _calibrate(model)
         self.dtype = _TYPES[options.precision]
         layout = torch.channels_last if options.channels_last else torch.contiguous_format
         self.model: PoseModel = folded(model).to(self.dtype).to(self.device)

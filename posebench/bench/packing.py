@@ -1,0 +1,132 @@
+"""Trained weights made ready to ship: parameters in half precision, and a card of what they reach.
+
+The card's figures are those of the packed file, not of the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from posebench.bench.statistics import ap_interval
+from posebench.data import PoseDataset
+from posebench.engine.checkpoint import Checkpoint, TrainingState, read_checkpoint, write_checkpoint
+from posebench.engine.evaluation import evaluate
+from posebench.errors import ModelError
+from posebench.metrics import evaluate_poses, main_metric
+from posebench.metrics.resampling import matches
+from posebench.shipped import CHECK_IMAGES, Card
+
+
+def pack_weights(
+    run: Path,
+    dataset: PoseDataset,
+    folder: Path,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Card:
+    """Write a run's best weights in half precision, evaluate them, and write their card.
+
+    Args:
+        run: the folder of a finished training.
+        dataset: the images to evaluate on, on the CPU.
+        folder: where RECIPE.safetensors and RECIPE.json are written.
+        progress: is called with the number of images done and the number of all images.
+
+    Raises:
+        ModelError: the folder is not that of a training.
+    """
+    best = read_checkpoint(run)
+    made = _made(run, best)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{best.recipe.name}.safetensors"
+    facts = {name: best.facts[name] for name in ("step", "epoch", "dataset")}
+    write_checkpoint(path, half_precision(best), best.recipe, best.skeleton, facts)
+
+    packed = read_checkpoint(path)
+    inference = packed.recipe.inference
+    evaluation = evaluate(packed.model(), dataset, inference, progress=progress)
+    truth = dataset.ground_truth()
+    interval = ap_interval(matches(truth, evaluation.results, dataset.protocol))
+    card = Card(
+        recipe=best.recipe.name,
+        **made,
+        dataset=dataset.name,
+        split=dataset.split,
+        images=len(dataset),
+        tta=inference.label,
+        ap=_percent(main_metric(evaluation.metrics)[1]),
+        ap_low=_percent(interval.low),
+        ap_high=_percent(interval.high),
+        check_images=min(CHECK_IMAGES, len(dataset)),
+        check_ap=_percent(_ap_of_first(truth, evaluation.results, dataset)),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+    text = json.dumps(card.to_json(), indent=2) + "\n"
+    (folder / f"{card.recipe}.json").write_text(text, encoding="utf-8")
+    return card
+
+
+def half_precision(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return the weights with parameters in float16.
+
+    Statistics of batch norms keep float32, since variances may lie outside float16's range.
+    """
+    with torch.device("meta"):
+        model = checkpoint.recipe.build(checkpoint.skeleton)
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return {
+        name: value.half() if name in parameters else value
+        for name, value in checkpoint.weights.items()
+    }
+
+
+def _made(run: Path, best: Checkpoint) -> dict[str, Any]:
+    """Return how a training was made: the command, commit, seed, hardware and date of its card."""
+    try:
+        last, _ = TrainingState(run / "checkpoints").read()
+        environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+        threads = environment["cpu_threads"]
+        cpu = f"{environment['cpu']}, {threads} thread{'' if threads == 1 else 's'}"
+        return {
+            "command": _command(environment["command"]),
+            "commit": environment["commit"],
+            "seed": last.facts["seed"],
+            "hardware": ", ".join(environment["gpus"]) or cpu,
+            "date": environment["time"][:10],
+        }
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"Expected the run folder of a training at {run}, but its files say too little "
+            f"({error!r}): train anew and pack that run."
+        ) from error
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """Return a recorded command line without the folder that its run was written to."""
+    words = ["posebench", *arguments[1:]]
+    if "--runs" in words:
+        at = words.index("--runs")
+        del words[at : at + 2]
+    return shlex.join(words)
+
+
+def _ap_of_first(truth: dict[str, Any], results: list[dict[str, Any]], data: PoseDataset) -> float:
+    """Return the AP on the first images alone."""
+    images = truth["images"][:CHECK_IMAGES]
+    ids = {image["id"] for image in images}
+    people = [person for person in truth["annotations"] if person["image_id"] in ids]
+    found = [result for result in results if result["image_id"] in ids]
+    first = {**truth, "images": images, "annotations": people}
+    return main_metric(evaluate_poses(first, found, data.protocol))[1]
+
+
+def _percent(fraction: float) -> float:
+    return round(100 * fraction, 1)
