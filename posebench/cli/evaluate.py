@@ -13,7 +13,6 @@ from posebench.cli.common import (
     AnnotationsOption,
     DeviceOption,
     JsonOption,
-    PrecisionOption,
     RootOption,
     RunsOption,
     SetOption,
@@ -26,6 +25,7 @@ from posebench.cli.common import (
     print_unreadable,
     progress_bar,
     say_renamed,
+    warn_if_slow,
 )
 from posebench.cli.launch import DevicesOption, launch
 
@@ -74,7 +74,9 @@ def evaluate(
     settings: SetOption = None,
     device: DeviceOption = "auto",
     devices: DevicesOption = 1,
-    precision: PrecisionOption = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="Precision: fp32, bf16 autocast, or auto, which is fp32 here.")
+    ] = "fp32",
     workers: WorkersOption = None,
     strict: StrictOption = False,
     json: JsonOption = False,
@@ -86,6 +88,8 @@ def evaluate(
 
     say_renamed(settings)
     chosen_scales = None if scales is None else _scales(scales)
+    if model and not oracle:
+        warn_if_slow(precision, device)
     with progress_bar() as bar:
         task = bar.add_task("evaluate", total=None, note="")
         run = posebench.evaluate(
