@@ -25,7 +25,7 @@ PEOPLE, DETECTIONS = 2, 20  # of an image
 RECALLS = np.linspace(0.0, 1.0, 101)
 
 
-@numba.njit
+@numba.njit(cache=True)
 def plain_ap(
     correct: NDArray[np.bool_],
     wrong: NDArray[np.bool_],

@@ -33,7 +33,7 @@ _PICTURE_SUFFIXES, _VIDEO_SUFFIXES = (".png", ".jpg", ".jpeg"), (".mp4",)
 
 def viz(
     source: Annotated[
-        str, typer.Argument(help="An image, a folder of images, a video, or a camera's number.")
+        str, typer.Argument(help="Image, folder of images, video, or camera number.")
     ],
     model: Annotated[
         str | None,
@@ -62,13 +62,13 @@ def viz(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for the pictures, or the one picture or video (default: a run folder).",
+            help="Output folder, or the file for one picture or video (default: a run folder).",
         ),
     ] = None,
     device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Draw the people a model predicts on images, on a video, or on a camera until Ctrl-C."""
+    """Draw the people a model predicts in images, in a video, or in a camera until Ctrl-C."""
     from posebench.data.video import is_video
 
     _check_options(is_video(source), heatmaps=heatmaps, steps=steps, annotations=annotations)

@@ -1,4 +1,4 @@
-"""AP of drawn and of exchanged images against pycocotools on data sets with copies of images."""
+"""AP of drawn and of exchanged images against pycocotools on copies of the images."""
 
 from __future__ import annotations
 
