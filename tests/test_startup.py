@@ -37,6 +37,7 @@ COMMANDS = {
     "--version": (0, ""),
     "train --help": (0, ""),
     "data list": (0, ""),
+    "models": (0, ""),
     "tables": (0, ""),
     "data doctor nowhere": (3, "Expected a dataset's folder at nowhere"),
     "data synth out --layout foo": (2, "no layout named 'foo'"),

@@ -85,3 +85,23 @@ def test_nobody_to_find_is_not_a_number() -> None:
     truth, results = random_case(COCO, 0)
     found = resampled_ap([matches(truth, results, PROTOCOL)], [np.zeros((1, 12))])
     assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_shortcuts_change_nothing_to_the_last_bit(seed: int) -> None:
+    """AP by the definition: precision and recall after every detection, at every threshold."""
+    truth, results = random_case(COCO, seed)
+    one = matches(truth, results, PROTOCOL)
+    weights = np.random.default_rng(seed).multinomial(12, np.full(12, 1 / 12), 20).astype(float)
+    order = np.lexsort((one.image, -one.scores))
+    expected = []
+    for draw in weights:
+        weight, required = draw[one.image[order]], (draw * one.people).sum()
+        total = 0.0
+        for correct, wrong in zip(one.correct[:, order], one.wrong[:, order], strict=True):
+            true, false = (weight * correct).cumsum(), (weight * wrong).cumsum()
+            precision = true / (true + false + np.finfo(float).eps)
+            for level in np.linspace(0, 1, 101)[::-1]:
+                total += max(precision[true / required >= level], default=0.0)
+        expected.append(total / 1010)
+    assert resampled_ap([one], [weights]).tolist() == expected
