@@ -2,10 +2,13 @@
 
 Two models are compared over images by a permutation test: if their outputs on an image had the same
 distribution, exchanging them on any of the images would change only the sign of the difference. The
-observed difference is therefore compared with those after random exchanges. Its interval is that of
-a bootstrap that samples images with replacement. Both are statements about these two models, not
-about models of other seeds. Student's paired t-test over seeds is, but it needs more seeds than are
-usually trained.
+observed difference is therefore compared with those after random exchanges. After an exchange
+detections of both models are sorted together, so each model's scores are replaced by their ranks
+among its own, counted from the best: scores of two models need not be on one scale, and low-scored
+detections that only one of them makes do not push its others ahead. The difference's interval is
+that of a bootstrap that samples images with replacement. Both are statements about these two
+models, not about models of other seeds. Student's paired t-test over seeds is, but it needs more
+seeds than are usually trained.
 
 Shapes: S seeds, N images, R resamples.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -109,10 +112,9 @@ def ranking(rounds: Mapping[str, Mapping[int, float]]) -> dict[str, int]:
 
 def ap_interval(model: Matches, resamples: int = RESAMPLES) -> Interval:
     """Return a model's AP as a fraction, with the interval of a bootstrap over the images."""
-    images = len(model.people)
-    value = float(resampled_ap([model], [np.ones((1, images))])[0])
-    low, high = _limits(resampled_ap([model], [_draws(images, resamples)]))
-    return Interval(value, low, high)
+    _, samples = image_resamples(len(model.people), resamples)
+    low, high = limits(resampled_ap([model], [samples]))
+    return Interval(ap_of(model), low, high)
 
 
 def difference(
@@ -125,47 +127,70 @@ def difference(
         reference: (S,) matches of the other, with the same seeds.
         resamples: number of resamples of the images, for each of the two tests.
     """
-    images = len(ours[0].people)
-    rng = np.random.default_rng(0)  # the same for all pairs, so that their order does not matter
-    once = np.ones((1, images))
-    by_seed = np.array(
-        [
-            float((resampled_ap([a], [once]) - resampled_ap([b], [once]))[0])
-            for a, b in zip(ours, reference, strict=True)
-        ]
-    )
+    pairs = list(zip(ours, reference, strict=True))
+    by_seed = np.array([ap_of(a) - ap_of(b) for a, b in pairs])
     value = float(by_seed.mean())
-    exchanged = rng.integers(0, 2, (resamples, images)).astype(np.float64)
-    samples = rng.multinomial(images, np.full(images, 1 / images), resamples).astype(np.float64)
-    under_null, bootstrap = np.zeros(resamples), np.zeros(resamples)
-    for a, b in zip(ours, reference, strict=True):
-        both = [a, b]
-        under_null += resampled_ap(both, [1 - exchanged, exchanged])
-        under_null -= resampled_ap(both, [exchanged, 1 - exchanged])
-        bootstrap += resampled_ap([a], [samples]) - resampled_ap([b], [samples])
-    under_null /= len(by_seed)
-    bootstrap /= len(by_seed)
-    low, high = _limits(bootstrap)
-    # An exchange that changes nothing must not count as less extreme because of rounding.
-    extreme = np.abs(under_null) >= abs(value) - 1e-12
+    exchanged, samples = image_resamples(len(ours[0].people), resamples)
+    under_null = np.mean([exchanged_differences(a, b, exchanged) for a, b in pairs], axis=0)
+    bootstrap = np.mean(
+        [resampled_ap([a], [samples]) - resampled_ap([b], [samples]) for a, b in pairs], axis=0
+    )
+    low, high = limits(bootstrap)
     return Difference(
         value=value,
         low=low,
         high=high,
-        p_images=float((1 + extreme.sum()) / (1 + resamples)),
+        p_images=p_of_exchanges(value, under_null),
         p_seeds=_p_over_seeds(by_seed),
         seeds_above=int((by_seed > 0).sum()),
         seeds=len(by_seed),
     )
 
 
-def _draws(images: int, resamples: int) -> Floats:
-    """Return how often each image occurs in (R, N) samples of the images with replacement."""
-    rng = np.random.default_rng(0)  # the same for all models
-    return rng.multinomial(images, np.full(images, 1 / images), resamples).astype(np.float64)
+def exchanged_differences(ours: Matches, reference: Matches, exchanged: Floats) -> Floats:
+    """Return the (R,) differences of AP after exchanging two models' outputs on some images.
+
+    Args:
+        ours: the matches of one model.
+        reference: those of the other, on the same images.
+        exchanged: (R, N) 1 where the outputs are exchanged, otherwise 0.
+    """
+    both = [_ranked(ours), _ranked(reference)]
+    after = resampled_ap(both, [1 - exchanged, exchanged])
+    return after - resampled_ap(both, [exchanged, 1 - exchanged])
 
 
-def _limits(bootstrap: Floats) -> tuple[float, float]:
+def p_of_exchanges(value: float, under_null: Floats) -> float:
+    """Return the p-value of a difference among the (R,) differences after random exchanges."""
+    # An exchange that changes nothing must not count as less extreme because of rounding.
+    extreme = np.abs(under_null) >= abs(value) - 1e-12
+    return float((1 + extreme.sum()) / (1 + len(under_null)))
+
+
+def ap_of(model: Matches) -> float:
+    """Return the AP of a model as a fraction."""
+    return float(resampled_ap([model], [np.ones((1, len(model.people)))])[0])
+
+
+def _ranked(model: Matches) -> Matches:
+    """Replace scores by ranks among the model's own, -1 the best; equal scores share the mean."""
+    return replace(model, scores=-stats.rankdata(-model.scores))
+
+
+def image_resamples(images: int, resamples: int) -> tuple[Floats, Floats]:
+    """Return the exchanges and bootstrap samples of images, the same for all pairs of models.
+
+    Returns:
+        (R, N) 1 where an image is exchanged, otherwise 0.
+        (R, N) how often each image occurs in samples with replacement.
+    """
+    rng = np.random.default_rng(0)
+    exchanged = rng.integers(0, 2, (resamples, images))
+    samples = rng.multinomial(images, np.full(images, 1 / images), resamples)
+    return exchanged.astype(np.float64), samples.astype(np.float64)
+
+
+def limits(bootstrap: Floats) -> tuple[float, float]:
     """Return the limits of the percentile interval; samples without people to detect are nan."""
     low, high = np.nanquantile(bootstrap, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

@@ -53,19 +53,26 @@ def match_best_first(
 
 @numba.njit(cache=True)
 def weighted_ap(
-    correct: Flags,
-    wrong: Flags,
+    positions: NDArray[np.int64],
+    found: Flags,
+    starts: NDArray[np.int64],
     image: NDArray[np.int64],
     model: NDArray[np.int64],
     weights: Floats,
     people: Floats,
     recalls: Floats,
 ) -> Floats:
-    """Return the AP of detections for each of R weightings of the images.
+    """Return the AP of detections, sorted by score, for each of R weightings of the images.
+
+    Precision is highest where a person has just been found, so of a threshold's detections only
+    those that found a person are looked at, and those that are ignored, which do not count as
+    wrong. All others are wrong, and one running sum over all detections counts them for all
+    thresholds.
 
     Args:
-        correct: (T, D) whether a detection matched a person who is not ignored; sorted by score.
-        wrong: (T, D) whether it matched nobody.
+        positions: (P,) the detections to look at, ascending, those of the first threshold first.
+        found: (P,) True: it found a person who is not ignored; False: it is ignored.
+        starts: (T + 1,) where each threshold's positions begin, and P.
         image: (D,) index of the detection's image.
         model: (D,) index of the model that predicted it.
         weights: (R, models, N) weight of a model's detections in each image.
@@ -75,10 +82,12 @@ def weighted_ap(
     Returns:
         (R,) AP; NaN where the weighted images have no people.
     """
-    thresholds, detections = correct.shape
+    thresholds = len(starts) - 1
     result = np.empty(len(weights))
-    precision = np.empty(detections)
-    recall = np.empty(detections)
+    weight = np.empty(len(image))
+    running = np.empty(len(image))
+    precision = np.empty(len(image))
+    recall = np.empty(len(image))
     for r in range(len(weights)):
         required = 0.0
         for n in range(len(people)):
@@ -87,21 +96,29 @@ def weighted_ap(
             result[r] = np.nan
             continue
         total = 0.0
+        for d in range(len(image)):
+            weight[d] = weights[r, model[d], image[d]]
+            total += weight[d]
+            running[d] = total
+        area = 0.0
         for t in range(thresholds):
-            true, false = 0.0, 0.0
-            for d in range(detections):
-                weight = weights[r, model[d], image[d]]
-                true += weight * correct[t, d]
-                false += weight * wrong[t, d]
-                recall[d] = true / required
-                precision[d] = true / (true + false + 2.220446049250313e-16)
+            true, ignored, count = 0.0, 0.0, 0
+            for p in range(starts[t], starts[t + 1]):
+                d = positions[p]
+                if not found[p]:
+                    ignored += weight[d]
+                elif weight[d] > 0:
+                    true += weight[d]
+                    recall[count] = true / required
+                    precision[count] = true / (running[d] - ignored + 2.220446049250313e-16)
+                    count += 1
             best = 0.0
-            d = detections - 1
+            last = count - 1
             for k in range(len(recalls) - 1, -1, -1):
                 # The highest precision at this recall or beyond.
-                while d >= 0 and recall[d] >= recalls[k]:
-                    best = max(best, precision[d])
-                    d -= 1
-                total += best
-        result[r] = total / (thresholds * len(recalls))
+                while last >= 0 and recall[last] >= recalls[k]:
+                    best = max(best, precision[last])
+                    last -= 1
+                area += best
+        result[r] = area / (thresholds * len(recalls))
     return result

@@ -56,9 +56,11 @@ def resampled_ap(models: Sequence[Matches], weights: Sequence[Floats]) -> Floats
     order = np.lexsort((owner, image, -scores))
     correct = np.concatenate([one.correct for one in models], axis=1)[:, order]
     wrong = np.concatenate([one.wrong for one in models], axis=1)[:, order]
+    thresholds, positions = np.nonzero(~wrong)
+    starts = np.searchsorted(thresholds, np.arange(len(wrong) + 1))
     stacked = np.stack(weights, axis=1)  # (R, models, N)
     people = models[0].people
     return weighted_ap(
-        np.ascontiguousarray(correct), np.ascontiguousarray(wrong), image[order], owner[order],
+        positions, correct[thresholds, positions], starts, image[order], owner[order],
         np.ascontiguousarray(stacked, np.float64), people.astype(np.float64), _RECALLS,
     )  # fmt: skip

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from posebench.bench.statistics import difference, holm, quantile, ranking, ratio
+from posebench.metrics.matching import Floats
 from tests.bench.matches import make_matches
 
 
@@ -91,6 +94,29 @@ def test_a_model_is_not_better_than_itself() -> None:
     assert found.value == 0
     assert found.p_images == 1
     assert np.isnan(found.p_seeds)
+
+
+@pytest.mark.parametrize("change", [lambda s: 100 * s, lambda s: s**3 / 4], ids=["100", "cubed"])
+def test_the_scale_of_scores_does_not_matter(change: Callable[[Floats], Floats]) -> None:
+    ours, reference = make_matches(0.7, 1), make_matches(0.55, 2)
+    scaled = replace(ours, scores=change(ours.scores))
+    found = difference([scaled, ours], [reference, reference], 200)
+    assert found == difference([ours, ours], [reference, reference], 200)
+
+
+def test_detections_that_are_worse_than_all_others_do_not_matter() -> None:
+    ours, reference = make_matches(0.64, 1), make_matches(0.55, 2)
+    image = np.repeat(np.arange(len(ours.people)), 17)
+    nothing = np.zeros((len(ours.correct), len(image)), bool)
+    filled = replace(
+        ours,
+        scores=np.concatenate([ours.scores, np.full(len(image), -1.0)]),
+        image=np.concatenate([ours.image, image]),
+        correct=np.concatenate([ours.correct, nothing], axis=1),
+        wrong=np.concatenate([ours.wrong, ~nothing], axis=1),
+    )
+    found = difference([filled], [reference], 200)
+    assert found.p_images == difference([ours], [reference], 200).p_images
 
 
 def test_equal_skill_is_seldom_told_apart() -> None:

@@ -47,7 +47,8 @@ def test_images_that_are_not_drawn_are_as_if_they_were_not_there(seed: int) -> N
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_image_that_is_drawn_twice_is_as_if_there_were_two_of_it(seed: int) -> None:
     truth, results = random_case(COCO, seed)
-    # Ties across images are broken by the image, and a copy comes after all others.
+    # No ties: a copy comes after all other images, and of an image's equal scores a weight counts
+    # the first twice before the second, where the official tools go through the copies in turn.
     results = [{**r, "score": r["score"] + 1e-4 * n} for n, r in enumerate(results)]
     chosen = truth["images"][0]["id"]
 
@@ -85,3 +86,23 @@ def test_nobody_to_find_is_not_a_number() -> None:
     truth, results = random_case(COCO, 0)
     found = resampled_ap([matches(truth, results, PROTOCOL)], [np.zeros((1, 12))])
     assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_shortcuts_change_nothing_to_the_last_bit(seed: int) -> None:
+    """AP by the definition: precision and recall after every detection, at every threshold."""
+    truth, results = random_case(COCO, seed)
+    one = matches(truth, results, PROTOCOL)
+    weights = np.random.default_rng(seed).multinomial(12, np.full(12, 1 / 12), 20).astype(float)
+    order = np.lexsort((one.image, -one.scores))
+    expected = []
+    for draw in weights:
+        weight, required = draw[one.image[order]], (draw * one.people).sum()
+        total = 0.0
+        for correct, wrong in zip(one.correct[:, order], one.wrong[:, order], strict=True):
+            true, false = (weight * correct).cumsum(), (weight * wrong).cumsum()
+            precision = true / (true + false + np.finfo(float).eps)
+            for level in np.linspace(0, 1, 101)[::-1]:
+                total += max(precision[true / required >= level], default=0.0)
+        expected.append(total / 1010)
+    assert resampled_ap([one], [weights]).tolist() == expected
