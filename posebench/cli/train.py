@@ -14,6 +14,7 @@ from posebench.cli.common import (
     AnnotationsOption,
     DatasetOption,
     DeviceOption,
+    LimitOption,
     PrecisionOption,
     RootOption,
     RunsOption,
@@ -64,6 +65,7 @@ def train(
     devices: DevicesOption = 1,
     precision: PrecisionOption = "fp32",
     workers: WorkersOption = None,
+    limit: LimitOption = None,
     strict: StrictOption = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also log curves for TensorBoard.")
@@ -95,6 +97,7 @@ def train(
             device=device,
             precision=precision,
             workers=workers,
+            limit=limit,
             strict=strict,
             runs=runs,
             callback=_with_tensorboard(progress) if tensorboard and RANK == 0 else progress,
