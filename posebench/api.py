@@ -18,7 +18,7 @@ from posebench.recipe import (
     DRAW_SCORE,
     Recipe,
     Settings,
-    pick_precision,
+    check_precision,
     with_inference,
     with_settings,
 )
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from posebench.engine.callbacks import Callback
     from posebench.engine.evaluation import Evaluation
     from posebench.engine.model import ImageLike, Model
+    from posebench.recipe import Precision
     from posebench.structures import PosePredictions, Skeleton
     from posebench.viz import RGB
 
@@ -84,7 +85,7 @@ def load_model(
     Args:
         model: a run folder, a checkpoint, or a recipe whose weights can be downloaded.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is a GPU where there is one.
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `bf16` or `auto`, which is fp32 for predictions.
         flip: also predict on the mirrored image and merge both; None: as the recipe does.
         scales: factors on the recipe's input size, whose predictions are merged likewise; None: as
             the recipe does.
@@ -93,12 +94,14 @@ def load_model(
         ModelError: there is no such model, or its file is damaged or of another version.
         UsageError: there is no such device or precision.
     """
-    chosen = pick_precision(precision)
+    check_precision(precision)
     from posebench import engine
 
     checkpoint = engine.find_model(str(model))
     recipe = with_inference(checkpoint.recipe, flip=flip, scales=scales)
-    return engine.Model.of(replace(checkpoint, recipe=recipe), device=device, precision=chosen)
+    return engine.Model.of(
+        replace(checkpoint, recipe=recipe), device=device, precision=_eval_precision(precision)
+    )
 
 
 def open_dataset(
@@ -185,7 +188,8 @@ def train(
         resume: a run folder to continue; repeat the arguments it was started with.
         seed: random seed for initial weights, image order and augmentation.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        precision: `fp32` or `bf16` (losses stay in fp32).
+        precision: `fp32`, `bf16` (losses stay in fp32), or `auto`: bf16 where the hardware
+            computes in it.
         workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
         limit: train and evaluate on this many images at most, the first ones of each split.
         strict: stop at the first image that cannot be read.
@@ -204,10 +208,11 @@ def train(
     chosen = with_settings(with_settings(chosen, settings), fields)
     if not pretrained:
         chosen = replace(chosen, pretrained=False)
-    chosen_precision = pick_precision(precision)
+    check_precision(precision)
     from posebench import engine
 
     place = engine.pick_device(device)
+    chosen_precision = engine.pick_precision(precision, place)
     options = engine.TrainOptions(
         place,
         seed,
@@ -238,7 +243,7 @@ def train(
     )
     rows = engine.tidy_rows(
         evaluation.metrics, recipe=chosen, dataset=eval_set.name, split=eval_set.split,
-        tta=chosen.inference.label, device=place, precision=precision,
+        tta=chosen.inference.label, device=place, precision=chosen_precision,
     )  # fmt: skip
     engine.write_results(folder, rows)
     return Run(evaluation, eval_set, chosen, rows, folder)
@@ -285,7 +290,7 @@ def evaluate(
             the recipe does.
         settings: recipe fields, `{"nms_threshold": 0.5}` or `["nms_threshold=0.5"]`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; of a loaded model, its own.
-        precision: `fp32` or `bf16`; of a loaded model, its own.
+        precision: `fp32`, `bf16` or `auto`, which is fp32 here; of a loaded model, its own.
         batch_size: images per forward pass, at most; only images of one size share a pass.
         workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
         limit: evaluate on this many images at most, the first ones.
@@ -308,7 +313,7 @@ def evaluate(
             "--flip and --scales change how a model predicts, and a result file holds its "
             "predictions already."
         )
-    chosen_precision = pick_precision(precision)
+    chosen_precision = _eval_precision(precision)
     name = dataset if isinstance(dataset, str) else dataset.name if dataset else ""
     checkpoint = None if oracle or model is None else _checkpoint(model)
     name = name or (checkpoint.trained_on if checkpoint else _ORACLE_DATASET)
@@ -377,6 +382,12 @@ def _check_target(
         raise UsageError("--set changes a recipe, and a result file has none.")
     if dataset is None:
         raise UsageError("A result file does not name its dataset: name it with --dataset.")
+
+
+def _eval_precision(name: str) -> Precision:
+    """Return the precision of that name; `auto` is fp32: AP must not depend on the machine."""
+    check_precision(name)
+    return "bf16" if name == "bf16" else "fp32"
 
 
 def _checkpoint(model: str | Path | Model) -> Checkpoint:

@@ -14,7 +14,6 @@ from posebench.cli.common import (
     DeviceOption,
     JsonOption,
     LimitOption,
-    PrecisionOption,
     RootOption,
     RunsOption,
     SetOption,
@@ -27,6 +26,7 @@ from posebench.cli.common import (
     print_unreadable,
     progress_bar,
     say_renamed,
+    warn_if_slow,
 )
 from posebench.cli.launch import DevicesOption, launch
 
@@ -75,7 +75,9 @@ def evaluate(
     settings: SetOption = None,
     device: DeviceOption = "auto",
     devices: DevicesOption = 1,
-    precision: PrecisionOption = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="Precision: fp32, bf16 autocast, or auto, which is fp32 here.")
+    ] = "fp32",
     batch_size: Annotated[
         int,
         typer.Option(min=1, help="Images per forward pass; only those of one size share a pass."),
@@ -92,6 +94,8 @@ def evaluate(
 
     say_renamed(settings)
     chosen_scales = None if scales is None else _scales(scales)
+    if model and not oracle:
+        warn_if_slow(precision, device)
     with progress_bar() as bar:
         task = bar.add_task("evaluate", total=None, note="")
         run = posebench.evaluate(

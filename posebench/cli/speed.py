@@ -19,6 +19,7 @@ from posebench.cli.common import (
     out,
     print_rows,
     progress_bar,
+    warn_if_slow,
 )
 from posebench.cli.flops import DepthOption, ModelsOption, TreeOption, count_flops
 
@@ -66,7 +67,12 @@ def speed(
         ),
     ] = None,
     device: DeviceOption = "auto",
-    precision: Annotated[str, typer.Option(help="Precision: fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="Precision: fp32, bf16, fp16, or auto: bf16 where the hardware computes in it."
+        ),
+    ] = "fp32",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 1,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the networks with torch.compile.")
@@ -97,7 +103,7 @@ def speed(
     options = benchmark.SpeedOptions(
         protocol=protocol,  # type: ignore[arg-type]
         people=_people(people) if people else benchmark.SpeedOptions.people,
-        precision=precision,  # type: ignore[arg-type]
+        precision="fp32" if precision == "auto" else precision,  # type: ignore[arg-type]
         batch_size=batch_size,
         compiled=compiled,
         channels_last=channels_last,
@@ -115,9 +121,13 @@ def speed(
         recipes = benchmark.with_alternatives(recipes)
     _check_resume(resume)
 
-    from posebench.engine import pick_device
+    from posebench.engine import pick_device, pick_precision
 
-    options = replace(options, device=str(pick_device(device)))
+    place = pick_device(device)
+    options = replace(options, device=str(place))
+    if precision == "auto":
+        options = replace(options, precision=pick_precision(precision, place))
+    warn_if_slow(precision, device)
     if threads:
         import torch
 

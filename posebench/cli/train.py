@@ -29,6 +29,7 @@ from posebench.cli.common import (
     print_unreadable,
     progress_bar,
     say_renamed,
+    warn_if_slow,
 )
 from posebench.cli.launch import DevicesOption, launch
 
@@ -82,6 +83,7 @@ def train(
     find_layout(dataset)  # so that a misspelt dataset is reported first
     say_renamed(settings)
     chosen = with_settings(find_recipe(recipe, dataset), settings)
+    warn_if_slow(precision, device)
     with TrainProgress() as progress:
         run = posebench.train(
             chosen,

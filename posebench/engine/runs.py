@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posebench.engine.devices import cpu_info
 from posebench.errors import ModelError, PosebenchError
 from posebench.files import atomic_write, write_json
 from posebench.recipe import Recipe, recipe_to_json
@@ -199,29 +200,8 @@ def hardware(device: torch.device) -> str:
     return f"{_cpu_name()}, {torch.get_num_threads()} threads"
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Return whether the hardware computes in bfloat16; otherwise it is slower than float32."""
-    if device.type == "cuda":
-        import torch
-
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    flags = (_cpu_info("flags") or _cpu_info("Features")).split()
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
-
-
 def _cpu_name() -> str:
-    return _cpu_info("model name") or platform.processor() or platform.machine()
-
-
-def _cpu_info(field: str) -> str:
-    """Return a field of the first core in Linux's /proc/cpuinfo, or an empty string."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == field:
-                return value.strip()
-    return ""
+    return cpu_info("model name") or platform.processor() or platform.machine()
 
 
 def tidy_rows(
