@@ -15,9 +15,7 @@ from posebench.errors import Interrupted
 
 DevicesOption = Annotated[
     int,
-    typer.Option(
-        "--devices", min=1, help="Number of processes (one GPU each) that share the work."
-    ),
+    typer.Option("--devices", min=1, help="Number of processes that share the work, one GPU each."),
 ]
 
 
