@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from posebench.data import find_layout
 from posebench.errors import UsageError
 from posebench.models import RECIPES, find_recipe
-from posebench.recipe import Recipe, Settings, pick_precision, with_inference, with_settings
+from posebench.recipe import (
+    DRAW_SCORE,
+    Recipe,
+    Settings,
+    pick_precision,
+    with_inference,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -362,7 +369,7 @@ def draw(
     people: PosePredictions,
     *,
     skeleton: Skeleton | None = None,
-    min_score: float = 0.1,
+    min_score: float | None = None,
 ) -> RGB:
     """Return the image with the people's skeletons drawn on it, (H, W, 3) uint8 RGB.
 
@@ -370,7 +377,8 @@ def draw(
         image: an (H, W, 3) uint8 RGB array, a path or a PIL image.
         people: the people predicted on it.
         skeleton: their keypoint set; None: the one that the predictions carry.
-        min_score: people with a lower score are left out.
+        min_score: people with a lower score are left out; None: what suits the model that predicted
+            them, or 0.1 if the predictions do not carry it.
 
     Raises:
         DataError: the image cannot be read.
@@ -384,4 +392,6 @@ def draw(
         raise UsageError(
             "These predictions do not carry their keypoint set: pass skeleton=model.skeleton."
         )
+    if min_score is None:
+        min_score = DRAW_SCORE if people.draw_score is None else people.draw_score
     return draw_poses(as_rgb(image), people, skeleton, min_score=min_score)

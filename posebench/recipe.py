@@ -32,6 +32,8 @@ RENAMED_FIELDS = {
     "elsewhere": "test_overrides",
 }
 
+DRAW_SCORE = 0.1  # of people whose method is not known; see `ModelConfig.draw_score`
+
 # These identify a recipe, or are its authors' results: --set cannot change them.
 _IDENTITY = ("name", "skeleton", "default_for", "test_overrides", "reported", "weights_url")
 
@@ -61,6 +63,10 @@ class ModelConfig(ABC):
     """
 
     method: ClassVar[str]  # the name of its package below `posebench.models`
+    # Pictures leave out people below this score. Methods' scores have different scales, so each has
+    # its own: that of best F1 on synthetic crowds (benchmarks/drawing_threshold.py). It changes
+    # neither training nor evaluation, so it is no field and the files of runs do not have it.
+    draw_score: ClassVar[float] = DRAW_SCORE
 
     backbone: str
 
@@ -132,6 +138,11 @@ class Recipe:
     def method(self) -> str:
         """`cid` of `cid_hrnet_w32_coco`."""
         return self.config.method
+
+    @property
+    def draw_score(self) -> float:
+        """The score below which pictures leave people out."""
+        return self.config.draw_score
 
     def build(self, skeleton: Skeleton) -> PoseModel:
         """Return a new network with random weights, in training mode.

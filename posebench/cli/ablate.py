@@ -38,26 +38,29 @@ def ablate(
         typer.Argument(help="Study such as cid/recalibration (default: list all studies)."),
     ] = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="List all studies with their tables and costs.")
+        bool, typer.Option("--list", help="List all studies with their papers' tables and costs.")
     ] = False,
     dataset: Annotated[
-        str, typer.Option("--dataset", help="Dataset; synthetic needs no files.")
+        str,
+        typer.Option("--dataset", help="Dataset to train and test on; synthetic needs no files."),
     ] = "synthetic",
     budget: Annotated[
         str | None,
         typer.Option(
-            help="Time of one training, e.g. 10m; all variants get the same number of steps "
+            help="Time per training, e.g. 10m; all variants get the same number of steps "
             "(default: 10m on synthetic, none on other datasets)."
         ),
     ] = None,
     epochs: Annotated[
         int,
         typer.Option(
-            min=0, help="Epochs of one training; 0: by the budget, or else as in the paper."
+            min=0,
+            help="Epochs per training; 0: as many as the budget allows, else as in the paper.",
         ),
     ] = 0,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Train each variant with the seeds 0, 1, ...")
+        int,
+        typer.Option(min=1, help="Number of seeds; each variant is trained with seeds 0, 1, ..."),
     ] = 3,
     recipe: Annotated[
         str | None,
@@ -84,7 +87,7 @@ def ablate(
     json: JsonOption = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Train and test the variants of a paper's ablation; repeat the command to continue it."""
+    """Repeat a paper's ablation: train and test its variants; run it again to continue it."""
     from posebench.bench import ablation
     from posebench.errors import PosebenchError
     from posebench.recipe import pick_precision

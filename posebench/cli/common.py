@@ -50,9 +50,12 @@ AnnotationsOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change a recipe field, e.g. epochs=20 or augment.size=384."),
+    typer.Option(
+        "--set",
+        help="Change a recipe field, e.g. epochs=20 or augment.size=384; repeat for others.",
+    ),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda or cuda:N.")]
 WorkersOption = Annotated[
     int | None,
     typer.Option(
@@ -62,11 +65,17 @@ WorkersOption = Annotated[
     ),
 ]
 PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="fp32, or bf16 autocast (losses stay in fp32).")
+    str,
+    typer.Option("--precision", help="Precision: fp32, or bf16 autocast (losses stay in fp32)."),
 ]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")]
-RunsOption = Annotated[Path, typer.Option("--runs", help="Folder in which run folders are made.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print tidy rows as one JSON object.")]
+StrictOption = Annotated[
+    bool,
+    typer.Option("--strict", help="Stop at the first unreadable image instead of skipping it."),
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder for the run folders.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the results as tidy rows in one JSON object.")
+]
 
 
 def say_renamed(settings: Sequence[str] | None) -> None:

@@ -80,7 +80,7 @@ def evaluate(
     json: JsonOption = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Print the average precision of a run, a checkpoint or a result file."""
+    """Evaluate a run, a checkpoint or a result file; or a recipe's upper bound with --oracle."""
     launch(devices)
     import posebench
 

@@ -12,9 +12,7 @@ import typer
 
 DevicesOption = Annotated[
     int,
-    typer.Option(
-        "--devices", min=1, help="Number of processes (one GPU each) that share the work."
-    ),
+    typer.Option("--devices", min=1, help="Number of processes that share the work, one GPU each."),
 ]
 
 

@@ -34,8 +34,8 @@ def speed(
     protocol: Annotated[
         str,
         typer.Option(
-            help="end-to-end (from the image file to the poses), forward (the network alone) or "
-            "paper (what each paper timed)."
+            help="What is timed: end-to-end (from the image file to the poses), forward (the "
+            "network alone) or paper (what each paper timed)."
         ),
     ] = "end-to-end",
     people: Annotated[
@@ -49,8 +49,8 @@ def speed(
         bool,
         typer.Option(
             "--alternatives",
-            help="Time the alternatives that a paper compares for one stage, such as CID's GFD "
-            "and RoIAlign.",
+            help="Time the alternatives that a paper compares for one stage, such as CID's "
+            "GFD and RoIAlign.",
         ),
     ] = False,
     quick: Annotated[
@@ -66,7 +66,7 @@ def speed(
         ),
     ] = None,
     device: DeviceOption = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="Precision: fp32, bf16 or fp16.")] = "fp32",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 1,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the networks with torch.compile.")
@@ -76,11 +76,11 @@ def speed(
     ] = True,
     threads: Annotated[
         int,
-        typer.Option(min=0, help="CPU threads of each model; 0: PyTorch's default."),
+        typer.Option(min=0, help="Number of CPU threads per model; 0: PyTorch's default."),
     ] = 0,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Continue the benchmark in this run folder; skip what it has."),
+        typer.Option(help="Resume the benchmark in this run folder; what it has is kept."),
     ] = None,
     flops: Annotated[
         bool, typer.Option("--flops", help="Count operations instead, as `posebench flops` does.")
@@ -90,7 +90,7 @@ def speed(
     json: JsonOption = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Time models in turns, each in a separate process, and rank them."""
+    """Time models in alternating rounds, each in its own process, and rank them."""
     from posebench.bench import speed as benchmark
     from posebench.bench.selection import select_recipes
 

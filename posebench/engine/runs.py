@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
@@ -113,10 +114,28 @@ def write_recipe(run: Path, recipe: Recipe, skeleton: Skeleton) -> None:
     write_json(run / "recipe.json", recipe_to_json(recipe, skeleton))
 
 
-def latest_run(root: Path, command: str) -> Path | None:
-    """Return the newest run of a command with a checkpoint, or None."""
+def latest_run(
+    root: Path, command: str, *, accepts: Callable[[Path], bool] = lambda run: True
+) -> Path | None:
+    """Return the newest run of a command with a checkpoint that is accepted, or None."""
     runs = [path.parents[1] for path in (root / command).glob("*/checkpoints/last.safetensors")]
-    return max(runs, key=lambda run: run.stat().st_mtime, default=None)
+    newest_first = sorted(runs, key=lambda run: run.stat().st_mtime, reverse=True)
+    return next(filter(accepts, newest_first), None)
+
+
+def trained_on(run: Path) -> str:
+    """Return the dataset that a run with a checkpoint was trained on; empty: it does not say.
+
+    Only the checkpoint's header is read; a damaged one does not say either.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(find_checkpoint(run), framework="numpy") as file:
+            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return ""
+    return str(facts.get("dataset", ""))
 
 
 def find_checkpoint(place: Path) -> Path:

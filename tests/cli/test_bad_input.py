@@ -309,7 +309,7 @@ def test_a_pickle_that_runs_code_is_refused_unrun(root: Path, protocol: str) -> 
 
 def test_drawing_without_a_trained_run_names_what_to_do() -> None:
     Path("image.jpg").write_bytes(b"")
-    message = fails(run("viz", "image.jpg"), MODEL, "posebench demo", "--model")
+    message = fails(run("viz", "image.jpg"), MODEL, "--model cid_tiny", "posebench train")
     assert message.count(". ") == 0
 
 

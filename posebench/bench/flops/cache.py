@@ -59,9 +59,9 @@ def _costs(recipe: Recipe) -> dict[str, int]:
     that code is part of the cache's file name.
     """
     key = key_of(recipe)
-    shipped = _shipped().get(recipe.name, {})
-    if shipped.get("key") == key:
-        return shipped
+    shipped = _shipped().get(recipe.name)
+    if shipped and shipped["key"] == key:
+        return {name: shipped[name] for name in ("parameters", "macs", "flops")}
     path = cache_folder() / f"costs-{_fingerprint()}.json"
     known: dict[str, dict[str, int]] = {}
     with suppress(OSError, ValueError):  # the file does not exist yet, or is damaged
