@@ -111,6 +111,7 @@ def open_dataset(
     data_root: str | Path | None = None,
     annotations: str | Path | None = None,
     skeleton: Skeleton | None = None,
+    limit: int | None = None,
 ) -> PoseDataset:
     """Open one split of a dataset.
 
@@ -121,6 +122,7 @@ def open_dataset(
             `./data`.
         annotations: a file to read in place of the split's own.
         skeleton: the keypoint set, for a dataset that has several.
+        limit: take this many images at most, the first ones.
 
     Raises:
         UsageError: the dataset or the split does not exist, or the options do not fit it.
@@ -129,13 +131,20 @@ def open_dataset(
     from posebench.data import open_dataset as open_split
 
     layout = find_layout(name)
-    return open_split(
+    dataset = open_split(
         name,
         split or layout.eval_split,
         root=Path(data_root) if data_root else None,
         annotations=Path(annotations) if annotations else None,
         skeleton=skeleton,
     )
+    return dataset if limit is None else _first_images(dataset, limit)
+
+
+def _first_images(dataset: PoseDataset, limit: int) -> PoseDataset:
+    from posebench.data.limited import FirstImages
+
+    return FirstImages(dataset, limit)
 
 
 def train(
@@ -154,6 +163,7 @@ def train(
     device: str = "auto",
     precision: str = "fp32",
     workers: int | None = None,
+    limit: int | None = None,
     strict: bool = False,
     runs: str | Path = "runs",
     callback: Callback | None = None,
@@ -181,6 +191,7 @@ def train(
         precision: `fp32`, `bf16` (losses stay in fp32), or `auto`: bf16 where the hardware
             computes in it.
         workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
+        limit: train and evaluate on this many images at most, the first ones of each split.
         strict: stop at the first image that cannot be read.
         runs: the folder in which the run folder is made.
         callback: is called at the start, and after every step and evaluation.
@@ -215,6 +226,7 @@ def train(
         data_root=data_root,
         annotations=annotations,
         skeleton=chosen.skeleton,
+        limit=limit,
     )
     engine.check_recipe(chosen, train_set)
     eval_set = open_dataset(
@@ -223,6 +235,7 @@ def train(
         data_root=data_root,
         annotations=eval_annotations,
         skeleton=chosen.skeleton,
+        limit=limit,
     )
     folder = Path(resume) if resume else engine.new_run(Path(runs), "train", chosen.name, dataset)
     evaluation = engine.train(
@@ -250,7 +263,9 @@ def evaluate(
     settings: Settings | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    batch_size: int = 8,
     workers: int | None = None,
+    limit: int | None = None,
     strict: bool = False,
     runs: str | Path | None = None,
     progress: Progress = lambda done, total: None,
@@ -276,7 +291,9 @@ def evaluate(
         settings: recipe fields, `{"nms_threshold": 0.5}` or `["nms_threshold=0.5"]`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; of a loaded model, its own.
         precision: `fp32`, `bf16` or `auto`, which is fp32 here; of a loaded model, its own.
+        batch_size: images per forward pass, at most; only images of one size share a pass.
         workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
+        limit: evaluate on this many images at most, the first ones.
         strict: stop at the first image that cannot be read.
         runs: the folder in which the run folder is made; None: nothing is written.
         progress: is called with the number of images done and the number of all images.
@@ -287,6 +304,10 @@ def evaluate(
         ModelError: there is no such model, or it predicts other keypoints.
     """
     _check_target(model, predictions, oracle=oracle, settings=settings, dataset=dataset)
+    if predictions is not None and limit is not None:
+        raise UsageError(
+            "--limit evaluates a model on fewer images, and a result file is scored whole."
+        )
     if predictions is not None and not (flip is None and scales is None):
         raise UsageError(
             "--flip and --scales change how a model predicts, and a result file holds its "
@@ -309,9 +330,10 @@ def evaluate(
             data_root=data_root,
             annotations=annotations,
             skeleton=recipe.skeleton if recipe else None,
+            limit=limit,
         )
     else:
-        data = dataset
+        data = dataset if limit is None else _first_images(dataset, limit)
     if recipe:
         engine.check_recipe(recipe, data, str(checkpoint.path) if checkpoint else "")
     place = engine.pick_device(device) if checkpoint else None
@@ -323,6 +345,7 @@ def evaluate(
             replace(checkpoint, recipe=recipe).model().to(place),
             data,
             recipe.inference,
+            batch_size=batch_size,
             workers=engine.default_workers(place) if workers is None else workers,
             precision=chosen_precision,
             strict=strict,

@@ -25,6 +25,7 @@ from posebench.cli.common import (
     say_renamed,
     warn_if_slow,
 )
+from posebench.cli.stopping import continues
 from posebench.cli.train import TrainProgress
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def ablate(
         config, device=str(chosen_device), precision=pick_precision(precision, chosen_device),
         workers=default_workers(chosen_device) if workers is None else workers,
     )  # fmt: skip
-    with _StudyProgress(seeds) as progress:
+    kept = "Stopped; finished trainings and tests are kept, and one that was begun goes on."
+    with continues(kept), _StudyProgress(seeds) as progress:
         result = ablation.run_study(
             config, runs / "ablate", range(seeds), jobs=jobs,
             ray_address=ray_address, watcher=progress,

@@ -76,6 +76,10 @@ StrictOption = Annotated[
     bool,
     typer.Option("--strict", help="Stop at the first unreadable image instead of skipping it."),
 ]
+LimitOption = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="Take this many images at most, the first ones."),
+]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder for the run folders.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the results as tidy rows in one JSON object.")

@@ -13,6 +13,7 @@ from posebench.cli.common import (
     AnnotationsOption,
     DeviceOption,
     JsonOption,
+    LimitOption,
     RootOption,
     RunsOption,
     SetOption,
@@ -77,7 +78,12 @@ def evaluate(
     precision: Annotated[
         str, typer.Option(help="Precision: fp32, bf16 autocast, or auto, which is fp32 here.")
     ] = "fp32",
+    batch_size: Annotated[
+        int,
+        typer.Option(min=1, help="Images per forward pass; only those of one size share a pass."),
+    ] = 8,
     workers: WorkersOption = None,
+    limit: LimitOption = None,
     strict: StrictOption = False,
     json: JsonOption = False,
     runs: RunsOption = Path("runs"),
@@ -105,7 +111,9 @@ def evaluate(
             settings=settings,
             device=device,
             precision=precision,
+            batch_size=batch_size,
             workers=workers,
+            limit=limit,
             strict=strict,
             runs=runs,
             progress=lambda done, total: bar.update(task, completed=done, total=total),

@@ -22,6 +22,7 @@ from posebench.cli.common import (
     warn_if_slow,
 )
 from posebench.cli.flops import DepthOption, ModelsOption, TreeOption, count_flops
+from posebench.cli.stopping import continues
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,11 +195,8 @@ def _benchmark(recipes: list[Recipe], options: SpeedOptions, run: Path) -> pd.Da
                 messages.print(f"{escape(name)}: {escape(what)}", soft_wrap=True)
             last = "" if what == "prepares" else what
 
-        try:
+        with continues("Stopped; what has been timed is kept.", "--resume", run):
             return run_speed_benchmark(recipes, options, run, on_progress=on_progress)
-        except KeyboardInterrupt:
-            messages.print(f"Continue with --resume {escape(str(run))}", soft_wrap=True)
-            raise
 
 
 def _plot(rows: pd.DataFrame, run: Path, options: SpeedOptions) -> None:

@@ -14,6 +14,7 @@ from posebench.cli.common import (
     AnnotationsOption,
     DatasetOption,
     DeviceOption,
+    LimitOption,
     PrecisionOption,
     RootOption,
     RunsOption,
@@ -31,6 +32,8 @@ from posebench.cli.common import (
     warn_if_slow,
 )
 from posebench.cli.launch import DevicesOption, launch
+from posebench.engine.runs import has_checkpoint, resume_words
+from posebench.errors import Interrupted
 
 if TYPE_CHECKING:
     from posebench.data.loader import Unreadable
@@ -65,6 +68,7 @@ def train(
     devices: DevicesOption = 1,
     precision: PrecisionOption = "fp32",
     workers: WorkersOption = None,
+    limit: LimitOption = None,
     strict: StrictOption = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also log curves for TensorBoard.")
@@ -97,6 +101,7 @@ def train(
             device=device,
             precision=precision,
             workers=workers,
+            limit=limit,
             strict=strict,
             runs=runs,
             callback=_with_tensorboard(progress) if tensorboard and RANK == 0 else progress,
@@ -121,15 +126,22 @@ class TrainProgress:
         self.bar: Progress = progress_bar()
         self.steps: TaskID | None = None
         self.images: TaskID | None = None
+        self.run: Path | None = None
 
     def __enter__(self) -> TrainProgress:
         self.bar.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *rest: object) -> None:
         self.bar.stop()
+        if kind is KeyboardInterrupt and self.run and has_checkpoint(self.run):
+            raise Interrupted(
+                "Stopped at once; the run continues from its last checkpoint.",
+                command=resume_words(self.run),
+            )
 
     def on_start(self, run: Path) -> None:
+        self.run = run
         messages.print(escape(str(run)), soft_wrap=True)
 
     def on_step(self, report: StepReport) -> None:
@@ -155,3 +167,6 @@ class TrainProgress:
 
     def on_unreadable(self, image: Unreadable) -> None:
         messages.print(f"[yellow]skipped[/] {escape(image.message)}", soft_wrap=True)
+
+    def on_stop(self) -> None:
+        messages.print("Stopping after this step; Ctrl-C again stops at once.")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.engine.devices import cpu_info
-from posebench.errors import ModelError, PosebenchError
+from posebench.errors import ModelError, PosebenchError, command_line
 from posebench.files import atomic_write, write_json
 from posebench.recipe import Recipe, recipe_to_json
 from posebench.structures import Skeleton
@@ -113,6 +113,21 @@ def lock_run(run: Path) -> Iterator[None]:
 def write_recipe(run: Path, recipe: Recipe, skeleton: Skeleton) -> None:
     """Write the fully resolved recipe."""
     write_json(run / "recipe.json", recipe_to_json(recipe, skeleton))
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Return whether a training can be continued."""
+    return (run / "checkpoints" / "last.safetensors").is_file()
+
+
+def resume_words(run: Path) -> tuple[str, ...]:
+    """Return the words after `posebench` that continue a training."""
+    return ("train", "--resume", str(run))
+
+
+def resume_command(run: Path) -> str:
+    """Return the command that continues a training, for messages."""
+    return command_line("posebench", *resume_words(run))
 
 
 def latest_run(
