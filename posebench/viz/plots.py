@@ -189,8 +189,14 @@ def time_per_stage(runs: Runs) -> Plot:
     for _, row in rows.iterrows():
         name = row["metric"].removeprefix("stage/").removesuffix("_p50")
         stages.setdefault(row["recipe"], {})[name] = float(row["value"])
-    in_order = dict(sorted(stages.items(), key=lambda item: sum(item[1].values())))
-    return Plot(title, _svg(stages_figure(in_order), "stages"), _conditions(rows))
+    passes = times[
+        (times["metric"] == "latency_p50")
+        & (times["protocol"] == protocol)
+        & pd.to_numeric(times["people"]).isin(rows["people"].unique())
+    ]
+    totals = {str(row["recipe"]): float(row["value"]) for _, row in passes.iterrows()}
+    known = totals if set(stages) <= set(totals) else None
+    return Plot(title, _svg(stages_figure(stages, known), "stages"), _conditions(rows))
 
 
 def _conditions(rows: pd.DataFrame) -> str:
