@@ -100,6 +100,7 @@ def test_stopping_on_purpose(monkeypatch: pytest.MonkeyPatch) -> None:
     result = compare()
     assert result.code == 130
     assert "error" not in result.err
+    assert f"posebench demo --images {IMAGES} --device cpu" in result.err
     assert ("cid_tiny", "close") in calls and ("posedet_tiny", "close") in calls
 
 
