@@ -49,7 +49,7 @@ def test_it_prints_one_table_and_writes_the_report(calls: Calls) -> None:
     assert second.split()[:2] == ["posedet_tiny", "0.0"]
     assert "share a letter" in result.out and "1 pair)" in result.out
     assert "4 synthetic images (seed 0)" in result.out
-    assert result.err.splitlines()[-1].startswith("Next: posebench viz image.jpg --model cid_tiny")
+    assert result.err.splitlines()[-1] == "posebench viz image.jpg --model cid_tiny"
     folder = only(Path("runs"), "demo/comparison_synthetic_*")
     page = (folder / "report.html").read_text()
     assert page.count("data:image/jpeg") == IMAGES and page.count("data:image/png") == 1
