@@ -24,7 +24,7 @@ from posebench.cli.common import (
     print_rows,
     say_renamed,
 )
-from posebench.cli.train import TrainProgress
+from posebench.cli.train_progress import TrainProgress
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -33,7 +33,7 @@ def demo(
     """Train cid_tiny on synthetic crowds for ten minutes, evaluate it and draw its predictions."""
     import posebench
     from posebench import engine
-    from posebench.cli.train import TrainProgress
+    from posebench.cli.train_progress import TrainProgress
     from posebench.viz import draw_curve, draw_gallery, write_image
 
     bf16 = engine.has_bf16(engine.pick_device(device))

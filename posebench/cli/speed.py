@@ -21,6 +21,7 @@ from posebench.cli.common import (
     progress_bar,
 )
 from posebench.cli.flops import DepthOption, ModelsOption, TreeOption, count_flops
+from posebench.cli.progress import parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,15 +175,11 @@ def _benchmark(recipes: list[Recipe], options: SpeedOptions, run: Path) -> pd.Da
     messages.print(f"Timing {len(recipes)} models in turns: {escape(str(run))}", soft_wrap=True)
     with progress_bar() as bar:
         task = bar.add_task("speed", total=None, note="")
-        last = ""
 
         def on_progress(name: str, what: str) -> None:
-            nonlocal last
-            bar.update(task, advance=1, note=f"{name}: {what}")
-            # Without a bar, print a line for each model that is prepared and for each round.
-            if what.startswith("failed") or not (messages.is_terminal or what == last):
+            bar.update(task, advance=1, note=parts(name, what))
+            if what.startswith("failed"):
                 messages.print(f"{escape(name)}: {escape(what)}", soft_wrap=True)
-            last = "" if what == "prepares" else what
 
         try:
             return run_speed_benchmark(recipes, options, run, on_progress=on_progress)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import Progress, TaskID
 
 from posebench.cli.common import (
     RANK,
@@ -21,20 +20,16 @@ from posebench.cli.common import (
     SplitOption,
     StrictOption,
     WorkersOption,
-    messages,
     out,
-    percent,
     print_metrics,
     print_unreadable,
-    progress_bar,
     say_renamed,
 )
 from posebench.cli.launch import DevicesOption, launch
+from posebench.cli.train_progress import TrainProgress
 
 if TYPE_CHECKING:
-    from posebench.data.loader import Unreadable
-    from posebench.engine.callbacks import Callback, StepReport
-    from posebench.engine.evaluation import Evaluation
+    from posebench.engine.callbacks import Callback
 
 
 def train(
@@ -110,46 +105,3 @@ def _with_tensorboard(progress: TrainProgress) -> Callback:
     from posebench.engine import TensorBoard
 
     return TensorBoard(progress)
-
-
-class TrainProgress:
-    """Shows a run on stderr: a progress bar with the loss terms, and a line per evaluation."""
-
-    def __init__(self) -> None:
-        self.bar: Progress = progress_bar()
-        self.steps: TaskID | None = None
-        self.images: TaskID | None = None
-
-    def __enter__(self) -> TrainProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.bar.stop()
-
-    def on_start(self, run: Path) -> None:
-        messages.print(escape(str(run)), soft_wrap=True)
-
-    def on_step(self, report: StepReport) -> None:
-        if self.steps is None:
-            self.steps = self.bar.add_task("train", total=report.steps, note="")
-        terms = "  ".join(f"{name} {value:.3f}" for name, value in report.terms.items())
-        note = f"epoch {report.epoch}  {terms}  {report.images_per_second:.0f} images/s"
-        self.bar.update(self.steps, completed=report.step, note=note)
-
-    def on_eval_progress(self, done: int, total: int) -> None:
-        if self.images is None:
-            self.images = self.bar.add_task("evaluate", total=total, note="")
-        self.bar.update(self.images, completed=done)
-
-    def on_evaluation(self, epoch: int, evaluation: Evaluation, best: bool) -> None:
-        if self.images is not None:
-            self.bar.remove_task(self.images)
-            self.images = None
-        from posebench.metrics import main_metric
-
-        name, value = main_metric(evaluation.metrics)
-        messages.print(f"epoch {epoch}  {name} {percent(value)}{'  best' if best else ''}")
-
-    def on_unreadable(self, image: Unreadable) -> None:
-        messages.print(f"[yellow]skipped[/] {escape(image.message)}", soft_wrap=True)
