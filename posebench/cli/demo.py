@@ -196,7 +196,7 @@ def _train(epochs: int, seed: int, device: str, workers: int | None, runs: Path)
     """Train cid_tiny on synthetic crowds, evaluate it and draw its predictions."""
     import posebench
     from posebench import engine
-    from posebench.cli.train import TrainProgress
+    from posebench.cli.train_progress import TrainProgress
     from posebench.viz import draw_curve, draw_gallery, write_image
 
     bf16 = engine.has_bf16(engine.pick_device(device))
