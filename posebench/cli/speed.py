@@ -201,10 +201,11 @@ def _benchmark(recipes: list[Recipe], options: SpeedOptions, run: Path) -> pd.Da
 
 def _plot(rows: pd.DataFrame, run: Path, options: SpeedOptions) -> None:
     """Plot time against people if there are several numbers of them, else the share of stages."""
-    from posebench.bench.speed import stage_curves
+    from posebench.bench.speed import pass_times, stage_curves
     from posebench.viz import people_plot, stages_plot, write_image
 
-    for number, curves in enumerate(stage_curves(rows), start=1):
+    groups = zip(stage_curves(rows), pass_times(rows), strict=True)
+    for number, (curves, totals) in enumerate(groups, start=1):
         suffix = f"-{number}" if number > 1 else ""
         if len(options.people) > 1:
             write_image(run / f"people{suffix}.png", people_plot(curves))
@@ -213,7 +214,7 @@ def _plot(rows: pd.DataFrame, run: Path, options: SpeedOptions) -> None:
                 name: {stage: next(iter(curve.values())) for stage, curve in own.items()}
                 for name, own in curves.items()
             }
-            write_image(run / f"stages{suffix}.png", stages_plot(stages))
+            write_image(run / f"stages{suffix}.png", stages_plot(stages, totals))
 
 
 _COLUMNS = {
