@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.data import find_layout
-from posebench.errors import UsageError
+from posebench.errors import ModelError, UsageError
 from posebench.models import RECIPES, find_recipe
 from posebench.recipe import (
     DRAW_SCORE,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from posebench.data import PoseDataset
-    from posebench.engine import Checkpoint
+    from posebench.engine import Checkpoint, TrainingRequest
     from posebench.engine.callbacks import Callback
     from posebench.engine.evaluation import Evaluation
     from posebench.engine.model import ImageLike, Model
@@ -148,8 +148,8 @@ def _first_images(dataset: PoseDataset, limit: int) -> PoseDataset:
 
 
 def train(
-    recipe: str | Recipe,
-    dataset: str,
+    recipe: str | Recipe | None = None,
+    dataset: str | None = None,
     *,
     split: str | None = None,
     eval_split: str | None = None,
@@ -159,12 +159,12 @@ def train(
     settings: Settings | None = None,
     pretrained: bool = True,
     resume: str | Path | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    precision: str = "fp32",
+    seed: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
     workers: int | None = None,
+    strict: bool | None = None,
     limit: int | None = None,
-    strict: bool = False,
     runs: str | Path = "runs",
     callback: Callback | None = None,
     **fields: Any,
@@ -174,9 +174,11 @@ def train(
         run = posebench.train("cid_tiny", "synthetic", epochs=2)
         model = run.load_model()
 
+        posebench.train(resume="runs/train/...")  # goes on where it was stopped
+
     Args:
         recipe: a recipe, or a method, which means its default recipe for the dataset.
-        dataset: as `posebench data list` shows it.
+        dataset: as `posebench data list` shows it; needed, like the recipe, without `resume`.
         split: the split to train on; None: the usual one.
         eval_split: the split to evaluate on; None: the usual one.
         data_root: the folder that contains the dataset folders; None: `$POSEBENCH_DATA`, else
@@ -185,11 +187,13 @@ def train(
         eval_annotations: a file to evaluate on in place of the split's own.
         settings: recipe fields, `{"augment.size": 384}` or `["augment.size=384"]`.
         pretrained: start the backbone from ImageNet weights where the recipe does.
-        resume: a run folder to continue; repeat the arguments it was started with.
-        seed: random seed for initial weights, image order and augmentation.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        resume: a run folder to continue. It knows the other arguments: those that are given too
+            have to agree, except where the data lie and how they are computed with (`device`,
+            `precision`, `workers`, `strict`).
+        seed: random seed for initial weights, image order and augmentation; None: 0.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`; None: `auto`.
         precision: `fp32`, `bf16` (losses stay in fp32), or `auto`: bf16 where the hardware
-            computes in it.
+            computes in it; None: `fp32`.
         workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
         limit: train and evaluate on this many images at most, the first ones of each split.
         strict: stop at the first image that cannot be read.
@@ -203,50 +207,117 @@ def train(
         ModelError: the run cannot be resumed, or pretrained weights cannot be downloaded.
         Interrupted: the user stopped it with Ctrl-C; `resume` continues it.
     """
-    layout = find_layout(dataset)
-    chosen = find_recipe(recipe, dataset) if isinstance(recipe, str) else recipe
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit is at least 1, not {limit}.")
+    if dataset is not None:
+        find_layout(dataset)  # so that a misspelt dataset is reported first
+    given = {
+        "split": split, "eval_split": eval_split, "data_root": _text(data_root),
+        "annotations": _text(annotations), "eval_annotations": _text(eval_annotations),
+        "seed": seed, "device": device, "precision": precision, "workers": workers,
+        "strict": strict, "limit": limit,
+    }  # fmt: skip
+    if resume is None:
+        request, chosen = _new_training(recipe, dataset, given)
+    else:
+        request, chosen = _resumed_training(Path(resume), recipe, dataset, given)
     chosen = with_settings(with_settings(chosen, settings), fields)
     if not pretrained:
         chosen = replace(chosen, pretrained=False)
-    check_precision(precision)
+    check_precision(request.precision)
     from posebench import engine
 
-    place = engine.pick_device(device)
-    chosen_precision = engine.pick_precision(precision, place)
+    place = engine.pick_device(request.device)
+    chosen_precision = engine.pick_precision(request.precision, place)
+    request = replace(request, precision=chosen_precision)
     options = engine.TrainOptions(
         place,
-        seed,
-        engine.default_workers(place) if workers is None else workers,
+        request.seed,
+        engine.default_workers(place) if request.workers is None else request.workers,
         chosen_precision,
-        strict=strict,
+        strict=request.strict,
     )
-    train_set = open_dataset(
-        dataset,
-        split or layout.train_split,
-        data_root=data_root,
-        annotations=annotations,
-        skeleton=chosen.skeleton,
-        limit=limit,
+    train_set, eval_set = (
+        open_dataset(
+            request.dataset,
+            own_split,
+            data_root=request.data_root,
+            annotations=own_annotations,
+            skeleton=chosen.skeleton,
+            limit=request.limit or None,
+        )
+        for own_split, own_annotations in (
+            (request.split, request.annotations),
+            (request.eval_split, request.eval_annotations),
+        )
     )
     engine.check_recipe(chosen, train_set)
-    eval_set = open_dataset(
-        dataset,
-        eval_split,
-        data_root=data_root,
-        annotations=eval_annotations,
-        skeleton=chosen.skeleton,
-        limit=limit,
-    )
-    folder = Path(resume) if resume else engine.new_run(Path(runs), "train", chosen.name, dataset)
+    if resume is None:
+        folder = engine.new_run(Path(runs), "train", chosen.name, request.dataset)
+    else:
+        folder = Path(resume)
+    request = request.check_images(folder, len(train_set.labelled()))
     evaluation = engine.train(
-        chosen, train_set, eval_set, folder, options, resume=bool(resume), callback=callback
-    )
+        chosen, train_set, eval_set, folder, options,
+        resume=resume is not None, callback=callback, request=request,
+    )  # fmt: skip
     rows = engine.tidy_rows(
         evaluation.metrics, recipe=chosen, dataset=eval_set.name, split=eval_set.split,
-        tta=chosen.inference.label, device=place, precision=chosen_precision,
+        tta=chosen.inference.label, device=place, precision=chosen_precision, limit=request.limit,
     )  # fmt: skip
     engine.write_results(folder, rows)
     return Run(evaluation, eval_set, chosen, rows, folder)
+
+
+def _new_training(
+    recipe: str | Recipe | None, dataset: str | None, given: dict[str, Any]
+) -> tuple[TrainingRequest, Recipe]:
+    if recipe is None or dataset is None:
+        missing = "a recipe" if recipe is None else "a dataset (--dataset)"
+        raise UsageError(
+            f"train needs {missing}, as in `posebench train cid_tiny --dataset synthetic`; only "
+            "--resume RUN does without."
+        )
+    from posebench.engine import TrainingRequest, world
+
+    chosen = find_recipe(recipe, dataset) if isinstance(recipe, str) else recipe
+    return TrainingRequest.new(dataset, **given, **world()), chosen
+
+
+def _resumed_training(
+    run: Path, recipe: str | Recipe | None, dataset: str | None, given: dict[str, Any]
+) -> tuple[TrainingRequest, Recipe]:
+    """Return what a run was asked for, changed by what is given now, and its recipe.
+
+    Raises:
+        ModelError: the run cannot be continued, or not with what is given.
+    """
+    if isinstance(recipe, str) and dataset is not None:
+        find_recipe(recipe, dataset)  # so that a misspelt recipe is reported first
+    from posebench import engine
+
+    request = engine.find_request(run)
+    if request is None:
+        if recipe is None or dataset is None:
+            raise engine.unknown_request(run)
+        return _new_training(recipe, dataset, given)
+    request = request.changed(run, dataset=dataset, **given)
+    saved = engine.saved_recipe(run)
+    if recipe is None:
+        return request, saved
+    if not isinstance(recipe, str):
+        return request, recipe  # compared field by field when the training goes on
+    named = find_recipe(recipe, request.dataset)
+    if named.name != saved.name:
+        raise ModelError(
+            f"{run} was trained with another recipe ({saved.name}, not {named.name}): leave out "
+            "the recipe to resume it, or start a new run without --resume."
+        )
+    return request, saved
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def evaluate(
@@ -359,6 +430,7 @@ def evaluate(
         folder, evaluation, recipe=recipe, dataset=data,
         tta="oracle" if oracle else recipe.inference.label if recipe else "",
         device=place, precision=chosen_precision if checkpoint else "",
+        limit=checkpoint.facts.get("limit", 0) if checkpoint else 0,
     )  # fmt: skip
     return Run(evaluation, data, recipe, rows, folder)
 

@@ -47,7 +47,8 @@ def pack_weights(
     made = _made(run, best)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{best.recipe.name}.safetensors"
-    facts = {name: best.facts[name] for name in ("step", "epoch", "dataset")}
+    kept = ("step", "epoch", "dataset", "limit")
+    facts = {name: best.facts[name] for name in kept if name in best.facts}
     write_checkpoint(path, half_precision(best), best.recipe, best.skeleton, facts)
 
     packed = read_checkpoint(path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.markup import escape
@@ -11,7 +12,6 @@ from rich.markup import escape
 from posebench.cli.common import (
     RANK,
     AnnotationsOption,
-    DatasetOption,
     DeviceOption,
     LimitOption,
     PrecisionOption,
@@ -29,14 +29,28 @@ from posebench.cli.common import (
 )
 from posebench.cli.launch import DevicesOption, launch
 from posebench.cli.train_progress import TrainProgress
+from posebench.engine.request import find_request
 
 if TYPE_CHECKING:
+    from posebench.engine import TrainingRequest
     from posebench.engine.callbacks import Callback
 
 
+T = TypeVar("T")
+
+
 def train(
-    recipe: Annotated[str, typer.Argument(help="Recipe or method; `posebench models` shows them.")],
-    dataset: DatasetOption,
+    context: typer.Context,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            help="Recipe or method; `posebench models` shows them. Not needed with --resume."
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Dataset; `posebench data list` shows them. Not needed with --resume."),
+    ] = None,
     data_root: RootOption = None,
     split: SplitOption = None,
     annotations: AnnotationsOption = None,
@@ -48,7 +62,7 @@ def train(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Resume the run in this folder; repeat the options it was started with."),
+        typer.Option(help="Resume the run in this folder; it knows how it was started."),
     ] = None,
     settings: SetOption = None,
     pretrained: Annotated[
@@ -69,41 +83,64 @@ def train(
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Train a recipe; a run stopped with Ctrl-C continues with --resume."""
-    launch(devices)
+    before = find_request(resume) if resume else None
+    launch(_given(context, "devices", devices) or _processes(before))
     import posebench
-    from posebench.data import find_layout
-    from posebench.models import find_recipe
-    from posebench.recipe import with_settings
 
-    find_layout(dataset)  # so that a misspelt dataset is reported first
     say_renamed(settings)
-    chosen = with_settings(find_recipe(recipe, dataset), settings)
-    warn_if_slow(precision, device)
+    # None: not given, so the run to resume decides, or else the default.
+    given_precision = _given(context, "precision", precision)
+    given_device = _given(context, "device", device)
+    warn_if_slow(
+        given_precision or (before.precision if before else precision),
+        given_device or (before.device if before else device),
+    )
     with TrainProgress() as progress:
         run = posebench.train(
-            chosen,
+            recipe,
             dataset,
             split=split,
             eval_split=eval_split,
             data_root=data_root,
             annotations=annotations,
             eval_annotations=eval_annotations,
+            settings=settings,
             pretrained=pretrained,
             resume=resume,
-            seed=seed,
-            device=device,
-            precision=precision,
+            seed=_given(context, "seed", seed),
+            device=given_device,
+            precision=given_precision,
             workers=workers,
+            strict=_given(context, "strict", strict),
             limit=limit,
-            strict=strict,
             runs=runs,
-            callback=_with_tensorboard(progress) if tensorboard and RANK == 0 else progress,
+            callback=_with_tensorboard(progress) if _has_curves(tensorboard, resume) else progress,
         )
     if RANK > 0:
         return
+    assert run.recipe is not None  # a training has one
     print_unreadable(run.evaluation)
-    print_metrics(f"{chosen.name} on {dataset} {run.dataset.split}", run.evaluation)
+    title = f"{run.recipe.name} on {run.dataset.name} {run.dataset.split}"
+    print_metrics(title, run.evaluation)
     out.print(escape(str(run.folder)), soft_wrap=True)
+
+
+def _given(context: typer.Context, name: str, value: T) -> T | None:
+    """Return the value of an option that was given on the command line, else None."""
+    source = context.get_parameter_source(name)
+    return value if source is not None and source.name == "COMMANDLINE" else None
+
+
+def _processes(before: TrainingRequest | None) -> int:
+    """Return how many processes to start for a run that several on one machine trained."""
+    if before is None or before.machines > 1 or os.environ.get("WORLD_SIZE", "1") != "1":
+        return 1
+    return before.processes
+
+
+def _has_curves(wanted: bool, resume: Path | None) -> bool:
+    """Return whether this process logs curves; a run that did so goes on with it."""
+    return RANK == 0 and (wanted or (resume is not None and (resume / "tensorboard").is_dir()))
 
 
 def _with_tensorboard(progress: TrainProgress) -> Callback:

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from posebench.engine.log import read_log
     from posebench.engine.lookup import find_model
     from posebench.engine.model import Model, as_rgb
+    from posebench.engine.request import (
+        TrainingRequest,
+        find_request,
+        saved_recipe,
+        unknown_request,
+        world,
+    )
     from posebench.engine.runs import (
         find_checkpoint,
         latest_run,
@@ -42,6 +49,7 @@ __all__ = [
     "Model",
     "TensorBoard",
     "TrainOptions",
+    "TrainingRequest",
     "as_rgb",
     "check_recipe",
     "default_workers",
@@ -50,6 +58,7 @@ __all__ = [
     "evaluate_ideal",
     "find_checkpoint",
     "find_model",
+    "find_request",
     "has_bf16",
     "inference_model",
     "interruptible",
@@ -59,10 +68,13 @@ __all__ = [
     "pick_precision",
     "read_checkpoint",
     "read_log",
+    "saved_recipe",
     "score",
     "tidy_rows",
     "train",
     "trained_on",
+    "unknown_request",
+    "world",
     "write_evaluation",
     "write_recipe",
     "write_results",
@@ -85,6 +97,7 @@ __getattr__ = lazy_names(
     log=("read_log",),
     lookup=("find_model",),
     model=("Model", "as_rgb"),
+    request=("TrainingRequest", "find_request", "saved_recipe", "unknown_request", "world"),
     runs=(
         "find_checkpoint",
         "latest_run",

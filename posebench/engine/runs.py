@@ -142,16 +142,21 @@ def latest_run(
 def trained_on(run: Path) -> str:
     """Return the dataset that a run with a checkpoint was trained on; empty: it does not say.
 
-    Only the checkpoint's header is read; a damaged one does not say either.
+    A damaged checkpoint does not say either.
     """
+    return str(checkpoint_facts(find_checkpoint(run)).get("dataset", ""))
+
+
+def checkpoint_facts(path: Path) -> dict[str, Any]:
+    """Return the facts in a checkpoint's header, which alone is read; none if it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(find_checkpoint(run), framework="numpy") as file:
-            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+        with safe_open(path, framework="numpy") as file:
+            facts: dict[str, Any] = json.loads((file.metadata() or {}).get("facts", "{}"))
     except (SafetensorError, OSError, ValueError):
-        return ""
-    return str(facts.get("dataset", ""))
+        return {}
+    return facts
 
 
 def find_checkpoint(place: Path) -> Path:
@@ -228,8 +233,15 @@ def tidy_rows(
     tta: str,
     device: torch.device | None,
     precision: str,
+    limit: int = 0,
 ) -> pd.DataFrame:
-    """Return one row per metric, in percent; `recipe` is None for a result file."""
+    """Return one row per metric, in percent.
+
+    Args:
+        recipe: None for a result file.
+        limit: number of images that the model was trained on, if not on all; the rows' source then
+            says so, and tables leave them out.
+    """
     import pandas as pd
 
     common = {
@@ -243,7 +255,7 @@ def tidy_rows(
     }
     made = {
         "unit": "percent",
-        "source": "measured",
+        "source": f"measured, trained on {limit} images" if limit else "measured",
         "hardware": hardware(device) if device else "",
         "precision": precision,
         "date": datetime.now().date().isoformat(),
@@ -265,6 +277,7 @@ def write_evaluation(
     tta: str,
     device: torch.device | None,
     precision: str,
+    limit: int = 0,
 ) -> pd.DataFrame:
     """Write an evaluation's metrics, predictions and tidy rows to a run folder; return the rows.
 
@@ -278,6 +291,7 @@ def write_evaluation(
         tta=tta,
         device=device,
         precision=precision,
+        limit=limit,
     )
     from posebench.distributed import rank
 

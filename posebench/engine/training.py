@@ -27,6 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from posebench.data.base import PoseDataset
+from posebench.data.limited import FirstImages
 from posebench.data.loader import MicroBatch, MicroBatchSampler, Unreadable, micro_batches
 from posebench.data.statistics import keypoint_distances
 from posebench.distributed import (
@@ -42,6 +43,7 @@ from posebench.engine.checkpoint import TrainingState, load_weights, save_weight
 from posebench.engine.evaluation import Evaluation, autocast, evaluate
 from posebench.engine.interrupts import interruptible
 from posebench.engine.log import Log
+from posebench.engine.request import TrainingRequest
 from posebench.engine.runs import lock_run, resume_command, resume_words, write_recipe
 from posebench.engine.schedule import StepSchedule
 from posebench.errors import DataError, Interrupted, ModelError, PosebenchError
@@ -86,6 +88,7 @@ def train(
     *,
     resume: bool = False,
     callback: Callback | None = None,
+    request: TrainingRequest | None = None,
 ) -> Evaluation:
     """Train a recipe and return the evaluation of its last epoch.
 
@@ -94,6 +97,8 @@ def train(
 
     Args:
         resume: continue from the last checkpoint in the folder.
+        request: what the training was asked for, to be written as `request.json`, from which it can
+            be resumed without repeating anything; None: nothing is written.
 
     Raises:
         DataError: no image has a labelled keypoint, or one cannot be read and `options.strict` is
@@ -107,7 +112,7 @@ def train(
     trainer = _Trainer(recipe, dataset, eval_dataset, run, options, callback)
     try:
         with lock_run(run):
-            return trainer.run(resume)
+            return trainer.run(resume, request)
     except torch.OutOfMemoryError as error:
         size = trainer.sampler.micro_batch_size
         raise PosebenchError(
@@ -182,8 +187,10 @@ class _Trainer:
         self.evaluated = 0  # the step of the last evaluation
         self.best = -1.0  # -1 is also the metric where there is no ground truth
 
-    def run(self, resume: bool) -> Evaluation:
+    def run(self, resume: bool, request: TrainingRequest | None) -> Evaluation:
         saved = self._restore() if resume else None
+        if request and rank() == 0:
+            request.write(self.folder)
         step = saved["step"] if saved else 0
         if not saved:
             if self.recipe.pretrained:
@@ -431,11 +438,16 @@ class _Trainer:
             "best": self.best,
             "evaluated": self.evaluated,
             "dataset": self.dataset.name,
+            **self._limited(),
         }
         state = {"optimizer": optimizer.state_dict()}
         if self.averaged:
             state["averaged"] = self.averaged.state_dict()
         self.state.save(self.model, self.recipe, self.dataset.skeleton, facts, state)
+
+    def _limited(self) -> dict[str, int]:
+        limited = isinstance(self.dataset, FirstImages) and len(self.dataset)
+        return {"limit": limited} if limited else {}
 
     def _evaluation_due(self, step: int) -> bool:
         epoch, within = divmod(step, self.schedule.steps_per_epoch)
@@ -473,6 +485,7 @@ class _Trainer:
                 "epoch": epoch,
                 "metrics": evaluation.metrics,
                 "dataset": self.dataset.name,
+                **self._limited(),
             }
             path = self.folder / "checkpoints" / "best.safetensors"
             save_weights(path, model, self.recipe, self.dataset.skeleton, facts)

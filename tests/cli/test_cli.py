@@ -167,9 +167,9 @@ def test_a_run_folder_says_all_about_the_run(trained: Path, root: Path) -> None:
     assert trained.name.startswith("cid_tiny_coco_")
     found = {str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file()}
     assert found == {
-        "recipe.json", "environment.json", "log.jsonl", "metrics.json", "results.csv",
-        "predictions.json", "checkpoints/last.safetensors", "checkpoints/best.safetensors",
-        "checkpoints/state-1.pt",
+        "recipe.json", "request.json", "environment.json", "log.jsonl", "metrics.json",
+        "results.csv", "predictions.json", "checkpoints/last.safetensors",
+        "checkpoints/best.safetensors", "checkpoints/state-1.pt",
     }  # fmt: skip
     recipe = read(trained / "recipe.json")
     assert (recipe["name"], recipe["skeleton"], recipe["epochs"]) == ("cid_tiny", "coco", 1)

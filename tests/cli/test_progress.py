@@ -1,6 +1,6 @@
 """Progress bars at several widths, kept as text, and the lines that stand for them elsewhere.
 
-After a wanted change, write the screens anew: POSEBENCH_SCREENS=write pytest tests/cli/test_progress.py
+After a wanted change: POSEBENCH_SCREENS=write pytest tests/cli/test_progress.py writes them anew.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 
 from posebench.bench import speed as speed_benchmark
 from posebench.cli import stopping
-from posebench.cli.train import TrainProgress
+from posebench.cli.train_progress import TrainProgress
 from posebench.errors import Interrupted
 from tests.cli.command import TINY, Result, only, run
 

@@ -223,10 +223,12 @@ def test_commands_take_an_old_run(
     assert_metrics(read(evaluated / "metrics.json"), wanted["metrics"])
 
     _, *command = read(run / "environment.json")["command"]
-    result = posebench(*command, "--resume", run)
+    # The second one as it is enough today: what 7b01f22 was asked for is in its command line.
+    again = command if recipe == "group_pose_tiny" else ["train"]
+    result = posebench(*again, "--resume", run)
     assert result.code == 0, result.err
     assert_finished(run, start)
-    assert files(run) == expected(run)["resumed"]["files"]
+    assert files(run) == sorted([*expected(run)["resumed"]["files"], "request.json"])
     assert rows(run) == rows(PACKED / recipe / "finished")
 
 

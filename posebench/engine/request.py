@@ -1,0 +1,234 @@
+"""What a training was asked for besides its recipe: all that `--resume` needs to go on.
+
+It lies in the run folder as `request.json`. Runs of earlier versions have none; it is then read
+from the command line in their `environment.json`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from posebench.data import data_root as default_root
+from posebench.data import find_layout
+from posebench.engine.runs import checkpoint_facts, has_checkpoint
+from posebench.errors import DataError, ModelError
+from posebench.files import read_json, write_json
+from posebench.models import RECIPES
+from posebench.recipe import Recipe, recipe_from_json
+
+_FILE = "request.json"
+_VERSION = 1
+# Where the data lie and how they are computed with; everything else stays as it was.
+_MAY_CHANGE = (
+    "data_root", "annotations", "eval_annotations", "device", "precision", "workers", "strict",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """The data of a training, its seed, and how it is computed."""
+
+    dataset: str
+    split: str
+    eval_split: str
+    data_root: str | None = None  # None: the usual one
+    annotations: str | None = None
+    eval_annotations: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "fp32"
+    workers: int | None = None  # None: by the device
+    strict: bool = False
+    limit: int = 0  # images per epoch; 0: all
+    images: int = 0  # labelled images of the training split; 0: not recorded
+    processes: int = 1
+    machines: int = 1
+
+    @classmethod
+    def new(cls, dataset: str, **given: Any) -> TrainingRequest:
+        """Return the request of a new training; a value of None stands for the default."""
+        layout = find_layout(dataset)
+        usual = cls(dataset, layout.train_split, layout.eval_split)
+        return replace(usual, **{name: value for name, value in given.items() if value is not None})
+
+    def changed(self, run: Path, **given: Any) -> TrainingRequest:
+        """Return the request with what is given beside `--resume`; None: not given.
+
+        Raises:
+            ModelError: something that cannot change is given, and differs.
+        """
+        chosen = {name: value for name, value in given.items() if value is not None}
+        for name, value in chosen.items():
+            own = getattr(self, name)
+            if name not in _MAY_CHANGE and value != own:
+                option = f"--{name.replace('_', '-')}"
+                had = f"with {option} {own}" if own else f"without {option}"
+                if name == "seed":
+                    had = f"with --seed {own}"
+                raise ModelError(
+                    f"{run} was trained {had}, not {value}: leave out {option} to resume it, or "
+                    "start a new run without --resume."
+                )
+        return replace(self, **chosen)
+
+    def check_images(self, run: Path, images: int) -> TrainingRequest:
+        """Return the request with the number of labelled training images.
+
+        Raises:
+            ModelError: it is another one than when the training began.
+        """
+        if self.images and images != self.images:
+            raise ModelError(
+                f"{run} was trained on a split of {self.images} labelled images, but "
+                f"{self.dataset} {self.split} has {images} here: name the folder of the same data "
+                "with --data-root, or their file with --annotations."
+            )
+        return replace(self, images=images)
+
+    def write(self, run: Path) -> None:
+        """Write the request to a run folder, with absolute paths."""
+        values = asdict(self)
+        if find_layout(self.dataset).tree:
+            values["data_root"] = str(default_root(_path(self.data_root)).absolute())
+        for name in ("annotations", "eval_annotations"):
+            if values[name] is not None:
+                values[name] = str(Path(values[name]).absolute())
+        content = {"version": _VERSION, **values}
+        path = run / _FILE
+        if not (path.is_file() and read_json(path, "a training's request") == content):
+            write_json(path, content)
+
+
+def world() -> dict[str, int]:
+    """Return the number of processes that train together, and of their machines."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    each = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
+    return {"processes": processes, "machines": max(processes // max(each, 1), 1)}
+
+
+def find_request(run: Path) -> TrainingRequest | None:
+    """Return what a training was asked for; None: an earlier version did not record it.
+
+    Raises:
+        ModelError: the folder has no training that can be continued.
+    """
+    if not has_checkpoint(run):
+        found = "a folder without a checkpoint" if run.is_dir() else "nothing"
+        raise ModelError(
+            f"Expected the run folder of a training at {run}, but found {found}: start a new run "
+            "without --resume."
+        )
+    path = run / _FILE
+    if not path.is_file():
+        return _from_command(run)
+    values = read_json(path, "a training's request")
+    try:
+        known = {field.name for field in fields(TrainingRequest)}
+        if values.pop("version") != _VERSION or not values.keys() <= known:
+            raise ValueError("it is of another version")
+        return TrainingRequest(**values)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{path} does not fit this version of posebench ({error}): resume the run with the "
+            "version that began it."
+        ) from error
+
+
+def unknown_request(run: Path) -> ModelError:
+    """Return the error for a run that does not say what it was asked for."""
+    command = _command(run)
+    if "ablate" in command[1:2]:
+        return ModelError(
+            f"{run} belongs to a study: repeat its `posebench ablate` command to continue it."
+        )
+    return ModelError(
+        f"{run} was begun from Python by an earlier version, which did not record its data: repeat "
+        "its recipe, --dataset and other options beside --resume."
+    )
+
+
+def saved_recipe(run: Path) -> Recipe:
+    """Return the recipe that a run was begun with.
+
+    Raises:
+        ModelError: this version does not have it.
+        DataError: its file is missing or damaged.
+    """
+    values = read_json(run / "recipe.json", "a run's recipe")
+    name = values.get("name") if isinstance(values, dict) else None
+    if name not in RECIPES:
+        raise ModelError(f"{run} is of the recipe {name}, which this version does not have.")
+    return recipe_from_json(values, RECIPES[name])
+
+
+# -------------------------------------------------------------------------------- earlier versions
+
+# The options of `train` that take a value, and the fields that they fill.
+_OPTIONS = {
+    "--dataset": "dataset", "--split": "split", "--eval-split": "eval_split",
+    "--data-root": "data_root", "--annotations": "annotations",
+    "--eval-annotations": "eval_annotations", "--device": "device", "--precision": "precision",
+    "--workers": "workers", "--seed": "", "--set": "", "--devices": "", "--resume": "",
+    "--runs": "runs",
+}  # fmt: skip
+
+
+def _command(run: Path) -> list[str]:
+    try:
+        words = read_json(run / "environment.json", "a run's environment")["command"]
+        return [str(word) for word in words]
+    except (DataError, KeyError, TypeError):
+        return []
+
+
+def _from_command(run: Path) -> TrainingRequest | None:
+    """Return the request of a run whose command line is all that is known of it."""
+    command = [word for word in _command(run)[1:] if word != "--debug"]
+    if command[:1] not in (["train"], ["demo"]):
+        return None
+    given: dict[str, Any] = _options(command[1:])
+    facts = checkpoint_facts(run / "checkpoints" / "last.safetensors")
+    if command[0] == "demo":
+        given["dataset"] = "synthetic"
+    dataset = given.pop("dataset", facts.get("dataset"))
+    if dataset is None:
+        return None
+    # Paths were relative to the folder in which the command was typed; the run lies below it.
+    base = _typed_in(run, Path(given.pop("runs", "runs")))
+    for name in ("data_root", "annotations", "eval_annotations"):
+        if name in given:
+            given[name] = str(base / given[name])
+    if "workers" in given:
+        given["workers"] = int(given["workers"])
+    return TrainingRequest.new(
+        dataset, **given, strict="--strict" in command, seed=facts.get("seed"),
+        processes=facts.get("processes"),
+    )  # fmt: skip
+
+
+def _options(words: Sequence[str]) -> dict[str, str]:
+    given = {}
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name in _OPTIONS:
+            value = value if equals else next(rest, "")
+            if _OPTIONS[name]:
+                given[_OPTIONS[name]] = value
+    return given
+
+
+def _typed_in(run: Path, runs: Path) -> Path:
+    root = run.absolute().parents[1]  # root/train/run
+    parts = runs.parts
+    if not runs.is_absolute() and root.parts[-len(parts) :] == parts:
+        return root.parents[len(parts) - 1]
+    return Path()  # the run was moved: as from here
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
