@@ -9,7 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
 from posebench.structures import SKELETONS, Augmentation, Inference, Skeleton
@@ -212,16 +212,15 @@ def with_inference(
     return recipe
 
 
-def pick_precision(name: str) -> Precision:
-    """Return the precision of that name.
+def check_precision(name: str) -> None:
+    """Check the name of a precision, before torch is loaded to choose one.
 
     Raises:
-        UsageError: it is neither fp32 nor bf16.
+        UsageError: it is neither fp32, bf16 nor auto.
     """
-    known = get_args(Precision)
+    known = (*get_args(Precision), "auto")
     if name not in known:
         raise unknown_name("precision", name, known)
-    return cast(Precision, name)
 
 
 def current_name(path: str) -> str:

@@ -38,6 +38,8 @@ COMMANDS = {
     "train --help": (0, ""),
     "data list": (0, ""),
     "models": (0, ""),
+    "models cid_tiny": (0, ""),
+    "models cid --dataset coco --sort ap": (0, ""),
     "tables": (0, ""),
     "data doctor nowhere": (3, "Expected a dataset's folder at nowhere"),
     "data synth out --layout foo": (2, "no layout named 'foo'"),

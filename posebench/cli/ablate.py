@@ -23,7 +23,9 @@ from posebench.cli.common import (
     out,
     print_rows,
     say_renamed,
+    warn_if_slow,
 )
+from posebench.cli.stopping import continues
 from posebench.cli.train import TrainProgress
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ def ablate(
     """Repeat a paper's ablation: train and test its variants; run it again to continue it."""
     from posebench.bench import ablation
     from posebench.errors import PosebenchError
-    from posebench.recipe import pick_precision
+    from posebench.recipe import check_precision
 
     if listed or study is None:
         _list(json)
@@ -100,16 +102,18 @@ def ablate(
         data_root=data_root,
     )  # fmt: skip
     say_renamed(settings)
-    config = replace(config, precision=pick_precision(precision))
+    check_precision(precision)
 
-    from posebench.engine import default_workers, pick_device
+    from posebench.engine import default_workers, pick_device, pick_precision
 
     chosen_device = pick_device(device)
+    warn_if_slow(precision, device)
     config = replace(
-        config, device=str(chosen_device),
+        config, device=str(chosen_device), precision=pick_precision(precision, chosen_device),
         workers=default_workers(chosen_device) if workers is None else workers,
     )  # fmt: skip
-    with _StudyProgress(seeds) as progress:
+    kept = "Stopped; finished trainings and tests are kept, and one that was begun goes on."
+    with continues(kept), _StudyProgress(seeds) as progress:
         result = ablation.run_study(
             config, runs / "ablate", range(seeds), jobs=jobs,
             ray_address=ray_address, watcher=progress,

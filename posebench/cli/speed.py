@@ -19,8 +19,10 @@ from posebench.cli.common import (
     out,
     print_rows,
     progress_bar,
+    warn_if_slow,
 )
 from posebench.cli.flops import DepthOption, ModelsOption, TreeOption, count_flops
+from posebench.cli.stopping import continues
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +68,12 @@ def speed(
         ),
     ] = None,
     device: DeviceOption = "auto",
-    precision: Annotated[str, typer.Option(help="Precision: fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="Precision: fp32, bf16, fp16, or auto: bf16 where the hardware computes in it."
+        ),
+    ] = "fp32",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 1,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the networks with torch.compile.")
@@ -97,7 +104,7 @@ def speed(
     options = benchmark.SpeedOptions(
         protocol=protocol,  # type: ignore[arg-type]
         people=_people(people) if people else benchmark.SpeedOptions.people,
-        precision=precision,  # type: ignore[arg-type]
+        precision="fp32" if precision == "auto" else precision,  # type: ignore[arg-type]
         batch_size=batch_size,
         compiled=compiled,
         channels_last=channels_last,
@@ -115,9 +122,13 @@ def speed(
         recipes = benchmark.with_alternatives(recipes)
     _check_resume(resume)
 
-    from posebench.engine import pick_device
+    from posebench.engine import pick_device, pick_precision
 
-    options = replace(options, device=str(pick_device(device)))
+    place = pick_device(device)
+    options = replace(options, device=str(place))
+    if precision == "auto":
+        options = replace(options, precision=pick_precision(precision, place))
+    warn_if_slow(precision, device)
     if threads:
         import torch
 
@@ -184,19 +195,17 @@ def _benchmark(recipes: list[Recipe], options: SpeedOptions, run: Path) -> pd.Da
                 messages.print(f"{escape(name)}: {escape(what)}", soft_wrap=True)
             last = "" if what == "prepares" else what
 
-        try:
+        with continues("Stopped; what has been timed is kept.", "--resume", run):
             return run_speed_benchmark(recipes, options, run, on_progress=on_progress)
-        except KeyboardInterrupt:
-            messages.print(f"Continue with --resume {escape(str(run))}", soft_wrap=True)
-            raise
 
 
 def _plot(rows: pd.DataFrame, run: Path, options: SpeedOptions) -> None:
     """Plot time against people if there are several numbers of them, else the share of stages."""
-    from posebench.bench.speed import stage_curves
+    from posebench.bench.speed import pass_times, stage_curves
     from posebench.viz import people_plot, stages_plot, write_image
 
-    for number, curves in enumerate(stage_curves(rows), start=1):
+    groups = zip(stage_curves(rows), pass_times(rows), strict=True)
+    for number, (curves, totals) in enumerate(groups, start=1):
         suffix = f"-{number}" if number > 1 else ""
         if len(options.people) > 1:
             write_image(run / f"people{suffix}.png", people_plot(curves))
@@ -205,7 +214,7 @@ def _plot(rows: pd.DataFrame, run: Path, options: SpeedOptions) -> None:
                 name: {stage: next(iter(curve.values())) for stage, curve in own.items()}
                 for name, own in curves.items()
             }
-            write_image(run / f"stages{suffix}.png", stages_plot(stages))
+            write_image(run / f"stages{suffix}.png", stages_plot(stages, totals))
 
 
 _COLUMNS = {

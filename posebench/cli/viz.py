@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from rich.markup import escape
 from posebench.cli.common import (
     DeviceOption,
     JsonOption,
+    LimitOption,
     RunsOption,
     messages,
     out,
@@ -88,6 +90,7 @@ def viz(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Print the number of people on each image.")
     ] = False,
+    limit: LimitOption = None,
     as_json: JsonOption = False,
     device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),
@@ -99,9 +102,11 @@ def viz(
     _check_options(moving, heatmaps=heatmaps, steps=steps, annotations=annotations)
     _check_video_options(moving, sources, recursive=recursive, verbose=verbose, as_json=as_json)
     if moving:
-        _draw_video(sources[0], model, to, device, runs, min_score=min_score, legend=legend)
+        _draw_video(
+            sources[0], model, to, device, runs, min_score=min_score, legend=legend, limit=limit
+        )
         return
-    images = _find_images(sources, to, runs, recursive=recursive)
+    images = _find_images(sources, to, runs, recursive=recursive)[:limit]
     loaded = _load_model(model, device, runs)
     first = Path(sources[0])
     label = first.resolve().stem if first.exists() else "images"
@@ -344,8 +349,9 @@ def _draw_video(
     *,
     min_score: float | None,
     legend: bool,
+    limit: int | None,
 ) -> None:
-    """Draw every frame; Ctrl-C ends the video with the frames that are done."""
+    """Draw every frame, or the first ones; Ctrl-C ends the video with the frames that are done."""
     from posebench.data.video import open_video
     from posebench.errors import UsageError
 
@@ -355,22 +361,29 @@ def _draw_video(
     target = folder if _is_file(to, _VIDEO_SUFFIXES) else folder / f"{video.name}.mp4"
     if to and target.resolve() == Path(source).resolve():
         raise UsageError(f"The video would replace {source}: choose another --out.")
-    _write_frames(video, model, target, min_score=min_score, legend=legend)
+    _write_frames(video, model, target, min_score=min_score, legend=legend, limit=limit)
     out.print(escape(str(target)), soft_wrap=True)
 
 
 def _write_frames(
-    video: Video, model: Model, target: Path, *, min_score: float | None, legend: bool
+    video: Video,
+    model: Model,
+    target: Path,
+    *,
+    min_score: float | None,
+    legend: bool,
+    limit: int | None,
 ) -> None:
     from posebench.engine import interruptible
     from posebench.structures import Sample
     from posebench.viz import draw_sample, write_video
 
     tally = _Tally(model, "frame", given=min_score is not None)
+    length = video.length if limit is None else min(limit, video.length or limit)
     start = time.perf_counter()
     with interruptible() as stop, progress_bar() as bar, write_video(target, video.fps) as file:
-        task = bar.add_task("draw", total=video.length, note="")
-        for frame in video:
+        task = bar.add_task("draw", total=length, note="")
+        for frame in islice(video, limit):
             sample = Sample(frame, name=video.name)
             drawing = draw_sample(model, sample, min_score=min_score, legend=legend)
             file.write(drawing.image)
@@ -384,9 +397,9 @@ def _write_frames(
         f"{file.frames} frames in {seconds:.1f} s: {file.frames / seconds:.1f} frames/s."
     )
     tally.report()
-    if video.length and file.frames < video.length:
+    if length and file.frames < length:
         why = "stopped" if stop.is_set() else "the file is cut short or damaged"
-        messages.print(f"{video.length - file.frames} of {video.length} frames are missing: {why}.")
+        messages.print(f"{length - file.frames} of {length} frames are missing: {why}.")
 
 
 def _annotated_people(annotations: Path, skeleton: Skeleton) -> dict[str, Poses]:

@@ -8,7 +8,7 @@ from posebench._lazy import lazy_names
 
 if TYPE_CHECKING:
     from posebench.engine.checkpoint import Checkpoint, read_checkpoint
-    from posebench.engine.devices import default_workers, pick_device
+    from posebench.engine.devices import default_workers, has_bf16, pick_device, pick_precision
     from posebench.engine.evaluation import (
         Evaluation,
         check_recipe,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from posebench.engine.model import Model, as_rgb
     from posebench.engine.runs import (
         find_checkpoint,
-        has_bf16,
         latest_run,
         new_run,
         tidy_rows,
@@ -57,6 +56,7 @@ __all__ = [
     "latest_run",
     "new_run",
     "pick_device",
+    "pick_precision",
     "read_checkpoint",
     "read_log",
     "score",
@@ -71,7 +71,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     checkpoint=("Checkpoint", "read_checkpoint"),
-    devices=("default_workers", "pick_device"),
+    devices=("default_workers", "has_bf16", "pick_device", "pick_precision"),
     evaluation=(
         "Evaluation",
         "check_recipe",
@@ -87,7 +87,6 @@ __getattr__ = lazy_names(
     model=("Model", "as_rgb"),
     runs=(
         "find_checkpoint",
-        "has_bf16",
         "latest_run",
         "new_run",
         "tidy_rows",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +13,17 @@ import matplotlib
 import pandas as pd
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from posebench.bench.speed.options import PEOPLE
 from posebench.bench.tables import MEASURED, JoinedTable, Runs
+from posebench.viz.labels import label_points
 from posebench.viz.plots_speed import stages_figure
 
-_NAME_PT = 7.0  # font size of the points' names
+_AREA_PT2 = 36  # of a point's marker
+_FAR_PT = 30  # a counted point this far from the printed one has a name of its own
+_TICKS = (1, 2, 3, 5)  # times powers of ten
+_PANEL_ROW = 2  # panels beside each other; more would make their names small
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ def speed_against_accuracy(tables: Sequence[JoinedTable]) -> Plot:
             if row["FPS"] and row["AP"]
         ]
         if len(printed) > 4:  # fewer say little
-            panels.append((f"printed: {joined.table.paper}, {joined.table.number}", printed))
+            panels.append((f"printed: {joined.table.paper_title}, {joined.table.number}", printed))
         for _, row in rows.iterrows():
             if pd.notna(row["FPS" + MEASURED]):
                 own = pd.notna(row["AP" + MEASURED])
@@ -79,12 +84,12 @@ def speed_against_accuracy(tables: Sequence[JoinedTable]) -> Plot:
     for axis, (title, points) in zip(axes, panels, strict=True):
         for x, y, _, filled in points:
             face = "tab:blue" if filled else "white"
-            axis.scatter(x, y, s=36, edgecolor="tab:blue", facecolor=face)
-        axis.set(title=title, xlabel="frames per second", ylabel="AP")
-        axis.margins(x=0.2, y=0.08)
+            axis.scatter(x, y, s=_AREA_PT2, edgecolor="tab:blue", facecolor=face)
+        axis.set(title=title, xlabel="frames per second", ylabel="AP, %")
+        axis.margins(x=0.2, y=0.1)
         axis.set_xlim(left=0)
     for axis, (_, points) in zip(axes, panels, strict=True):
-        _name(axis, [(x, y, label) for x, y, label, _ in points])
+        label_points(axis, [(x, y, label) for x, y, label, _ in points])
     return Plot("Speed against accuracy", _svg(figure, "speed"), caption)
 
 
@@ -118,9 +123,9 @@ def speed_against_people(runs: Runs) -> Plot:
 
 def parameters_against_macs(tables: Sequence[JoinedTable]) -> Plot:
     """Draw multiply-adds against parameters, printed (hollow) and counted (filled)."""
-    figure, [axis] = _figure(1, width=7.5)
-    seen = set()
-    names = []
+    figure, [axis] = _figure(1, width=8.5, height=5.4)
+    printed: dict[tuple[float, float, str], str] = {}  # place and name -> paper
+    counted: dict[tuple[float, float, str], tuple[float, float]] = {}
     for joined in tables:
         rows = joined.rows
         if not {"params_M", "GFLOPs"} <= set(rows.columns):
@@ -128,30 +133,43 @@ def parameters_against_macs(tables: Sequence[JoinedTable]) -> Plot:
         for _, row in rows.iterrows():
             if not (row["params_M"] and row["GFLOPs"]):
                 continue
-            place = float(row["params_M"]), float(row["GFLOPs"])
-            counted = row["params_M" + MEASURED], row["GFLOPs" + MEASURED]
-            if (place, row["recipe"]) in seen:
-                continue
-            seen.add((place, row["recipe"]))
-            axis.scatter(*place, s=36, edgecolor="tab:grey", facecolor="white", zorder=2)
-            if pd.notna(counted[0]):
-                axis.plot(*zip(place, counted, strict=True), color="0.7", linewidth=1, zorder=1)
-                axis.scatter(*counted, s=36, color="tab:blue", zorder=3)
-            names.append((*place, f"{_label(row)} ({joined.table.paper})"))
+            name = ", ".join(filter(None, (_label(row), row["input_size"])))
+            point = (float(row["params_M"]), float(row["GFLOPs"]), name)
+            printed.setdefault(point, joined.table.paper_title)
+            if pd.notna(row["params_M" + MEASURED]):
+                here = row["params_M" + MEASURED], row["GFLOPs" + MEASURED]
+                counted[point] = (float(here[0]), float(here[1]))
     caption = (
         "Hollow: printed, under the name of FLOPs; filled: counted here. `posebench verify` says "
-        "why they differ. DGCN prints megabytes and no operations; PoseDet and Group Pose print "
-        "neither."
+        "why they differ. In brackets: the paper that prints it. DGCN prints megabytes and no "
+        "operations; PoseDet and Group Pose print neither."
     )
-    if not seen:
+    if not printed:
         return Plot("Parameters against GMACs", "", caption)
+    for x, y, _ in printed:
+        axis.scatter(x, y, s=_AREA_PT2, edgecolor="tab:grey", facecolor="white", zorder=2)
+    for (x, y, _), here in counted.items():
+        axis.plot((x, here[0]), (y, here[1]), color="0.7", linewidth=1, zorder=1)
+        axis.scatter(*here, s=_AREA_PT2, color="tab:blue", zorder=3)
     axis.set(xlabel="parameters, millions", ylabel="multiply-adds, G", xscale="log", yscale="log")
     axis.margins(x=0.2, y=0.1)
     for scale in (axis.xaxis, axis.yaxis):
+        scale.set_major_locator(LogLocator(subs=_TICKS))
         scale.set_major_formatter(ScalarFormatter())
-        scale.set_minor_formatter(ScalarFormatter())
-    axis.tick_params(which="both", labelsize=8)
-    _name(axis, names)
+        scale.set_minor_locator(NullLocator())
+    axis.tick_params(labelsize=8)
+    figure.draw_without_rendering()  # fixes the limits, hence distances on paper
+    names = [(x, y, f"{name} ({paper})") for (x, y, name), paper in printed.items()]
+    for (x, y, name), here in counted.items():
+        apart = axis.transData.transform((x, y)) - axis.transData.transform(here)
+        if math.hypot(*apart) * 72 / figure.dpi > _FAR_PT:
+            names.append((*here, name))
+    label_points(
+        axis,
+        names,
+        others=list(counted.values()),
+        lines=[(x, y, *here) for (x, y, _), here in counted.items()],
+    )
     return Plot("Parameters against GMACs", _svg(figure, "costs"), caption)
 
 
@@ -171,8 +189,14 @@ def time_per_stage(runs: Runs) -> Plot:
     for _, row in rows.iterrows():
         name = row["metric"].removeprefix("stage/").removesuffix("_p50")
         stages.setdefault(row["recipe"], {})[name] = float(row["value"])
-    in_order = dict(sorted(stages.items(), key=lambda item: sum(item[1].values())))
-    return Plot(title, _svg(stages_figure(in_order), "stages"), _conditions(rows))
+    passes = times[
+        (times["metric"] == "latency_p50")
+        & (times["protocol"] == protocol)
+        & pd.to_numeric(times["people"]).isin(rows["people"].unique())
+    ]
+    totals = {str(row["recipe"]): float(row["value"]) for _, row in passes.iterrows()}
+    known = totals if set(stages) <= set(totals) else None
+    return Plot(title, _svg(stages_figure(stages, known), "stages"), _conditions(rows))
 
 
 def _conditions(rows: pd.DataFrame) -> str:
@@ -182,49 +206,27 @@ def _conditions(rows: pd.DataFrame) -> str:
 
 
 def _label(row: pd.Series) -> str:
-    backbone = str(row.get("backbone", ""))
-    return f"{row['method']} {backbone}".strip()
+    """Return method and backbone; a backbone that is the method says it all."""
+    method, backbone = str(row["method"]), str(row.get("backbone", ""))
+    return backbone if backbone.startswith(method) else f"{method} {backbone}".strip()
 
 
-def _name(axis: Any, points: Sequence[tuple[float, float, str]]) -> None:
-    """Write names to the right of their points, higher if they would overlap another name.
-
-    A name that would leave the figure is written to the left.
-    """
-    if axis.figure.get_layout_engine():  # positions of axes are not known before
-        axis.figure.draw_without_rendering()
-        axis.figure.set_layout_engine("none")
-    taken: list[tuple[float, float, float]] = []  # left, right, bottom of a name, points
-    for x, y, text in sorted(points, key=lambda point: point[1]):
-        left, bottom = axis.transData.transform((x, y)) * 72 / axis.figure.dpi
-        own, width = bottom - 2, 0.55 * _NAME_PT * len(text)
-        beside = left + 5 + width > 72 * axis.figure.get_figwidth()
-        left = left - 5 - width if beside else left + 5
-        while any(
-            left < other_right and other_left < left + width and abs(own - other) < _NAME_PT
-            for other_left, other_right, other in taken
-        ):
-            own += 1
-        taken.append((left, left + width, own))
-        axis.annotate(
-            text, (x, y), xytext=(-5 if beside else 5, own - bottom), fontsize=_NAME_PT,
-            textcoords="offset points", ha="right" if beside else "left",
-            arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.5, "shrinkB": 4}
-            if own > bottom + _NAME_PT else None,
-        )  # fmt: skip
-
-
-def _figure(panels: int, width: float = 5.2) -> tuple[Figure, Any]:
+def _figure(panels: int, width: float = 5.6, height: float = 4.2) -> tuple[Figure, Any]:
+    """Return a figure with panels, two in a row; sizes are of a panel, inches."""
+    columns = min(panels, _PANEL_ROW)
+    rows = math.ceil(panels / columns)
     # Not pyplot, whose global state keeps figures in memory and may need a display.
-    figure = Figure(figsize=(width * panels + 2.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     FigureCanvasSVG(figure)
-    axes = figure.subplots(1, panels, squeeze=False)[0]
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis in axes:
         axis.grid(color="0.9", linewidth=0.8)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
         axis.title.set_fontsize(10)
-    return figure, axes
+    for axis in axes[panels:]:
+        axis.set_visible(False)
+    return figure, axes[:panels]
 
 
 def _svg(figure: Figure, name: str) -> str:

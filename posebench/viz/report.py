@@ -19,22 +19,8 @@ from posebench.bench.tables import (
 from posebench.engine.runs import git_commit
 from posebench.files import atomic_write
 from posebench.version import package_version
+from posebench.viz.pages import page
 from posebench.viz.plots import Plot, plots
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem;
-  color: #222; }
-h1, h2 { line-height: 1.2; } h2 { margin-top: 3rem; border-bottom: 1px solid #ddd; }
-nav a { margin-right: .7em; white-space: nowrap; }
-figure { margin: 2rem 0; } figcaption { font-weight: 600; margin-bottom: .4rem; }
-.wide { overflow-x: auto; } svg { max-width: 100%; height: auto; }
-table { border-collapse: collapse; font-size: 13px; }
-th, td { padding: .15rem .5rem; text-align: left; border-bottom: 1px solid #eee;
-  white-space: nowrap; }
-.number { text-align: right; font-variant-numeric: tabular-nums; }
-.measured { background: #eef5ff; }
-ul { font-size: 13px; color: #555; padding-left: 1.2rem; }
-"""
 
 
 def write_report(tables: Sequence[JoinedTable], runs: Runs, folder: Path, path: Path) -> None:
@@ -51,9 +37,9 @@ def write_report(tables: Sequence[JoinedTable], runs: Runs, folder: Path, path: 
     if commit:
         version += f" ({commit})"
     made = f"Made on {datetime.now().date().isoformat()} by {version}, from the runs in {folder}."
-    page = html_report(tables, plots(tables, runs), read_text("crosspaper_notes.md"), made)
+    text = html_report(tables, plots(tables, runs), read_text("crosspaper_notes.md"), made)
     with atomic_write(path) as beside:
-        beside.write_text(page, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8")
 
 
 def html_report(tables: Sequence[JoinedTable], plots: Sequence[Plot], notes: str, made: str) -> str:
@@ -71,7 +57,6 @@ def html_report(tables: Sequence[JoinedTable], plots: Sequence[Plot], notes: str
     )
     figures = sum(joined.measured for joined in tables)
     body = [
-        "<h1>The papers' tables with measurements</h1>",
         f"<p>{html.escape(made)} The {figures} measured figures are shaded blue; an empty blue "
         "cell has not been measured.</p>",
         f"<nav>{links}</nav>",
@@ -84,15 +69,9 @@ def html_report(tables: Sequence[JoinedTable], plots: Sequence[Plot], notes: str
         "<h2>Tables</h2>",
         *(f'<section id="{j.table.name}">{html_table(text_table(j))}</section>' for j in tables),
         "<h2>Contradictions between papers</h2>",
-        f"<ul>{''.join(_items(notes))}</ul>",
+        f'<ul class="notes">{"".join(_items(notes))}</ul>',
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>posebench: the papers' tables</title>\n<style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body></html>\n"
-    )
+    return page("The papers' tables with measurements", body)
 
 
 def _items(notes: str) -> list[str]:

@@ -63,7 +63,7 @@ class Links(HTMLParser):
         self.open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag not in ("script", "link", "iframe", "img", "object", "embed")
+        assert tag not in ("link", "iframe", "img", "object", "embed")
         for name, value in attrs:
             if name in ("src", "href", "xlink:href", "data", "srcset"):
                 self.loaded.append(value or "")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ComparedModels,
         ModelSpeed,
         compared_models,
+        pass_times,
         stage_curves,
     )
 
@@ -26,6 +27,7 @@ __all__ = [
     "ModelSpeed",
     "SpeedOptions",
     "compared_models",
+    "pass_times",
     "run_speed_benchmark",
     "stage_curves",
     "with_alternatives",
@@ -35,5 +37,5 @@ __getattr__ = lazy_names(
     __name__,
     benchmark=("run_speed_benchmark",),
     options=("FULL", "QUICK", "SpeedOptions", "with_alternatives"),
-    summary=("ComparedModels", "ModelSpeed", "compared_models", "stage_curves"),
+    summary=("ComparedModels", "ModelSpeed", "compared_models", "pass_times", "stage_curves"),
 )

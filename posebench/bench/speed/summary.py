@@ -46,13 +46,28 @@ def compared_models(rows: pd.DataFrame) -> Iterator[ComparedModels]:
         yield ComparedModels(", ".join(word for word in words if word), models)
 
 
+def pass_times(rows: pd.DataFrame) -> Iterator[dict[str, float]]:
+    """Yield recipe -> median ms of a pass for each group of `stage_curves`, its first people."""
+    for group in _complete_groups(rows):
+        models = [_model(own) for _, own in group.groupby(["recipe", "people"], sort=False)]
+        times: dict[str, float] = {}
+        for model in models:
+            if "latency_p50" in model.values:
+                times.setdefault(model.recipe, model.values["latency_p50"])
+        yield times
+
+
+def _complete_groups(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    complete = rows[rows["error"] == ""]
+    if len(complete):
+        others = [column for column in COMPARED if column != "people"]
+        for _, group in complete.groupby(others, sort=False):
+            yield group
+
+
 def stage_curves(rows: pd.DataFrame) -> Iterator[dict[str, dict[str, dict[int, float]]]]:
     """Yield recipe -> stage -> people -> ms for each group that differs in people alone."""
-    complete = rows[rows["error"] == ""]
-    if not len(complete):
-        return
-    others = [column for column in COMPARED if column != "people"]
-    for _, group in complete.groupby(others, sort=False):
+    for group in _complete_groups(rows):
         curves: dict[str, dict[str, dict[int, float]]] = {}
         for _, own in group.groupby(["recipe", "people"], sort=False):
             model = _model(own)

@@ -182,7 +182,7 @@ def html_table(table: TextTable) -> str:
         f"<figure><figcaption>{html.escape(table.title)}</figcaption>\n"
         f'<div class="wide"><table><thead>{row(table.headers, "th")}</thead>\n'
         f"<tbody>{chr(10).join(row(cells, 'td') for cells in table.rows)}</tbody></table></div>\n"
-        f"<ul>{notes}</ul></figure>"
+        f'<ul class="notes">{notes}</ul></figure>'
     )
 
 

@@ -27,6 +27,11 @@ SPLITS = {"val2017": "val", "test-dev2017": "test-dev", "val": "val", "test": "t
 
 # Method -> the paper's name in `paper_tables/`, where they differ.
 _METHODS = {"group_pose": "grouppose", "higher_hrnet": "higherhrnet"}
+# The papers' names in `paper_tables/` -> as they are written.
+_PAPERS = {
+    "cid": "CID", "posedet": "PoseDet", "grouppose": "Group Pose", "higherhrnet": "HigherHRNet",
+    "dgcn": "DGCN",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,11 @@ class PaperTable:
     doubts: str  # "none", or what is uncertain about the figures
     rows: pd.DataFrame  # as printed, every cell as text
     recipes: tuple[RowRecipe, ...]
+
+    @property
+    def paper_title(self) -> str:
+        """The paper's method as it is written: "Group Pose" for grouppose."""
+        return _PAPERS[self.paper]
 
     def recipe_of(self, row: int, column: str = "") -> RowRecipe | None:
         """Return the recipe of a row's figure; None: unknown."""

@@ -1,0 +1,148 @@
+"""What the HTML reports share: their style, and tables that are sorted by a click on a header.
+
+A page is one file that needs no other files and no network. Its only script sorts tables; without
+it, the page shows the same.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem;
+  color: #222; }
+h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 3rem; border-bottom: 1px solid #ddd; }
+figure { margin: 2rem 0; } figcaption { font-weight: 600; margin-bottom: .4rem; }
+.wide { overflow-x: auto; } svg, img { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-size: 13px; }
+th, td { padding: .15rem .5rem; text-align: left; border-bottom: 1px solid #eee;
+  white-space: nowrap; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+.measured { background: #eef5ff; }
+.group { text-align: center; border-bottom: 1px solid #999; }
+.sortable tbody tr:hover td { background: #f5f5f5; }
+.sortable td a { color: inherit; text-decoration: underline dotted #999; }
+.sortable th:first-child, .sortable td:first-child { position: sticky; left: 0; background: white; }
+.sortable th button { all: unset; cursor: pointer; }
+.sortable th button:hover { text-decoration: underline; }
+.sortable th button:focus-visible { outline: 2px solid #36c; }
+th[aria-sort=ascending] button::after { content: " ▲"; }
+th[aria-sort=descending] button::after { content: " ▼"; }
+nav a { margin-right: .7em; white-space: nowrap; }
+.notes { font-size: 13px; color: #555; } ul.notes { padding-left: 1.2rem; }
+"""
+
+# Rows without a value come last in either order. Equal rows keep their order.
+_SCRIPT = """
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells], body = table.tBodies[0];
+  heads.forEach((head, column) => {
+    const number = head.classList.contains("number"), button = document.createElement("button");
+    button.append(...head.childNodes);
+    head.append(button);
+    button.onclick = () => {
+      const before = head.getAttribute("aria-sort") || head.dataset.first || "descending";
+      const order = before === "ascending" ? "descending" : "ascending";
+      const value = row => {
+        const text = row.cells[column].textContent.trim();
+        return number && text ? parseFloat(text) : text;
+      };
+      heads.forEach(other => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", order);
+      body.append(...[...body.rows].sort((one, two) => {
+        const a = value(one), b = value(two);
+        if (a === "" || b === "") return (a === "") - (b === "");
+        return (number ? a - b : a.localeCompare(b)) * (order === "ascending" ? 1 : -1);
+      }));
+    };
+  });
+}
+"""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a sortable table."""
+
+    header: str
+    numeric: bool = False  # right-aligned, sorted by the number that a cell begins with
+    best_first: str = "low"  # `high`: the first click puts the largest value first
+    measured: bool = False  # shaded blue
+    group: str = ""  # a header above neighbouring columns of the same group
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell that says more than its text."""
+
+    text: str
+    source: str = ""  # shown when the mouse rests on it
+    link: str = ""  # id of the element on this page that it links to
+
+
+def page(title: str, body: Sequence[str]) -> str:
+    """Return a page with its style and script.
+
+    Args:
+        title: plain text, the title of the window and the heading.
+        body: pieces of HTML below the heading.
+    """
+    text = html.escape(title)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>posebench: {text}</title>\n<style>{_STYLE}</style></head>\n"
+        f"<body>\n<h1>{text}</h1>\n" + "\n".join(body) + f"\n<script>{_SCRIPT}</script>\n"
+        "</body></html>\n"
+    )
+
+
+def sortable_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]]) -> str:
+    """Return a <table>, in a box that scrolls where the page is narrow.
+
+    Args:
+        columns: from left to right; the first one stays in view while the others scroll.
+        rows: a cell for each column, as plain text; an empty one is sorted last.
+    """
+    groups = ""
+    if any(column.group for column in columns):
+        spans = []
+        for group, own in groupby(columns, key=lambda column: column.group):
+            style = ' class="group" scope="colgroup"' if group else ""
+            spans.append(f'<th colspan="{len(list(own))}"{style}>{html.escape(group)}</th>')
+        groups = f"<tr>{''.join(spans)}</tr>\n"
+    heads = "".join(
+        f'<th scope="col"{_classes(column)}{_first_order(column)}>{html.escape(column.header)}</th>'
+        for column in columns
+    )
+    lines = []
+    for row in rows:
+        cells = "".join(_cell(column, own) for column, own in zip(columns, row, strict=True))
+        lines.append(f"<tr>{cells}</tr>")
+    return (
+        f'<div class="wide"><table class="sortable"><thead>{groups}<tr>{heads}</tr></thead>\n'
+        "<tbody>" + "\n".join(lines) + "</tbody></table></div>"
+    )
+
+
+def _first_order(column: Column) -> str:
+    # The order before the first click, which turns it round.
+    return ' data-first="ascending"' if column.best_first == "high" else ""
+
+
+def _cell(column: Column, content: str | Cell) -> str:
+    cell = Cell(content) if isinstance(content, str) else content
+    text = html.escape(cell.text)
+    source = f' title="{html.escape(cell.source)}"' if cell.source else ""
+    if cell.link:
+        return f'<td{_classes(column)}><a href="#{html.escape(cell.link)}"{source}>{text}</a></td>'
+    return f"<td{_classes(column)}{source}>{text}</td>"
+
+
+def _classes(column: Column) -> str:
+    named = {"number": column.numeric, "measured": column.measured}
+    names = [name for name, own in named.items() if own]
+    return f' class="{" ".join(names)}"' if names else ""
