@@ -124,7 +124,7 @@ def viz(
             truth=truth.get(sample.name), heatmaps=heatmaps, min_score=min_score, legend=legend,
         )  # fmt: skip
 
-    tally = _Tally(loaded, "images", given=min_score is not None)
+    tally = _Tally(loaded, "image", given=min_score is not None)
     _draw_images([image.path for image in images], targets, draw, tally, verbose=verbose)
     tally.report()
     if as_json:
@@ -138,7 +138,7 @@ class _Tally:
     """Counts the people on pictures, and says at the end what was drawn, and why not more."""
 
     model: Model
-    unit: str  # "images" or "frames"
+    unit: str  # "image" or "frame"
     given: bool  # whether --min-score was
     pictures: int = 0
     with_people: int = 0
@@ -169,20 +169,22 @@ class _Tally:
     def report(self) -> None:
         """Print one line on what was drawn, and another if there are pictures without people."""
         name = f"{self.model.recipe.name} ({self.model.checkpoint.path})"
-        units = self.unit if self.pictures != 1 else self.unit[:-1]
-        where = f"{self.with_people} of {self.pictures}" if self.pictures != 1 else "1"
-        drew = f"{_count(self.people)} on {where} {units}" if self.people else "nobody"
-        messages.print(escape(f"{name} drew {drew}."), soft_wrap=True)
+        where = "" if self.pictures == 1 else f"{self.with_people} of "
+        drew = f"{_count(self.people)} on {where}{self._pictures(self.pictures)}"
+        messages.print(escape(f"{name} drew {drew if self.people else 'nobody'}."), soft_wrap=True)
         without = self.pictures - self.with_people
         if not without:
             return
-        default = "" if self.given else f", the default of {self.model.recipe.method}"
         why = "the model found no people"
         if self.best_left_out is not None:
+            default = "" if self.given else f", the default of {self.model.recipe.method}"
             why = f"best score {self.best_left_out:.3g}, below --min-score {self.min_score:g}"
             why += default
-        nobody = f"Nobody on {without} {units}" if self.people else "Nobody"
+        nobody = f"Nobody on {self._pictures(without)}" if self.people else "Nobody"
         messages.print(escape(f"{nobody}: {why}."), soft_wrap=True)
+
+    def _pictures(self, number: int) -> str:
+        return f"{number} {self.unit}{'' if number == 1 else 's'}"
 
 
 def _count(people: int) -> str:
@@ -376,7 +378,7 @@ def _write_frames(
     from posebench.structures import Sample
     from posebench.viz import draw_sample, write_video
 
-    tally = _Tally(model, "frames", given=min_score is not None)
+    tally = _Tally(model, "frame", given=min_score is not None)
     length = video.length if limit is None else min(limit, video.length or limit)
     start = time.perf_counter()
     with interruptible() as stop, progress_bar() as bar, write_video(target, video.fps) as file:
