@@ -17,8 +17,9 @@ import time
 import torch
 from torch import Tensor
 
+from posebench.engine.devices import has_bf16
 from posebench.engine.evaluation import autocast, inference_model
-from posebench.engine.runs import hardware, has_bf16
+from posebench.engine.runs import hardware
 from posebench.layers.backbones.hrnet import joined
 from posebench.layers.heatmaps import clamped_sigmoid
 from posebench.models import RECIPES

@@ -23,8 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from posebench.engine.devices import has_bf16
 from posebench.engine.evaluation import autocast, inference_model
-from posebench.engine.runs import hardware, has_bf16
+from posebench.engine.runs import hardware
 from posebench.layers.deformable import DeformableAttention, Tokens
 from posebench.layers.sampling import Sizes, gathered_samples, weighted_samples
 from posebench.models import RECIPES

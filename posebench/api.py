@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from posebench.data import find_layout
 from posebench.errors import UsageError
 from posebench.models import RECIPES, find_recipe
-from posebench.recipe import Recipe, Settings, pick_precision, with_inference, with_settings
+from posebench.recipe import (
+    DRAW_SCORE,
+    Recipe,
+    Settings,
+    check_precision,
+    with_inference,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     from posebench.engine.callbacks import Callback
     from posebench.engine.evaluation import Evaluation
     from posebench.engine.model import ImageLike, Model
+    from posebench.recipe import Precision
     from posebench.structures import PosePredictions, Skeleton
     from posebench.viz import RGB
 
@@ -77,7 +85,7 @@ def load_model(
     Args:
         model: a run folder, a checkpoint, or a recipe whose weights can be downloaded.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is a GPU where there is one.
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `bf16` or `auto`, which is fp32 for predictions.
         flip: also predict on the mirrored image and merge both; None: as the recipe does.
         scales: factors on the recipe's input size, whose predictions are merged likewise; None: as
             the recipe does.
@@ -86,12 +94,14 @@ def load_model(
         ModelError: there is no such model, or its file is damaged or of another version.
         UsageError: there is no such device or precision.
     """
-    chosen = pick_precision(precision)
+    check_precision(precision)
     from posebench import engine
 
     checkpoint = engine.find_model(str(model))
     recipe = with_inference(checkpoint.recipe, flip=flip, scales=scales)
-    return engine.Model.of(replace(checkpoint, recipe=recipe), device=device, precision=chosen)
+    return engine.Model.of(
+        replace(checkpoint, recipe=recipe), device=device, precision=_eval_precision(precision)
+    )
 
 
 def open_dataset(
@@ -101,6 +111,7 @@ def open_dataset(
     data_root: str | Path | None = None,
     annotations: str | Path | None = None,
     skeleton: Skeleton | None = None,
+    limit: int | None = None,
 ) -> PoseDataset:
     """Open one split of a dataset.
 
@@ -111,6 +122,7 @@ def open_dataset(
             `./data`.
         annotations: a file to read in place of the split's own.
         skeleton: the keypoint set, for a dataset that has several.
+        limit: take this many images at most, the first ones.
 
     Raises:
         UsageError: the dataset or the split does not exist, or the options do not fit it.
@@ -119,13 +131,20 @@ def open_dataset(
     from posebench.data import open_dataset as open_split
 
     layout = find_layout(name)
-    return open_split(
+    dataset = open_split(
         name,
         split or layout.eval_split,
         root=Path(data_root) if data_root else None,
         annotations=Path(annotations) if annotations else None,
         skeleton=skeleton,
     )
+    return dataset if limit is None else _first_images(dataset, limit)
+
+
+def _first_images(dataset: PoseDataset, limit: int) -> PoseDataset:
+    from posebench.data.limited import FirstImages
+
+    return FirstImages(dataset, limit)
 
 
 def train(
@@ -144,6 +163,7 @@ def train(
     device: str = "auto",
     precision: str = "fp32",
     workers: int | None = None,
+    limit: int | None = None,
     strict: bool = False,
     runs: str | Path = "runs",
     callback: Callback | None = None,
@@ -168,8 +188,10 @@ def train(
         resume: a run folder to continue; repeat the arguments it was started with.
         seed: random seed for initial weights, image order and augmentation.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        precision: `fp32` or `bf16` (losses stay in fp32).
+        precision: `fp32`, `bf16` (losses stay in fp32), or `auto`: bf16 where the hardware
+            computes in it.
         workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
+        limit: train and evaluate on this many images at most, the first ones of each split.
         strict: stop at the first image that cannot be read.
         runs: the folder in which the run folder is made.
         callback: is called at the start, and after every step and evaluation.
@@ -186,10 +208,11 @@ def train(
     chosen = with_settings(with_settings(chosen, settings), fields)
     if not pretrained:
         chosen = replace(chosen, pretrained=False)
-    chosen_precision = pick_precision(precision)
+    check_precision(precision)
     from posebench import engine
 
     place = engine.pick_device(device)
+    chosen_precision = engine.pick_precision(precision, place)
     options = engine.TrainOptions(
         place,
         seed,
@@ -203,6 +226,7 @@ def train(
         data_root=data_root,
         annotations=annotations,
         skeleton=chosen.skeleton,
+        limit=limit,
     )
     engine.check_recipe(chosen, train_set)
     eval_set = open_dataset(
@@ -211,6 +235,7 @@ def train(
         data_root=data_root,
         annotations=eval_annotations,
         skeleton=chosen.skeleton,
+        limit=limit,
     )
     folder = Path(resume) if resume else engine.new_run(Path(runs), "train", chosen.name, dataset)
     evaluation = engine.train(
@@ -218,7 +243,7 @@ def train(
     )
     rows = engine.tidy_rows(
         evaluation.metrics, recipe=chosen, dataset=eval_set.name, split=eval_set.split,
-        tta=chosen.inference.label, device=place, precision=precision,
+        tta=chosen.inference.label, device=place, precision=chosen_precision,
     )  # fmt: skip
     engine.write_results(folder, rows)
     return Run(evaluation, eval_set, chosen, rows, folder)
@@ -238,7 +263,9 @@ def evaluate(
     settings: Settings | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    batch_size: int = 8,
     workers: int | None = None,
+    limit: int | None = None,
     strict: bool = False,
     runs: str | Path | None = None,
     progress: Progress = lambda done, total: None,
@@ -263,8 +290,10 @@ def evaluate(
             the recipe does.
         settings: recipe fields, `{"nms_threshold": 0.5}` or `["nms_threshold=0.5"]`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; of a loaded model, its own.
-        precision: `fp32` or `bf16`; of a loaded model, its own.
+        precision: `fp32`, `bf16` or `auto`, which is fp32 here; of a loaded model, its own.
+        batch_size: images per forward pass, at most; only images of one size share a pass.
         workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
+        limit: evaluate on this many images at most, the first ones.
         strict: stop at the first image that cannot be read.
         runs: the folder in which the run folder is made; None: nothing is written.
         progress: is called with the number of images done and the number of all images.
@@ -275,12 +304,16 @@ def evaluate(
         ModelError: there is no such model, or it predicts other keypoints.
     """
     _check_target(model, predictions, oracle=oracle, settings=settings, dataset=dataset)
+    if predictions is not None and limit is not None:
+        raise UsageError(
+            "--limit evaluates a model on fewer images, and a result file is scored whole."
+        )
     if predictions is not None and not (flip is None and scales is None):
         raise UsageError(
             "--flip and --scales change how a model predicts, and a result file holds its "
             "predictions already."
         )
-    chosen_precision = pick_precision(precision)
+    chosen_precision = _eval_precision(precision)
     name = dataset if isinstance(dataset, str) else dataset.name if dataset else ""
     checkpoint = None if oracle or model is None else _checkpoint(model)
     name = name or (checkpoint.trained_on if checkpoint else _ORACLE_DATASET)
@@ -297,9 +330,10 @@ def evaluate(
             data_root=data_root,
             annotations=annotations,
             skeleton=recipe.skeleton if recipe else None,
+            limit=limit,
         )
     else:
-        data = dataset
+        data = dataset if limit is None else _first_images(dataset, limit)
     if recipe:
         engine.check_recipe(recipe, data, str(checkpoint.path) if checkpoint else "")
     place = engine.pick_device(device) if checkpoint else None
@@ -311,6 +345,7 @@ def evaluate(
             replace(checkpoint, recipe=recipe).model().to(place),
             data,
             recipe.inference,
+            batch_size=batch_size,
             workers=engine.default_workers(place) if workers is None else workers,
             precision=chosen_precision,
             strict=strict,
@@ -349,6 +384,12 @@ def _check_target(
         raise UsageError("A result file does not name its dataset: name it with --dataset.")
 
 
+def _eval_precision(name: str) -> Precision:
+    """Return the precision of that name; `auto` is fp32: AP must not depend on the machine."""
+    check_precision(name)
+    return "bf16" if name == "bf16" else "fp32"
+
+
 def _checkpoint(model: str | Path | Model) -> Checkpoint:
     from posebench import engine
 
@@ -362,7 +403,7 @@ def draw(
     people: PosePredictions,
     *,
     skeleton: Skeleton | None = None,
-    min_score: float = 0.1,
+    min_score: float | None = None,
 ) -> RGB:
     """Return the image with the people's skeletons drawn on it, (H, W, 3) uint8 RGB.
 
@@ -370,7 +411,8 @@ def draw(
         image: an (H, W, 3) uint8 RGB array, a path or a PIL image.
         people: the people predicted on it.
         skeleton: their keypoint set; None: the one that the predictions carry.
-        min_score: people with a lower score are left out.
+        min_score: people with a lower score are left out; None: what suits the model that predicted
+            them, or 0.1 if the predictions do not carry it.
 
     Raises:
         DataError: the image cannot be read.
@@ -384,4 +426,6 @@ def draw(
         raise UsageError(
             "These predictions do not carry their keypoint set: pass skeleton=model.skeleton."
         )
+    if min_score is None:
+        min_score = DRAW_SCORE if people.draw_score is None else people.draw_score
     return draw_poses(as_rgb(image), people, skeleton, min_score=min_score)

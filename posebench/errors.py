@@ -4,7 +4,8 @@ The command line prints the sentence and exits with the class's code; `--debug` 
 """
 
 import difflib
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 
 
 class PosebenchError(Exception):
@@ -29,6 +30,29 @@ class ModelError(PosebenchError):
     """A checkpoint or model is missing, damaged, or does not fit."""
 
     exit_code = 4
+
+
+class Interrupted(PosebenchError):
+    """The user stopped a command on purpose; nothing has failed."""
+
+    exit_code = 130
+
+    def __init__(self, message: str, *, command: Sequence[str] = ()) -> None:
+        """Say what was stopped.
+
+        Args:
+            message: a sentence that says how far it came.
+            command: the words after `posebench` that continue it; empty: it starts anew.
+        """
+        hint = f" Continue with: {command_line('posebench', *command)}" if command else ""
+        super().__init__(message + hint)
+        self.message = message
+        self.command = tuple(command)
+
+
+def command_line(*words: object) -> str:
+    """Return words as a command that can be copied into a shell."""
+    return shlex.join(map(str, words))
 
 
 # A longer list of names is left out of a message that suggests one of them.

@@ -9,7 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
 from posebench.structures import SKELETONS, Augmentation, Inference, Skeleton
@@ -31,6 +31,8 @@ RENAMED_FIELDS = {
     "test_time": "inference",
     "elsewhere": "test_overrides",
 }
+
+DRAW_SCORE = 0.1  # of people whose method is not known; see `ModelConfig.draw_score`
 
 # These identify a recipe, or are its authors' results: --set cannot change them.
 _IDENTITY = ("name", "skeleton", "default_for", "test_overrides", "reported", "weights_url")
@@ -61,6 +63,10 @@ class ModelConfig(ABC):
     """
 
     method: ClassVar[str]  # the name of its package below `posebench.models`
+    # Pictures leave out people below this score. Methods' scores have different scales, so each has
+    # its own: that of best F1 on synthetic crowds (benchmarks/drawing_threshold.py). It changes
+    # neither training nor evaluation, so it is no field and the files of runs do not have it.
+    draw_score: ClassVar[float] = DRAW_SCORE
 
     backbone: str
 
@@ -133,6 +139,11 @@ class Recipe:
         """`cid` of `cid_hrnet_w32_coco`."""
         return self.config.method
 
+    @property
+    def draw_score(self) -> float:
+        """The score below which pictures leave people out."""
+        return self.config.draw_score
+
     def build(self, skeleton: Skeleton) -> PoseModel:
         """Return a new network with random weights, in training mode.
 
@@ -201,16 +212,15 @@ def with_inference(
     return recipe
 
 
-def pick_precision(name: str) -> Precision:
-    """Return the precision of that name.
+def check_precision(name: str) -> None:
+    """Check the name of a precision, before torch is loaded to choose one.
 
     Raises:
-        UsageError: it is neither fp32 nor bf16.
+        UsageError: it is neither fp32, bf16 nor auto.
     """
-    known = get_args(Precision)
+    known = (*get_args(Precision), "auto")
     if name not in known:
         raise unknown_name("precision", name, known)
-    return cast(Precision, name)
 
 
 def current_name(path: str) -> str:

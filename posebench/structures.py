@@ -212,6 +212,7 @@ class PosePredictions:
     keypoint_scores: Tensor  # (N, K)
     scores: Tensor  # (N,)
     skeleton: Skeleton | None = None  # names of the keypoints, where they are known
+    draw_score: float | None = None  # pictures leave out people below it; None: not known
 
     def __len__(self) -> int:
         return len(self.keypoints)

@@ -171,6 +171,24 @@ def test_drawing_needs_a_skeleton(model: posebench.Model, picture: Any) -> None:
         posebench.draw(picture, bare)
 
 
+def test_drawing_leaves_out_people_below_the_score_of_their_method(
+    model: posebench.Model, picture: Any
+) -> None:
+    people = model.predict(picture)
+    limit = model.recipe.draw_score
+    assert people.draw_score == limit == people[:1].draw_score
+    scores = torch.full_like(people.scores, limit - 1e-3)
+    scores[0] = limit + 1e-3
+    scored = replace(people, scores=scores)
+    one = posebench.draw(picture, scored[:1], min_score=0.0)
+    assert (one != picture).any()
+    assert (posebench.draw(picture, scored) == one).all()
+    # Without a method it is 0.1.
+    bare = replace(scored, draw_score=None, scores=scores + (0.1 - limit))
+    assert (posebench.draw(picture, bare)[..., 0] != picture[..., 0]).any()
+    assert (posebench.draw(picture, bare[1:]) == picture).all()
+
+
 def test_a_model_its_checkpoint_and_its_predictions_score_alike(
     model: posebench.Model, checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -29,3 +29,16 @@ def test_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     picture = SyntheticCrowds(COCO, "val", size=128).load(0).image
     cv2.imwrite("image.jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     exec(compile(examples(page), page, "exec"), {"__name__": "__main__"})
+
+
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.M | re.S)
+    links = re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text)
+    folder = (ROOT / page).parent
+    assert not [link for link in links if "://" not in link and not (folder / link).exists()]

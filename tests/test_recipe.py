@@ -186,6 +186,15 @@ def test_a_recipe_of_another_version_is_a_model_error(edit: Any) -> None:
         recipe_from_json(saved, TINY)
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_score_of_drawing_is_a_methods_and_not_in_files(name: str) -> None:
+    recipe = RECIPES[name]
+    assert 0 < recipe.draw_score < 1
+    assert recipe.draw_score == RECIPES[f"{recipe.method}_tiny"].draw_score
+    saved = recipe_to_json(recipe, COCO)
+    assert "draw_score" not in {*saved, *saved["config"]}
+
+
 def test_a_recipe_names_its_method() -> None:
     assert {recipe.method for recipe in RECIPES.values()} == {
         "cid",

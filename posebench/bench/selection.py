@@ -1,13 +1,13 @@
-"""The recipes of a benchmark, chosen by name, method, backbone or part of a name."""
+"""Recipes chosen by name, method, backbone or part of a name, and by dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from posebench.data import LAYOUTS
+from posebench.data import LAYOUTS, find_layout
 from posebench.errors import unknown_name
 from posebench.models import RECIPES
-from posebench.recipe import Recipe
+from posebench.recipe import Recipe, Reported
 
 
 def select_recipes(words: Sequence[str]) -> list[Recipe]:
@@ -60,3 +60,46 @@ def _named(word: str, networks: dict[str, Recipe]) -> list[Recipe]:
         if recipes:
             return recipes
     return []
+
+
+def list_recipes(word: str | None = None, dataset: str | None = None) -> list[Recipe]:
+    """Return all recipes that a word names, of a dataset, in the order of the zoo.
+
+    Args:
+        word: a recipe, a network, a method, a backbone, or a part of a name; None: all.
+        dataset: only recipes that are trained on it, or whose authors have a result on it.
+
+    Raises:
+        UsageError: the word or the dataset does not exist.
+    """
+    chosen = list(RECIPES.values())
+    if word is not None and word not in RECIPES:
+        networks = {network_of(recipe) for recipe in select_recipes([word])}
+        chosen = [recipe for recipe in chosen if network_of(recipe) in networks]
+    elif word is not None:
+        chosen = [RECIPES[word]]
+    if dataset is not None:
+        find_layout(dataset)
+        chosen = [r for r in chosen if dataset == dataset_of(r) or main_result(r, dataset)]
+    return chosen
+
+
+def dataset_of(recipe: Recipe) -> str:
+    """Return the dataset that a recipe is for; the recipes for any are made for synthetic."""
+    _, _, last = recipe.name.rpartition("_")
+    return last if last in LAYOUTS else "synthetic"
+
+
+def main_result(recipe: Recipe, dataset: str | None = None) -> Reported | None:
+    """Return the authors' main AP on a dataset, by default the one that a recipe is for.
+
+    It is that on the split that models are usually evaluated on, if there is one, and the paper's
+    rather than that of the released weights.
+    """
+    name = dataset or dataset_of(recipe)
+    usual = LAYOUTS[name].eval_split
+    results = [one for one in recipe.reported if one.dataset == name and one.metric == "AP"]
+    results.sort(  # split "val" of COCO is printed as val2017
+        key=lambda one: (not one.split.startswith(usual), not one.source.startswith("paper"))
+    )
+    return results[0] if results else None

@@ -4,10 +4,11 @@ Two models are compared over images by a permutation test: if their outputs on a
 distribution, exchanging them on any of the images would change only the sign of the difference. The
 observed difference is therefore compared with those after random exchanges. After an exchange
 detections of both models are sorted together, so each model's scores are replaced by their ranks
-among its own: scores of two models need not be on one scale. The difference's interval is that of a
-bootstrap that samples images with replacement. Both are statements about these two models, not
-about models of other seeds. Student's paired t-test over seeds is, but it needs more seeds than are
-usually trained.
+among its own, counted from the best: scores of two models need not be on one scale, and low-scored
+detections that only one of them makes do not push its others ahead. The difference's interval is
+that of a bootstrap that samples images with replacement. Both are statements about these two
+models, not about models of other seeds. Student's paired t-test over seeds is, but it needs more
+seeds than are usually trained.
 
 Shapes: S seeds, N images, R resamples.
 """
@@ -172,9 +173,8 @@ def ap_of(model: Matches) -> float:
 
 
 def _ranked(model: Matches) -> Matches:
-    """Replace scores by their mean ranks among the model's own, between 0 and 1."""
-    ranks = stats.rankdata(model.scores) / max(len(model.scores), 1)
-    return replace(model, scores=ranks)
+    """Replace scores by ranks among the model's own, -1 the best; equal scores share the mean."""
+    return replace(model, scores=-stats.rankdata(-model.scores))
 
 
 def image_resamples(images: int, resamples: int) -> tuple[Floats, Floats]:

@@ -25,11 +25,13 @@ from posebench.cli import (
     viz,
     weights,
 )
-from posebench.cli.common import RANK, messages
-from posebench.errors import PosebenchError
+from posebench.cli.common import RANK
+from posebench.cli.stopping import StoppableGroup, say_stopped
+from posebench.errors import Interrupted, PosebenchError
 
 app = typer.Typer(
     name="posebench",
+    cls=StoppableGroup,
     help="Compare multi-person pose estimators: train, evaluate, time and visualize them "
     "under one protocol.",
     no_args_is_help=True,
@@ -83,14 +85,16 @@ def main() -> None:
     try:
         with _process_group():
             app(words)
+    except Interrupted as stopped:
+        say_stopped(stopped)
+        sys.exit(stopped.exit_code)
     except PosebenchError as error:
         if debug:
             raise
         _say(escape(str(error)))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        messages.print("Stopped.")
-        sys.exit(130)
+    except KeyboardInterrupt:  # before the command, or while the processes part
+        sys.exit(Interrupted.exit_code)
     except BrokenPipeError:
         # The pipe's reader has closed it; Python would fail again when it flushes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -23,7 +23,9 @@ from posebench.cli.common import (
     out,
     print_rows,
     say_renamed,
+    warn_if_slow,
 )
+from posebench.cli.stopping import continues
 from posebench.cli.train import TrainProgress
 
 if TYPE_CHECKING:
@@ -38,26 +40,29 @@ def ablate(
         typer.Argument(help="Study such as cid/recalibration (default: list all studies)."),
     ] = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="List all studies with their tables and costs.")
+        bool, typer.Option("--list", help="List all studies with their papers' tables and costs.")
     ] = False,
     dataset: Annotated[
-        str, typer.Option("--dataset", help="Dataset; synthetic needs no files.")
+        str,
+        typer.Option("--dataset", help="Dataset to train and test on; synthetic needs no files."),
     ] = "synthetic",
     budget: Annotated[
         str | None,
         typer.Option(
-            help="Time of one training, e.g. 10m; all variants get the same number of steps "
+            help="Time per training, e.g. 10m; all variants get the same number of steps "
             "(default: 10m on synthetic, none on other datasets)."
         ),
     ] = None,
     epochs: Annotated[
         int,
         typer.Option(
-            min=0, help="Epochs of one training; 0: by the budget, or else as in the paper."
+            min=0,
+            help="Epochs per training; 0: as many as the budget allows, else as in the paper.",
         ),
     ] = 0,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Train each variant with the seeds 0, 1, ...")
+        int,
+        typer.Option(min=1, help="Number of seeds; each variant is trained with seeds 0, 1, ..."),
     ] = 3,
     recipe: Annotated[
         str | None,
@@ -84,10 +89,10 @@ def ablate(
     json: JsonOption = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Train and test the variants of a paper's ablation; repeat the command to continue it."""
+    """Repeat a paper's ablation: train and test its variants; run it again to continue it."""
     from posebench.bench import ablation
     from posebench.errors import PosebenchError
-    from posebench.recipe import pick_precision
+    from posebench.recipe import check_precision
 
     if listed or study is None:
         _list(json)
@@ -97,16 +102,18 @@ def ablate(
         data_root=data_root,
     )  # fmt: skip
     say_renamed(settings)
-    config = replace(config, precision=pick_precision(precision))
+    check_precision(precision)
 
-    from posebench.engine import default_workers, pick_device
+    from posebench.engine import default_workers, pick_device, pick_precision
 
     chosen_device = pick_device(device)
+    warn_if_slow(precision, device)
     config = replace(
-        config, device=str(chosen_device),
+        config, device=str(chosen_device), precision=pick_precision(precision, chosen_device),
         workers=default_workers(chosen_device) if workers is None else workers,
     )  # fmt: skip
-    with _StudyProgress(seeds) as progress:
+    kept = "Stopped; finished trainings and tests are kept, and one that was begun goes on."
+    with continues(kept), _StudyProgress(seeds) as progress:
         result = ablation.run_study(
             config, runs / "ablate", range(seeds), jobs=jobs,
             ray_address=ray_address, watcher=progress,

@@ -50,9 +50,12 @@ AnnotationsOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change a recipe field, e.g. epochs=20 or augment.size=384."),
+    typer.Option(
+        "--set",
+        help="Change a recipe field, e.g. epochs=20 or augment.size=384; repeat for others.",
+    ),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda or cuda:N.")]
 WorkersOption = Annotated[
     int | None,
     typer.Option(
@@ -62,11 +65,25 @@ WorkersOption = Annotated[
     ),
 ]
 PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="fp32, or bf16 autocast (losses stay in fp32).")
+    str,
+    typer.Option(
+        "--precision",
+        help="Precision: fp32, bf16 autocast (losses stay in fp32), or auto: bf16 where the "
+        "hardware computes in it.",
+    ),
 ]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")]
-RunsOption = Annotated[Path, typer.Option("--runs", help="Folder in which run folders are made.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print tidy rows as one JSON object.")]
+StrictOption = Annotated[
+    bool,
+    typer.Option("--strict", help="Stop at the first unreadable image instead of skipping it."),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="Take this many images at most, the first ones."),
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder for the run folders.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the results as tidy rows in one JSON object.")
+]
 
 
 def say_renamed(settings: Sequence[str] | None) -> None:
@@ -79,6 +96,22 @@ def say_renamed(settings: Sequence[str] | None) -> None:
             messages.print(
                 f"The recipe field {path} is now called {current_name(path)}.", soft_wrap=True
             )
+
+
+def warn_if_slow(precision: str, device: str) -> None:
+    """Print a warning if bf16 is chosen on a device that does not compute in it."""
+    if precision != "bf16":
+        return
+    from posebench.engine import has_bf16, pick_device
+
+    place = pick_device(device)
+    if place.type in ("cpu", "cuda") and not has_bf16(place):
+        kind = "CPU" if place.type == "cpu" else "GPU"
+        messages.print(
+            f"[yellow]warning:[/] this {kind} has no bf16 instructions, so bf16 is several times "
+            "slower than fp32 here: choose --precision fp32, or auto.",
+            soft_wrap=True,
+        )
 
 
 def progress_bar() -> Progress:

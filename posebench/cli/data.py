@@ -60,7 +60,9 @@ def doctor(
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(help="Report images that also occur in this dataset's training split."),
+        typer.Option(
+            help="Folder of another dataset: report images that its training split also has."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -133,7 +135,7 @@ def synth(
     images: Annotated[
         int, typer.Option(min=3, help="Number of images in all splits together.")
     ] = 100,
-    layout: Annotated[str, typer.Option(help="coco, crowdpose, mpii or ochuman.")] = "coco",
+    layout: Annotated[str, typer.Option(help="Layout: coco, crowdpose, mpii or ochuman.")] = "coco",
     size: Annotated[
         int, typer.Option(min=64, help="Width and height of the images in pixels.")
     ] = 256,

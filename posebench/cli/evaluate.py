@@ -13,7 +13,7 @@ from posebench.cli.common import (
     AnnotationsOption,
     DeviceOption,
     JsonOption,
-    PrecisionOption,
+    LimitOption,
     RootOption,
     RunsOption,
     SetOption,
@@ -26,6 +26,7 @@ from posebench.cli.common import (
     print_unreadable,
     progress_bar,
     say_renamed,
+    warn_if_slow,
 )
 from posebench.cli.launch import DevicesOption, launch
 
@@ -74,18 +75,27 @@ def evaluate(
     settings: SetOption = None,
     device: DeviceOption = "auto",
     devices: DevicesOption = 1,
-    precision: PrecisionOption = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="Precision: fp32, bf16 autocast, or auto, which is fp32 here.")
+    ] = "fp32",
+    batch_size: Annotated[
+        int,
+        typer.Option(min=1, help="Images per forward pass; only those of one size share a pass."),
+    ] = 8,
     workers: WorkersOption = None,
+    limit: LimitOption = None,
     strict: StrictOption = False,
     json: JsonOption = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Print the average precision of a run, a checkpoint or a result file."""
+    """Evaluate a run, a checkpoint or a result file; or a recipe's upper bound with --oracle."""
     launch(devices)
     import posebench
 
     say_renamed(settings)
     chosen_scales = None if scales is None else _scales(scales)
+    if model and not oracle:
+        warn_if_slow(precision, device)
     with progress_bar() as bar:
         task = bar.add_task("evaluate", total=None, note="")
         run = posebench.evaluate(
@@ -101,7 +111,9 @@ def evaluate(
             settings=settings,
             device=device,
             precision=precision,
+            batch_size=batch_size,
             workers=workers,
+            limit=limit,
             strict=strict,
             runs=runs,
             progress=lambda done, total: bar.update(task, completed=done, total=total),

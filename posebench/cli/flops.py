@@ -21,10 +21,10 @@ ModelsOption = Annotated[
         help="Comma-separated recipes, methods, backbones or parts of names (`tiny`), or `all`.",
     ),
 ]
-TreeOption = Annotated[
-    bool, typer.Option("--tree", help="Count operations, also module by module.")
+TreeOption = Annotated[bool, typer.Option("--tree", help="Count operations, also for each module.")]
+DepthOption = Annotated[
+    int, typer.Option("--depth", min=1, help="Number of module levels that --tree shows.")
 ]
-DepthOption = Annotated[int, typer.Option("--depth", min=1, help="Levels of the --tree.")]
 
 _GIGA = 1e9
 
@@ -33,7 +33,10 @@ def flops(
     models: ModelsOption = "all",
     people: Annotated[
         int,
-        typer.Option(min=1, help="People in the image, for networks that compute per person."),
+        typer.Option(
+            min=1,
+            help="Number of people in the image; matters to networks that compute per person.",
+        ),
     ] = 1,
     tree: TreeOption = False,
     depth: DepthOption = 2,

@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
+from posebench.cli.stopping import remember_command
+from posebench.errors import Interrupted
+
 DevicesOption = Annotated[
     int,
-    typer.Option(
-        "--devices", min=1, help="Number of processes (one GPU each) that share the work."
-    ),
+    typer.Option("--devices", min=1, help="Number of processes that share the work, one GPU each."),
 ]
 
 
@@ -35,6 +36,7 @@ def launch(processes: int) -> None:
     gpus = torch.cuda.device_count()
     if 0 < gpus < processes:
         raise UsageError(f"--devices is at most {gpus}, the GPUs of this machine, not {processes}.")
+    remember_command()
     raise typer.Exit(_run(processes, _without_devices(sys.argv[1:])))
 
 
@@ -55,7 +57,7 @@ def _run(processes: int, words: Sequence[str]) -> int:
         code: int = failure.get_first_failure()[1].exitcode
         return code if code > 0 else 1  # below 0: ended by a signal
     except SignalException:
-        return 130
+        return Interrupted.exit_code
     return 0
 
 

@@ -2,35 +2,180 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
 from posebench.cli.common import JsonOption, out, print_rows
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def models(json: JsonOption = False) -> None:
-    """List the recipes: backbone, input size, cost and the authors' results."""
-    from rich.table import Table
+    from posebench.recipe import Recipe
 
-    from posebench.bench.flops import describe
+_SORTED_BY = ("zoo", "name", "ap", "params", "gmacs")
+_WIDE = 80  # columns of a terminal that shows every column
+
+
+def models(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Recipe to describe in full, or a method, backbone or part of a name (`tiny`) "
+            "whose recipes to list (default: all)."
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset", help="List recipes trained on this dataset, or with a result on it."
+        ),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", help=f"Order of the list: {', '.join(_SORTED_BY)}.")
+    ] = "zoo",
+    json: JsonOption = False,
+) -> None:
+    """List the recipes with their cost and the authors' results, or describe one."""
+    from posebench.bench.selection import list_recipes
+    from posebench.errors import unknown_name
     from posebench.models import RECIPES
 
-    rows = [describe(recipe) for recipe in RECIPES.values()]
+    if sort not in _SORTED_BY:
+        raise unknown_name("order", sort, _SORTED_BY)
+    chosen = list_recipes(name, dataset)
+    rows = _sorted([_row(recipe, dataset) for recipe in chosen], sort)
     if json:
         print_rows(rows)
-        return
-    table = Table(title="Model zoo", title_justify="left", title_style="bold")
-    for name, justify in (
-        ("recipe", "left"), ("backbone", "left"), ("keypoints", "left"), ("input", "right"),
-        ("params M", "right"), ("GMACs", "right"), ("authors' AP", "left"),
-    ):  # fmt: skip
-        table.add_column(name, justify="right" if justify == "right" else "left")
+    elif name in RECIPES and dataset is None:
+        _describe(chosen[0], rows[0])
+    else:
+        _list(rows)
+
+
+def _row(recipe: Recipe, dataset: str | None) -> dict[str, Any]:
+    from posebench.bench.flops import describe
+    from posebench.bench.selection import main_result
+
+    main = main_result(recipe, dataset)
+    return {
+        **describe(recipe),
+        "ap": main.value if main else None,
+        "ap_on": f"{main.dataset} {main.split}" if main else "",
+        "weights": _weights(recipe),
+    }
+
+
+def _weights(recipe: Recipe) -> str:
+    """Return where a recipe's weights come from; empty: they have to be trained or imported."""
+    from posebench.shipped import shipped_weights
+
+    if shipped_weights(recipe.name):
+        return "in the package"
+    return "downloaded" if recipe.weights_url else ""
+
+
+def _sorted(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
+    if by == "name":
+        return sorted(rows, key=lambda row: str(row["recipe"]))
+    if by == "ap":  # the best first, those without a result last
+        return sorted(rows, key=lambda row: -(row["ap"] or 0.0))
+    if by in ("params", "gmacs"):
+        column = {"params": "params_M", "gmacs": "gmacs"}[by]
+        return sorted(rows, key=lambda row: float(row[column]))
+    return rows
+
+
+def _list(rows: Sequence[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    wide = out.width >= _WIDE
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("recipe", no_wrap=True)
+    headers = ["input", "params", "GMACs", "AP"] if wide else ["params", "GMACs", "AP"]
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    if wide:
+        table.add_column("split", no_wrap=True)
     for row in rows:
-        table.add_row(
-            row["recipe"], row["backbone"], row["keypoints"], str(row["input_size"]),
-            f"{row['params_M']:.1f}", f"{row['gmacs']:.1f}", row["reported"] or "–",
-        )  # fmt: skip
-    out.print(table)
+        ap = "" if row["ap"] is None else f"{row['ap']:.1f}"
+        figures = [f"{row['params_M']:.1f}", f"{row['gmacs']:.1f}", ap]
+        if wide:
+            figures = [str(row["input_size"]), *figures, row["ap_on"].rpartition(" ")[2]]
+        table.add_row(*map(escape, [row["recipe"], *figures]))
+    if rows:
+        out.print(table)
     out.print(
-        "GMACs: multiply-adds of one forward pass on a square input with one person, without flip; "
-        "papers often call them GFLOPs. `posebench flops` has the details. "
-        "Weights: train a recipe, or convert the authors' checkpoint with `posebench weights "
-        "import`."
+        "AP: the authors' result on the recipe's dataset, or on that of --dataset. Params in "
+        "millions. GMACs: multiply-adds of one forward pass on a square input with one person, "
+        "without flip; papers often call them GFLOPs."
+    )
+    out.print("One recipe in full: posebench models RECIPE")
+
+
+def _describe(recipe: Recipe, row: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for title, text in _facts(recipe, row):
+        table.add_row(title, escape(text))
+    out.print(f"[bold]{recipe.name}[/]")
+    out.print(table)
+
+
+def _facts(recipe: Recipe, row: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what there is to say about a recipe, as titles and texts."""
+    from dataclasses import fields
+
+    from posebench.bench.selection import dataset_of
+
+    facts = [("method", f"{recipe.method} (docs/{_page(recipe)}.md)")]
+    facts += [
+        (field.name, str(getattr(recipe.config, field.name))) for field in fields(recipe.config)
+    ]
+    facts += [
+        ("keypoints", "those of the dataset" if row["keypoints"] == "any" else row["keypoints"]),
+        ("input", f"{recipe.inference.resize}, test-time augmentation: {recipe.inference.label}"),
+        ("parameters", f"{row['params_M']:.2f} M"),
+        ("operations", f"{row['gmacs']:.2f} GMACs ({row['gflops']:.2f} GFLOPs) a forward pass"),
+        (
+            "training",
+            f"{recipe.epochs} epochs, {recipe.batch_size} images a step, {recipe.optimizer}, "
+            f"learning rate {recipe.lr:g}, {recipe.augment}",
+        ),
+    ]
+    if recipe.default_for:
+        facts.append(("default for", ", ".join(recipe.default_for)))
+    for result in recipe.reported:
+        facts.append(
+            ("authors", f"{result.metric} {result.value:g} on {result.dataset} {result.split} "
+             f"({result.source})")
+        )  # fmt: skip
+    facts.append(("weights", _weights_in_full(recipe)))
+    facts.append(("train", f"posebench train {recipe.name} --dataset {dataset_of(recipe)}"))
+    return facts
+
+
+def _page(recipe: Recipe) -> str:
+    return "dgcn" if recipe.method == "pifpaf" else recipe.method
+
+
+def _weights_in_full(recipe: Recipe) -> str:
+    from posebench.shipped import read_card, shipped_weights
+
+    if shipped_weights(recipe.name):
+        card = read_card(recipe.name)
+        return (
+            f"in the package, AP {card.ap} [{card.ap_low}, {card.ap_high}] on {card.images} images "
+            f"of {card.dataset} {card.split} ({card.date}, {card.hardware})"
+        )
+    if recipe.weights_url:
+        return f"downloaded when they are used: {recipe.weights_url}"
+    return (
+        "train the recipe, or convert the authors' checkpoint, if there is one: "
+        f"posebench weights import FILE --recipe {recipe.name}"
     )

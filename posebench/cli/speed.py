@@ -19,8 +19,10 @@ from posebench.cli.common import (
     out,
     print_rows,
     progress_bar,
+    warn_if_slow,
 )
 from posebench.cli.flops import DepthOption, ModelsOption, TreeOption, count_flops
+from posebench.cli.stopping import continues
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +36,8 @@ def speed(
     protocol: Annotated[
         str,
         typer.Option(
-            help="end-to-end (from the image file to the poses), forward (the network alone) or "
-            "paper (what each paper timed)."
+            help="What is timed: end-to-end (from the image file to the poses), forward (the "
+            "network alone) or paper (what each paper timed)."
         ),
     ] = "end-to-end",
     people: Annotated[
@@ -49,8 +51,8 @@ def speed(
         bool,
         typer.Option(
             "--alternatives",
-            help="Time the alternatives that a paper compares for one stage, such as CID's GFD "
-            "and RoIAlign.",
+            help="Time the alternatives that a paper compares for one stage, such as CID's "
+            "GFD and RoIAlign.",
         ),
     ] = False,
     quick: Annotated[
@@ -66,7 +68,12 @@ def speed(
         ),
     ] = None,
     device: DeviceOption = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="Precision: fp32, bf16, fp16, or auto: bf16 where the hardware computes in it."
+        ),
+    ] = "fp32",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 1,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the networks with torch.compile.")
@@ -76,11 +83,11 @@ def speed(
     ] = True,
     threads: Annotated[
         int,
-        typer.Option(min=0, help="CPU threads of each model; 0: PyTorch's default."),
+        typer.Option(min=0, help="Number of CPU threads per model; 0: PyTorch's default."),
     ] = 0,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Continue the benchmark in this run folder; skip what it has."),
+        typer.Option(help="Resume the benchmark in this run folder; what it has is kept."),
     ] = None,
     flops: Annotated[
         bool, typer.Option("--flops", help="Count operations instead, as `posebench flops` does.")
@@ -90,14 +97,14 @@ def speed(
     json: JsonOption = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Time models in turns, each in a separate process, and rank them."""
+    """Time models in alternating rounds, each in its own process, and rank them."""
     from posebench.bench import speed as benchmark
     from posebench.bench.selection import select_recipes
 
     options = benchmark.SpeedOptions(
         protocol=protocol,  # type: ignore[arg-type]
         people=_people(people) if people else benchmark.SpeedOptions.people,
-        precision=precision,  # type: ignore[arg-type]
+        precision="fp32" if precision == "auto" else precision,  # type: ignore[arg-type]
         batch_size=batch_size,
         compiled=compiled,
         channels_last=channels_last,
@@ -115,9 +122,13 @@ def speed(
         recipes = benchmark.with_alternatives(recipes)
     _check_resume(resume)
 
-    from posebench.engine import pick_device
+    from posebench.engine import pick_device, pick_precision
 
-    options = replace(options, device=str(pick_device(device)))
+    place = pick_device(device)
+    options = replace(options, device=str(place))
+    if precision == "auto":
+        options = replace(options, precision=pick_precision(precision, place))
+    warn_if_slow(precision, device)
     if threads:
         import torch
 
@@ -184,11 +195,8 @@ def _benchmark(recipes: list[Recipe], options: SpeedOptions, run: Path) -> pd.Da
                 messages.print(f"{escape(name)}: {escape(what)}", soft_wrap=True)
             last = "" if what == "prepares" else what
 
-        try:
+        with continues("Stopped; what has been timed is kept.", "--resume", run):
             return run_speed_benchmark(recipes, options, run, on_progress=on_progress)
-        except KeyboardInterrupt:
-            messages.print(f"Continue with --resume {escape(str(run))}", soft_wrap=True)
-            raise
 
 
 def _plot(rows: pd.DataFrame, run: Path, options: SpeedOptions) -> None:

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 def tables(
     table: Annotated[
-        str | None, typer.Argument(help="Table such as cid/4, or `all` (default: list them).")
+        str | None, typer.Argument(help="Table such as cid/4, or `all` (default: list all tables).")
     ] = None,
     to: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for CSV, Markdown and LaTeX; with `all` also for report.html "
-            "(default: none; with `all` tables).",
+            help="Folder for the table as CSV, Markdown and LaTeX, with `all` also for report.html "
+            "(default: nothing is written; with `all`: tables).",
         ),
     ] = None,
     runs: RunsOption = Path("runs"),
     json: JsonOption = False,
 ) -> None:
-    """Show a paper's table with what was measured here next to the printed figures."""
+    """Show a paper's table, its printed figures next to those measured here."""
     from posebench.bench import tables as papers
 
     if table is None:

@@ -14,6 +14,7 @@ from posebench.cli.common import (
     AnnotationsOption,
     DatasetOption,
     DeviceOption,
+    LimitOption,
     PrecisionOption,
     RootOption,
     RunsOption,
@@ -28,8 +29,11 @@ from posebench.cli.common import (
     print_unreadable,
     progress_bar,
     say_renamed,
+    warn_if_slow,
 )
 from posebench.cli.launch import DevicesOption, launch
+from posebench.engine.runs import has_checkpoint, resume_words
+from posebench.errors import Interrupted
 
 if TYPE_CHECKING:
     from posebench.data.loader import Unreadable
@@ -64,6 +68,7 @@ def train(
     devices: DevicesOption = 1,
     precision: PrecisionOption = "fp32",
     workers: WorkersOption = None,
+    limit: LimitOption = None,
     strict: StrictOption = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also log curves for TensorBoard.")
@@ -80,6 +85,7 @@ def train(
     find_layout(dataset)  # so that a misspelt dataset is reported first
     say_renamed(settings)
     chosen = with_settings(find_recipe(recipe, dataset), settings)
+    warn_if_slow(precision, device)
     with TrainProgress() as progress:
         run = posebench.train(
             chosen,
@@ -95,6 +101,7 @@ def train(
             device=device,
             precision=precision,
             workers=workers,
+            limit=limit,
             strict=strict,
             runs=runs,
             callback=_with_tensorboard(progress) if tensorboard and RANK == 0 else progress,
@@ -119,15 +126,22 @@ class TrainProgress:
         self.bar: Progress = progress_bar()
         self.steps: TaskID | None = None
         self.images: TaskID | None = None
+        self.run: Path | None = None
 
     def __enter__(self) -> TrainProgress:
         self.bar.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *rest: object) -> None:
         self.bar.stop()
+        if kind is KeyboardInterrupt and self.run and has_checkpoint(self.run):
+            raise Interrupted(
+                "Stopped at once; the run continues from its last checkpoint.",
+                command=resume_words(self.run),
+            )
 
     def on_start(self, run: Path) -> None:
+        self.run = run
         messages.print(escape(str(run)), soft_wrap=True)
 
     def on_step(self, report: StepReport) -> None:
@@ -153,3 +167,6 @@ class TrainProgress:
 
     def on_unreadable(self, image: Unreadable) -> None:
         messages.print(f"[yellow]skipped[/] {escape(image.message)}", soft_wrap=True)
+
+    def on_stop(self) -> None:
+        messages.print("Stopping after this step; Ctrl-C again stops at once.")

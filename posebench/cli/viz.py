@@ -3,45 +3,60 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from posebench.cli.common import (
     DeviceOption,
+    JsonOption,
+    LimitOption,
     RunsOption,
     messages,
     out,
+    print_rows,
     progress_bar,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from posebench import Model, Skeleton
+    from posebench.data.image_sources import SourceImage
     from posebench.data.video import Video
     from posebench.structures import Poses, Sample
-    from posebench.viz import RGB
+    from posebench.viz import Drawing
 
-# The model if nothing has been trained: the only recipe whose weights download without a login.
+# The model if nothing was trained on real images: the only recipe whose weights download without a
+# login.
 _BASELINE = "mask_rcnn_resnet50_coco"
 # Suffixes of the files that can be written.
 _PICTURE_SUFFIXES, _VIDEO_SUFFIXES = (".png", ".jpg", ".jpeg"), (".mp4",)
 
 
 def viz(
-    source: Annotated[
-        str, typer.Argument(help="An image, a folder of images, a video, or a camera's number.")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Images, folders of images, patterns ('photos/**/*.jpg'), and .txt lists with a "
+            "path in each line; or one video, or the number of a camera.",
+        ),
     ],
     model: Annotated[
         str | None,
         typer.Option(
-            help="Run folder, checkpoint, or recipe whose weights can be downloaded (default: the "
-            "newest trained run, else mask_rcnn_resnet50_coco)."
+            help="Run folder, checkpoint, or recipe with weights, such as cid_tiny (default: the "
+            f"newest run that was not trained on synthetic images, else {_BASELINE})."
         ),
     ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Also draw the images in sub-folders.")
+    ] = False,
     heatmaps: Annotated[
         bool, typer.Option("--heatmaps", help="Also draw the heatmaps the poses were read from.")
     ] = False,
@@ -57,43 +72,121 @@ def viz(
         Path | None,
         typer.Option(help="Annotation file: draw its ground truth next to the predictions."),
     ] = None,
-    min_score: Annotated[float, typer.Option(help="Leave out people below this score.")] = 0.1,
+    legend: Annotated[
+        bool,
+        typer.Option("--legend", help="Explain colors, lines and discs below each picture."),
+    ] = False,
+    min_score: Annotated[
+        float | None,
+        typer.Option(help="Leave out people below this score (default: what suits the method)."),
+    ] = None,
     to: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for the pictures, or the one picture or video (default: a run folder).",
+            help="Output folder, or the file for one picture or video (default: a run folder).",
         ),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print the number of people on each image.")
+    ] = False,
+    limit: LimitOption = None,
+    as_json: JsonOption = False,
     device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Draw the people a model predicts on images, on a video, or on a camera until Ctrl-C."""
+    """Draw the people a model predicts in images, in a video, or in a camera until Ctrl-C."""
     from posebench.data.video import is_video
 
-    _check_options(is_video(source), heatmaps=heatmaps, steps=steps, annotations=annotations)
-    if is_video(source):
-        _draw_video(source, model, to, min_score, device, runs)
+    moving = any(map(is_video, sources))
+    _check_options(moving, heatmaps=heatmaps, steps=steps, annotations=annotations)
+    _check_video_options(moving, sources, recursive=recursive, verbose=verbose, as_json=as_json)
+    if moving:
+        _draw_video(
+            sources[0], model, to, device, runs, min_score=min_score, legend=legend, limit=limit
+        )
         return
-    images = _find_images(source, to)
+    images = _find_images(sources, to, runs, recursive=recursive)[:limit]
     loaded = _load_model(model, device, runs)
-    folder = to or _run_folder(runs, loaded, Path(source).stem)
-    to_file = _is_file(to, _PICTURE_SUFFIXES)
-    targets = [folder if to_file else folder / f"{image.stem}.png" for image in images]
+    first = Path(sources[0])
+    label = first.resolve().stem if first.exists() else "images"
+    folder = to or _run_folder(runs, loaded, label)
+    targets = _targets(images, folder, to)
     truth = _annotated_people(annotations, loaded.skeleton) if annotations else {}
 
-    def draw(sample: Sample) -> RGB:
+    def draw(sample: Sample) -> Drawing:
         from posebench.viz import draw_sample, draw_steps
 
         if steps:
-            return draw_steps(loaded, sample, min_score=min_score)
+            return draw_steps(loaded, sample, min_score=min_score, legend=legend)
         return draw_sample(
             loaded, sample,
-            truth=truth.get(sample.name), heatmaps=heatmaps, min_score=min_score,
+            truth=truth.get(sample.name), heatmaps=heatmaps, min_score=min_score, legend=legend,
         )  # fmt: skip
 
-    _draw_images(images, targets, draw)
-    out.print(escape(str(targets[0] if len(targets) == 1 else folder)), soft_wrap=True)
+    tally = _Tally(loaded, "images", given=min_score is not None)
+    _draw_images([image.path for image in images], targets, draw, tally, verbose=verbose)
+    tally.report()
+    if as_json:
+        print_rows(tally.rows)
+    else:
+        out.print(escape(str(targets[0] if len(targets) == 1 else folder)), soft_wrap=True)
+
+
+@dataclass
+class _Tally:
+    """Counts the people on pictures, and says at the end what was drawn, and why not more."""
+
+    model: Model
+    unit: str  # "images" or "frames"
+    given: bool  # whether --min-score was
+    pictures: int = 0
+    with_people: int = 0
+    people: int = 0
+    best_left_out: float | None = None  # the best score on pictures without people
+    min_score: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)  # a row for each image, for --json
+
+    def add(self, drawing: Drawing) -> None:
+        self.pictures += 1
+        self.people += drawing.people
+        self.with_people += drawing.people > 0
+        self.min_score = drawing.min_score
+        if not drawing.people and drawing.best_score is not None:
+            self.best_left_out = max(self.best_left_out or 0.0, drawing.best_score)
+
+    def add_image(self, path: Path, target: Path, drawing: Drawing) -> None:
+        self.add(drawing)
+        self.rows.append({
+            "image": str(path),
+            "picture": str(target),
+            "recipe": self.model.recipe.name,
+            "people": drawing.people,
+            "best_score": drawing.best_score,
+            "min_score": drawing.min_score,
+        })  # fmt: skip
+
+    def report(self) -> None:
+        """Print one line on what was drawn, and another if there are pictures without people."""
+        name = f"{self.model.recipe.name} ({self.model.checkpoint.path})"
+        units = self.unit if self.pictures != 1 else self.unit[:-1]
+        where = f"{self.with_people} of {self.pictures}" if self.pictures != 1 else "1"
+        drew = f"{_count(self.people)} on {where} {units}" if self.people else "nobody"
+        messages.print(escape(f"{name} drew {drew}."), soft_wrap=True)
+        without = self.pictures - self.with_people
+        if not without:
+            return
+        default = "" if self.given else f", the default of {self.model.recipe.method}"
+        why = "the model found no people"
+        if self.best_left_out is not None:
+            why = f"best score {self.best_left_out:.3g}, below --min-score {self.min_score:g}"
+            why += default
+        nobody = f"Nobody on {without} {units}" if self.people else "Nobody"
+        messages.print(escape(f"{nobody}: {why}."), soft_wrap=True)
+
+
+def _count(people: int) -> str:
+    return "1 person" if people == 1 else f"{people} people"
 
 
 def _check_options(moving: bool, *, heatmaps: bool, steps: bool, annotations: Path | None) -> None:
@@ -112,24 +205,65 @@ def _is_file(to: Path | None, suffixes: tuple[str, ...]) -> bool:
     return to is not None and to.suffix.lower() in suffixes and not to.is_dir()
 
 
-def _find_images(source: str, to: Path | None) -> list[Path]:
-    """Return the images of a source.
+def _check_video_options(
+    moving: bool, sources: Sequence[str], *, recursive: bool, verbose: bool, as_json: bool
+) -> None:
+    from posebench.errors import UsageError
+
+    if moving and len(sources) > 1:
+        raise UsageError(
+            f"A video or a camera is drawn alone, but found {len(sources)} sources: run viz once "
+            "for each."
+        )
+    if moving and (recursive or verbose or as_json):
+        raise UsageError(
+            "--recursive, --verbose and --json are for images: leave them out for a video."
+        )
+
+
+def _find_images(
+    sources: Sequence[str], to: Path | None, runs: Path, *, recursive: bool
+) -> list[SourceImage]:
+    """Return the images of all sources, without earlier pictures.
 
     Raises:
         DataError: there are none.
         UsageError: --out names one picture of several, or would replace the images.
     """
-    from posebench.data.image_files import find_images
+    from posebench.data.image_sources import collect_images
     from posebench.errors import UsageError
 
-    images = find_images(Path(source))
-    if _is_file(to, _PICTURE_SUFFIXES) and len(images) > 1:
+    to_file = _is_file(to, _PICTURE_SUFFIXES)
+    earlier = [runs / "viz", *([to] if to and not to_file else [])]
+    images = collect_images(sources, recursive=recursive, excluded=earlier)
+    if to_file and len(images) > 1:
         raise UsageError(f"{to} is one picture of {len(images)}: name a folder with --out.")
-    if to and to.resolve() in (images[0].parent.resolve(), images[0].resolve()):
+    if to and to.resolve() in {image.path.resolve().parent for image in images}:
         raise UsageError(
             f"{to} is where the images to draw are, which would be replaced: choose another --out."
         )
     return images
+
+
+def _targets(images: Sequence[SourceImage], folder: Path, to: Path | None) -> list[Path]:
+    """Return the file of each image's picture.
+
+    Raises:
+        UsageError: one is an image that is to be drawn.
+    """
+    from posebench.data.image_sources import picture_names
+    from posebench.errors import UsageError
+
+    if _is_file(to, _PICTURE_SUFFIXES):
+        targets = [folder]
+    else:
+        targets = [folder / name for name in picture_names(images)]
+    replaced = {image.path.resolve() for image in images} & {path.resolve() for path in targets}
+    if replaced:
+        raise UsageError(
+            f"The picture would replace the image {sorted(replaced)[0]}: choose another --out."
+        )
+    return targets
 
 
 def _run_folder(runs: Path, model: Model, name: str) -> Path:
@@ -139,30 +273,41 @@ def _run_folder(runs: Path, model: Model, name: str) -> Path:
 
 
 def _load_model(name: str | None, device: str, runs: Path) -> Model:
-    """Return the named model, else that of the newest trained run, else the baseline.
+    """Return the named model, else that of the newest run on real images, else the baseline.
 
     Raises:
         ModelError: there is none, and the baseline's weights cannot be downloaded.
     """
     import posebench
-    from posebench.engine import latest_run
+    from posebench.engine import latest_run, trained_on
     from posebench.errors import ModelError
 
-    newest = name or latest_run(runs, "train")
+    if name:
+        return posebench.load_model(name, device=device)
+    newest = latest_run(runs, "train", accepts=lambda run: trained_on(run) != "synthetic")
     if newest:
         return posebench.load_model(newest, device=device)
-    messages.print(f"No trained run under {escape(str(runs / 'train'))}; using {_BASELINE}.")
+    trained = f"No run under {runs / 'train'} was trained on real images"
+    messages.print(escape(f"{trained}; using {_BASELINE}."), soft_wrap=True)
     try:
         return posebench.load_model(_BASELINE, device=device)
     except ModelError as error:
         raise ModelError(
-            f"There is no trained run under {runs / 'train'} yet, and the weights of {_BASELINE} "
-            "could not be downloaded: run `posebench demo` (ten minutes), name a run folder or "
-            "checkpoint with --model, or connect to the network."
+            f"{trained}, and the weights of {_BASELINE} could not be downloaded: for drawn people "
+            "take --model cid_tiny, which comes with posebench; for photographs name a checkpoint "
+            "with --model (`posebench weights import` converts published ones), train on a "
+            "dataset (`posebench train cid --dataset coco`), or connect to the network."
         ) from error
 
 
-def _draw_images(images: list[Path], targets: list[Path], draw: Callable[[Sample], RGB]) -> None:
+def _draw_images(
+    images: Sequence[Path],
+    targets: Sequence[Path],
+    draw: Callable[[Sample], Drawing],
+    tally: _Tally,
+    *,
+    verbose: bool,
+) -> None:
     from posebench.data.image_files import read_image
     from posebench.errors import DataError
     from posebench.structures import Sample
@@ -178,7 +323,15 @@ def _draw_images(images: list[Path], targets: list[Path], draw: Callable[[Sample
                 failed += 1
                 messages.print(f"[yellow]skipped[/] {escape(str(error))}", soft_wrap=True)
                 continue
-            write_image(target, draw(Sample(image, name=path.name)))
+            drawing = draw(Sample(image, name=path.name))
+            write_image(target, drawing.image)
+            tally.add_image(path, target, drawing)
+            if verbose:
+                best = (
+                    "" if drawing.best_score is None else f", best score {drawing.best_score:.3g}"
+                )
+                line = f"{path}: {_count(drawing.people)}{best}"
+                messages.print(escape(line), soft_wrap=True)
     if failed == len(images):
         raise DataError(f"None of the {failed} images can be read; the first is {images[0]}.")
     if failed:
@@ -186,9 +339,17 @@ def _draw_images(images: list[Path], targets: list[Path], draw: Callable[[Sample
 
 
 def _draw_video(
-    source: str, name: str | None, to: Path | None, min_score: float, device: str, runs: Path
+    source: str,
+    name: str | None,
+    to: Path | None,
+    device: str,
+    runs: Path,
+    *,
+    min_score: float | None,
+    legend: bool,
+    limit: int | None,
 ) -> None:
-    """Draw every frame; Ctrl-C ends the video with the frames that are done."""
+    """Draw every frame, or the first ones; Ctrl-C ends the video with the frames that are done."""
     from posebench.data.video import open_video
     from posebench.errors import UsageError
 
@@ -198,20 +359,33 @@ def _draw_video(
     target = folder if _is_file(to, _VIDEO_SUFFIXES) else folder / f"{video.name}.mp4"
     if to and target.resolve() == Path(source).resolve():
         raise UsageError(f"The video would replace {source}: choose another --out.")
-    _write_frames(video, model, target, min_score)
+    _write_frames(video, model, target, min_score=min_score, legend=legend, limit=limit)
     out.print(escape(str(target)), soft_wrap=True)
 
 
-def _write_frames(video: Video, model: Model, target: Path, min_score: float) -> None:
+def _write_frames(
+    video: Video,
+    model: Model,
+    target: Path,
+    *,
+    min_score: float | None,
+    legend: bool,
+    limit: int | None,
+) -> None:
     from posebench.engine import interruptible
     from posebench.structures import Sample
     from posebench.viz import draw_sample, write_video
 
+    tally = _Tally(model, "frames", given=min_score is not None)
+    length = video.length if limit is None else min(limit, video.length or limit)
     start = time.perf_counter()
     with interruptible() as stop, progress_bar() as bar, write_video(target, video.fps) as file:
-        task = bar.add_task("draw", total=video.length, note="")
-        for frame in video:
-            file.write(draw_sample(model, Sample(frame, name=video.name), min_score=min_score))
+        task = bar.add_task("draw", total=length, note="")
+        for frame in islice(video, limit):
+            sample = Sample(frame, name=video.name)
+            drawing = draw_sample(model, sample, min_score=min_score, legend=legend)
+            file.write(drawing.image)
+            tally.add(drawing)
             rate = file.frames / (time.perf_counter() - start)
             bar.update(task, completed=file.frames, note=f"{rate:.1f} frames/s")
             if stop.is_set():
@@ -220,9 +394,10 @@ def _write_frames(video: Video, model: Model, target: Path, min_score: float) ->
     messages.print(
         f"{file.frames} frames in {seconds:.1f} s: {file.frames / seconds:.1f} frames/s."
     )
-    if video.length and file.frames < video.length:
+    tally.report()
+    if length and file.frames < length:
         why = "stopped" if stop.is_set() else "the file is cut short or damaged"
-        messages.print(f"{video.length - file.frames} of {video.length} frames are missing: {why}.")
+        messages.print(f"{length - file.frames} of {length} frames are missing: {why}.")
 
 
 def _annotated_people(annotations: Path, skeleton: Skeleton) -> dict[str, Poses]:

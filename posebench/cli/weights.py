@@ -54,7 +54,7 @@ def pack(
     ] = Path("weights"),
     data_root: RootOption = None,
 ) -> None:
-    """Write a run's best weights in half precision, with a card: how made, and which AP."""
+    """Write a run's best weights in half precision, and a card with their origin and AP."""
     import posebench
     from posebench.bench.packing import pack_weights
     from posebench.engine import read_checkpoint

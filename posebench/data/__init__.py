@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from posebench._lazy import lazy_names
 from posebench.data import coco, crowdpose, mpii, ochuman, synthetic
 from posebench.data.layout import Layout
-from posebench.errors import unknown_name
+from posebench.errors import UsageError, unknown_name
 from posebench.structures import Skeleton
 
 if TYPE_CHECKING:
@@ -42,7 +42,11 @@ def find_layout(name: str) -> Layout:
         UsageError: there is no dataset of this name.
     """
     if name not in LAYOUTS:
-        raise unknown_name("dataset", name, LAYOUTS)
+        raise UsageError(
+            f"{unknown_name('dataset', name, LAYOUTS)} For images of your own, lay them out like "
+            "one of these with the same keypoints, or give a file in its format with "
+            "--annotations: see docs/data.md."
+        )
     return LAYOUTS[name]
 
 

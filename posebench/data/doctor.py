@@ -252,7 +252,7 @@ class _TrainingImages:
     """The training images of another dataset, indexed by size and by COCO image id."""
 
     def __init__(self, folder: Path, layout: Layout) -> None:
-        self.name = layout.name
+        self.name, self.split = layout.name, layout.train_split
         image_folder = folder / layout.images.format(split=layout.train_split)
         annotations = folder / layout.annotations.format(split=layout.train_split)
         if annotations.is_file():
@@ -274,16 +274,26 @@ class _TrainingImages:
         self._hashes: dict[Path, str] = {}
 
     def compare(self, images: list[dict[str, Any]], folder: Path, report: _Report) -> None:
+        """Compare the files of a split with the training images, and report how many there are."""
+        readable = sum((folder / image["file_name"]).is_file() for image in images)
+        report.count(f"images compared with {self.name} {self.split}", readable)
+        files = sum(len(paths) for paths in self.by_size.values())
+        report.count(f"images of {self.name} {self.split}, by content", files)
+        report.count(f"images of {self.name} {self.split}, by number", len(self.numbers))
+        twins = 0
         for image in images:
             path = folder / image["file_name"]
             twin = self._twin(path)
             if twin:
+                twins += 1
                 report.wrong(f"also in {self.name}'s training", f"{path.name} is {twin.name}")
                 continue
             number = _number(path.name)
             if number is not None and number in self.numbers:
                 same = f"{path.name} and {self.numbers[number]}"
                 report.note(f"same number as in {self.name}'s training", same)
+        if not twins:
+            report.count(f"also in {self.name}'s training", 0)
 
     def _twin(self, path: Path) -> Path | None:
         """Return the training image of equal content."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from pathlib import Path
 
@@ -76,8 +77,11 @@ def read_size(path: Path) -> tuple[int, int]:
         raise DataError(f"The file {path} is not an image that can be decoded.") from error
 
 
-def find_images(path: Path) -> list[Path]:
+def find_images(path: Path, *, recursive: bool = False) -> list[Path]:
     """Return `path` itself if it is a file, or the images in a folder, sorted by name.
+
+    Args:
+        recursive: also take those in sub-folders, except hidden ones.
 
     Raises:
         DataError: there is nothing at `path`, or the folder has no images.
@@ -86,13 +90,29 @@ def find_images(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DataError(f"Expected an image or a folder of images at {path}: nothing is there.")
-    images = sorted(child for child in path.iterdir() if child.suffix.lower() in IMAGE_SUFFIXES)
+    images = _below(path) if recursive else sorted(filter(_is_image_file, path.iterdir()))
     if not images:
+        hint = ""
+        if not recursive and any(child.is_dir() for child in path.iterdir()) and _below(path):
+            hint = " Its sub-folders have some: --recursive takes them."
         raise DataError(
             f"The folder {path} has no images: expected files that end in "
-            f"{', '.join(IMAGE_SUFFIXES)}."
+            f"{', '.join(IMAGE_SUFFIXES)}.{hint}"
         )
     return images
+
+
+def _below(folder: Path) -> list[Path]:
+    """Return the images in a folder and its sub-folders, without hidden files and folders."""
+    images: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        images += [Path(parent, name) for name in files if not name.startswith(".")]
+    return sorted(filter(_is_image_file, images))
+
+
+def _is_image_file(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _is_bomb(data: bytes) -> bool:

@@ -8,7 +8,7 @@ from posebench._lazy import lazy_names
 
 if TYPE_CHECKING:
     from posebench.engine.checkpoint import Checkpoint, read_checkpoint
-    from posebench.engine.devices import default_workers, pick_device
+    from posebench.engine.devices import default_workers, has_bf16, pick_device, pick_precision
     from posebench.engine.evaluation import (
         Evaluation,
         check_recipe,
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from posebench.engine.model import Model, as_rgb
     from posebench.engine.runs import (
         find_checkpoint,
-        has_bf16,
         latest_run,
         new_run,
         tidy_rows,
+        trained_on,
         write_evaluation,
         write_recipe,
         write_results,
@@ -56,11 +56,13 @@ __all__ = [
     "latest_run",
     "new_run",
     "pick_device",
+    "pick_precision",
     "read_checkpoint",
     "read_log",
     "score",
     "tidy_rows",
     "train",
+    "trained_on",
     "write_evaluation",
     "write_recipe",
     "write_results",
@@ -69,7 +71,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     checkpoint=("Checkpoint", "read_checkpoint"),
-    devices=("default_workers", "pick_device"),
+    devices=("default_workers", "has_bf16", "pick_device", "pick_precision"),
     evaluation=(
         "Evaluation",
         "check_recipe",
@@ -85,10 +87,10 @@ __getattr__ = lazy_names(
     model=("Model", "as_rgb"),
     runs=(
         "find_checkpoint",
-        "has_bf16",
         "latest_run",
         "new_run",
         "tidy_rows",
+        "trained_on",
         "write_evaluation",
         "write_recipe",
         "write_results",

@@ -1,12 +1,14 @@
-"""Devices by name."""
+"""Devices by name, and the precision that suits them."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from posebench.errors import UsageError
+from posebench.recipe import Precision, check_precision
 
 if TYPE_CHECKING:
     import torch
@@ -45,3 +47,41 @@ def default_workers(device: torch.device) -> int:
     # On a CPU they take cores from the network, each of whose parallel loops then waits for its
     # slowest thread: 40 images a second were measured on two cores, instead of 48.
     return 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
+
+
+def pick_precision(name: str, device: torch.device) -> Precision:
+    """Return the precision of that name; `auto` is bf16 where the hardware computes in it.
+
+    Raises:
+        UsageError: it is neither fp32, bf16 nor auto.
+    """
+    check_precision(name)
+    if name == "auto":
+        return "bf16" if has_bf16(device) else "fp32"
+    return cast(Precision, name)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Return whether the hardware computes in bfloat16; otherwise it is slower than float32.
+
+    PyTorch has quick kernels for CPUs under Linux only: x86 with AVX-512 or AMX, and ARM.
+    """
+    if device.type == "cuda":
+        import torch
+
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    flags = (cpu_info("flags") or cpu_info("Features")).split()  # x86, ARM
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+
+
+def cpu_info(field: str) -> str:
+    """Return a field of the first core in Linux's /proc/cpuinfo, or an empty string."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == field:
+                return value.strip()
+    return ""

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from posebench.engine.runs import resume_command
 from posebench.errors import PosebenchError
 from posebench.files import atomic_write
 
@@ -27,8 +28,8 @@ class Log:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise PosebenchError(
-                f"{self.path} cannot be written ({error.strerror}): fix that, then continue with "
-                f"--resume {self.path.parent}"
+                f"{self.path} cannot be written ({error.strerror}): fix that, then continue with: "
+                f"{resume_command(self.path.parent)}"
             ) from error
 
     def read(self) -> list[dict[str, Any]]:

@@ -32,17 +32,25 @@ def find_model(place: str) -> Checkpoint:
             return read_checkpoint(shipped)
         if not recipe.weights_url:
             raise ModelError(
-                f"The weights of the recipe {place} cannot be downloaded: train it, convert its "
-                "authors' checkpoint with `posebench weights import`, or name a run or a "
-                "checkpoint."
+                f"The recipe {place} has no weights here, and none can be downloaded: train it "
+                f"(`posebench train {place} --dataset ...`), convert its authors' checkpoint with "
+                "`posebench weights import`, name a run or a checkpoint, or score its upper bound "
+                "with `eval --oracle`."
             )
         from posebench.engine.weights import fetch_published
 
         return fetch_published(recipe)
     if place in {recipe.method for recipe in RECIPES.values()} and not Path(place).exists():
         raise ModelError(
-            f"{place} is a method, and a method alone has no weights: name one of its run folders "
-            "or checkpoints, or score its upper bound with --oracle."
+            f"{place} is a method, and a method alone has no weights: train it (`posebench train "
+            f"{place} --dataset ...`), convert its authors' checkpoint with `posebench weights "
+            "import`, name a run, a checkpoint or a recipe with weights, or score its upper bound "
+            "with `eval --oracle`."
+        )
+    if Path(place).suffix == ".json" and Path(place).is_file():
+        raise ModelError(
+            f"{place} looks like a result file, not a model: score it with `posebench eval "
+            f"--predictions {place} --dataset ...`."
         )
     path = find_checkpoint(Path(place))
     from posebench.engine.checkpoint import read_checkpoint

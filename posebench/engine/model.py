@@ -140,7 +140,7 @@ class Model:
             predictions, maps = self._profile.explain(
                 self.fast_network, Sample(as_rgb(image)), self.inference
             )
-        return replace(predictions, skeleton=self.skeleton), maps
+        return self._named(predictions), maps
 
     def trace(self, image: ImageLike, *, limit: int) -> tuple[PosePredictions, Trace]:
         """Return the people of an image, predicted from one view, with the steps to them.
@@ -155,7 +155,7 @@ class Model:
         predictions, trace = self._profile.trace(
             self.fast_network, Sample(as_rgb(image)), self.inference, limit
         )
-        return replace(predictions, skeleton=self.skeleton), trace
+        return self._named(predictions), trace
 
     @property
     def _profile(self) -> Profile[PoseModel]:
@@ -165,7 +165,11 @@ class Model:
         samples = [Sample(as_rgb(image)) for image in images]
         with autocast(self.device, self.precision):
             predictions = self.fast_network.predict(samples, self.inference)
-        return [replace(people, skeleton=self.skeleton) for people in predictions]
+        return [self._named(people) for people in predictions]
+
+    def _named(self, people: PosePredictions) -> PosePredictions:
+        """Return the people with what drawing them needs to know of the model."""
+        return replace(people, skeleton=self.skeleton, draw_score=self.recipe.draw_score)
 
 
 def as_rgb(image: Any) -> NDArray[np.uint8]:

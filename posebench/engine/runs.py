@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posebench.errors import ModelError, PosebenchError
+from posebench.engine.devices import cpu_info
+from posebench.errors import ModelError, PosebenchError, command_line
 from posebench.files import atomic_write, write_json
 from posebench.recipe import Recipe, recipe_to_json
 from posebench.structures import Skeleton
@@ -113,10 +115,43 @@ def write_recipe(run: Path, recipe: Recipe, skeleton: Skeleton) -> None:
     write_json(run / "recipe.json", recipe_to_json(recipe, skeleton))
 
 
-def latest_run(root: Path, command: str) -> Path | None:
-    """Return the newest run of a command with a checkpoint, or None."""
+def has_checkpoint(run: Path) -> bool:
+    """Return whether a training can be continued."""
+    return (run / "checkpoints" / "last.safetensors").is_file()
+
+
+def resume_words(run: Path) -> tuple[str, ...]:
+    """Return the words after `posebench` that continue a training."""
+    return ("train", "--resume", str(run))
+
+
+def resume_command(run: Path) -> str:
+    """Return the command that continues a training, for messages."""
+    return command_line("posebench", *resume_words(run))
+
+
+def latest_run(
+    root: Path, command: str, *, accepts: Callable[[Path], bool] = lambda run: True
+) -> Path | None:
+    """Return the newest run of a command with a checkpoint that is accepted, or None."""
     runs = [path.parents[1] for path in (root / command).glob("*/checkpoints/last.safetensors")]
-    return max(runs, key=lambda run: run.stat().st_mtime, default=None)
+    newest_first = sorted(runs, key=lambda run: run.stat().st_mtime, reverse=True)
+    return next(filter(accepts, newest_first), None)
+
+
+def trained_on(run: Path) -> str:
+    """Return the dataset that a run with a checkpoint was trained on; empty: it does not say.
+
+    Only the checkpoint's header is read; a damaged one does not say either.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(find_checkpoint(run), framework="numpy") as file:
+            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return ""
+    return str(facts.get("dataset", ""))
 
 
 def find_checkpoint(place: Path) -> Path:
@@ -180,29 +215,8 @@ def hardware(device: torch.device) -> str:
     return f"{_cpu_name()}, {torch.get_num_threads()} threads"
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Return whether the hardware computes in bfloat16; otherwise it is slower than float32."""
-    if device.type == "cuda":
-        import torch
-
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    flags = (_cpu_info("flags") or _cpu_info("Features")).split()
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
-
-
 def _cpu_name() -> str:
-    return _cpu_info("model name") or platform.processor() or platform.machine()
-
-
-def _cpu_info(field: str) -> str:
-    """Return a field of the first core in Linux's /proc/cpuinfo, or an empty string."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == field:
-                return value.strip()
-    return ""
+    return cpu_info("model name") or platform.processor() or platform.machine()
 
 
 def tidy_rows(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from posebench.data.loader import Unreadable
-from posebench.engine.callbacks import Callback, StepReport
+from posebench.engine.callbacks import Callback, StepReport, announce_stop
 from posebench.engine.evaluation import Evaluation
 from posebench.errors import UsageError
 
@@ -63,3 +63,6 @@ class TensorBoard:
 
     def on_unreadable(self, image: Unreadable) -> None:
         self._other.on_unreadable(image)
+
+    def on_stop(self) -> None:
+        announce_stop(self._other)

@@ -37,14 +37,14 @@ from posebench.distributed import (
     rank,
     world_size,
 )
-from posebench.engine.callbacks import Callback, NullCallback, StepReport
+from posebench.engine.callbacks import Callback, NullCallback, StepReport, announce_stop
 from posebench.engine.checkpoint import TrainingState, load_weights, save_weights
 from posebench.engine.evaluation import Evaluation, autocast, evaluate
-from posebench.engine.interrupts import Interrupted, interruptible
+from posebench.engine.interrupts import interruptible
 from posebench.engine.log import Log
-from posebench.engine.runs import lock_run, write_recipe
+from posebench.engine.runs import lock_run, resume_command, resume_words, write_recipe
 from posebench.engine.schedule import StepSchedule
-from posebench.errors import DataError, ModelError, PosebenchError
+from posebench.errors import DataError, Interrupted, ModelError, PosebenchError
 from posebench.files import write_json
 from posebench.metrics import main_metric
 from posebench.models import PoseModel
@@ -118,13 +118,13 @@ def train(
         if _lost_other_ranks(error):
             raise PosebenchError(
                 f"Rank {rank()} of {world_size()} lost the others: one of them was stopped "
-                f"or has failed; its own message says why. Continue with --resume {run}"
+                f"or has failed; its own message says why. Continue with: {resume_command(run)}"
             ) from error
         if "DataLoader worker" not in str(error):
             raise
         raise PosebenchError(
-            "A process that loads images was killed, probably for lack of memory: continue with "
-            f"--resume {run} and fewer --workers."
+            "A process that loads images was killed, probably for lack of memory. Continue with "
+            f"fewer of them: {resume_command(run)} --workers {options.workers // 2}"
         ) from error
 
 
@@ -211,7 +211,7 @@ class _Trainer:
         )
         evaluation: Evaluation | None = None
         stopping = False
-        with interruptible() as stop:
+        with interruptible(partial(announce_stop, self.callback)) as stop:
             last_save = time.monotonic()
             while True:
                 if stopping:  # before an evaluation, which may take long
@@ -243,8 +243,8 @@ class _Trainer:
 
     def _interrupted(self, step: int) -> Interrupted:
         return Interrupted(
-            f"Stopped after step {step} of {self.schedule.steps}. "
-            f"Continue with --resume {self.folder}"
+            f"Stopped after step {step} of {self.schedule.steps}.",
+            command=resume_words(self.folder),
         )
 
     def _distances(self) -> KeypointDistances:
@@ -401,8 +401,8 @@ class _Trainer:
             raise PosebenchError(
                 f"The loss is not finite at step {step + 1} ({values}) on the images "
                 f"{', '.join(batch.names)}. Lower the learning rate (--set lr="
-                f"{self.recipe.lr / 2:g}) and start again, or --resume from the last checkpoint, "
-                "which was written before."
+                f"{self.recipe.lr / 2:g}) and start again, or continue from the last checkpoint, "
+                f"which was written before: {resume_command(self.folder)}"
             )
         (total / micro_batches).backward()  # type: ignore[no-untyped-call]
         return {name: value.item() for name, value in terms.items()}

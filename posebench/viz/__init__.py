@@ -9,12 +9,14 @@ from posebench.viz.figures import (
     training_curve,
     write_image,
 )
+from posebench.viz.legend import with_legend
 from posebench.viz.plots_speed import people_plot, stages_plot
-from posebench.viz.samples import draw_curve, draw_gallery, draw_sample, draw_steps
+from posebench.viz.samples import Drawing, draw_curve, draw_gallery, draw_sample, draw_steps
 from posebench.viz.video import write_video
 
 __all__ = [
     "RGB",
+    "Drawing",
     "draw_annotations",
     "draw_curve",
     "draw_gallery",
@@ -28,6 +30,7 @@ __all__ = [
     "stages_plot",
     "steps_figure",
     "training_curve",
+    "with_legend",
     "write_image",
     "write_video",
 ]

@@ -35,7 +35,7 @@ _HUES = (65, 255, 150, 350, 105, 305, 30, 210)
 _SIDES = {"left": (0.90, 0.09), "centre": (0.76, 0.14), "right": (0.58, 0.17)}
 
 # The limbs of a keypoint are dashed if its score is below this share of the person's highest.
-_DASHED_BELOW = 0.3
+DASHED_BELOW = 0.3
 _OUTLINE_OPACITY = 0.55
 
 
@@ -77,14 +77,14 @@ def draw_poses(
     shown = [i for i in range(len(scores)) if scores[i] >= min_score]
     people = {}
     for i in shown:
-        dashed = certainty[i] < _DASHED_BELOW
+        dashed = certainty[i] < DASHED_BELOW
         people[i] = _Person(
             points=keypoints[i],
             drawn=np.isfinite(keypoints[i]).all(-1),
             opacity=np.clip(0.15 + 1.2 * certainty[i], 0.15, 1.0),
             hollow=np.zeros_like(dashed),
             dashed=dashed,
-            shades=_shades(i if colours is None else colours[i]),
+            shades=shades_of(i if colours is None else colours[i]),
         )
     for i in reversed(shown):
         _draw_person(drawn, people[i], skeleton)
@@ -121,7 +121,7 @@ def draw_annotations(image: RGB, poses: Poses, skeleton: Skeleton) -> RGB:
             opacity=np.ones(len(skeleton)),
             hollow=occluded,
             dashed=occluded,
-            shades=_shades(i),
+            shades=shades_of(i),
         )
         _draw_person(drawn, person, skeleton)
     return drawn
@@ -142,11 +142,11 @@ def draw_paths(image: RGB, paths: NDArray[np.float64]) -> RGB:
     for path in paths.transpose(1, 0, 2):
         path = path[np.isfinite(path).all(-1)]
         lines = [
-            _Capsule(start, end, radius=width / 2, opacity=0.9) for start, end in pairwise(path)
+            Capsule(start, end, radius=width / 2, opacity=0.9) for start, end in pairwise(path)
         ]
         if len(path):
             radius = 1.8 * width
-            lines.append(_Capsule(path[0], path[0], radius=radius, opacity=0.9, hole=0.5 * radius))
+            lines.append(Capsule(path[0], path[0], radius=radius, opacity=0.9, hole=0.5 * radius))
         for line in lines:
             line.paint(drawn, INK, _OUTLINE_OPACITY, grown=1.0)
         for line in lines:
@@ -184,7 +184,7 @@ def _draw_person(image: RGB, person: _Person, skeleton: Skeleton) -> None:
         start, end = person.points[a], person.points[b]
         along = (end - start) / max(float(np.hypot(*(end - start))), trims[a] + trims[b], 1e-9)
         capsules.append(
-            _Capsule(
+            Capsule(
                 start + trims[a] * along,
                 end - trims[b] * along,
                 radius=width / 2,
@@ -201,7 +201,7 @@ def _draw_person(image: RGB, person: _Person, skeleton: Skeleton) -> None:
         point, opacity = person.points[k], float(person.opacity[k])
         radius = float(radii[k])
         hole = 0.55 * radius if person.hollow[k] else None
-        disc = _Capsule(point, point, radius=radius, opacity=opacity, hole=hole)
+        disc = Capsule(point, point, radius=radius, opacity=opacity, hole=hole)
         disc.paint(image, INK, _OUTLINE_OPACITY, grown=outline)
         disc.paint(image, person.shades[_side(skeleton.keypoints[k])])
 
@@ -237,7 +237,7 @@ def _line_width(person: _Person, shape: tuple[int, ...]) -> float:
 
 
 @dataclass(frozen=True)
-class _Capsule:
+class Capsule:
     """The pixels within `radius` of the line from start to end: a limb, disc or label background.
 
     Painted from the exact distance of each pixel, so that edges are smooth and widths need not be
@@ -323,7 +323,7 @@ def _draw_score(image: RGB, person: _Person, score: float, taken: list[_Box]) ->
         return
     taken.append(box)
     inner = np.array([half[0] - half[1], 0.0])
-    pill = _Capsule(centre - inner, centre + inner, radius=float(half[1]), opacity=0.9)
+    pill = Capsule(centre - inner, centre + inner, radius=float(half[1]), opacity=0.9)
     pill.paint(image, INK, _OUTLINE_OPACITY, grown=1.0)
     pill.paint(image, person.shades["centre"])
     draw_text(image, text, (float(centre[0]), float(centre[1])), size)
@@ -368,7 +368,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, size)
 
 
-def _shades(number: int) -> dict[str, Colour]:
+def shades_of(number: int) -> dict[str, Colour]:
     """Return the colours of a person's left, right and central limbs."""
     hue = _HUES[number % len(_HUES)]
     return {side: _oklch(*tone, hue) for side, tone in _SIDES.items()}

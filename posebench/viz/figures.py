@@ -6,7 +6,7 @@ Shapes: N people, K keypoints, h x w heatmap cells, H x W pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,6 +26,7 @@ from posebench.viz.draw import RGB, draw_paths, draw_poses, draw_text, text_widt
 
 _MOST_PEOPLE = 6  # in an instance figure: three columns, two rows
 _LONG_SIDE = 640  # of an instance figure's tiles, pixels
+_ALMOST_EMPTY = 0.1  # the highest value below which a heatmap can hardly be seen
 
 Curve: TypeAlias = Sequence[tuple[float, float]]  # (time, value)
 
@@ -57,11 +58,29 @@ def heatmap_overlay(image: RGB, heatmap: Tensor, to_image: Tensor, stride: int) 
         )
     heat = _warp(heatmap, to_image, stride, image.shape)
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    dimmed = 0.55 * (0.5 * image + 0.5 * grey)
+    return _heated(0.5 * image + 0.5 * grey, heat)
+
+
+def _heated(image: NDArray[np.float64], heat: NDArray[np.float32]) -> RGB:
+    """Return the dimmed image (H, W, 3) under the colours of the heat (H, W)."""
+    dimmed = 0.55 * image
     colours = 255 * matplotlib.colormaps["inferno"](heat)[..., :3]
     # The square root makes low values visible, while zero stays transparent.
     opacity = 0.85 * np.sqrt(heat)[..., None]
     return np.rint(dimmed + opacity * (colours - dimmed)).astype(np.uint8)
+
+
+def heat_scale(width: int, height: int) -> RGB:
+    """Return a bar (height, width, 3) of an overlay's colours from 0 to 1, over a grey image."""
+    heat = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (height, width))
+    return _heated(np.full((height, width, 3), 128.0), heat)
+
+
+def heat_caption(name: str, heatmap: Tensor) -> str:
+    """Return a heatmap's name and its highest value, which says why a map looks empty."""
+    highest = float(np.nan_to_num(float(heatmap.max()))) if heatmap.numel() else 0.0
+    empty = "almost empty, " if highest < _ALMOST_EMPTY else ""
+    return f"{name}: {empty}highest {highest:.2f}"
 
 
 def _warp(
@@ -122,16 +141,26 @@ def instance_figure(
             predictions.keypoint_scores[i : i + 1],
             predictions.scores[i : i + 1],
         )
-        heat = heatmap_overlay(tile, heatmaps[i].amax(0), to_tile, stride)
+        heatmap = heatmaps[i].amax(0)
+        heat = heatmap_overlay(tile, heatmap, to_tile, stride)
         tiles.append(draw_poses(heat, person, skeleton, colours=[i]))
-        captions.append(f"person {i + 1}, score {float(predictions.scores[i]):.2f}")
-    if not tiles:
-        tiles, captions = [tile], ["no people found"]
+        score = float(predictions.scores[i])
+        captions.append(heat_caption(f"person {i + 1}, score {score:.2f}", heatmap))
     size = (tile.shape[1], tile.shape[0])
-    return gallery(tiles, captions, columns=min(3, len(tiles)), tile=size)
+    if not tiles:
+        return gallery([tile], ["no people found"], columns=1, tile=size)
+    heated = range(len(tiles))
+    return gallery(tiles, captions, columns=min(3, len(tiles)), tile=size, heated=heated)
 
 
-def steps_figure(image: RGB, predictions: PosePredictions, trace: Trace, skeleton: Skeleton) -> RGB:
+def steps_figure(
+    image: RGB,
+    predictions: PosePredictions,
+    trace: Trace,
+    skeleton: Skeleton,
+    *,
+    nobody: str = "no people found",
+) -> RGB:
     """Show the decoder's steps for each person of `trace.reliance`: two tiles per person.
 
     The left tile shows each keypoint's position before the first layer (hollow) and after each
@@ -143,9 +172,10 @@ def steps_figure(image: RGB, predictions: PosePredictions, trace: Trace, skeleto
         predictions: the people of the trace, in pixels of the image.
         trace: the steps by which they were refined.
         skeleton: names the K keypoints.
+        nobody: the caption of the one tile where there are no people.
 
     Returns:
-        uint8 RGB; one tile that says so where there are no people.
+        uint8 RGB.
 
     Source: Group Pose (Liu et al., ICCV 2023), Fig. 6.
     """
@@ -165,13 +195,19 @@ def steps_figure(image: RGB, predictions: PosePredictions, trace: Trace, skeleto
         tiles += [draw_paths(drawn, paths), heatmap_overlay(tile, reliance, to_tile, 1)]
         score = float(predictions.scores[i])
         captions += [f"person {i + 1}: {len(paths)} steps", f"what its score {score:.2f} rests on"]
+    size = (tile.shape[1], tile.shape[0])
     if not tiles:
-        tiles, captions = [tile], ["no people found"]
-    return gallery(tiles, captions, columns=2, tile=(tile.shape[1], tile.shape[0]))
+        return gallery([tile], [nobody], columns=1, tile=size)
+    return gallery(tiles, captions, columns=2, tile=size, heated=range(1, len(tiles), 2))
 
 
 def gallery(
-    images: Sequence[RGB], captions: Sequence[str], columns: int, tile: tuple[int, int]
+    images: Sequence[RGB],
+    captions: Sequence[str],
+    columns: int,
+    tile: tuple[int, int],
+    *,
+    heated: Collection[int] = (),
 ) -> RGB:
     """Arrange images in rows on white, each scaled to fit its tile, with its caption below.
 
@@ -181,6 +217,8 @@ def gallery(
             tiles have no caption line.
         columns: number of tiles in a row, at most.
         tile: width and height of a tile, pixels.
+        heated: the indices of the images that are heatmaps; their captions begin with the scale of
+            their colours.
 
     Returns:
         uint8 RGB. With margin m = max(4, width / 40) and a caption of height c it measures
@@ -207,8 +245,28 @@ def gallery(
         left, top = margin + column * pitch_x, margin + row * pitch_y
         _place(page[top : top + height, left : left + width], image)
         centre = (left + (width - 1) / 2, top + height + 0.55 * caption_height)
-        draw_text(page, _shortened(caption, width, size), centre, size)
+        if index in heated and caption:
+            _draw_scaled_caption(page, caption, centre, size, width)
+        else:
+            draw_text(page, shortened(caption, width, size), centre, size)
     return page
+
+
+def _draw_scaled_caption(
+    page: RGB, caption: str, centre: tuple[float, float], size: int, width: int
+) -> None:
+    """Write `0 [bar] 1  caption` in the middle of a line `width` pixels wide, in place."""
+    bar = heat_scale(round(min(8 * size, width / 4)), max(1, round(0.75 * size)))
+    digit, gap = text_width("0", size), 0.4 * size
+    scale = 2 * (digit + gap) + bar.shape[1]
+    text = shortened(caption, round(width - scale - 3 * gap), size)
+    length = text_width(text, size)
+    start = centre[0] - (scale + 3 * gap + length) / 2
+    left, top = round(start + digit + gap), round(centre[1] - bar.shape[0] / 2)
+    draw_text(page, "0", (start + digit / 2, centre[1]), size)
+    page[top : top + bar.shape[0], left : left + bar.shape[1]] = bar
+    draw_text(page, "1", (start + scale - digit / 2, centre[1]), size)
+    draw_text(page, text, (start + scale + 3 * gap + length / 2, centre[1]), size)
 
 
 def _place(tile: RGB, image: RGB) -> None:
@@ -228,7 +286,8 @@ def _resized(image: RGB, scale: float) -> RGB:
     return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
 
 
-def _shortened(text: str, width: int, size: int) -> str:
+def shortened(text: str, width: int, size: int) -> str:
+    """Return a line that is at most `width` pixels wide, with an ellipsis if it was cut."""
     if text_width(text, size) <= width:
         return text
     while text and text_width(text + "…", size) > width:

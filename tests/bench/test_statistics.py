@@ -104,6 +104,21 @@ def test_the_scale_of_scores_does_not_matter(change: Callable[[Floats], Floats])
     assert found == difference([ours, ours], [reference, reference], 200)
 
 
+def test_detections_that_are_worse_than_all_others_do_not_matter() -> None:
+    ours, reference = make_matches(0.64, 1), make_matches(0.55, 2)
+    image = np.repeat(np.arange(len(ours.people)), 17)
+    nothing = np.zeros((len(ours.correct), len(image)), bool)
+    filled = replace(
+        ours,
+        scores=np.concatenate([ours.scores, np.full(len(image), -1.0)]),
+        image=np.concatenate([ours.image, image]),
+        correct=np.concatenate([ours.correct, nothing], axis=1),
+        wrong=np.concatenate([ours.wrong, ~nothing], axis=1),
+    )
+    found = difference([filled], [reference], 200)
+    assert found.p_images == difference([ours], [reference], 200).p_images
+
+
 def test_equal_skill_is_seldom_told_apart() -> None:
     p_values = [
         difference([make_matches(0.6, 2 * i)], [make_matches(0.6, 2 * i + 1)], 100).p_images

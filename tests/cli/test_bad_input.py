@@ -309,7 +309,7 @@ def test_a_pickle_that_runs_code_is_refused_unrun(root: Path, protocol: str) -> 
 
 def test_drawing_without_a_trained_run_names_what_to_do() -> None:
     Path("image.jpg").write_bytes(b"")
-    message = fails(run("viz", "image.jpg"), MODEL, "posebench demo", "--model")
+    message = fails(run("viz", "image.jpg"), MODEL, "--model cid_tiny", "posebench train")
     assert message.count(". ") == 0
 
 
@@ -471,3 +471,25 @@ def test_files_of_a_finished_run_survive_a_failed_evaluation(trained: Path, data
     path.write_text(path.read_text()[:300])
     fails(run("eval", trained, *EVAL, "--data-root", data), DATA)
     assert contents(trained) == before
+
+
+@pytest.mark.parametrize("model", ["cid", "cid_hrnet_w32_coco"])
+def test_a_model_without_weights_is_answered_by_ways_to_get_them(model: str) -> None:
+    result = run("eval", model, "--dataset", "coco")
+    assert result.code == 4
+    for way in (f"posebench train {model} ", "weights import", "--oracle"):
+        assert way in result.err
+
+
+def test_a_result_file_is_no_model() -> None:
+    Path("mine.json").write_text("[]")
+    result = run("eval", "mine.json", "--dataset", "coco")
+    assert result.code == 4
+    assert "--predictions mine.json" in result.err
+
+
+def test_an_unknown_dataset_says_how_to_bring_images() -> None:
+    result = run("train", "cid", "--dataset", "factory")
+    assert result.code == 2
+    assert "crowdpose" in result.err
+    assert "--annotations" in result.err

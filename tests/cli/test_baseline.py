@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from posebench.engine import latest_run, read_checkpoint, trained_on
+from posebench.engine.checkpoint import save_weights
 from posebench.models import RECIPES
 from posebench.models.mask_rcnn import MaskRCNN
 from posebench.structures import COCO
@@ -68,8 +72,53 @@ def test_a_picture_without_runs_or_network_is_one_sentence() -> None:
     result = run("viz", picture())
     assert result.code == 4
     sentence = result.err.splitlines()[-1]
-    assert all(word in sentence for word in ("posebench demo", "--model", NAME, "network"))
+    named = ("--model cid_tiny", "weights import", "posebench train", NAME, "network")
+    assert all(word in sentence for word in named)
     assert sentence.count(". ") == 0
+
+
+def synthetic(run_folder: Path, runs: Path) -> Path:
+    """Write a copy of a run, as if it had been trained on synthetic images, newer than it."""
+    checkpoint = read_checkpoint(run_folder)
+    path = runs / "train" / "newer" / "checkpoints" / "last.safetensors"
+    path.parent.mkdir(parents=True)
+    facts = {**checkpoint.facts, "dataset": "synthetic"}
+    save_weights(path, checkpoint.model(), checkpoint.recipe, checkpoint.skeleton, facts)
+    return path.parents[1]
+
+
+def test_the_newest_run_on_real_images_draws(trained: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "both"
+    shutil.copytree(trained, runs / "train" / trained.name)
+    newer = synthetic(trained, runs)
+    os.utime(runs / "train" / trained.name, (1, 1))
+    assert latest_run(runs, "train") == newer
+    assert (trained_on(newer), trained_on(trained)) == ("synthetic", "coco")
+    result = run("viz", picture(), "--runs", runs, "--out", "drawn")
+    assert result.code == 0, result.err
+    assert str(runs / "train" / trained.name) in result.err
+
+
+def test_runs_on_synthetic_images_alone_leave_photographs_to_the_baseline(
+    trained: Path, tmp_path: Path, network: list[str]
+) -> None:
+    synthetic(trained, tmp_path / "runs")
+    result = run("viz", picture(), "--out", "drawn", "--device", "cpu")
+    assert result.code == 0, result.err
+    assert "trained on real images" in result.err and NAME in result.err
+    assert len(network) == 1
+    named = run("viz", picture(), "--model", "runs/train/newer", "--out", "drawn")
+    assert named.code == 0, named.err
+
+
+def test_a_damaged_checkpoint_of_the_newest_run_is_named(trained: Path, tmp_path: Path) -> None:
+    newer = synthetic(trained, tmp_path / "runs")
+    path = newer / "checkpoints" / "last.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    assert trained_on(newer) == ""
+    result = run("viz", picture())
+    assert result.code == 4
+    assert str(path.relative_to(tmp_path)) in result.err
 
 
 def test_weights_that_cannot_be_downloaded_say_where_to_put_them() -> None:

@@ -5,22 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from rich.text import Text
-from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
 
 from posebench import __version__
-from posebench.cli import app
 from posebench.data.video import open_video
 from posebench.engine import read_checkpoint, read_log
 from posebench.structures import COCO
@@ -90,28 +84,6 @@ def test_torch_is_not_imported_before_a_command_runs(words: list[str]) -> None:
     assert "HEAVY []" in found.stderr
 
 
-def _help_texts(
-    command: TyperCommand | TyperGroup, path: str = "posebench"
-) -> Iterator[tuple[str, str]]:
-    """Yield (command and option, text) of a command's help and of its subcommands'."""
-    yield path, command.help or ""
-    for parameter in command.params:
-        yield f"{path} {parameter.name}", getattr(parameter, "help", None) or ""
-    for name, child in getattr(command, "commands", {}).items():
-        yield from _help_texts(child, f"{path} {name}")
-
-
-def test_no_help_text_has_a_gap_where_markup_was() -> None:
-    """Rich takes words in square brackets for markup and leaves them out."""
-    command = get_command(app)
-    assert isinstance(command, TyperGroup)
-    for where, text in _help_texts(command):
-        shown = Text.from_markup(text).plain
-        assert shown == text, where
-        for line in shown.splitlines():
-            assert not re.search(r" [.,;:)](\s|$)|\(\s*\)|\S  +\S", line), (where, line)
-
-
 def test_no_color_is_honoured() -> None:
     def colours(**variables: str) -> bool:
         code = "from posebench.cli.common import messages, out\n" + "".join(
@@ -152,7 +124,8 @@ def test_models_are_listed_with_what_the_authors_report() -> None:
     result = run("models")
     assert result.code == 0
     assert "cid_hrnet_w32_crowdpose" in result.out
-    assert "71.3 crowdpose test" in result.out
+    [line] = [line for line in result.out.splitlines() if "cid_hrnet_w32_crowdpose" in line]
+    assert line.split()[-2:] == ["71.3", "test"]
 
 
 def test_data_list_tells_which_datasets_are_here(root: Path) -> None:

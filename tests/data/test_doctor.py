@@ -118,6 +118,11 @@ def test_images_of_anothers_training_are_found(folder: Path, tmp_path: Path) -> 
     train = other / "annotations" / "crowdpose_trainval.json"
     train.write_text((other / "annotations" / "crowdpose_train.json").read_text())
     assert found(folder, "wrong", against=against) == {}
+    counts = {check: one.count for check, one in found(folder, "count", against=against).items()}
+    images = json.loads(train.read_text())["images"]
+    assert counts["images compared with crowdpose trainval"] == len(list(folder.glob("train*/*")))
+    assert counts["images of crowdpose trainval, by content"] == len(images)
+    assert counts["also in crowdpose's training"] == 0
     name = json.loads(train.read_text())["images"][0]["file_name"]
     twin = folder / "train2017" / f"{3:012}.jpg"
     twin.write_bytes((other / "images" / name).read_bytes())

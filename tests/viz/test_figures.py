@@ -17,6 +17,7 @@ from posebench.viz import (
     training_curve,
     write_image,
 )
+from posebench.viz.figures import heat_caption, heat_scale
 from tests.builders import read_picture
 
 # Turned, enlarged and moved: no axis or sign may be mixed up.
@@ -97,7 +98,8 @@ def test_heat_and_skeleton_meet_in_an_instance_figure() -> None:
     for figure in (hot, cold):
         column, row = 2 * 122 + margin, 2 * 82 + margin
         assert (figure[row, column] == hot[row, column]).all()  # the disc, not the heat
-    rows, columns = np.nonzero((hot != cold).any(-1))
+    tile = slice(0, margin + 320)  # the captions below differ too
+    rows, columns = np.nonzero((hot != cold)[tile].any(-1))
     assert abs(columns.mean() - (2 * 122.5 - 0.5 + margin)) < 1
     assert abs(rows.mean() - (2 * 82.5 - 0.5 + margin)) < 1
 
@@ -117,6 +119,38 @@ def test_a_gallery_has_equal_tiles_on_white() -> None:
     assert (page[90 // 2 + 4, 160 // 2 + 4] == 128).all()
     assert (page[126:, 170:] == 255).all()  # the last row has one tile
     assert (page[94:116, 4:164] < 100).any()  # the caption
+
+
+def test_the_caption_of_a_heatmap_begins_with_the_scale_of_its_colours() -> None:
+    # A tile that is as hot as possible, on the right; the bar lies in the line below it.
+    hot = heatmap_overlay(grey(90, 160), torch.ones(90, 160), torch.eye(3)[:2], 1)
+    page = gallery([hot, hot], ["centre", "centre"], columns=2, tile=(160, 90), heated=[1])
+    line = page[94:116].astype(int)
+    left, right = line[:, 4:164], line[:, 168:328]
+    assert np.ptp(left, axis=-1).max() <= 4  # ink on white alone
+    hottest = hot[45, 80].astype(int)
+    assert np.abs(right - hottest).sum(-1).min() == 0
+    assert np.abs(left - hottest).sum(-1).min() > 50
+    # From cold on the left to hot on the right; the least heat is darker than the grey image.
+    bar = heat_scale(40, 6).astype(int)
+    assert (np.diff(bar[0, 3:].sum(-1)) > 0).all() and bar[0, -1].sum() > bar[0, 0].sum() + 200
+    assert (bar == bar[:1]).all()
+    assert np.abs(bar[0, -1] - hottest).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("value", "caption"),
+    [
+        (0.984, "centre: highest 0.98"),
+        (0.1, "centre: highest 0.10"),
+        (0.04, "centre: almost empty, highest 0.04"),
+        (0.0, "centre: almost empty, highest 0.00"),
+    ],
+)
+def test_a_heatmap_says_how_high_it_is(value: float, caption: str) -> None:
+    heatmap = torch.zeros(4, 5, dtype=torch.float64)
+    heatmap[2, 3] = value
+    assert heat_caption("centre", heatmap) == caption
 
 
 def test_a_gallery_without_captions_leaves_no_room_for_them() -> None:

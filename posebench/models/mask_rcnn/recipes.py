@@ -24,6 +24,7 @@ from posebench.structures import (
 @dataclass(frozen=True)
 class MaskRCNNConfig(ModelConfig):
     method: ClassVar[str] = "mask_rcnn"
+    draw_score: ClassVar[float] = 0.6  # estimated
 
     backbone: str = "resnet50"
     frozen_backbone: bool = True  # batch norms, stem and first stage keep their ImageNet weights

@@ -1,0 +1,31 @@
+"""Count the operations of every recipe, and write the counts that come with the package.
+
+    python benchmarks/count_zoo.py
+
+Listing the zoo would otherwise count them on first use, which takes over a minute. To be run after
+a change of a recipe's network or of how operations are counted; tests/bench/flops/test_cache.py
+fails until then.
+"""
+
+from __future__ import annotations
+
+import time
+
+from posebench.bench.flops.cache import COUNTS, count, key_of
+from posebench.files import write_json
+from posebench.models import RECIPES
+
+
+def main() -> None:
+    counts = {}
+    for name, recipe in RECIPES.items():
+        start = time.process_time()
+        counted = count(recipe)
+        counts[name] = {"key": key_of(recipe), **counted}
+        seconds = time.process_time() - start
+        print(f"{name:40} {counted['macs'] / 1e9:8.2f} GMACs, {seconds:.1f} s")
+    write_json(COUNTS, counts)
+
+
+if __name__ == "__main__":
+    main()

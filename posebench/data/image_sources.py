@@ -1,0 +1,125 @@
+"""Images named by files, folders, patterns and lists, and the names of pictures made of them."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from posebench.data.image_files import IMAGE_SUFFIXES, find_images
+from posebench.errors import DataError
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """An image file, and the folder below which its sub-folders are kept in the output."""
+
+    path: Path
+    base: Path
+
+
+def collect_images(
+    sources: Sequence[str], *, recursive: bool = False, excluded: Sequence[Path] = ()
+) -> list[SourceImage]:
+    """Return the images of all sources in their order, each once.
+
+    Args:
+        sources: image files, folders, patterns with `*`, `?`, `[...]` and `**`, and `.txt` files
+            with a path in each line. A file or folder whose name looks like a pattern is taken as
+            itself.
+        recursive: also take the images in sub-folders, except hidden ones.
+        excluded: folders whose images are left out of the folders and patterns that hold them, such
+            as that of earlier pictures.
+
+    Raises:
+        DataError: a source has no images, or a list cannot be read.
+    """
+    barred = [folder.resolve() for folder in excluded]
+    collected: dict[Path, SourceImage] = {}
+    for source in sources:
+        for image in _images_of(source, recursive=recursive):
+            resolved, base = image.path.resolve(), image.base.resolve()
+            inside = [folder for folder in barred if resolved.is_relative_to(folder)]
+            if all(base.is_relative_to(folder) for folder in inside):
+                collected.setdefault(resolved, image)
+    if not collected:
+        raise DataError(
+            f"All images of {' '.join(sources)} lie in the folder of the pictures: choose another."
+        )
+    return list(collected.values())
+
+
+def picture_names(images: Sequence[SourceImage], suffix: str = ".png") -> list[Path]:
+    """Return a relative path for the picture of each image, no two the same.
+
+    It is the image's path below its base. Images of the same name in different sources also keep
+    the folders in which they differ; `a.jpg` and `a.png` in one folder become `a.jpg.png` and
+    `a.png.png`.
+    """
+    paths = [image.path.resolve() for image in images]
+    names = [p.relative_to(image.base.resolve()) for p, image in zip(paths, images, strict=True)]
+    for same in _repeated([name.with_suffix(suffix) for name in names]):
+        shared = os.path.commonpath([paths[i].parent for i in same])
+        if any(paths[i].parent != Path(shared) for i in same):
+            for i in same:
+                names[i] = paths[i].relative_to(shared)
+    pictures = [name.with_suffix(suffix) for name in names]
+    for same in _repeated(pictures):
+        for i in same:
+            pictures[i] = names[i].with_name(names[i].name + suffix)
+    # What is left is rare: an image `a.jpg.png` beside `a.jpg` and `a.png`.
+    for same in _repeated(pictures):
+        for number, i in enumerate(same[1:], start=2):
+            pictures[i] = pictures[i].with_name(f"{pictures[i].stem}-{number}{suffix}")
+    return pictures
+
+
+def _repeated(names: Sequence[Path]) -> list[list[int]]:
+    """Return the indices of equal names, upper and lower case being one, for each repeated name."""
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(str(name).casefold(), []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _images_of(source: str, *, recursive: bool) -> list[SourceImage]:
+    path = Path(source)
+    if path.is_file() and path.suffix.lower() == ".txt":
+        return _listed(path)
+    if path.is_file():
+        return [SourceImage(path, path.parent)]
+    if not path.exists() and glob.has_magic(source):
+        return _matching(source)
+    return [SourceImage(image, path) for image in find_images(path, recursive=recursive)]
+
+
+def _matching(pattern: str) -> list[SourceImage]:
+    # Path.glob takes no absolute patterns, and takes hidden files.
+    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+    images = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    if not images:
+        raise DataError(
+            f"No image matches {pattern}: expected files that end in {', '.join(IMAGE_SUFFIXES)}."
+        )
+    parts = Path(pattern).parts[:-1]
+    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return [SourceImage(image, Path(*parts[:fixed])) for image in images]
+
+
+def _listed(path: Path) -> list[SourceImage]:
+    """Return the images that a list names: by paths from here, else from the list's own folder."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"The list of images {path} cannot be read as text: {error}.") from None
+    images = [Path(line) for line in lines if line and not line.startswith("#")]
+    if not images:
+        raise DataError(f"The list {path} names no images: expected a path in each line.")
+    images = [
+        path.parent / image if not image.exists() and (path.parent / image).exists() else image
+        for image in images
+    ]
+    base = Path(os.path.commonpath([image.resolve().parent for image in images]))
+    return [SourceImage(image, base) for image in images]

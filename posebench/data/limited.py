@@ -1,0 +1,49 @@
+"""The first images of a dataset, for a quick look."""
+
+from __future__ import annotations
+
+from posebench.data.base import GroundTruth, PoseDataset
+from posebench.errors import UsageError
+from posebench.structures import Sample
+
+
+class FirstImages(PoseDataset):
+    """The first images of a split, in the order of its annotation file.
+
+    The split is called `val[:100]`, so results on it are not taken for results on the whole.
+    """
+
+    def __init__(self, dataset: PoseDataset, count: int) -> None:
+        """Limit a dataset.
+
+        Raises:
+            UsageError: the number of images is not above 0.
+        """
+        if count < 1:
+            raise UsageError(f"The limit is the number of images, at least 1, not {count}.")
+        self.name = dataset.name
+        self.skeleton, self.protocol = dataset.skeleton, dataset.protocol
+        self._dataset = dataset
+        self._count = min(count, len(dataset))
+        self.split = f"{dataset.split}[:{count}]" if count < len(dataset) else dataset.split
+
+    def __len__(self) -> int:
+        return self._count
+
+    def load(self, index: int, *, pixels: bool = True) -> Sample:
+        if not 0 <= index < self._count:
+            raise IndexError(f"Expected an index below {self._count}, but found {index}.")
+        return self._dataset.load(index, pixels=pixels)
+
+    def ground_truth(self) -> GroundTruth:
+        truth = self._dataset.ground_truth()
+        images = truth["images"][: self._count]
+        ids = {image["id"] for image in images}
+        people = [person for person in truth["annotations"] if person["image_id"] in ids]
+        return {**truth, "images": images, "annotations": people}
+
+    def fingerprint(self) -> str:
+        return f"first {self._count} of {self._dataset.fingerprint()}"
+
+    def labelled(self) -> list[int]:
+        return [index for index in self._dataset.labelled() if index < self._count]
