@@ -216,7 +216,7 @@ def gallery(
     Args:
         images: (H, W, 3) uint8 RGB, of any sizes; at least one.
         captions: one for each image; captions that are too long are shortened. If all are empty,
-            tiles have no caption line.
+            tiles have no caption line; if all rows have the same ones, they stand once on top.
         columns: number of tiles in a row, at most.
         tile: width and height of a tile, pixels.
         heated: the indices of the images that are heatmaps; their captions begin with the scale of
@@ -224,7 +224,8 @@ def gallery(
 
     Returns:
         uint8 RGB. With margin m = max(4, width / 40) and a caption of height c it measures
-        columns * (width + m) + m by rows * (height + c + m) + m.
+        columns * (width + m) + m by rows * (height + c + m) + m; with captions on top, by
+        rows * (height + m) + c + m.
 
     Raises:
         ValueError: there are no images, or another number of captions.
@@ -240,13 +241,18 @@ def gallery(
     margin = max(4, width // 40)
     size = max(11, width // 34)  # of the font
     caption_height = 2 * size if any(captions) else 0
-    pitch_x, pitch_y = width + margin, height + caption_height + margin
-    page = np.full((rows * pitch_y + margin, columns * pitch_x + margin, 3), 255, np.uint8)
+    on_top = rows > 1 and all(captions[i % columns] == own for i, own in enumerate(captions))
+    header = caption_height if on_top else 0
+    pitch_x, pitch_y = width + margin, height + caption_height - header + margin
+    page = np.full((header + rows * pitch_y + margin, columns * pitch_x + margin, 3), 255, np.uint8)
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         row, column = divmod(index, columns)
-        left, top = margin + column * pitch_x, margin + row * pitch_y
+        left, top = margin + column * pitch_x, header + margin + row * pitch_y
         _place(page[top : top + height, left : left + width], image)
-        centre = (left + (width - 1) / 2, top + height + 0.55 * caption_height)
+        if on_top and row > 0:
+            continue
+        middle = margin + 0.45 * header if on_top else top + height + 0.55 * caption_height
+        centre = (left + (width - 1) / 2, middle)
         if index in heated and caption:
             _draw_scaled_caption(page, caption, centre, size, width)
         else:

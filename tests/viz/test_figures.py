@@ -153,6 +153,14 @@ def test_a_heatmap_says_how_high_it_is(value: float, caption: str) -> None:
     assert heat_caption("centre", heatmap) == caption
 
 
+def test_captions_that_every_row_has_stand_once_on_top() -> None:
+    page = gallery([grey(90, 160)] * 4, ["predicted", "annotated"] * 2, 2, (160, 90))
+    assert page.shape == (22 + 2 * (90 + 4) + 4, 2 * (160 + 4) + 4, 3)
+    assert (page[:26, 4:164] < 100).any() and (page[:26, 168:328] < 100).any()
+    assert (page[116:120] == 255).all() and (page[-4:] == 255).all()  # between and below the rows
+    assert (page[26:116, 4:164] == 128).all()
+
+
 def test_a_gallery_without_captions_leaves_no_room_for_them() -> None:
     assert gallery([grey(90, 160)], [""], columns=4, tile=(160, 90)).shape == (98, 168, 3)
 
