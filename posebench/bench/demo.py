@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import median
 from typing import Any, Protocol
 
@@ -20,17 +21,24 @@ from numpy.typing import NDArray
 from posebench.bench.comparison import compare
 from posebench.bench.flops import describe
 from posebench.bench.speed.memory import peak_growth
-from posebench.bench.speed.worker import Worker
-from posebench.data.base import PoseDataset
+from posebench.bench.speed.worker import Worker, WorkerFailed
+from posebench.data.synthetic_crowds import SyntheticCrowds, ground_truth_of
 from posebench.engine import Model, find_model
+from posebench.engine.runs import git_commit, hardware
+from posebench.errors import ModelError, UsageError
 from posebench.metrics.resampling import matches
 from posebench.models import RECIPES
 from posebench.structures import COCO, PosePredictions, Sample
 
 PICTURES = 6  # crowds of which the predictions are kept
-_PER_TURN = 10  # images; more would let slow spells fall on one model, fewer empty its caches
 
-OnProgress = Callable[[int, int], None]  # (predictions done, predictions in all)
+# Images per turn; more would let slow spells fall on one model, fewer empty its caches.
+_PER_TURN = 10
+# With the validation images of seed 0 the best epoch of each training was chosen.
+_FIRST_SEED = 1
+
+# (what is being done, predictions done, predictions in all)
+OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -50,12 +58,13 @@ class DemoPrediction:
     keypoint_scores: NDArray[np.float32]  # (N, K)
     scores: NDArray[np.float32]  # (N,)
 
-    def people(self) -> PosePredictions:
+    def people(self, draw_score: float) -> PosePredictions:
         return PosePredictions(
             torch.from_numpy(self.keypoints),
             torch.from_numpy(self.keypoint_scores),
             torch.from_numpy(self.scores),
             COCO,
+            draw_score,
         )
 
 
@@ -64,11 +73,12 @@ class DemoModel:
 
     def __init__(self, job: DemoJob) -> None:
         self.model = Model.of(find_model(job.recipe), device=job.device)
-        # Numba compiles here, and not in a timed pass.
-        self.predict([np.zeros((256, 256, 3), np.uint8)])
 
-    def memory(self, image: NDArray[np.uint8]) -> int:
-        """Return the bytes of the weights, and of what predicting an image needs at its peak."""
+    def prepare(self, image: NDArray[np.uint8]) -> int:
+        """Compile what numba compiles, and return the bytes that predicting an image needs.
+
+        They are the weights, and the peak of all else.
+        """
         self.predict([image])
         network = self.model.fast_network
         weights = [*network.parameters(), *network.buffers()]
@@ -76,7 +86,7 @@ class DemoModel:
         return growth + sum(tensor.numel() * tensor.element_size() for tensor in weights)
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[DemoPrediction]:
-        found = []
+        predictions = []
         for image in images:
             start = time.perf_counter()
             people = self.model.predict(image)
@@ -84,8 +94,8 @@ class DemoModel:
                 tensor.float().cpu().numpy()
                 for tensor in (people.keypoints, people.keypoint_scores, people.scores)
             ]
-            found.append(DemoPrediction(time.perf_counter() - start, *arrays))
-        return found
+            predictions.append(DemoPrediction(time.perf_counter() - start, *arrays))
+        return predictions
 
 
 class Asked(Protocol):
@@ -100,7 +110,7 @@ class Crowd:
     """One image with what every model predicts on it."""
 
     sample: Sample
-    people: dict[str, PosePredictions]  # by recipe
+    people: dict[str, PosePredictions]  # by recipe, from the highest AP to the lowest
 
 
 @dataclass(frozen=True)
@@ -111,12 +121,23 @@ class Demo:
     crowds: list[Crowd]
 
 
+def demo_images(images: int, seed: int = 0) -> SyntheticCrowds:
+    """Return synthetic crowds that no training has seen and by which no weights were chosen.
+
+    Raises:
+        UsageError: the seed is negative.
+    """
+    if seed < 0:
+        raise UsageError(f"Expected a seed of at least 0, but found {seed}.")
+    return SyntheticCrowds(COCO, "val", length=images, seed=_FIRST_SEED + seed)
+
+
 def run_demo(
     recipes: Sequence[str],
-    dataset: PoseDataset,
+    dataset: SyntheticCrowds,
     *,
     device: str = "cpu",
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = lambda what, done, total: None,
     start: Callable[[DemoJob], Asked] = lambda job: Worker(DemoModel, job),
 ) -> Demo:
     """Evaluate and time models on the images of a dataset.
@@ -125,42 +146,57 @@ def run_demo(
         recipes: with shipped weights for COCO's keypoints.
         dataset: the images.
         device: `cpu`, `cuda` or `cuda:N`.
-        on_progress: is called after each turn.
+        on_progress: is called before each turn, and when all are done.
         start: starts a model's process.
 
     Returns:
         Rows with `model`, `method`; `ap`, `ap_low`, `ap_high` (percent, 95 % interval); `letters`
         (models that share one cannot be told apart); `ms` (median of one image, from pixels to
-        people), `fps`; `params_M`, `gmacs` (one forward pass); `peak_MB`.
+        people), `fps`; `params_M`, `gmacs` (one forward pass), `peak_MB`; and what they depend on.
+
+    Raises:
+        ModelError: there are no models, or the process of one has failed.
     """
-    workers = {name: start(DemoJob(name, device)) for name in recipes}  # all prepare at once
+    if not recipes:
+        raise ModelError(
+            "The demo compares the models that come with the package, but this installation has "
+            "none: install posebench again, or train one with `posebench demo --train`."
+        )
+    samples: list[Sample] = []
+    workers = {name: start(DemoJob(name, device)) for name in recipes}  # all load at once
     try:
-        found, peaks = _take_turns(workers, dataset, on_progress)
+        predictions, peaks = _take_turns(workers, dataset, samples, on_progress)
     finally:
         for worker in workers.values():
             worker.close()
-    truth = dataset.ground_truth()
-    ids = [image["id"] for image in truth["images"]]
-    matched = {
-        name: matches(
-            truth,
-            [
-                result
-                for image_id, one in zip(ids, predictions, strict=True)
-                for result in one.people().to_coco(image_id)
-            ],
-            dataset.protocol,
-        )
-        for name, predictions in found.items()
+    people = {
+        name: [one.people(RECIPES[name].draw_score) for one in own]
+        for name, own in predictions.items()
     }
+    truth = ground_truth_of(samples, dataset.protocol)
+    compared = compare(
+        {
+            name: matches(
+                truth,
+                [
+                    result
+                    for sample, found in zip(samples, own, strict=True)
+                    for result in found.to_coco(sample.image_id)
+                ],
+                dataset.protocol,
+            )
+            for name, own in people.items()
+        }
+    )
     rows = []
-    for model in compare(matched):
-        costs = describe(RECIPES[model.name])
-        ms = 1e3 * median(one.seconds for one in found[model.name])
+    for model in compared:
+        recipe = RECIPES[model.name]
+        costs = describe(recipe)
+        ms = 1e3 * median(one.seconds for one in predictions[model.name])
         rows.append(
             {
                 "model": model.name,
-                "method": RECIPES[model.name].method,
+                "method": recipe.method,
                 "ap": 100 * model.ap.value,
                 "ap_low": 100 * model.ap.low,
                 "ap_high": 100 * model.ap.high,
@@ -170,32 +206,60 @@ def run_demo(
                 "params_M": costs["params_M"],
                 "gmacs": costs["gmacs"],
                 "peak_MB": peaks[model.name] / 1e6,
+                "tta": recipe.inference.label,
+                "dataset": dataset.name,
+                "images": len(dataset),
+                "seed": dataset.seed - _FIRST_SEED,
+                "hardware": hardware(torch.device(device)),
+                "date": datetime.now().date().isoformat(),
+                "commit": git_commit(),
             }
         )
+    order = [model.name for model in compared]
     crowds = [
-        Crowd(dataset.load(i), {name: found[name][i].people() for name in found})
-        for i in _most_crowded(dataset)
+        Crowd(samples[i], {name: people[name][i] for name in order}) for i in _most_crowded(samples)
     ]
     return Demo(pd.DataFrame(rows), crowds)
 
 
 def _take_turns(
-    workers: Mapping[str, Asked], dataset: PoseDataset, on_progress: OnProgress
+    workers: Mapping[str, Asked],
+    dataset: SyntheticCrowds,
+    samples: list[Sample],
+    on_progress: OnProgress,
 ) -> tuple[dict[str, list[DemoPrediction]], dict[str, int]]:
-    """Return every model's predictions on every image, and the peak memory in bytes."""
-    total = len(dataset)
-    found: dict[str, list[DemoPrediction]] = {name: [] for name in workers}
-    first = dataset.load(0).image
-    peaks = {name: int(worker.ask("memory", first)) for name, worker in workers.items()}
-    for begin in range(0, total, _PER_TURN):
-        images = [dataset.load(i).image for i in range(begin, min(begin + _PER_TURN, total))]
-        for name, worker in workers.items():
-            found[name] += worker.ask("predict", images)
-            on_progress(sum(map(len, found.values())), total * len(workers))
-    return found, peaks
+    """Draw the images, and return every model's predictions and its peak memory in bytes."""
+    total = len(dataset) * len(workers)
+    predictions: dict[str, list[DemoPrediction]] = {name: [] for name in workers}
+    samples.append(dataset.load(0))
+    peaks = {}
+    for name in workers:
+        on_progress(f"{name}: loads", 0, total)
+        peaks[name] = int(_ask(workers, name, "prepare", samples[0].image))
+    done = 0
+    for begin in range(0, len(dataset), _PER_TURN):
+        end = min(begin + _PER_TURN, len(dataset))
+        samples += [dataset.load(i) for i in range(len(samples), end)]
+        images = [sample.image for sample in samples[begin:end]]
+        for name in workers:
+            on_progress(name, done, total)
+            predictions[name] += _ask(workers, name, "predict", images)
+            done += len(images)
+    on_progress("compares", done, total)
+    return predictions, peaks
 
 
-def _most_crowded(dataset: PoseDataset) -> list[int]:
-    """Return the images with most people, in the dataset's order."""
-    people = [len(dataset.load(i, pixels=False).poses) for i in range(len(dataset))]
-    return sorted(sorted(range(len(people)), key=lambda i: -people[i])[:PICTURES])
+def _ask(workers: Mapping[str, Asked], name: str, method: str, argument: Any) -> Any:
+    try:
+        return workers[name].ask(method, argument)
+    except WorkerFailed as error:
+        raise ModelError(
+            f"{name} failed in its process ({error}): see whether memory is short, and start the "
+            "demo again."
+        ) from error
+
+
+def _most_crowded(samples: Sequence[Sample]) -> list[int]:
+    """Return the indices of the images with most people, the most crowded first."""
+    by_people = sorted(range(len(samples)), key=lambda i: -len(samples[i].poses))
+    return by_people[:PICTURES]

@@ -26,7 +26,7 @@ from posebench.cli.common import (
     warn_if_slow,
 )
 from posebench.cli.stopping import continues
-from posebench.cli.train import TrainProgress
+from posebench.cli.train_progress import TrainProgress
 
 if TYPE_CHECKING:
     import pandas as pd

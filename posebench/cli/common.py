@@ -11,14 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
+
+from posebench.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +22,17 @@ if TYPE_CHECKING:
 
 # With several processes (`torchrun`) only rank 0 prints.
 RANK = int(os.environ.get("RANK", "0"))
-# Results go to stdout, everything else to stderr. A pipe has no width, so no line is cut there.
-out = Console(width=None if Console().is_terminal else 200, highlight=False, quiet=RANK > 0)
-messages = Console(stderr=True, highlight=False, quiet=RANK > 0)
+# A pipe or file has no width, so no line is cut or wrapped there.
+_NO_TERMINAL = 10_000
+
+
+def _console(*, stderr: bool) -> Console:
+    width = None if Console(stderr=stderr).is_terminal else _NO_TERMINAL
+    return Console(stderr=stderr, width=width, highlight=False, quiet=RANK > 0)
+
+
+# Results go to stdout, everything else to stderr.
+out, messages = _console(stderr=False), _console(stderr=True)
 
 DatasetOption = Annotated[
     str, typer.Option("--dataset", help="Dataset; `posebench data list` shows them.")
@@ -114,18 +117,9 @@ def warn_if_slow(precision: str, device: str) -> None:
         )
 
 
-def progress_bar() -> Progress:
-    """Return a progress bar on stderr; it is shown on a terminal only."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=messages,
-        disable=not messages.is_terminal,
-        transient=True,
-    )
+def progress_bar() -> ProgressBar:
+    """Return the progress of long work on stderr."""
+    return ProgressBar(messages)
 
 
 def print_rows(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> None:

@@ -22,127 +22,172 @@ from posebench.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
-    import torch
 
     from posebench.bench.demo import Demo
 
 _PICTURES = 12
+_IMAGES, _EPOCHS = 150, 3
 
 
 def demo(
-    images: Annotated[
-        int, typer.Option(min=2, max=200, help="Number of synthetic images to compare on.")
-    ] = 150,
     train: Annotated[
         bool,
         typer.Option(
-            "--train", help="Instead train cid_tiny from random weights, evaluate and draw it."
+            "--train",
+            help="Instead train cid_tiny, evaluate it and draw its predictions.",
         ),
     ] = False,
+    images: Annotated[
+        int | None,
+        typer.Option(min=2, help=f"Number of synthetic images to compare on (default: {_IMAGES})."),
+    ] = None,
     epochs: Annotated[
-        int,
-        typer.Option(min=1, help="With --train: epochs; three take ten minutes on two cores."),
-    ] = 3,
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"With --train: epochs (default: {_EPOCHS}, about ten minutes on two cores).",
+        ),
+    ] = None,
     seed: Annotated[
-        int, typer.Option(help="With --train: seed of initial weights, image order, augmentation.")
+        int,
+        typer.Option(
+            help="Random seed: of the images; with --train of initial weights, image order and "
+            "augmentation."
+        ),
     ] = 0,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     runs: RunsOption = Path("runs"),
     json: JsonOption = False,
 ) -> None:
-    """Compare all models that come with the package on the same synthetic crowds.
+    """Compare the models that come with the package on the same synthetic crowds.
 
-    Evaluates and times them in turns, and writes an HTML report with pictures of what each sees.
-    Needs no data, no weights and no network.
+    Evaluates and times them in turns in about three minutes, prints one table, and writes an HTML
+    report with pictures of what each of them sees. Needs no data and no network.
     """
+    _check_options(train, images, epochs, workers, json=json)
     if train:
-        _train(epochs, seed, device, workers, runs)
-        return
-    from posebench.bench.demo import run_demo
-    from posebench.data.synthetic_crowds import SyntheticCrowds
+        _train(epochs or _EPOCHS, seed, device, workers, runs)
+    else:
+        _compare(images or _IMAGES, seed, device, runs, json=json)
+
+
+def _check_options(
+    train: bool, images: int | None, epochs: int | None, workers: int | None, *, json: bool
+) -> None:
+    """Refuse options of the other demo, which would have no effect."""
+    from posebench.errors import UsageError
+
+    if train and (images is not None or json):
+        option = "--json" if images is None else "--images"
+        raise UsageError(f"{option} belongs to the comparison: leave out {option} or --train.")
+    if not train and epochs is not None:
+        raise UsageError(
+            f"--epochs belongs to the demo that trains: posebench demo --train --epochs {epochs}"
+        )
+    if not train and workers is not None:
+        raise UsageError("--workers belongs to the demo that trains: add --train or leave it out.")
+
+
+def _compare(images: int, seed: int, device: str, runs: Path, *, json: bool) -> None:
+    from posebench.bench.demo import demo_images, run_demo
     from posebench.engine import new_run, pick_device
     from posebench.shipped import shipped_names
-    from posebench.structures import COCO
 
     place = pick_device(device)
-    run = new_run(runs, "demo", "comparison", "synthetic")
+    dataset = demo_images(images, seed)
     names = shipped_names()
+    run = new_run(runs, "demo", "comparison", dataset.name)
     messages.print(
-        f"Comparing {len(names)} models on {images} synthetic crowds, in turns.", soft_wrap=True
+        f"Comparing {len(names)} models on {images} synthetic crowds, in turns: {escape(str(run))}",
+        soft_wrap=True,
     )
-    dataset = SyntheticCrowds(COCO, "val", length=images)
     with progress_bar() as bar:
-        task = bar.add_task("compare", total=images * len(names), note="")
-        found = run_demo(
+        task = bar.add_task("demo", total=images * len(names), note="")
+        compared = run_demo(
             names,
             dataset,
             device=str(place),
-            on_progress=lambda done, total: bar.update(task, completed=done),
+            on_progress=lambda what, done, total: bar.update(task, completed=done, note=what),
         )
-    notes = _notes(found.rows, images, place)
-    report = _write(found, notes, run)
+    notes = _notes(compared.rows)
+    report = _write(compared, notes, run)
     if json:
-        print_rows(found.rows)
+        print_rows(compared.rows)
     else:
-        _print(found.rows, notes)
-    messages.print(f"Report: {escape(str(report))}", soft_wrap=True)
-    messages.print(
-        f"Draw with one of them: posebench viz image.jpg --model {found.rows['model'][0]} "
-        "(they know drawn people, not photographs)",
-        soft_wrap=True,
-    )
+        _print(compared.rows, notes)
+    messages.print(f"Report with pictures: {escape(str(report))}", soft_wrap=True)
+    messages.print("These models know drawn people, not photographs. To draw with one of them:")
+    messages.print(f"posebench viz image.jpg --model {compared.rows['model'][0]}", soft_wrap=True)
 
 
-def _notes(rows: pd.DataFrame, images: int, device: torch.device) -> list[str]:
+def _notes(rows: pd.DataFrame) -> list[str]:
     """Return the sentences that explain the table."""
-    from posebench.engine.runs import git_commit, hardware
     from posebench.version import package_version
 
+    first = rows.iloc[0]
     pairs = len(rows) * (len(rows) - 1) // 2
-    commit = git_commit()
+    mirrored = ", ".join(rows["model"][rows["tta"] == "flip"]) or "none of them"
+    commit = f" ({first['commit']})" if first["commit"] else ""
     return [
-        f"AP on {images} synthetic images that none was trained on. Models that share a letter "
-        f"cannot be told apart on them (images exchanged in pairs, 5 %, Holm over {pairs} pairs). "
-        "The models were trained once, with one seed.",
-        "ms, FPS: median over the images, from pixels to people, with the flip test where the "
-        "recipe has it. GMACs: one forward pass. MB: weights and the peak of one image.",
-        f"Timed on {hardware(device)}; posebench {package_version()}"
-        + (f" ({commit})." if commit else "."),
+        "Models that share a letter do not differ significantly in AP (paired permutation test "
+        f"over images, 5 %, Holm over {pairs} {'pair' if pairs == 1 else 'pairs'}).",
+        f"AP in %, with its 95 % interval, on {first['images']} synthetic images (seed "
+        f"{first['seed']}) that none of the models was trained on. Each was trained once.",
+        "ms and FPS: median of an image, from pixels to people. Some recipes merge the mirrored "
+        f"image, which doubles the time: {mirrored}.",
+        "M par.: million parameters. GMACs: one forward pass. MB: weights and peak memory of one "
+        "image.",
+        f"Measured on {first['hardware']}, {first['date']}, posebench {package_version()}{commit}.",
     ]
 
 
-def _write(found: Demo, notes: list[str], run: Path) -> Path:
+def _write(compared: Demo, notes: Sequence[str], run: Path) -> Path:
     """Write the rows, the pictures and the page, and return the page's path."""
     from posebench.files import atomic_write
     from posebench.viz import write_image
     from posebench.viz.demo_report import comparison_picture, crowd_picture, demo_page
 
-    thresholds = dict.fromkeys(found.rows["model"], 0.1)
-    crowds = [crowd_picture(crowd, thresholds) for crowd in found.crowds]
+    crowds = [crowd_picture(crowd) for crowd in compared.crowds]
+    plot = comparison_picture(compared.rows)
     write_image(run / "crowd.png", crowds[0])
-    write_image(run / "comparison.png", comparison_picture(found.rows))
+    write_image(run / "comparison.png", plot)
     with atomic_write(run / "comparison.csv") as beside:
-        found.rows.to_csv(beside, index=False)
+        compared.rows.to_csv(beside, index=False)
     report = run / "report.html"
     with atomic_write(report) as beside:
-        beside.write_text(demo_page(found.rows, crowds, notes), encoding="utf-8")
+        beside.write_text(demo_page(compared.rows, plot, crowds, notes), encoding="utf-8")
     return report
 
 
-def _print(rows: pd.DataFrame, notes: list[str]) -> None:
+def _print(rows: pd.DataFrame, notes: Sequence[str]) -> None:
+    """Print the table; a narrow terminal gets its first columns."""
     from rich import box
     from rich.table import Table
 
     from posebench.viz.demo_report import COLUMNS, cells
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name, (title, _) in COLUMNS.items():
-        table.add_column(title, justify="left" if name == "model" else "right", no_wrap=True)
-    for _, row in rows.iterrows():
-        table.add_row(*map(escape, cells(row)))
+    lines = [cells(row) for _, row in rows.iterrows()]
+    widths = [
+        max(len(column.header), *(len(line[i]) for line in lines)) + 2
+        for i, column in enumerate(COLUMNS)
+    ]
+    shown = len(COLUMNS)
+    while shown > 1 and sum(widths[:shown]) - 2 > out.width:
+        shown -= 1
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in COLUMNS[:shown]:
+        table.add_column(column.header, justify="right" if column.numeric else "left", no_wrap=True)
+    for line in lines:
+        table.add_row(*map(escape, line[:shown]))
     out.print(table)
+    if shown < len(COLUMNS):
+        hidden = ", ".join(column.header for column in COLUMNS[shown:])
+        out.print(f"Not shown for lack of width: {hidden}.")
+    out.print()
     for note in notes:
         out.print(escape(note))
 
@@ -151,7 +196,7 @@ def _train(epochs: int, seed: int, device: str, workers: int | None, runs: Path)
     """Train cid_tiny on synthetic crowds, evaluate it and draw its predictions."""
     import posebench
     from posebench import engine
-    from posebench.cli.train import TrainProgress
+    from posebench.cli.train_progress import TrainProgress
     from posebench.viz import draw_curve, draw_gallery, write_image
 
     bf16 = engine.has_bf16(engine.pick_device(device))

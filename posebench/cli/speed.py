@@ -22,6 +22,7 @@ from posebench.cli.common import (
     warn_if_slow,
 )
 from posebench.cli.flops import DepthOption, ModelsOption, TreeOption, count_flops
+from posebench.cli.progress import parts
 from posebench.cli.stopping import continues
 
 if TYPE_CHECKING:
@@ -185,15 +186,11 @@ def _benchmark(recipes: list[Recipe], options: SpeedOptions, run: Path) -> pd.Da
     messages.print(f"Timing {len(recipes)} models in turns: {escape(str(run))}", soft_wrap=True)
     with progress_bar() as bar:
         task = bar.add_task("speed", total=None, note="")
-        last = ""
 
         def on_progress(name: str, what: str) -> None:
-            nonlocal last
-            bar.update(task, advance=1, note=f"{name}: {what}")
-            # Without a bar, print a line for each model that is prepared and for each round.
-            if what.startswith("failed") or not (messages.is_terminal or what == last):
+            bar.update(task, advance=1, note=parts(name, what))
+            if what.startswith("failed"):
                 messages.print(f"{escape(name)}: {escape(what)}", soft_wrap=True)
-            last = "" if what == "prepares" else what
 
         with continues("Stopped; what has been timed is kept.", "--resume", run):
             return run_speed_benchmark(recipes, options, run, on_progress=on_progress)

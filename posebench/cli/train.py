@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import Progress, TaskID
 
 from posebench.cli.common import (
     RANK,
@@ -22,23 +21,17 @@ from posebench.cli.common import (
     SplitOption,
     StrictOption,
     WorkersOption,
-    messages,
     out,
-    percent,
     print_metrics,
     print_unreadable,
-    progress_bar,
     say_renamed,
     warn_if_slow,
 )
 from posebench.cli.launch import DevicesOption, launch
-from posebench.engine.runs import has_checkpoint, resume_words
-from posebench.errors import Interrupted
+from posebench.cli.train_progress import TrainProgress
 
 if TYPE_CHECKING:
-    from posebench.data.loader import Unreadable
-    from posebench.engine.callbacks import Callback, StepReport
-    from posebench.engine.evaluation import Evaluation
+    from posebench.engine.callbacks import Callback
 
 
 def train(
@@ -117,56 +110,3 @@ def _with_tensorboard(progress: TrainProgress) -> Callback:
     from posebench.engine import TensorBoard
 
     return TensorBoard(progress)
-
-
-class TrainProgress:
-    """Shows a run on stderr: a progress bar with the loss terms, and a line per evaluation."""
-
-    def __init__(self) -> None:
-        self.bar: Progress = progress_bar()
-        self.steps: TaskID | None = None
-        self.images: TaskID | None = None
-        self.run: Path | None = None
-
-    def __enter__(self) -> TrainProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None = None, *rest: object) -> None:
-        self.bar.stop()
-        if kind is KeyboardInterrupt and self.run and has_checkpoint(self.run):
-            raise Interrupted(
-                "Stopped at once; the run continues from its last checkpoint.",
-                command=resume_words(self.run),
-            )
-
-    def on_start(self, run: Path) -> None:
-        self.run = run
-        messages.print(escape(str(run)), soft_wrap=True)
-
-    def on_step(self, report: StepReport) -> None:
-        if self.steps is None:
-            self.steps = self.bar.add_task("train", total=report.steps, note="")
-        terms = "  ".join(f"{name} {value:.3f}" for name, value in report.terms.items())
-        note = f"epoch {report.epoch}  {terms}  {report.images_per_second:.0f} images/s"
-        self.bar.update(self.steps, completed=report.step, note=note)
-
-    def on_eval_progress(self, done: int, total: int) -> None:
-        if self.images is None:
-            self.images = self.bar.add_task("evaluate", total=total, note="")
-        self.bar.update(self.images, completed=done)
-
-    def on_evaluation(self, epoch: int, evaluation: Evaluation, best: bool) -> None:
-        if self.images is not None:
-            self.bar.remove_task(self.images)
-            self.images = None
-        from posebench.metrics import main_metric
-
-        name, value = main_metric(evaluation.metrics)
-        messages.print(f"epoch {epoch}  {name} {percent(value)}{'  best' if best else ''}")
-
-    def on_unreadable(self, image: Unreadable) -> None:
-        messages.print(f"[yellow]skipped[/] {escape(image.message)}", soft_wrap=True)
-
-    def on_stop(self) -> None:
-        messages.print("Stopping after this step; Ctrl-C again stops at once.")

@@ -48,7 +48,7 @@ def lost(command: TyperCommand | TyperGroup, rendered: str) -> list[str]:
 def _texts(command: TyperCommand | TyperGroup) -> Iterator[str]:
     yield _written(command.help)
     for child in getattr(command, "commands", {}).values():
-        yield _written(child.help)
+        yield _written((child.help or "").split("\n\n")[0])  # a list has first paragraphs only
     for parameter in command.params:
         assert isinstance(parameter, (TyperArgument, TyperOption))
         yield " ".join([_written(parameter.help), *_automatic(parameter)])

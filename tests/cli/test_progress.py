@@ -1,0 +1,92 @@
+"""Progress bars at several widths, kept as text, and the lines that stand for them elsewhere.
+
+After a wanted change, write the screens anew: POSEBENCH_SCREENS=write pytest tests/cli/test_progress.py
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from posebench.cli import train_progress
+from posebench.cli.progress import LINE_S, ProgressBar, parts
+from posebench.engine.callbacks import StepReport
+
+SCREENS = Path(__file__).parent / "screens"
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def report(step: int, epoch: int = 1) -> StepReport:
+    terms = {"keypoint": 1.5, "contrastive": 0.25, "instance": 0.373}
+    return StepReport(step, 24000, epoch, 1e-3, 2.123, terms, 31.2)
+
+
+def check_screen(name: str, text: str) -> None:
+    """Compare a text with the one that is kept under a name."""
+    path = SCREENS / f"{name}.txt"
+    if os.environ.get("POSEBENCH_SCREENS") == "write":
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_count_and_time_left_come_before_the_loss_terms(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=True, color_system=None)
+    monkeypatch.setattr(train_progress, "progress_bar", lambda: ProgressBar(console, clock))
+    progress = train_progress.TrainProgress()
+    for step in range(1, 1234):
+        clock.now += 0.3
+        progress.on_step(report(step))
+    progress.on_eval_progress(3, 200)
+    clock.now += 10
+    progress.on_eval_progress(40, 200)
+    console.print(progress.bar.get_renderable())
+    text = "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+    assert "1233/24000" in text
+    assert "1:53:51" in text
+    check_screen(f"progress-{width}", text)
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, file = Clock(), io.StringIO()
+    console = Console(file=file, width=40)
+    monkeypatch.setattr(train_progress, "progress_bar", lambda: ProgressBar(console, clock))
+    with train_progress.TrainProgress() as progress:
+        for step in range(1, 101):
+            clock.now += 1.0
+            progress.on_step(report(step, epoch=1 if step <= 70 else 2))
+    lines = file.getvalue().splitlines()
+    counts = [line.split()[1] for line in lines]
+    assert counts == ["5/24000", "35/24000", "65/24000", "70/24000", "100/24000"]
+    assert "left  epoch 1  31 images/s  loss 2.123  keypoint 1.500" in lines[1]
+
+
+def test_work_that_is_tracked_writes_lines_too() -> None:
+    clock, file = Clock(), io.StringIO()
+    with ProgressBar(Console(file=file), clock) as bar:
+        for _ in bar.track(range(4), description="count"):
+            clock.now += LINE_S
+    assert file.getvalue().splitlines()[0].startswith("count 1/4")
+
+
+def test_a_note_is_cut_at_whole_parts() -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=60, force_terminal=True, color_system=None)
+    bar = ProgressBar(console)
+    bar.add_task("train", total=10, note=parts("epoch 1", "a long part that does not fit in it"))
+    console.print(bar.get_renderable())
+    assert file.getvalue().rstrip().endswith("epoch 1")
