@@ -27,6 +27,8 @@ from posebench.viz.draw import RGB, draw_paths, draw_poses, draw_text, text_widt
 _MOST_PEOPLE = 6  # in an instance figure: three columns, two rows
 _LONG_SIDE = 640  # of an instance figure's tiles, pixels
 _ALMOST_EMPTY = 0.1  # the highest value below which a heatmap can hardly be seen
+_SHORT = 30  # points of a curve that is not smoothed
+_FAR = 30  # a loss term this many times smaller than the largest is drawn enlarged
 
 Curve: TypeAlias = Sequence[tuple[float, float]]  # (time, value)
 
@@ -214,7 +216,7 @@ def gallery(
     Args:
         images: (H, W, 3) uint8 RGB, of any sizes; at least one.
         captions: one for each image; captions that are too long are shortened. If all are empty,
-            tiles have no caption line.
+            tiles have no caption line; if all rows have the same ones, they stand once on top.
         columns: number of tiles in a row, at most.
         tile: width and height of a tile, pixels.
         heated: the indices of the images that are heatmaps; their captions begin with the scale of
@@ -222,7 +224,8 @@ def gallery(
 
     Returns:
         uint8 RGB. With margin m = max(4, width / 40) and a caption of height c it measures
-        columns * (width + m) + m by rows * (height + c + m) + m.
+        columns * (width + m) + m by rows * (height + c + m) + m; with captions on top, by
+        rows * (height + m) + c + m.
 
     Raises:
         ValueError: there are no images, or another number of captions.
@@ -238,13 +241,18 @@ def gallery(
     margin = max(4, width // 40)
     size = max(11, width // 34)  # of the font
     caption_height = 2 * size if any(captions) else 0
-    pitch_x, pitch_y = width + margin, height + caption_height + margin
-    page = np.full((rows * pitch_y + margin, columns * pitch_x + margin, 3), 255, np.uint8)
+    on_top = rows > 1 and all(captions[i % columns] == own for i, own in enumerate(captions))
+    header = caption_height if on_top else 0
+    pitch_x, pitch_y = width + margin, height + caption_height - header + margin
+    page = np.full((header + rows * pitch_y + margin, columns * pitch_x + margin, 3), 255, np.uint8)
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         row, column = divmod(index, columns)
-        left, top = margin + column * pitch_x, margin + row * pitch_y
+        left, top = margin + column * pitch_x, header + margin + row * pitch_y
         _place(page[top : top + height, left : left + width], image)
-        centre = (left + (width - 1) / 2, top + height + 0.55 * caption_height)
+        if on_top and row > 0:
+            continue
+        middle = margin + 0.45 * header if on_top else top + height + 0.55 * caption_height
+        centre = (left + (width - 1) / 2, middle)
         if index in heated and caption:
             _draw_scaled_caption(page, caption, centre, size, width)
         else:
@@ -300,23 +308,32 @@ def training_curve(
 ) -> RGB:
     """Plot loss terms and, below them, metrics such as AP over the same axis.
 
+    Lines are moving averages; the values themselves are drawn faintly behind. Loss terms that are
+    far smaller than the largest one are drawn times a power of ten, which the legend names.
+
     Args:
         losses: name -> (time, value) pairs; a value that is not finite leaves a gap.
-        metrics: likewise; without any there is only the upper panel.
+        metrics: likewise, in percent; without any there is only the upper panel.
         time: the label of the time axis.
 
     Returns:
         uint8 RGB, 1200 pixels wide.
     """
-    panels = [("loss", losses), *([("metric", metrics)] if metrics else [])]
+    terms = {
+        (f"{name} × {factor}" if factor > 1 else name): [(at, factor * v) for at, v in losses[name]]
+        for name, factor in _factors(losses).items()
+    }
+    panels = [("loss", terms)]
+    if metrics:
+        panels.append((f"{next(iter(metrics))}, %", {n: list(c) for n, c in metrics.items()}))
     # Not pyplot, whose global state keeps figures in memory and may need a display.
-    figure = Figure(figsize=(8, 0.6 + 2.9 * len(panels)), dpi=150, layout="constrained")
+    figure = Figure(figsize=(8, 0.6 + 3.1 * len(panels)), dpi=150, layout="constrained")
     canvas: Any = FigureCanvasAgg(figure)
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (label, series) in zip(axes, panels, strict=True):
         _plot(axis, label, series)
     # Loss terms may differ by powers of ten; a smaller range is easier to read on a linear axis.
-    values = [value for curve in losses.values() for _, value in curve if math.isfinite(value)]
+    values = [value for curve in terms.values() for _, value in curve if math.isfinite(value)]
     if values and 0 < 10 * min(values) < max(values):
         axes[0].set_yscale("log")
     axes[-1].set_xlabel(time)
@@ -324,21 +341,50 @@ def training_curve(
     return np.array(canvas.buffer_rgba())[..., :3]
 
 
+def _factors(losses: Mapping[str, Curve]) -> dict[str, int]:
+    """Return the power of ten for each term that brings it near the largest, if it is far away."""
+    sizes = {
+        name: float(np.median([abs(value) for _, value in curve if math.isfinite(value)] or [0.0]))
+        for name, curve in losses.items()
+    }
+    largest = max(sizes.values(), default=0.0)
+    return {
+        name: 10 ** math.floor(math.log10(largest / size)) if 0 < _FAR * size < largest else 1
+        for name, size in sizes.items()
+    }
+
+
 def _plot(axis: Any, label: str, series: Mapping[str, Curve]) -> None:
     colours = matplotlib.color_sequences["tab10"]
     for index, (name, curve) in enumerate(series.items()):
         times, values = np.array(curve, np.float64).reshape(-1, 2).T
-        # A short curve has a marker for every point, since a single point has no line.
-        marker = "o" if len(times) <= 30 else None
         colour = colours[index % len(colours)]
-        axis.plot(times, values, color=colour, label=name, linewidth=1.6, marker=marker, ms=3.5)
+        # A short curve has a marker for every point, since a single point has no line.
+        marker = "o" if len(times) <= _SHORT else None
+        smooth = values
+        if len(times) > _SHORT:
+            axis.plot(times, values, color=colour, linewidth=0.8, alpha=0.25)
+            smooth = _moving_average(values, len(times) // 20)
+        axis.plot(times, smooth, color=colour, label=name, linewidth=1.6, marker=marker, ms=3.5)
     axis.set_ylabel(label)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(color="0.9", linewidth=0.8)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     if series:
-        axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
+        axis.legend(
+            frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=9,
+            ncols=min(len(series), 5), borderaxespad=0.2,
+        )  # fmt: skip
+
+
+def _moving_average(values: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
+    """Return the mean of each value and its neighbours up to `reach` away; gaps stay gaps."""
+    finite = np.isfinite(values)
+    window = np.ones(2 * reach + 1)
+    sums = np.convolve(np.where(finite, values, 0.0), window)[reach : -reach or None]
+    counts = np.convolve(finite.astype(np.float64), window)[reach : -reach or None]
+    return np.where(finite, sums / np.maximum(counts, 1), np.nan)
 
 
 def write_image(path: Path, image: RGB) -> None:

@@ -17,6 +17,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem
 h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 3rem; border-bottom: 1px solid #ddd; }
 figure { margin: 2rem 0; } figcaption { font-weight: 600; margin-bottom: .4rem; }
 .wide { overflow-x: auto; } svg, img { max-width: 100%; height: auto; }
+.plot svg { min-width: 42rem; }
 table { border-collapse: collapse; font-size: 13px; }
 th, td { padding: .15rem .5rem; text-align: left; border-bottom: 1px solid #eee;
   white-space: nowrap; }

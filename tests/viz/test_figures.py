@@ -17,7 +17,7 @@ from posebench.viz import (
     training_curve,
     write_image,
 )
-from posebench.viz.figures import heat_caption, heat_scale
+from posebench.viz.figures import _factors, _moving_average, heat_caption, heat_scale
 from tests.builders import read_picture
 
 # Turned, enlarged and moved: no axis or sign may be mixed up.
@@ -153,6 +153,14 @@ def test_a_heatmap_says_how_high_it_is(value: float, caption: str) -> None:
     assert heat_caption("centre", heatmap) == caption
 
 
+def test_captions_that_every_row_has_stand_once_on_top() -> None:
+    page = gallery([grey(90, 160)] * 4, ["predicted", "annotated"] * 2, 2, (160, 90))
+    assert page.shape == (22 + 2 * (90 + 4) + 4, 2 * (160 + 4) + 4, 3)
+    assert (page[:26, 4:164] < 100).any() and (page[:26, 168:328] < 100).any()
+    assert (page[116:120] == 255).all() and (page[-4:] == 255).all()  # between and below the rows
+    assert (page[26:116, 4:164] == 128).all()
+
+
 def test_a_gallery_without_captions_leaves_no_room_for_them() -> None:
     assert gallery([grey(90, 160)], [""], columns=4, tile=(160, 90)).shape == (98, 168, 3)
 
@@ -184,6 +192,20 @@ def test_a_training_curve_has_a_panel_for_metrics_if_there_are_any() -> None:
     assert alone.dtype == np.uint8 and alone.shape[1:] == both.shape[1:] == (1200, 3)
     assert both.shape[0] > alone.shape[0]
     assert (alone < 255).any()
+
+
+def test_a_small_loss_term_is_enlarged_by_a_power_of_ten() -> None:
+    curves = {name: [(1.0, size)] for name, size in (("a", 2.0), ("b", 0.1), ("c", 3e-4))}
+    assert _factors({**curves, "zero": [(1.0, 0.0)], "none": []}) == {
+        "a": 1, "b": 1, "c": 1000, "zero": 1, "none": 1,
+    }  # fmt: skip
+    assert _factors({}) == {}
+
+
+def test_a_moving_average_keeps_gaps_and_ends() -> None:
+    values = np.array([1.0, 3.0, np.nan, 5.0, 5.0])
+    assert np.allclose(_moving_average(values, 1), [2, 2, np.nan, 5, 5], equal_nan=True)
+    assert np.array_equal(_moving_average(values, 0), values, equal_nan=True)
 
 
 def test_a_training_that_logged_nothing_yet_has_an_empty_plot() -> None:

@@ -14,6 +14,7 @@ import pytest
 from posebench.bench.tables import Runs, join, load_table, read_text, table_names
 from posebench.viz.plots import Plot, plots, time_per_stage
 from posebench.viz.report import html_report
+from posebench.viz.summary import summary
 from tests.bench.tables.runs import write_times
 
 COSTLY = ("cid_table03", "cid_table04", "posedet_table01", "higherhrnet_table01")
@@ -25,6 +26,9 @@ def _counted() -> Iterator[None]:
         patch.setattr(
             "posebench.bench.tables.joined.describe",
             lambda recipe: {"params_M": 7.25, "gmacs": 11.125},
+        )
+        patch.setattr(
+            "posebench.viz.summary.describe", lambda recipe: {"params_M": 7.25, "gmacs": 11.125}
         )
         yield
 
@@ -42,6 +46,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         for people in (1, 5, 50):
             case = {"recipe": recipe, "protocol": "end-to-end", "people": people}
             rows.append({**case, "metric": "fps", "value": fps - people / 100})
+            rows.append({**case, "metric": "latency_p50", "value": 1000 / fps})
             for stage, ms in (("network/backbone", 200.0), ("postprocess", 10.0)):
                 rows.append({**case, "metric": f"stage/{stage}_p50", "value": ms})
     write_times(folder / "speed/a", rows)
@@ -74,7 +79,7 @@ class Links(HTMLParser):
 def test_the_page_loads_nothing(timed: Runs, pictures: dict[str, Plot]) -> None:
     joined = [join(load_table(name), timed) for name in table_names()]
     notes = read_text("crosspaper_notes.md")
-    page = html_report(joined, list(pictures.values()), notes, "Made <now>.")
+    page = html_report(joined, timed, list(pictures.values()), notes, "Made <now>.")
     links = Links()
     links.feed(page)
     assert all(link.startswith("#") for link in links.loaded)
@@ -86,6 +91,23 @@ def test_the_page_loads_nothing(timed: Runs, pictures: dict[str, Plot]) -> None:
     assert "Made &lt;now&gt;." in page
     assert "HigherHRNet W32: 28.6 M / 47.9 GFLOPs" in page
     assert page.count("<table>") == len(table_names())
+    assert page.count('<table class="sortable">') == 1
+    assert '<nav><b>Group Pose</b> <a href="#grouppose_table01"' in page
+
+
+def test_the_summary_tells_printed_from_measured(timed: Runs, tmp_path: Path) -> None:
+    table, note = summary([join(load_table(name), timed) for name in COSTLY], timed)
+    [row] = re.findall(r"<tr><td>cid_hrnet_w32_coco</td>.*</tr>", table)
+    cells = re.findall("<td[^>]*>(?:<a[^>]*>)?([^<]*)", row)
+    assert cells == [
+        "cid_hrnet_w32_coco", "68.9", "coco test-dev2017", "47.6", "29.4", "3.8", "43.17",
+        "", "", "250", "7.2", "", "11.1",
+    ]  # fmt: skip
+    assert 'title="CID, Table 3, RTX 3090' in row and 'href="#cid_table03"' in row
+    assert note == "end-to-end, 5 people, batch size 1, a CPU, fp32, channels last"
+    assert "cid_tiny" not in table  # neither printed nor measured
+    bare, nothing = summary([join(load_table("cid_table03"), Runs(tmp_path))], Runs(tmp_path))
+    assert nothing == "" and "cid_hrnet_w32_coco" in bare
 
 
 def test_without_runs_plots_name_the_command_that_makes_their_data(tmp_path: Path) -> None:
