@@ -326,6 +326,7 @@ def evaluate(
     split: str | None = None,
     *,
     predictions: str | Path | None = None,
+    name: str | None = None,
     oracle: bool = False,
     data_root: str | Path | None = None,
     annotations: str | Path | None = None,
@@ -352,6 +353,7 @@ def evaluate(
         dataset: a name, or what `open_dataset` returns; None: the one the model was trained on.
         split: None: the usual one.
         predictions: a result file in COCO's format, to score in place of a model.
+        name: what the rows of a result file have as their `recipe`; None: the file's name.
         oracle: score what a perfect network would output: the upper bound of the method.
         data_root: the folder that contains the dataset folders; None: `$POSEBENCH_DATA`, else
             `./data`.
@@ -375,28 +377,20 @@ def evaluate(
         ModelError: there is no such model, or it predicts other keypoints.
     """
     _check_target(model, predictions, oracle=oracle, settings=settings, dataset=dataset)
-    if predictions is not None and limit is not None:
-        raise UsageError(
-            "--limit evaluates a model on fewer images, and a result file is scored whole."
-        )
-    if predictions is not None and not (flip is None and scales is None):
-        raise UsageError(
-            "--flip and --scales change how a model predicts, and a result file holds its "
-            "predictions already."
-        )
+    _check_options(predictions, name, changed=not (flip is None and scales is None), limit=limit)
     chosen_precision = _eval_precision(precision)
-    name = dataset if isinstance(dataset, str) else dataset.name if dataset else ""
+    used = dataset if isinstance(dataset, str) else dataset.name if dataset else ""
     checkpoint = None if oracle or model is None else _checkpoint(model)
-    name = name or (checkpoint.trained_on if checkpoint else _ORACLE_DATASET)
-    recipe = checkpoint.recipe if checkpoint else find_recipe(str(model), name) if oracle else None
+    used = used or (checkpoint.trained_on if checkpoint else _ORACLE_DATASET)
+    recipe = checkpoint.recipe if checkpoint else find_recipe(str(model), used) if oracle else None
     if recipe:
-        recipe = with_settings(recipe.on(name), settings)
+        recipe = with_settings(recipe.on(used), settings)
         recipe = with_inference(recipe, flip=flip, scales=scales)
     from posebench import engine
 
     if dataset is None or isinstance(dataset, str):
         data = open_dataset(
-            name,
+            used,
             split,
             data_root=data_root,
             annotations=annotations,
@@ -408,9 +402,9 @@ def evaluate(
     if recipe:
         engine.check_recipe(recipe, data, str(checkpoint.path) if checkpoint else "")
     place = engine.pick_device(device) if checkpoint else None
-    label = recipe.name if recipe else Path(str(predictions)).stem
+    label = recipe.name if recipe else name or Path(str(predictions)).stem
     # Made first: a folder that cannot be written should not cost an evaluation.
-    folder = None if runs is None else engine.new_run(Path(runs), "eval", label, name)
+    folder = None if runs is None else engine.new_run(Path(runs), "eval", label, used)
     if recipe and checkpoint and place:
         evaluation = engine.evaluate(
             replace(checkpoint, recipe=recipe).model().to(place),
@@ -430,7 +424,7 @@ def evaluate(
         folder, evaluation, recipe=recipe, dataset=data,
         tta="oracle" if oracle else recipe.inference.label if recipe else "",
         device=place, precision=chosen_precision if checkpoint else "",
-        limit=checkpoint.facts.get("limit", 0) if checkpoint else 0,
+        limit=checkpoint.facts.get("limit", 0) if checkpoint else 0, name=label,
     )  # fmt: skip
     return Run(evaluation, data, recipe, rows, folder)
 
@@ -454,6 +448,25 @@ def _check_target(
         raise UsageError("--set changes a recipe, and a result file has none.")
     if dataset is None:
         raise UsageError("A result file does not name its dataset: name it with --dataset.")
+
+
+def _check_options(
+    predictions: object, name: str | None, *, changed: bool, limit: int | None
+) -> None:
+    """Refuse a name for a model, and for a result file what changes how a model predicts."""
+    if predictions is None:
+        if name is not None:
+            raise UsageError("--name names a result file: a model has the name of its recipe.")
+        return
+    if limit is not None:
+        raise UsageError(
+            "--limit evaluates a model on fewer images, and a result file is scored whole."
+        )
+    if changed:
+        raise UsageError(
+            "--flip and --scales change how a model predicts, and a result file holds its "
+            "predictions already."
+        )
 
 
 def _eval_precision(name: str) -> Precision:

@@ -53,6 +53,10 @@ def evaluate(
         Path | None,
         typer.Option(help="Score this result file in COCO's format instead of a model."),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="With --predictions: name of the rows (default: the file's name)."),
+    ] = None,
     oracle: Annotated[
         bool,
         typer.Option(
@@ -103,6 +107,7 @@ def evaluate(
             dataset,
             split,
             predictions=predictions,
+            name=name,
             oracle=oracle,
             data_root=data_root,
             annotations=annotations,
@@ -124,7 +129,7 @@ def evaluate(
     if json:
         print_rows(run.rows)
         return
-    print_metrics(_title(run, predictions, oracle), run.evaluation)
+    print_metrics(_title(run, oracle), run.evaluation)
     messages.print(f"Written to {escape(str(run.folder))}", soft_wrap=True)
 
 
@@ -139,8 +144,8 @@ def _scales(text: str) -> tuple[float, ...]:
         ) from None
 
 
-def _title(run: Run, predictions: Path | None, oracle: bool) -> str:
-    label = run.recipe.name if run.recipe else Path(str(predictions)).stem
+def _title(run: Run, oracle: bool) -> str:
+    label = run.rows["recipe"].iloc[0]
     if oracle:
         label = f"upper bound of {label}"
     people = len(run.dataset.ground_truth()["annotations"])

@@ -234,6 +234,7 @@ def tidy_rows(
     device: torch.device | None,
     precision: str,
     limit: int = 0,
+    name: str = "",
 ) -> pd.DataFrame:
     """Return one row per metric, in percent.
 
@@ -241,11 +242,12 @@ def tidy_rows(
         recipe: None for a result file.
         limit: number of images that the model was trained on, if not on all; the rows' source then
             says so, and tables leave them out.
+        name: what a result file's rows have in place of a recipe.
     """
     import pandas as pd
 
     common = {
-        "recipe": recipe.name if recipe else "",
+        "recipe": recipe.name if recipe else name,
         "method": recipe.method if recipe else "",
         "backbone": recipe.config.backbone if recipe else "",
         "input_size": recipe.inference.resize.short_side if recipe else "",
@@ -278,6 +280,7 @@ def write_evaluation(
     device: torch.device | None,
     precision: str,
     limit: int = 0,
+    name: str = "",
 ) -> pd.DataFrame:
     """Write an evaluation's metrics, predictions and tidy rows to a run folder; return the rows.
 
@@ -292,6 +295,7 @@ def write_evaluation(
         device=device,
         precision=precision,
         limit=limit,
+        name=name,
     )
     from posebench.distributed import rank
 

@@ -272,10 +272,15 @@ def test_a_result_file_scores_like_the_evaluation_that_wrote_it(root: Path) -> N
     values = [{r["metric"]: r["value"] for r in rows_of(text.out)} for text in (first, again)]
     assert values[0] == values[1]
     assert read(only(Path("again"), "eval/*/metrics.json")) == read(oracle / "metrics.json")
-    fewer = run(
-        "eval", "--predictions", "mine.json", "--dataset", "coco", "--data-root", root, "--json"
-    )
-    assert {r["metric"]: r["value"] for r in rows_of(fewer.out)}["AP"] < values[0]["AP"]
+    words = ("eval", "--predictions", "mine.json", "--dataset", "coco", "--data-root", root)
+    fewer = rows_of(run(*words, "--json").out)
+    assert {r["metric"]: r["value"] for r in fewer}["AP"] < values[0]["AP"]
+    assert {r["recipe"] for r in fewer} == {"mine"}
+    named = run(*words, "--name", "fewer people", "--json")
+    assert {(r["recipe"], r["method"]) for r in rows_of(named.out)} == {("fewer people", "")}
+    assert "fewer people on coco val" in run(*words, "--name", "fewer people").out
+    refused = run("eval", "cid", "--oracle", "--dataset", "coco", "--name", "x")
+    assert (refused.code, "--name names a result file" in refused.err) == (2, True)
 
 
 def test_pictures_are_drawn_of_one_image(trained: Path, root: Path) -> None:

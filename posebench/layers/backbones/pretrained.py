@@ -7,6 +7,7 @@ from typing import Any
 import timm
 from torch import nn
 
+from posebench.downloads import downloading
 from posebench.errors import ModelError
 
 _NARROW = {"model_name": "resnet10t", "channels": (32, 64, 128, 256), "stem_width": 16}
@@ -49,9 +50,10 @@ def timm_backbone(name: str, *, pretrained: bool, **options: Any) -> nn.Module:
         raise ModelError(f"There are no ImageNet weights for {name}: add --no-pretrained.")
     model = {"model_name": name, **_TINY.get(name, {})}
     try:
-        backbone: nn.Module = timm.create_model(
-            features_only=True, pretrained=pretrained, **model, **options
-        )
+        with downloading():
+            backbone: nn.Module = timm.create_model(
+                features_only=True, pretrained=pretrained, **model, **options
+            )
     except Exception as error:
         if not pretrained:
             raise
