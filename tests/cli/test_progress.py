@@ -66,12 +66,12 @@ def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.Mon
     console = Console(file=file, width=40)
     monkeypatch.setattr(train_progress, "progress_bar", lambda: ProgressBar(console, clock))
     with train_progress.TrainProgress() as progress:
-        for step in range(1, 101):
+        for step in range(1, 102):
             clock.now += 1.0
             progress.on_step(report(step, epoch=1 if step <= 70 else 2))
     lines = file.getvalue().splitlines()
     counts = [line.split()[1] for line in lines]
-    assert counts == ["5/24000", "35/24000", "65/24000", "70/24000", "100/24000"]
+    assert counts == ["6/24000", "36/24000", "66/24000", "70/24000", "101/24000"]
     assert "left  epoch 1  31 images/s  loss 2.123  keypoint 1.500" in lines[1]
 
 
