@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import median
 from typing import Any, Protocol
@@ -30,7 +30,8 @@ from posebench.metrics.resampling import matches
 from posebench.models import RECIPES
 from posebench.structures import COCO, PosePredictions, Sample
 
-PICTURES = 6  # crowds of which the predictions are kept
+PICTURES = 6
+_CROWD = 0.4  # level of the pictures: several people, who overlap
 
 # Images per turn; more would let slow spells fall on one model, fewer empty its caches.
 _PER_TURN = 10
@@ -166,13 +167,21 @@ def run_demo(
     workers = {name: start(DemoJob(name, device)) for name in recipes}  # all load at once
     try:
         predictions, peaks = _take_turns(workers, dataset, samples, on_progress)
+        drawn = crowds_to_draw(dataset)
+        seen = {
+            name: _ask(workers, name, "predict", [sample.image for sample in drawn])
+            for name in workers
+        }
     finally:
         for worker in workers.values():
             worker.close()
-    people = {
-        name: [one.people(RECIPES[name].draw_score) for one in own]
-        for name, own in predictions.items()
-    }
+    people, on_drawn = (
+        {
+            name: [one.people(RECIPES[name].draw_score) for one in own]
+            for name, own in by_model.items()
+        }
+        for by_model in (predictions, seen)
+    )
     truth = ground_truth_of(samples, dataset.protocol)
     compared = compare(
         {
@@ -217,7 +226,7 @@ def run_demo(
         )
     order = [model.name for model in compared]
     crowds = [
-        Crowd(samples[i], {name: people[name][i] for name in order}) for i in _most_crowded(samples)
+        Crowd(sample, {name: on_drawn[name][i] for name in order}) for i, sample in enumerate(drawn)
     ]
     return Demo(pd.DataFrame(rows), crowds)
 
@@ -249,6 +258,12 @@ def _take_turns(
     return predictions, peaks
 
 
+def crowds_to_draw(dataset: SyntheticCrowds) -> list[Sample]:
+    """Return the images for the pictures, with more people than those that are scored."""
+    crowded = replace(dataset, length=PICTURES, crowd=_CROWD)
+    return [crowded.load(i) for i in range(PICTURES)]
+
+
 def _ask(workers: Mapping[str, Asked], name: str, method: str, argument: Any) -> Any:
     try:
         return workers[name].ask(method, argument)
@@ -257,9 +272,3 @@ def _ask(workers: Mapping[str, Asked], name: str, method: str, argument: Any) ->
             f"{name} failed in its process ({error}): see whether memory is short, and start the "
             "demo again."
         ) from error
-
-
-def _most_crowded(samples: Sequence[Sample]) -> list[int]:
-    """Return the indices of the images with most people, the most crowded first."""
-    by_people = sorted(range(len(samples)), key=lambda i: -len(samples[i].poses))
-    return by_people[:PICTURES]

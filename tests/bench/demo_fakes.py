@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posebench.bench.demo import DemoJob, DemoPrediction
+from posebench.bench.demo import DemoJob, DemoPrediction, crowds_to_draw
 from posebench.bench.speed.worker import WorkerFailed
 from posebench.data.synthetic_crowds import SyntheticCrowds
 
@@ -44,6 +44,7 @@ class FakeModel:
 
     def _predict(self, images: Sequence[NDArray[np.uint8]]) -> list[DemoPrediction]:
         samples = [self.dataset.load(i) for i in range(len(self.dataset))]
+        samples += crowds_to_draw(self.dataset)
         predictions = []
         for image in images:
             (sample,) = (one for one in samples if np.array_equal(one.image, image))

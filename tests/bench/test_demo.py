@@ -64,7 +64,7 @@ def test_a_row_for_each_model_the_best_first(demo: Demo) -> None:
 def test_models_take_turns_and_are_closed(
     demo: Demo, calls: list[tuple[str, str]], progress: list[tuple[str, int, int]]
 ) -> None:
-    asked = [(name, method) for method in ("prepare", "predict", "predict") for name in NAMES]
+    asked = [(name, method) for method in ("prepare", *3 * ["predict"]) for name in NAMES]
     assert calls == [*asked, *((name, "close") for name in NAMES)]
     done = [(what, done) for what, done, total in progress if total == IMAGES * len(NAMES)]
     assert done == [
@@ -73,10 +73,10 @@ def test_models_take_turns_and_are_closed(
     ]  # fmt: skip
 
 
-def test_the_most_crowded_images_are_kept_with_every_models_people(demo: Demo) -> None:
+def test_crowds_are_drawn_that_are_not_scored_with_every_models_people(demo: Demo) -> None:
     counts = [len(crowd.sample.poses) for crowd in demo.crowds]
-    all_counts = sorted((len(CROWDS.load(i).poses) for i in range(IMAGES)), reverse=True)
-    assert counts == all_counts[:PICTURES]
+    assert len(counts) == PICTURES
+    assert np.mean(counts) > 2 * np.mean([len(CROWDS.load(i).poses) for i in range(IMAGES)])
     for crowd, count in zip(demo.crowds, counts, strict=True):
         assert list(crowd.people) == ["cid_tiny", "posedet_tiny"]
         assert [len(people) for people in crowd.people.values()] == [count, 0]

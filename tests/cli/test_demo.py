@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from posebench.bench.demo import demo_images
+from posebench.bench.demo import PICTURES, demo_images
 from posebench.cli.common import out
 from tests.bench.demo_fakes import FAILURE, FakeModel
 from tests.cli.command import only, run
@@ -52,7 +52,7 @@ def test_it_prints_one_table_and_writes_the_report(calls: Calls) -> None:
     assert result.err.splitlines()[-1] == "posebench viz image.jpg --model cid_tiny"
     folder = only(Path("runs"), "demo/comparison_synthetic_*")
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/jpeg") == IMAGES and page.count("data:image/png") == 1
+    assert page.count("data:image/jpeg") == PICTURES and page.count("data:image/png") == 1
     assert "http" not in page
     assert (folder / "comparison.png").is_file() and (folder / "crowd.png").is_file()
     rows = pd.read_csv(folder / "comparison.csv")
