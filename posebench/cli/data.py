@@ -21,6 +21,7 @@ app = typer.Typer(
 @app.command("list")
 def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> None:
     """List the datasets: keypoints, splits, folder layout, and whether they are on this machine."""
+    from rich import box
     from rich.table import Table
 
     from posebench.data import LAYOUTS
@@ -41,12 +42,17 @@ def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> Non
     if json:
         print_rows(rows)
         return
-    table = Table(title=f"Datasets below {root}", title_justify="left", title_style="bold")
-    for name in rows[0]:
-        table.add_column(name)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("dataset", "keypoints", "splits", "here"):
+        table.add_column(name, no_wrap=name != "splits")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(row[column.header] for column in table.columns))
+    out.print(f"Datasets below {escape(str(root))}", soft_wrap=True)
     out.print(table)
+    for row in rows:
+        if row["layout"]:
+            out.print(f"[bold]{row['dataset']}[/] from {row['source']}", soft_wrap=True)
+            out.print(f"  {escape(row['layout'])}", soft_wrap=True)
 
 
 @app.command("doctor")

@@ -6,8 +6,6 @@ After a wanted change: POSEBENCH_SCREENS=write pytest tests/cli/test_progress.py
 from __future__ import annotations
 
 import io
-import os
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -15,8 +13,7 @@ from rich.console import Console
 from posebench.cli import train_progress
 from posebench.cli.progress import LINE_S, ProgressBar, parts
 from posebench.engine.callbacks import StepReport
-
-SCREENS = Path(__file__).parent / "screens"
+from tests.cli.kept_screens import check_screen
 
 
 class Clock:
@@ -29,14 +26,6 @@ class Clock:
 def report(step: int, epoch: int = 1) -> StepReport:
     terms = {"keypoint": 1.5, "contrastive": 0.25, "instance": 0.373}
     return StepReport(step, 24000, epoch, 1e-3, 2.123, terms, 31.2)
-
-
-def check_screen(name: str, text: str) -> None:
-    """Compare a text with the one that is kept under a name."""
-    path = SCREENS / f"{name}.txt"
-    if os.environ.get("POSEBENCH_SCREENS") == "write":
-        path.write_text(text, encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -55,7 +44,7 @@ def test_count_and_time_left_come_before_the_loss_terms(
     clock.now += 10
     progress.on_eval_progress(40, 200)
     console.print(progress.bar.get_renderable())
-    text = "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+    text = file.getvalue()
     assert "1233/24000" in text
     assert "1:53:51" in text
     check_screen(f"progress-{width}", text)

@@ -100,3 +100,21 @@ def test_a_claim_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
         assert result.code == 1
         assert "1 of 2 claims fail: wrong." in result.err
         assert "fails" in result.out
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_fits_its_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posebench.cli.common.out._width", width)
+    shown = run("tables", "cid/4").out
+    rows = shown[: shown.index("* the paper's own model")].splitlines()[1:-3]
+    assert max(map(len, rows)) <= width
+    assert "PointSet Anchor †" in shown and "…" not in shown
+    assert ("backbone" in rows[1]) == (width == 120)
+    if width < 120:
+        assert "Not shown at this width: " in shown and "timing gpu" in shown
+
+
+def test_empty_columns_of_measurements_are_left_out() -> None:
+    shown = run("tables", "cid/4").out
+    assert "measured" not in shown.splitlines()[2]
+    assert "7 columns of measurements are empty" in shown
