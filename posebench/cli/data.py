@@ -43,10 +43,11 @@ def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> Non
         print_rows(rows)
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("dataset", "keypoints", "splits", "here"):
+    shown = ("dataset", "keypoints", "splits", "here")
+    for name in shown:
         table.add_column(name, no_wrap=name != "splits")
     for row in rows:
-        table.add_row(*(row[column.header] for column in table.columns))
+        table.add_row(*(row[name] for name in shown))
     out.print(f"Datasets below {escape(str(root))}", soft_wrap=True)
     out.print(table)
     for row in rows:
