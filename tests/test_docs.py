@@ -7,7 +7,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from posebench.cli import app
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.structures import COCO
 
@@ -42,3 +45,14 @@ def test_links_lead_somewhere(page: str) -> None:
     links = re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text)
     folder = (ROOT / page).parent
     assert not [link for link in links if "://" not in link and not (folder / link).exists()]
+
+
+def test_commands_of_the_front_page_have_these_options() -> None:
+    lines = re.findall(r"^posebench (.*?) +# ", (ROOT / "README.md").read_text(), re.M)
+    assert len(lines) == 10
+    for line in lines:
+        command, words = get_command(app), line.split()
+        while isinstance(command, TyperGroup):
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line

@@ -46,7 +46,11 @@ def test_wheel_is_the_same_byte_for_byte(tmp_path: Path) -> None:
     assert here.read_bytes() == there.read_bytes()
     # Everything that the package reads comes along.
     packed = set(zipfile.ZipFile(here).namelist())
-    files = [f for f in (ROOT / "posebench").rglob("*") if f.is_file() and f.suffix != ".pyc"]
+    files = [
+        file
+        for file in (ROOT / "posebench").rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    ]
     assert {file.relative_to(ROOT).as_posix() for file in files} <= packed
     assert "posebench/py.typed" in packed
 
