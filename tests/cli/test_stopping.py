@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ from tests.cli.command import TINY, Result, only, run
 
 # Two epochs of one step.
 TRAIN = ("train", "cid_tiny", "--dataset", "coco", *TINY, "--set", "epochs=2")
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """Hear SIGINT, which a shell lets the commands in its background ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def stop(*arguments: object, **options: object) -> None:
