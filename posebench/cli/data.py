@@ -21,9 +21,7 @@ app = typer.Typer(
 @app.command("list")
 def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> None:
     """List the datasets: keypoints, splits, folder layout, and whether they are on this machine."""
-    from rich import box
-    from rich.table import Table
-
+    from posebench.cli.columns import Column, print_columns
     from posebench.data import LAYOUTS
     from posebench.data import data_root as resolved
 
@@ -42,14 +40,16 @@ def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> Non
     if json:
         print_rows(rows)
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    shown = ("dataset", "keypoints", "splits", "here")
-    for name in shown:
-        table.add_column(name, no_wrap=name != "splits")
-    for row in rows:
-        table.add_row(*(row[name] for name in shown))
     out.print(f"Datasets below {escape(str(root))}", soft_wrap=True)
-    out.print(table)
+    print_columns(
+        [
+            Column(
+                name, [row[name] for row in rows], numeric=False, gives_way=int(name == "splits")
+            )
+            for name in ("dataset", "keypoints", "splits", "here")
+        ]
+    )
+    out.print()
     for row in rows:
         if row["layout"]:
             out.print(f"[bold]{row['dataset']}[/] from {row['source']}", soft_wrap=True)

@@ -164,29 +164,17 @@ def _write(compared: Demo, notes: Sequence[str], run: Path) -> Path:
 
 
 def _print(rows: pd.DataFrame, notes: Sequence[str]) -> None:
-    """Print the table; a narrow terminal gets its first columns."""
-    from rich import box
-    from rich.table import Table
-
+    from posebench.cli.columns import Column, print_columns
     from posebench.viz.demo_report import COLUMNS, cells
 
     lines = [cells(row) for _, row in rows.iterrows()]
-    widths = [
-        max(len(column.header), *(len(line[i]) for line in lines)) + 2
-        for i, column in enumerate(COLUMNS)
-    ]
-    shown = len(COLUMNS)
-    while shown > 1 and sum(widths[:shown]) - 2 > out.width:
-        shown -= 1
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in COLUMNS[:shown]:
-        table.add_column(column.header, justify="right" if column.numeric else "left", no_wrap=True)
-    for line in lines:
-        table.add_row(*map(escape, line[:shown]))
-    out.print(table)
-    if shown < len(COLUMNS):
-        hidden = ", ".join(column.header for column in COLUMNS[shown:])
-        out.print(f"Not shown for lack of width: {hidden}.")
+    print_columns(
+        [
+            Column(column.header, [line[i] for line in lines], column.numeric)
+            for i, column in enumerate(COLUMNS)
+        ],
+        "The report has all columns.",
+    )
     out.print()
     for note in notes:
         out.print(escape(note))

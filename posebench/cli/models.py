@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from posebench.recipe import Recipe
 
 _SORTED_BY = ("zoo", "name", "ap", "params", "gmacs")
-_WIDE = 80  # columns of a terminal that shows every column
 
 
 def models(
@@ -88,25 +87,21 @@ def _sorted(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
 
 
 def _list(rows: Sequence[dict[str, Any]]) -> None:
-    from rich import box
-    from rich.table import Table
+    from posebench.cli.columns import Column, print_columns
 
-    wide = out.width >= _WIDE
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("recipe", no_wrap=True)
-    headers = ["input", "params", "GMACs", "AP"] if wide else ["params", "GMACs", "AP"]
-    for header in headers:
-        table.add_column(header, justify="right", no_wrap=True)
-    if wide:
-        table.add_column("split", no_wrap=True)
-    for row in rows:
-        ap = "" if row["ap"] is None else f"{row['ap']:.1f}"
-        figures = [f"{row['params_M']:.1f}", f"{row['gmacs']:.1f}", ap]
-        if wide:
-            figures = [str(row["input_size"]), *figures, row["ap_on"].rpartition(" ")[2]]
-        table.add_row(*map(escape, [row["recipe"], *figures]))
+    columns = [
+        Column("recipe", [row["recipe"] for row in rows], numeric=False),
+        Column("input", [str(row["input_size"]) for row in rows], gives_way=1),
+        Column("params", [f"{row['params_M']:.1f}" for row in rows]),
+        Column("GMACs", [f"{row['gmacs']:.1f}" for row in rows]),
+        Column("AP", ["" if row["ap"] is None else f"{row['ap']:.1f}" for row in rows]),
+        Column(
+            "split", [row["ap_on"].rpartition(" ")[2] for row in rows], numeric=False, gives_way=2
+        ),
+    ]
     if rows:
-        out.print(table)
+        print_columns(columns, "A wider terminal shows all columns.")
+        out.print()
     out.print(
         "AP: the authors' result on the recipe's dataset, or on that of --dataset. Params in "
         "millions. GMACs: multiply-adds of one forward pass on a square input with one person, "

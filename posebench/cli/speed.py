@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
+from posebench.cli.columns import Column, print_columns
 from posebench.cli.common import (
     DeviceOption,
     JsonOption,
@@ -26,6 +26,8 @@ from posebench.cli.progress import parts
 from posebench.cli.stopping import continues
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pandas as pd
 
     from posebench.bench.speed import ModelSpeed, SpeedOptions
@@ -215,8 +217,8 @@ def _plot(rows: pd.DataFrame, run: Path, options: SpeedOptions) -> None:
 
 
 _COLUMNS = {
-    "params_M": "params M", "gmacs": "GMACs", "peak_MB": "peak MB", "forward_p50": "network ms",
-    "latency_p50": "p50 ms", "latency_p90": "p90 ms", "fps": "images/s",
+    "latency_p50": "p50 ms", "latency_p90": "p90 ms", "fps": "images/s", "peak_MB": "peak MB",
+    "params_M": "params M", "gmacs": "GMACs", "forward_p50": "network ms",
 }  # fmt: skip
 
 
@@ -226,15 +228,9 @@ def _print(rows: pd.DataFrame) -> None:
 
     for group in compared_models(rows):
         out.print(f"[bold]{escape(group.conditions)}[/]", soft_wrap=True)
-        table = Table("", "model", "input")
-        for header in (*_COLUMNS.values(), "vs. first"):
-            table.add_column(header, justify="right")
-        table.columns[0].justify = "right"
-        for model in group.models:
-            if "latency_p50" in model.values:
-                table.add_row(*_line(model))
-        if table.rows:
-            out.print(table)
+        timed = [model for model in group.models if "latency_p50" in model.values]
+        if timed:
+            print_columns(_columns(timed), "results.csv has all figures.")
         for model in group.models:
             if model.error:
                 out.print(f"{model.recipe}: [yellow]failed[/] {escape(model.error)}")
@@ -243,13 +239,24 @@ def _print(rows: pd.DataFrame) -> None:
                 out.print(f"{model.recipe}: {escape(stages)} ms", soft_wrap=True)
 
 
-def _line(model: ModelSpeed) -> list[str]:
-    values = model.values
-    ratio = ""
-    if "ratio" in values:
-        ratio = f"{values['ratio']:.2f} ({values['ratio_low']:.2f} to {values['ratio_high']:.2f})"
-    figures = [_figure(values.get(name)) for name in _COLUMNS]
-    return [_figure(values.get("rank")), model.recipe, model.input_size, *figures, ratio]
+def _columns(models: Sequence[ModelSpeed]) -> list[Column]:
+    """Return the columns of a table; on a narrow terminal the last ones give way."""
+    return [
+        Column("model", [model.recipe for model in models], numeric=False),
+        Column("rank", [_figure(model.values.get("rank")) for model in models]),
+        *(
+            Column(header, [_figure(model.values.get(name)) for model in models])
+            for name, header in _COLUMNS.items()
+        ),
+        Column("vs. first", [_ratio(model.values) for model in models]),
+        Column("input", [model.input_size for model in models], numeric=False),
+    ]
+
+
+def _ratio(values: Mapping[str, float]) -> str:
+    if "ratio" not in values:
+        return ""
+    return f"{values['ratio']:.2f} ({values['ratio_low']:.2f} to {values['ratio_high']:.2f})"
 
 
 def _figure(value: float | None) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,65 +89,31 @@ def _list(json: bool) -> None:
 
 
 def _print(joined: JoinedTable) -> None:
-    from rich import box
-    from rich.table import Table
-
     from posebench.bench.tables import MEASURED, text_table
+    from posebench.cli.columns import Column, print_columns
 
-    shown = text_table(joined)
-    columns = [
-        _Column(header.replace("_", " "), numeric, header.endswith(MEASURED), cells)
-        for header, numeric, cells in zip(
-            shown.headers, shown.numeric, zip(*shown.rows, strict=True), strict=True
-        )
-    ]
-    measured = [column for column in columns if any(column.cells) or not column.measured]
-    fitting = _fitting(measured, out.width)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in fitting:
-        table.add_column(
-            escape(column.header),
-            justify="right" if column.numeric else "left",
-            style="cyan" if column.measured else None,
-            no_wrap=True,
-        )
-    for cells in zip(*(column.cells for column in fitting), strict=True):
-        table.add_row(*map(escape, cells))
-    out.print(f"[bold]{escape(shown.title)}[/]", soft_wrap=True)
-    out.print(table)
-    if len(measured) < len(columns):
+    table = text_table(joined)
+    columns, empty = [], 0
+    for header, numeric, cells in zip(
+        table.headers, table.numeric, zip(*table.rows, strict=True), strict=True
+    ):
+        measured = header.endswith(MEASURED)
+        if measured and not any(cells):
+            empty += 1
+            continue
+        columns.append(
+            Column(
+                header.replace("_", " "), cells, numeric,
+                style="cyan" if measured else None, gives_way=int(not numeric),
+            )
+        )  # fmt: skip
+    out.print(f"[bold]{escape(table.title)}[/]", soft_wrap=True)
+    print_columns(columns, "--out DIR writes all columns.")
+    if empty:
         out.print(
-            f"{len(columns) - len(measured)} columns of measurements are empty and left out: "
-            "`posebench eval` and `posebench speed` of these recipes fill them.",
+            f"{empty} columns of measurements are empty and left out: `posebench eval` and "
+            "`posebench speed` of these recipes fill them.",
             soft_wrap=True,
         )
-    if len(fitting) < len(measured):
-        hidden = ", ".join(column.header for column in measured if column not in fitting)
-        out.print(
-            f"Not shown at this width: {escape(hidden)}. --out DIR writes all columns.",
-            soft_wrap=True,
-        )
-    for note in shown.notes:
+    for note in table.notes:
         out.print(escape(note), soft_wrap=True)
-
-
-@dataclass(frozen=True)
-class _Column:
-    header: str
-    numeric: bool
-    measured: bool
-    cells: tuple[str, ...]
-
-    @property
-    def width(self) -> int:
-        """Characters with the gap beside it."""
-        return 2 + max(map(len, (self.header, *self.cells)))
-
-
-def _fitting(columns: Sequence[_Column], width: int) -> list[_Column]:
-    """Return the columns that fit, without first the last ones of text, then the last figures."""
-    kept = list(columns)
-    while sum(column.width for column in kept) > width and len(kept) > 2:
-        text = [column for column in kept[1:] if not column.numeric]
-        kept.remove(text[-1] if text else kept[-1])
-    return kept

@@ -84,7 +84,7 @@ def test_a_terminal_that_is_too_narrow_says_what_is_left_out(
 ) -> None:
     monkeypatch.setattr(out, "_width", 47)
     text = " ".join(compare().out.split())
-    assert "Not shown for lack of width: FPS, M par., GMACs, MB." in text
+    assert "Not shown at this width: FPS, M par., GMACs, MB." in text
 
 
 def test_a_failing_model_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
