@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from posebench.layers.numba_threads import match_torch_threads
+
 # Without "nnan", which `fastmath=True` holds: a NaN coordinate must fail every comparison, or it
 # would be read as a cell.
 _FAST = {"reassoc", "contract", "nsz"}
@@ -37,7 +39,7 @@ def forward(
         weights: (B, Q, H, L, P).
     """
     output = values.new_empty(*offsets.shape[:2], *values.shape[2:])
-    _match_torch_threads()
+    match_torch_threads()
     _sample(_array(values), _array(centres), _array(offsets), _array(weights), levels,
             output.numpy())  # fmt: skip
     return output
@@ -59,19 +61,13 @@ def backward(
     value_gradients = torch.zeros_like(values, memory_format=torch.contiguous_format)
     offset_gradients = torch.empty_like(offsets, memory_format=torch.contiguous_format)
     weight_gradients = torch.empty_like(weights, memory_format=torch.contiguous_format)
-    _match_torch_threads()
+    match_torch_threads()
     _sample_backward(
         _array(values), _array(centres), _array(offsets), _array(weights), levels,
         _array(gradient),
         value_gradients.numpy(), offset_gradients.numpy(), weight_gradients.numpy(),
     )  # fmt: skip
     return value_gradients, offset_gradients, weight_gradients
-
-
-def _match_torch_threads() -> None:
-    """Run the loops on as many threads as PyTorch's operations, where numba has that many."""
-    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(min(torch.get_num_threads(), most))
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

@@ -16,6 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from posebench.layers.numba_threads import match_torch_threads
+
 BLOCK = 4  # pixels, side of a block
 LEVELS = 1024  # of height, by which blocks are ranked
 CHUNK = 256  # blocks per step of the search, which may end after each step
@@ -57,6 +59,7 @@ def refine(people: Floats32, means: Floats32, heatmaps: Floats32, tags: Floats32
     if not len(person):
         return refined
     maps, row = np.unique(k, return_inverse=True)
+    match_torch_threads()
     ranked = _rank_blocks(*_block_bounds(maps, heatmaps, tags))
     best = _search(person, row, maps, means.astype(np.float32), heatmaps, tags, *ranked)
     y, x = best // heatmaps.shape[2], best % heatmaps.shape[2]
