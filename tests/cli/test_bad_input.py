@@ -255,7 +255,8 @@ def test_a_folder_that_is_no_run_is_not_resumed(root: Path) -> None:
 
 def test_a_model_that_is_not_there_is_told(root: Path) -> None:
     fails(run("eval", "nothing", *EVAL, "--data-root", root), MODEL, "nothing", "found nothing")
-    fails(run("eval", "cid_tiny", *EVAL, "--data-root", root), MODEL, "cid_tiny", "train it")
+    recipe = "cid_hrnet_w32_coco"
+    fails(run("eval", recipe, *EVAL, "--data-root", root), MODEL, recipe, "posebench train")
 
 
 def test_a_truncated_checkpoint_is_told(trained: Path, root: Path) -> None:
