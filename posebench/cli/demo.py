@@ -120,7 +120,7 @@ def _compare(images: int, seed: int, device: str, runs: Path, *, json: bool) -> 
     else:
         _print(compared.rows, notes)
     messages.print(f"Report with pictures: {escape(str(report))}", soft_wrap=True)
-    messages.print("These models know drawn people, not photographs. To draw with one of them:")
+    messages.print("These models know synthetic people, not photographs. To draw with one of them:")
     messages.print(f"posebench viz image.jpg --model {compared.rows['model'][0]}", soft_wrap=True)
 
 

@@ -295,10 +295,10 @@ def _load_model(name: str | None, device: str, runs: Path) -> Model:
         return posebench.load_model(_BASELINE, device=device)
     except ModelError as error:
         raise ModelError(
-            f"{trained}, and the weights of {_BASELINE} could not be downloaded: for drawn people "
-            "take --model cid_tiny, which comes with posebench; for photographs name a checkpoint "
-            "with --model (`posebench weights import` converts published ones), train on a "
-            "dataset (`posebench train cid --dataset coco`), or connect to the network."
+            f"{trained}, and the weights of {_BASELINE} could not be downloaded: for synthetic "
+            "people take --model cid_tiny, which comes with posebench; for photographs name a "
+            "checkpoint with --model (`posebench weights import` converts published ones), train "
+            "on a dataset (`posebench train cid --dataset coco`), or connect to the network."
         ) from error
 
 
