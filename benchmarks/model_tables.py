@@ -182,16 +182,12 @@ def published_table(timings: dict[str, Timing]) -> str:
     """Return README's table: what the published networks reached, and what they cost here."""
     rows = []
     for name in by_time(IN_README, timings):
-        recipe, cost = RECIPES[name], describe(RECIPES[name])
+        recipe = RECIPES[name]
         title, page, _ = METHODS[recipe.method]
         rows.append(
             (
                 f"[{title}](docs/{page}), `{name}`",
-                ap_text(recipe, "coco", "val2017"),
-                ap_text(recipe, "coco", "test-dev2017"),
-                crowdpose_text(recipe),
-                f"{cost['params_M']:.1f}",
-                number(cost["gmacs"]),
+                *printed_and_counted(recipe),
                 number(timings[name].p50_ms[0]),
                 weights_text(recipe),
             )
@@ -203,20 +199,28 @@ def published_table(timings: dict[str, Timing]) -> str:
     return markdown(head, rows)
 
 
+def printed_and_counted(recipe: Recipe) -> tuple[str, ...]:
+    """Return the cells of the authors' AP, the parameters and the GMACs."""
+    cost = describe(recipe)
+    return (
+        ap_text(recipe, "coco", "val2017"),
+        ap_text(recipe, "coco", "test-dev2017"),
+        crowdpose_text(recipe),
+        f"{cost['params_M']:.1f}",
+        number(cost["gmacs"]),
+    )
+
+
 def zoo_table(timings: dict[str, Timing]) -> str:
     """Return the table of all published networks for COCO, the fastest first."""
     rows = []
     reference = timings["cid_hrnet_w32_coco"].p50_ms[0]
     for name in by_time((n for n in timings if n.endswith("_coco")), timings):
-        recipe, cost = RECIPES[name], describe(RECIPES[name])
+        recipe = RECIPES[name]
         rows.append(
             (
                 f"`{name}`",
-                ap_text(recipe, "coco", "val2017"),
-                ap_text(recipe, "coco", "test-dev2017"),
-                crowdpose_text(recipe),
-                f"{cost['params_M']:.1f}",
-                number(cost["gmacs"]),
+                *printed_and_counted(recipe),
                 timings[name].input,
                 timings[name].text,
                 f"{timings[name].p50_ms[0] / reference:.2f}",

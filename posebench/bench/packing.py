@@ -17,6 +17,7 @@ from torch import Tensor
 
 from posebench.bench.statistics import ap_interval
 from posebench.data import PoseDataset
+from posebench.data.limited import FirstImages
 from posebench.engine.checkpoint import Checkpoint, TrainingState, read_checkpoint, write_checkpoint
 from posebench.engine.evaluation import evaluate
 from posebench.errors import ModelError
@@ -67,7 +68,7 @@ def pack_weights(
         ap_low=_percent(interval.low),
         ap_high=_percent(interval.high),
         check_images=min(CHECK_IMAGES, len(dataset)),
-        check_ap=_percent(_ap_of_first(truth, evaluation.results, dataset)),
+        check_ap=_percent(_ap_of_first(evaluation.results, dataset)),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
     text = json.dumps(card.to_json(), indent=2) + "\n"
@@ -119,14 +120,12 @@ def _command(arguments: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _ap_of_first(truth: dict[str, Any], results: list[dict[str, Any]], data: PoseDataset) -> float:
+def _ap_of_first(results: list[dict[str, Any]], dataset: PoseDataset) -> float:
     """Return the AP on the first images alone."""
-    images = truth["images"][:CHECK_IMAGES]
-    ids = {image["id"] for image in images}
-    people = [person for person in truth["annotations"] if person["image_id"] in ids]
-    found = [result for result in results if result["image_id"] in ids]
-    first = {**truth, "images": images, "annotations": people}
-    return main_metric(evaluate_poses(first, found, data.protocol))[1]
+    truth = FirstImages(dataset, CHECK_IMAGES).ground_truth()
+    ids = {image["id"] for image in truth["images"]}
+    own = [result for result in results if result["image_id"] in ids]
+    return main_metric(evaluate_poses(truth, own, dataset.protocol))[1]
 
 
 def _percent(fraction: float) -> float:

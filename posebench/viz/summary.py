@@ -33,7 +33,7 @@ _PROTOCOLS = ("end-to-end", "paper", "forward")  # the first one that was timed 
 
 
 def summary(tables: Sequence[JoinedTable], runs: Runs) -> tuple[str, str]:
-    """Return the table as HTML, and a sentence on its measured times (empty: there are none).
+    """Return the table as HTML, and a sentence on its measured times, empty if there are none.
 
     A row for every model that a table has a row for, or that was measured.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -106,15 +107,22 @@ def test_images_are_neither_those_of_training_nor_those_that_chose_an_epoch() ->
         demo_images(3, seed=-1)
 
 
-def test_a_model_in_its_process_predicts_and_measures_its_memory(tmp_path: Path) -> None:
+def test_a_model_in_its_process_predicts_and_measures_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     unpack(Path(__file__).parents[1] / "runs" / "cid_tiny", tmp_path / "run")
     model = DemoModel(DemoJob(str(tmp_path / "run"), "cpu"))
     image = CROWDS.load(0).image
     parameters = sum(p.numel() * 4 for p in model.model.fast_network.parameters())
     assert model.prepare(image) > parameters
-    (prediction,) = model.predict([image])
+    ticks = iter((3.0, 5.5))
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "posebench.bench.demo.time", SimpleNamespace(perf_counter=lambda: next(ticks))
+        )
+        (prediction,) = model.predict([image])
     people = model.model.predict(image)
-    assert prediction.seconds > 0
+    assert prediction.seconds == 2.5
     again = prediction.people(0.5)
     np.testing.assert_array_equal(again.keypoints, people.keypoints.float())
     np.testing.assert_array_equal(again.scores, people.scores.float())
