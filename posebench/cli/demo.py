@@ -65,7 +65,7 @@ def demo(
 ) -> None:
     """Compare the models that come with the package on the same synthetic crowds.
 
-    Evaluates and times them in turns in about three minutes, prints one table, and writes an HTML
+    Evaluates and times them in turns, prints one table, and writes an HTML
     report with pictures of what each of them sees. Needs no data and no network.
     """
     _check_options(train, images, epochs, workers, json=json)
