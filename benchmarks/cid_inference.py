@@ -26,7 +26,8 @@ from posebench.models import RECIPES
 from posebench.models.cid.decoding import CIDOutputs, find_centres
 from posebench.models.cid.model import CID
 from posebench.recipe import Precision
-from posebench.structures import COCO, Batch, Geometry, Inference, Resize
+from posebench.skeleton import COCO
+from posebench.structures import Batch, Geometry, Inference, Resize
 
 
 def plain_inference(model: CID, images: Tensor, clocks: dict[str, list[float]]) -> CIDOutputs:

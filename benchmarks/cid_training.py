@@ -24,7 +24,8 @@ from posebench.engine.evaluation import autocast
 from posebench.engine.runs import hardware
 from posebench.models import RECIPES, PoseModel
 from posebench.recipe import Precision
-from posebench.structures import COCO, Protocol
+from posebench.skeleton import COCO
+from posebench.structures import Protocol
 
 WIDTH, HEIGHT = 640, 480
 

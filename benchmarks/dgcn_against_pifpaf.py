@@ -25,7 +25,7 @@ from posebench.engine import TrainOptions, train
 from posebench.engine.runs import hardware
 from posebench.models import find_recipe
 from posebench.recipe import Recipe, override
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 
 
 def variant(text: str, epochs: int | None) -> Recipe:

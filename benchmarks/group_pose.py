@@ -33,7 +33,8 @@ from posebench.models.group_pose.decoder import GroupPoseFeatures
 from posebench.models.group_pose.decoding import GroupPoseOutputs
 from posebench.models.group_pose.model import GroupPose
 from posebench.recipe import Precision
-from posebench.structures import COCO, Geometry
+from posebench.skeleton import COCO
+from posebench.structures import Geometry
 
 THREADS = 2
 Clocks = dict[str, list[float]]

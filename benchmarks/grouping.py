@@ -30,7 +30,8 @@ from posebench.models.higher_hrnet.grouping import find_candidates, group
 from posebench.models.higher_hrnet.model import HigherHRNet
 from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
 from posebench.models.higher_hrnet.refinement import adjust, refine
-from posebench.structures import COCO, Batch, Geometry, Poses, box_corners
+from posebench.skeleton import COCO
+from posebench.structures import Batch, Geometry, Poses, box_corners
 
 
 def crowd(people: int, height: int, width: int) -> Poses:

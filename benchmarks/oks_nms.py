@@ -18,7 +18,7 @@ from torch import Tensor
 
 from posebench.engine.runs import hardware
 from posebench.layers.nms import oks_nms, pose_area
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 
 SIGMAS = torch.tensor(COCO.sigmas)
 THRESHOLD, LIMIT, MIN_AREA = 0.2, 100, 32.0**2

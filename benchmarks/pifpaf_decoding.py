@@ -25,7 +25,8 @@ from posebench.models.pifpaf.targets import (
     keypoint_fields,
     limb_fields,
 )
-from posebench.structures import COCO, Poses, box_corners
+from posebench.skeleton import COCO
+from posebench.structures import Poses, box_corners
 
 LAYOUT = field_layout(COCO)
 STRIDE = 8

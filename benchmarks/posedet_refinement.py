@@ -39,7 +39,8 @@ from posebench.models.posedet.targets import (
     assign_by_oks,
 )
 from posebench.recipe import Recipe
-from posebench.structures import COCO, Batch
+from posebench.skeleton import COCO
+from posebench.structures import Batch
 
 
 class AsPublished(PoseDet):

@@ -7,7 +7,7 @@ import time
 import cv2
 
 from posebench.data.synthetic_crowds import SyntheticCrowds
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 
 IMAGES = 300
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
         train,
     )
     from posebench.engine.model import Model
-    from posebench.structures import PosePredictions, Skeleton
+    from posebench.skeleton import Skeleton
+    from posebench.structures import PosePredictions
 
     __version__: str
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from posebench.engine.evaluation import Evaluation
     from posebench.engine.model import ImageLike, Model
     from posebench.recipe import Precision
-    from posebench.structures import PosePredictions, Skeleton
+    from posebench.skeleton import Skeleton
+    from posebench.structures import PosePredictions
     from posebench.viz import RGB
 
 # The dataset on which ideal outputs are scored if none is named.

@@ -24,6 +24,7 @@ from posebench.layers.affine import (
     mirror_affine,
     network_map,
 )
+from posebench.skeleton import Skeleton
 from posebench.structures import (
     Batch,
     DetrResize,
@@ -34,7 +35,6 @@ from posebench.structures import (
     Resize,
     Resizing,
     Sample,
-    Skeleton,
 )
 
 # A worker that is forked while OpenCV's thread pool exists deadlocks, and several workers with a

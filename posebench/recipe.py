@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
-from posebench.structures import SKELETONS, Augmentation, Inference, Skeleton
+from posebench.skeleton import SKELETONS, Skeleton
+from posebench.structures import Augmentation, Inference
 from posebench.torch_pair import check_torch_pair
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from posebench.files import PERSON
+from posebench.skeleton import Skeleton
 
 # This module loads without torch, which skeletons and sizes do not need.
 if TYPE_CHECKING:
@@ -17,112 +18,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
     from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Skeleton:
-    """A keypoint set: what a dataset annotates and a model predicts."""
-
-    name: str
-    keypoints: tuple[str, ...]
-    limbs: tuple[tuple[int, int], ...]  # pairs of keypoint indices
-    sigmas: tuple[float, ...]  # OKS fall-off per keypoint, relative to sqrt(area)
-    # Keypoints that `num_keypoints` does not count: a person needs one of the others.
-    not_counted: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.keypoints)
-
-    @property
-    def flip_index(self) -> tuple[int, ...]:
-        """For each keypoint, the index of its mirror image: left and right are swapped."""
-        return tuple(self.keypoints.index(_mirrored(name)) for name in self.keypoints)
-
-
-def _mirrored(name: str) -> str:
-    side, _, part = name.partition("_")
-    other = {"left": "right", "right": "left"}.get(side)
-    return f"{other}_{part}" if other else name
-
-
-def _limbs(keypoints: tuple[str, ...], pairs: str) -> tuple[tuple[int, int], ...]:
-    """Parse `a-b c-d`; a pair of names without a side stands for the left and the right limb."""
-    limbs = []
-    for pair in pairs.split():
-        ends = pair.split("-")
-        sided = [f"left_{end}" in keypoints for end in ends]
-        for side in ("left_", "right_") if any(sided) else ("",):
-            names = [side + end if s else end for end, s in zip(ends, sided, strict=True)]
-            limbs.append((keypoints.index(names[0]), keypoints.index(names[1])))
-    return tuple(limbs)
-
-
-_COCO_KEYPOINTS = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
-    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
-    "left_knee", "right_knee", "left_ankle", "right_ankle",
-)  # fmt: skip
-
-COCO = Skeleton(
-    name="coco",
-    keypoints=_COCO_KEYPOINTS,
-    limbs=(
-        *_limbs(_COCO_KEYPOINTS, "nose-eye eye-ear shoulder-elbow elbow-wrist shoulder-hip"),
-        *_limbs(_COCO_KEYPOINTS, "hip-knee knee-ankle"),
-        (5, 6),
-        (11, 12),
-    ),
-    sigmas=(
-        0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062,
-        0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
-    ),
-)  # fmt: skip
-
-_CROWDPOSE_KEYPOINTS = (
-    "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
-    "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
-    "head", "neck",
-)  # fmt: skip
-
-CROWDPOSE = Skeleton(
-    name="crowdpose",
-    keypoints=_CROWDPOSE_KEYPOINTS,
-    limbs=(
-        *_limbs(_CROWDPOSE_KEYPOINTS, "head-neck neck-shoulder shoulder-elbow elbow-wrist"),
-        *_limbs(_CROWDPOSE_KEYPOINTS, "shoulder-hip hip-knee knee-ankle"),
-        (6, 7),
-    ),
-    sigmas=(
-        0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
-        0.079, 0.079,
-    ),
-    not_counted=("head", "neck"),
-)  # fmt: skip
-
-_MPII_KEYPOINTS = (
-    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
-    "pelvis", "thorax", "upper_neck", "head_top",
-    "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
-)  # fmt: skip
-
-MPII = Skeleton(
-    name="mpii",
-    keypoints=_MPII_KEYPOINTS,
-    limbs=(
-        *_limbs(_MPII_KEYPOINTS, "head_top-upper_neck upper_neck-thorax thorax-pelvis"),
-        *_limbs(_MPII_KEYPOINTS, "thorax-shoulder shoulder-elbow elbow-wrist"),
-        *_limbs(_MPII_KEYPOINTS, "pelvis-hip hip-knee knee-ankle"),
-    ),
-    # MPII publishes none, as it is evaluated by PCKh; methods need them to match people in
-    # training. Limbs as in COCO, neck and head as in CrowdPose, pelvis as the hips, thorax as the
-    # shoulders.
-    sigmas=(
-        0.089, 0.087, 0.107, 0.107, 0.087, 0.089, 0.107, 0.079, 0.079, 0.079,
-        0.062, 0.072, 0.079, 0.079, 0.072, 0.062,
-    ),
-)  # fmt: skip
-
-SKELETONS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE, MPII)}
 
 
 def _no_corners() -> Tensor:

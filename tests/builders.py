@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from posebench.data import LAYOUTS
 from posebench.preprocess import collate, warp_sample
-from posebench.structures import COCO, Batch, Poses, Sample, Skeleton, box_corners
+from posebench.skeleton import COCO, Skeleton
+from posebench.structures import Batch, Poses, Sample, box_corners
 
 # Of the datasets that are files.
 PROTOCOLS = {name: layout.protocol for name, layout in LAYOUTS.items() if layout.annotations}

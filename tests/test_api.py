@@ -19,7 +19,8 @@ from posebench.errors import DataError, ModelError, UsageError
 from posebench.models import RECIPES
 from posebench.models.cid import CID
 from posebench.recipe import override
-from posebench.structures import COCO, CROWDPOSE, PosePredictions
+from posebench.skeleton import COCO, CROWDPOSE
+from posebench.structures import PosePredictions
 from tests.builders import make_sample, write_coco
 
 RECIPE = override(RECIPES["cid_tiny"], "inference.resize.short_side=64")

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from posebench.cli import app
 from posebench.data.synthetic_crowds import SyntheticCrowds
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 
 ROOT = Path(__file__).resolve().parents[1]
 

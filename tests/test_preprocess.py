@@ -19,17 +19,8 @@ from posebench.preprocess import (
     scaled_batches,
     warp_sample,
 )
-from posebench.structures import (
-    COCO,
-    CROWDPOSE,
-    DetrResize,
-    FitResize,
-    Inference,
-    Resize,
-    Resizing,
-    Sample,
-    Skeleton,
-)
+from posebench.skeleton import COCO, CROWDPOSE, Skeleton
+from posebench.structures import DetrResize, FitResize, Inference, Resize, Resizing, Sample
 from tests.builders import make_poses, make_sample
 
 SIZE = 96

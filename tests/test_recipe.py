@@ -12,7 +12,8 @@ from posebench.errors import ModelError, UsageError
 from posebench.models import RECIPES, find_recipe
 from posebench.models.cid import CIDConfig
 from posebench.recipe import RENAMED_FIELDS, Recipe, override, recipe_from_json, recipe_to_json
-from posebench.structures import COCO, CROWDPOSE, Augment
+from posebench.skeleton import COCO, CROWDPOSE
+from posebench.structures import Augment
 
 TINY = RECIPES["cid_tiny"]
 CONFIG, AUGMENT = cast(CIDConfig, TINY.config), cast(Augment, TINY.augment)

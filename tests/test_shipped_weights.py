@@ -16,7 +16,7 @@ from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.errors import ModelError
 from posebench.metrics import main_metric
 from posebench.shipped import FOLDER, read_card, shipped_names, shipped_weights
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.runs.unpack import unpack
 
 MEGABYTE = 1e6

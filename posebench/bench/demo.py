@@ -28,7 +28,8 @@ from posebench.engine.runs import git_commit, hardware
 from posebench.errors import ModelError, UsageError
 from posebench.metrics.resampling import matches
 from posebench.models import RECIPES
-from posebench.structures import COCO, PosePredictions, Sample
+from posebench.skeleton import COCO
+from posebench.structures import PosePredictions, Sample
 
 PICTURES = 6
 _CROWD = 0.4  # level of the pictures: several people, who overlap

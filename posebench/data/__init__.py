@@ -14,7 +14,7 @@ from posebench._lazy import lazy_names
 from posebench.data import coco, crowdpose, mpii, ochuman, synthetic
 from posebench.data.layout import Layout
 from posebench.errors import UsageError, unknown_name
-from posebench.structures import Skeleton
+from posebench.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from posebench.data.base import GroundTruth, PoseDataset

@@ -17,7 +17,8 @@ from posebench.data.annotations import check_annotations
 from posebench.data.image_files import read_image, read_size
 from posebench.data.layout import Layout
 from posebench.errors import DataError
-from posebench.structures import Poses, Protocol, Sample, Skeleton, box_corners
+from posebench.skeleton import Skeleton
+from posebench.structures import Poses, Protocol, Sample, box_corners
 
 # A keypoint annotation file in COCO's format, parsed.
 GroundTruth = dict[str, Any]

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.data.layout import Layout, open_files
-from posebench.structures import CROWDPOSE, Protocol, Skeleton
+from posebench.skeleton import CROWDPOSE, Skeleton
+from posebench.structures import Protocol
 
 if TYPE_CHECKING:
     from posebench.data.base import GroundTruth, PoseDataset

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from posebench.errors import DataError, UsageError, unknown_name
 from posebench.files import read_json
-from posebench.structures import Protocol, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import Protocol
 
 if TYPE_CHECKING:
     from posebench.data.base import PoseDataset

@@ -19,7 +19,8 @@ from posebench.data.crowdpose import AREA_OF_BOX
 from posebench.data.layout import Layout
 from posebench.errors import DataError
 from posebench.files import PERSON, finite_rows, read_json
-from posebench.structures import MPII, Protocol, Skeleton
+from posebench.skeleton import MPII, Skeleton
+from posebench.structures import Protocol
 
 if TYPE_CHECKING:
     from posebench.data.base import GroundTruth, PoseDataset

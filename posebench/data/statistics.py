@@ -12,7 +12,8 @@ import numpy as np
 from posebench.data.base import PoseDataset
 from posebench.errors import DataError, PosebenchError
 from posebench.files import cache_folder, read_json, write_json
-from posebench.structures import KeypointDistances, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import KeypointDistances
 from posebench.version import package_version
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from posebench.data import coco, crowdpose, mpii
 from posebench.data.layout import Layout, refuse_annotations
-from posebench.structures import Skeleton
+from posebench.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from posebench.data.base import PoseDataset

@@ -14,7 +14,8 @@ from posebench.data.synthetic import LAYOUT
 from posebench.errors import UsageError
 from posebench.files import PERSON
 from posebench.layers.oks import count_keypoints
-from posebench.structures import Poses, Protocol, Sample, Skeleton, box_corners
+from posebench.skeleton import Skeleton
+from posebench.structures import Poses, Protocol, Sample, box_corners
 from posebench.synthetic.body import JOINTS
 from posebench.synthetic.scene import Scene, draw_scene
 

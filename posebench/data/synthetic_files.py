@@ -16,7 +16,8 @@ from posebench.data.layout import Layout
 from posebench.data.synthetic_crowds import SyntheticCrowds, ground_truth_of
 from posebench.errors import unknown_name
 from posebench.files import atomic_write, write_json
-from posebench.structures import MPII, Protocol, Sample
+from posebench.skeleton import MPII
+from posebench.structures import Protocol, Sample
 
 _JPEG_QUALITY = 92
 

@@ -22,15 +22,8 @@ from posebench.layers.affine import (
 )
 from posebench.layers.torso import add_torso
 from posebench.preprocess import NetworkInput, antialiased, warp_sample
-from posebench.structures import (
-    Augment,
-    Augmentation,
-    CropAugment,
-    DetrAugment,
-    Poses,
-    Sample,
-    Skeleton,
-)
+from posebench.skeleton import Skeleton
+from posebench.structures import Augment, Augmentation, CropAugment, DetrAugment, Poses, Sample
 
 
 def image_seed(seed: int, epoch: int, image_id: int) -> int:

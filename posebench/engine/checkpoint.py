@@ -23,7 +23,7 @@ from posebench.errors import ModelError
 from posebench.files import atomic_write
 from posebench.models import RECIPES, PoseModel
 from posebench.recipe import Recipe, recipe_from_json, recipe_to_json
-from posebench.structures import Skeleton
+from posebench.skeleton import Skeleton
 
 
 @dataclass(frozen=True)

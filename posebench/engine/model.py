@@ -20,14 +20,8 @@ from posebench.engine.evaluation import autocast, inference_model
 from posebench.errors import DataError
 from posebench.models import PoseModel, Profile, profile_of
 from posebench.recipe import Precision, Recipe
-from posebench.structures import (
-    Heatmaps,
-    Inference,
-    PosePredictions,
-    Sample,
-    Skeleton,
-    Trace,
-)
+from posebench.skeleton import Skeleton
+from posebench.structures import Heatmaps, Inference, PosePredictions, Sample, Trace
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -20,7 +20,7 @@ from posebench.engine.devices import cpu_info
 from posebench.errors import ModelError, PosebenchError, command_line
 from posebench.files import atomic_write, write_json
 from posebench.recipe import Recipe, recipe_to_json
-from posebench.structures import Skeleton
+from posebench.skeleton import Skeleton
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.structures import Skeleton
+from posebench.skeleton import Skeleton
 
 # What the official tool adds to an area before it divides by it.
 EPSILON = float(np.spacing(1))

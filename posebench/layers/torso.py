@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from posebench.structures import Poses, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import Poses
 
 CORNERS = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 

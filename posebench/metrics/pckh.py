@@ -16,7 +16,7 @@ from posebench.files import finite_rows, keypoint_rows
 from posebench.metrics.matching import Detections, Floats
 from posebench.metrics.names import PCKH_PARTS, pckh_name
 from posebench.metrics.results import image_index, parse_results
-from posebench.structures import MPII
+from posebench.skeleton import MPII
 
 # The official mean excludes these two, which nearly every method predicts correctly.
 _NOT_COUNTED = ("pelvis", "thorax")

@@ -11,7 +11,7 @@ import numpy as np
 from posebench.errors import DataError
 from posebench.files import PERSON, finite_rows, keypoint_rows, read_json
 from posebench.metrics.matching import Detections, Floats
-from posebench.structures import Skeleton
+from posebench.skeleton import Skeleton
 
 _FORMAT = "Results are in COCO's format: [{image_id, category_id, keypoints, score}, ...]."
 

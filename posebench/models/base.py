@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from posebench.errors import ModelError
 from posebench.preprocess import scaled_batches
 from posebench.recipe import ModelConfig
+from posebench.skeleton import Skeleton
 from posebench.structures import (
     Batch,
     Geometry,
@@ -20,7 +21,6 @@ from posebench.structures import (
     KeypointDistances,
     PosePredictions,
     Sample,
-    Skeleton,
 )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from posebench.synthetic.postures import ARMS, POSTURES
 
 Floats = NDArray[np.float64]

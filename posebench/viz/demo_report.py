@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from posebench.bench.demo import Crowd
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from posebench.viz.draw import RGB, draw_annotations, draw_poses
 from posebench.viz.figures import gallery
 from posebench.viz.pages import Column, page, sortable_table

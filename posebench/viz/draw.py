@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from posebench.structures import PosePredictions, Poses, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import PosePredictions, Poses
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 Colour: TypeAlias = tuple[int, int, int]

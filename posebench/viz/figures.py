@@ -21,7 +21,8 @@ from torch import Tensor
 
 from posebench.errors import UsageError
 from posebench.files import atomic_write
-from posebench.structures import PosePredictions, Skeleton, Trace
+from posebench.skeleton import Skeleton
+from posebench.structures import PosePredictions, Trace
 from posebench.viz.draw import RGB, draw_paths, draw_poses, draw_text, text_width
 
 _MOST_PEOPLE = 6  # in an instance figure: three columns, two rows

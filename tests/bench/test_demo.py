@@ -19,7 +19,7 @@ from posebench.bench.demo import (
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.errors import ModelError, UsageError
 from posebench.models import RECIPES
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.bench.demo_fakes import FAILURE, FakeModel
 from tests.runs.unpack import unpack
 

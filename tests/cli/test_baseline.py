@@ -15,7 +15,7 @@ from posebench.engine import latest_run, read_checkpoint, trained_on
 from posebench.engine.checkpoint import save_weights
 from posebench.models import RECIPES
 from posebench.models.mask_rcnn import MaskRCNN
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.cli.command import run
 
 NAME = "mask_rcnn_resnet50_coco"

@@ -17,7 +17,7 @@ import pytest
 from posebench import __version__
 from posebench.data.video import open_video
 from posebench.engine import read_checkpoint, read_log
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.builders import read_picture, write_coco
 from tests.cli.command import TINY, only, run
 from tests.viz.test_video import Camera

@@ -11,7 +11,7 @@ from posebench.data import open_dataset
 from posebench.data.limited import FirstImages
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.errors import UsageError
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 
 WHOLE = SyntheticCrowds(COCO, "val", length=8, size=64)
 

@@ -15,7 +15,7 @@ from posebench.data import open_dataset
 from posebench.data.doctor import examine
 from posebench.data.mpii import LAYOUT
 from posebench.errors import DataError
-from posebench.structures import MPII
+from posebench.skeleton import MPII
 
 JOINTS = [[float(10 + 5 * k), float(100 - 3 * k)] for k in range(16)]  # from 1 on
 

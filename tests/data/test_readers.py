@@ -13,7 +13,7 @@ from pycocotools import mask as rle
 
 from posebench.data import PoseDataset, data_root, open_dataset
 from posebench.errors import DataError, UsageError
-from posebench.structures import COCO, CROWDPOSE
+from posebench.skeleton import COCO, CROWDPOSE
 from tests.builders import write_coco
 
 WIDTH, HEIGHT = 40, 30

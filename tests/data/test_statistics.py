@@ -10,7 +10,7 @@ from posebench.data import open_dataset, statistics
 from posebench.data.statistics import keypoint_distances, measure_distances
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.files import cache_folder
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.builders import write_coco
 
 

@@ -13,7 +13,8 @@ import torch
 
 from posebench.data.synthetic_crowds import SyntheticCrowds, crowd_index
 from posebench.errors import UsageError
-from posebench.structures import COCO, CROWDPOSE, MPII, Poses, Sample, Skeleton, box_corners
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.structures import Poses, Sample, box_corners
 
 HASH = """
 import hashlib

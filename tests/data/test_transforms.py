@@ -12,16 +12,8 @@ import torch
 from posebench.data.transforms import augment_sample, crop_centres, image_seed
 from posebench.layers.affine import apply, invert
 from posebench.preprocess import NetworkInput
-from posebench.structures import (
-    COCO,
-    CROWDPOSE,
-    Augment,
-    CropAugment,
-    DetrAugment,
-    Poses,
-    Sample,
-    Skeleton,
-)
+from posebench.skeleton import COCO, CROWDPOSE, Skeleton
+from posebench.structures import Augment, CropAugment, DetrAugment, Poses, Sample
 from tests.builders import make_sample
 
 AUGMENT = Augment(size=64)

@@ -14,7 +14,8 @@ from posebench.distributed import process_group, rank, world_size
 from posebench.engine import evaluate
 from posebench.engine.training import TrainStep
 from posebench.models import RECIPES, PoseModel
-from posebench.structures import COCO, Batch, Geometry, Inference, Resize
+from posebench.skeleton import COCO
+from posebench.structures import Batch, Geometry, Inference, Resize
 from tests.builders import make_batch
 
 # Of the joint batch's images; the first process has the first half.

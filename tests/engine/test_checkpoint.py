@@ -21,7 +21,7 @@ from posebench.engine.runs import find_checkpoint
 from posebench.errors import ModelError
 from posebench.models import RECIPES, PoseModel
 from posebench.recipe import override, recipe_to_json
-from posebench.structures import COCO, CROWDPOSE
+from posebench.skeleton import COCO, CROWDPOSE
 
 RECIPE = override(RECIPES["cid_tiny"], "embedding=4")
 

@@ -24,7 +24,8 @@ import torch
 from posebench import engine
 from posebench.data import PoseDataset, open_dataset, transforms
 from posebench.layers.oks import count_keypoints
-from posebench.structures import Poses, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import Poses
 from tests.cli.command import only
 from tests.cli.command import run as posebench
 from tests.runs.unpack import moved, tensors_of, unpack

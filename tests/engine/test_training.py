@@ -23,7 +23,8 @@ from posebench.engine.training import _Average
 from posebench.errors import DataError, ModelError, PosebenchError
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
-from posebench.structures import COCO, DetrAugment, DetrResize, Inference, Sample
+from posebench.skeleton import COCO
+from posebench.structures import DetrAugment, DetrResize, Inference, Sample
 
 CPU = TrainOptions(torch.device("cpu"))
 

@@ -16,7 +16,7 @@ from posebench.engine.schedule import StepSchedule
 from posebench.models import RECIPES
 from posebench.models.dgcn.adjacency import soft_adjacency
 from posebench.recipe import Recipe, override
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.engine.test_training import CPU, StopAfter, crowds, losses
 
 

@@ -19,7 +19,7 @@ from posebench.errors import ModelError
 from posebench.models import RECIPES, PoseModel
 from posebench.models.group_pose import GroupPose
 from posebench.recipe import Recipe
-from posebench.structures import CROWDPOSE
+from posebench.skeleton import CROWDPOSE
 
 RECIPE = RECIPES["cid_hrnet_w32_crowdpose"]
 

@@ -9,7 +9,7 @@ from torchvision.ops import box_iou
 
 from posebench.layers.nms import box_nms, oks_nms, pose_area
 from posebench.layers.oks import oks
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 
 SIGMAS = torch.tensor(COCO.sigmas)
 

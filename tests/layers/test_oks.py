@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from posebench.layers.oks import count_keypoints, oks
-from posebench.structures import COCO, CROWDPOSE
+from posebench.skeleton import COCO, CROWDPOSE
 
 SIGMAS = torch.tensor([0.5, 1.0], dtype=torch.float64)
 PERSON = torch.tensor([[[10.0, 10.0], [20.0, 10.0]]], dtype=torch.float64)

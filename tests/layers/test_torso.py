@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from posebench.layers.torso import add_torso
-from posebench.structures import CROWDPOSE
+from posebench.skeleton import CROWDPOSE
 from tests.builders import make_sample
 
 

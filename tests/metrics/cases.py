@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from posebench.layers.oks import count_keypoints
-from posebench.structures import Skeleton
+from posebench.skeleton import Skeleton
 
 
 def random_case(

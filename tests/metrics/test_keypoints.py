@@ -8,7 +8,7 @@ import pytest
 
 from posebench.errors import DataError
 from posebench.metrics import evaluate_keypoints
-from posebench.structures import COCO, CROWDPOSE, MPII
+from posebench.skeleton import COCO, CROWDPOSE, MPII
 from tests.builders import PROTOCOLS
 from tests.metrics.cases import random_case
 from tests.metrics.official import coco_metrics

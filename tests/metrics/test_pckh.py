@@ -8,7 +8,7 @@ import pytest
 from posebench.errors import DataError
 from posebench.metrics import evaluate_pckh, evaluate_poses
 from posebench.metrics.pckh import mpii_people, pckh
-from posebench.structures import MPII
+from posebench.skeleton import MPII
 from tests.builders import PROTOCOLS
 
 

@@ -10,7 +10,7 @@ import pytest
 from posebench.metrics import evaluate_keypoints
 from posebench.metrics.resampling import matches, resampled_ap
 from posebench.metrics.results import image_index
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.builders import PROTOCOLS
 from tests.metrics.cases import random_case
 

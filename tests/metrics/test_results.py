@@ -10,7 +10,7 @@ from posebench.errors import DataError
 from posebench.files import write_json
 from posebench.metrics import evaluate_keypoints, read_results
 from posebench.metrics.results import parse_results
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.builders import PROTOCOLS
 from tests.metrics.cases import random_case
 

@@ -8,7 +8,7 @@ import pytest
 from posebench.metrics.matching import THRESHOLDS, Matches
 from posebench.metrics.resampling import matches
 from posebench.metrics.thresholds import f1_curve
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.builders import PROTOCOLS
 from tests.metrics.cases import random_case
 

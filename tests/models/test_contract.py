@@ -9,7 +9,8 @@ import torch
 
 from posebench.models import RECIPES, PoseModel, find_recipe, profile_of
 from posebench.preprocess import blank_batch
-from posebench.structures import COCO, MPII, SKELETONS, Inference, Resize, Skeleton
+from posebench.skeleton import COCO, MPII, SKELETONS, Skeleton
+from posebench.structures import Inference, Resize
 from tests.builders import make_batch, make_sample
 
 # Wider trunks differ from the narrower ones in numbers only, as other sizes and schedules do. All

@@ -22,18 +22,8 @@ from posebench.models.cid.model import CID
 from posebench.models.cid.recipes import CIDConfig
 from posebench.models.cid.targets import CIDTargets, build_targets
 from posebench.preprocess import collate, warp_sample
-from posebench.structures import (
-    COCO,
-    CROWDPOSE,
-    Batch,
-    Geometry,
-    Inference,
-    Poses,
-    Resize,
-    Sample,
-    Skeleton,
-    box_corners,
-)
+from posebench.skeleton import COCO, CROWDPOSE, Skeleton
+from posebench.structures import Batch, Geometry, Inference, Poses, Resize, Sample, box_corners
 from tests.parity.compare import FLOAT32, assert_close
 from tests.parity.fixtures import cases, key_file, stored_tensors
 from tests.parity.reference import reference_state_dict

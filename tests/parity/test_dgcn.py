@@ -11,7 +11,7 @@ import pytest
 
 from posebench.data.statistics import measure_distances
 from posebench.models.dgcn.adjacency import soft_adjacency
-from posebench.structures import SKELETONS
+from posebench.skeleton import SKELETONS
 from tests.parity.fixtures import cases
 
 # Stored with eight decimals; A_s is in float32 here.

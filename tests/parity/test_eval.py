@@ -25,7 +25,8 @@ from posebench.metrics.keypoints import match
 from posebench.metrics.matching import THRESHOLDS
 from posebench.metrics.pckh import mpii_people, pckh
 from posebench.metrics.results import parse_results
-from posebench.structures import MPII, Protocol
+from posebench.skeleton import MPII
+from posebench.structures import Protocol
 from tests.builders import PROTOCOLS
 from tests.metrics.official import coco_metrics
 from tests.parity.fixtures import cases, parity_folder

@@ -23,7 +23,7 @@ from posebench.models.cid.recipes import CIDConfig
 from posebench.models.group_pose.decoder import DecoderLayer
 from posebench.models.group_pose.model import GroupPose
 from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
-from posebench.structures import CROWDPOSE
+from posebench.skeleton import CROWDPOSE
 from tests.parity import fixtures, test_cid, test_group_pose, test_higher_hrnet, test_posedet
 from tests.parity.compare import assert_close
 from tests.parity.fixtures import (

@@ -27,7 +27,8 @@ from posebench.models.group_pose.proposals import proposal_centres
 from posebench.models.group_pose.pyramid import MAP_TEMPERATURE
 from posebench.models.group_pose.recipes import PUBLISHED, GroupPoseConfig
 from posebench.models.group_pose.targets import PoseSets
-from posebench.structures import COCO, CROWDPOSE, MPII, Geometry, Skeleton
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.structures import Geometry
 from tests.parity.compare import FLOAT32, assert_close
 from tests.parity.fixtures import cases, first_64, key_file, stored_tensors
 from tests.parity.reference import reference_state_dict

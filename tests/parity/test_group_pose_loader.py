@@ -12,16 +12,8 @@ import torch
 from posebench.data.transforms import _View
 from posebench.layers.affine import detr_size
 from posebench.preprocess import collate, resize_sample
-from posebench.structures import (
-    COCO,
-    CROWDPOSE,
-    MPII,
-    DetrResize,
-    Poses,
-    Sample,
-    Skeleton,
-    box_corners,
-)
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.structures import DetrResize, Poses, Sample, box_corners
 from tests.parity.fixtures import cases
 
 CASES = [pytest.param(path, id=path.stem) for path in cases("grouppose", "transforms_*.npz")]

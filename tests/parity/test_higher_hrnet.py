@@ -29,18 +29,8 @@ from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
 from posebench.models.higher_hrnet.refinement import adjust, refine
 from posebench.models.higher_hrnet.targets import HigherHRNetTargets, build_targets
 from posebench.preprocess import collate, warp_sample
-from posebench.structures import (
-    COCO,
-    CROWDPOSE,
-    Batch,
-    Geometry,
-    Inference,
-    Poses,
-    Resize,
-    Sample,
-    Skeleton,
-    box_corners,
-)
+from posebench.skeleton import COCO, CROWDPOSE, Skeleton
+from posebench.structures import Batch, Geometry, Inference, Poses, Resize, Sample, box_corners
 from tests.parity.compare import FLOAT32, assert_close
 from tests.parity.fixtures import Shape, cases, key_file, stored_tensors
 from tests.parity.reference import reference_state_dict

@@ -21,7 +21,8 @@ from posebench.models.pifpaf.targets import (
     keypoint_fields,
     limb_fields,
 )
-from posebench.structures import MPII, SKELETONS, Poses, box_corners
+from posebench.skeleton import MPII, SKELETONS
+from posebench.structures import Poses, box_corners
 from tests.parity.compare import assert_close, tolerance
 from tests.parity.fixtures import cases, find_in_sets
 

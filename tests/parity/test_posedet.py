@@ -35,17 +35,8 @@ from posebench.models.posedet.targets import (
     published_area,
 )
 from posebench.preprocess import collate, resize_sample
-from posebench.structures import (
-    COCO,
-    CROWDPOSE,
-    MPII,
-    FitResize,
-    Geometry,
-    Poses,
-    Sample,
-    Skeleton,
-    box_corners,
-)
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.structures import FitResize, Geometry, Poses, Sample, box_corners
 from tests.parity.compare import FLOAT32, assert_close
 from tests.parity.fixtures import cases, first_64, key_file, stored_tensors
 from tests.parity.reference import reference_state_dict

@@ -12,7 +12,8 @@ import torch
 
 from posebench.bench.demo import Crowd
 from posebench.data.synthetic_crowds import SyntheticCrowds
-from posebench.structures import COCO, PosePredictions
+from posebench.skeleton import COCO
+from posebench.structures import PosePredictions
 from posebench.viz.demo_report import (
     COLUMNS,
     cells,

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from posebench.structures import COCO, CROWDPOSE, SKELETONS, PosePredictions, Poses
+from posebench.skeleton import COCO, CROWDPOSE, SKELETONS
+from posebench.structures import PosePredictions, Poses
 from posebench.viz import draw_annotations, draw_poses
 from posebench.viz.draw import draw_paths
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from posebench.errors import PosebenchError, UsageError
-from posebench.structures import CROWDPOSE, PosePredictions, Trace
+from posebench.skeleton import CROWDPOSE
+from posebench.structures import PosePredictions, Trace
 from posebench.viz import (
     gallery,
     heatmap_overlay,

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from posebench.engine import Model
-from posebench.structures import COCO, Heatmaps, PosePredictions, Sample, Trace
+from posebench.skeleton import COCO
+from posebench.structures import Heatmaps, PosePredictions, Sample, Trace
 from posebench.viz import draw_curve, draw_gallery, draw_poses, draw_sample, draw_steps, gallery
 from posebench.viz import samples as module
 from tests.builders import make_poses

@@ -31,7 +31,8 @@ from posebench.metrics import main_parts
 from posebench.metrics.matching import Matches
 from posebench.metrics.resampling import matches
 from posebench.models import STUDIES
-from posebench.structures import SKELETONS, Protocol
+from posebench.skeleton import SKELETONS
+from posebench.structures import Protocol
 from posebench.studies import Study, Variant
 
 # Printed columns that the summary repeats.

@@ -17,7 +17,7 @@ from posebench.data import find_layout, open_dataset
 from posebench.errors import UsageError
 from posebench.models import RECIPES, STUDIES, find_recipe
 from posebench.recipe import RENAMED_FIELDS, Recipe, override, recipe_to_json
-from posebench.structures import SKELETONS
+from posebench.skeleton import SKELETONS
 from posebench.studies import Study, Variant
 
 if TYPE_CHECKING:

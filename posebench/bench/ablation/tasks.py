@@ -30,7 +30,7 @@ from posebench.engine import (
 from posebench.engine.callbacks import Callback, NullCallback
 from posebench.engine.runs import environment, lock_run
 from posebench.files import read_json, write_json
-from posebench.structures import SKELETONS
+from posebench.skeleton import SKELETONS
 
 _SAVE_EVERY_S = 60.0  # how much of a training is lost at most if it is killed
 

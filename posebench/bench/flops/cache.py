@@ -13,7 +13,7 @@ from typing import Any
 from posebench.errors import PosebenchError
 from posebench.files import cache_folder, write_json
 from posebench.recipe import Recipe
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 
 COUNTS = Path(__file__).parent / "counts.json"
 

@@ -13,7 +13,7 @@ from posebench.engine import inference_model
 from posebench.engine.runs import git_commit
 from posebench.models import PoseModel, profile_of
 from posebench.recipe import Recipe
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 
 if TYPE_CHECKING:
     import pandas as pd

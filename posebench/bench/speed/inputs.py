@@ -20,17 +20,8 @@ from torch import Tensor
 
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.preprocess import scaled_batches
-from posebench.structures import (
-    COCO,
-    Batch,
-    Geometry,
-    Inference,
-    Poses,
-    Resizing,
-    Sample,
-    Skeleton,
-    box_corners,
-)
+from posebench.skeleton import COCO, Skeleton
+from posebench.structures import Batch, Geometry, Inference, Poses, Resizing, Sample, box_corners
 
 WIDTH, HEIGHT = 640, 480
 IMAGES = 4

@@ -32,7 +32,8 @@ from posebench.engine.checkpoint import read_checkpoint
 from posebench.layers.folding import folded
 from posebench.models import RECIPES, PoseModel, profile_of
 from posebench.shipped import shipped_weights
-from posebench.structures import COCO, Batch, Poses
+from posebench.skeleton import COCO
+from posebench.structures import Batch, Poses
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

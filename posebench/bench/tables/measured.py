@@ -14,7 +14,7 @@ import pandas as pd
 from posebench.bench.speed.options import PEOPLE
 from posebench.bench.tables.papers import RowRecipe
 from posebench.recipe import Recipe, current_name, recipe_to_json
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 
 # Columns of timing rows; times that differ in any of them are not compared.
 ENVIRONMENT = ("hardware", "precision", "options")

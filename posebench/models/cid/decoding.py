@@ -14,7 +14,8 @@ from torch import Tensor
 from posebench.layers.nms import oks_nms
 from posebench.models.cid.decoupling import people_per_chunk
 from posebench.models.cid.recipes import STRIDE, CIDConfig
-from posebench.structures import Geometry, PosePredictions, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import Geometry, PosePredictions
 
 MAX_DETECTIONS = 30  # centres per image
 MIN_CENTRE_SCORE = 0.01

@@ -29,7 +29,8 @@ from posebench.models.cid.losses import loss_terms
 from posebench.models.cid.multiscale import Grid
 from posebench.models.cid.recipes import STRIDE, CIDConfig
 from posebench.models.cid.targets import CIDTargets, build_targets, draw_jitter, keep_people
-from posebench.structures import Batch, Geometry, Inference, PosePredictions, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import Batch, Geometry, Inference, PosePredictions
 
 MAX_TRAINED_PEOPLE = 200  # over all images of a micro-batch
 

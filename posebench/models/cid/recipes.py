@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from posebench.layers.backbones import HRNET_WIDTHS
 from posebench.recipe import ModelConfig, Recipe, Reported, printed
-from posebench.structures import COCO, CROWDPOSE, MPII, Augment, Inference, Resize, Skeleton
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.structures import Augment, Inference, Resize
 
 if TYPE_CHECKING:
     from posebench.models.cid.model import CID

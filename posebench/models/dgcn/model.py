@@ -42,7 +42,8 @@ from posebench.models.pifpaf.targets import (
     field_size,
     keypoint_fields,
 )
-from posebench.structures import Batch, KeypointDistances, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import Batch, KeypointDistances
 
 OWN_SHARE = 0.5  # initial weight of a keypoint's own channel in the graph convolution
 

@@ -15,7 +15,7 @@ from posebench.models.pifpaf.recipes import (
     training_recipe,
 )
 from posebench.recipe import Reported, printed
-from posebench.structures import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
 
 Adjacency = Literal["identity", "limbs", "soft", "dynamic"]
 

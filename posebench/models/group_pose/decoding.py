@@ -18,7 +18,8 @@ from posebench.layers.deformable import Tokens
 from posebench.layers.matching import PERSON
 from posebench.layers.nms import oks_nms
 from posebench.models.group_pose.detection import DetectedBoxes
-from posebench.structures import Batch, Geometry, PosePredictions, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import Batch, Geometry, PosePredictions
 
 POSES_KEPT = 50  # of an image, at test time
 SAME_PERSON = 0.7  # OKS above which poses of two views are one person; ours, for several views only

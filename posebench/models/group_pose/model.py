@@ -52,7 +52,8 @@ from posebench.models.group_pose.pyramid import (
 from posebench.models.group_pose.recipes import GroupPoseConfig
 from posebench.models.group_pose.targets import PoseSets, build_targets
 from posebench.preprocess import mirrored_images
-from posebench.structures import Batch, Geometry, Inference, PosePredictions, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import Batch, Geometry, Inference, PosePredictions
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from posebench.layers.backbones import RESNET_WEIGHTS, SWIN_WEIGHTS
 from posebench.recipe import ModelConfig, Recipe, printed
-from posebench.structures import (
-    COCO,
-    CROWDPOSE,
-    MPII,
-    DetrAugment,
-    DetrResize,
-    Inference,
-    Skeleton,
-)
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.structures import DetrAugment, DetrResize, Inference
 
 if TYPE_CHECKING:
     from posebench.models.group_pose.model import GroupPose

@@ -31,7 +31,8 @@ from posebench.models.higher_hrnet.decoding import (
 from posebench.models.higher_hrnet.losses import loss_terms
 from posebench.models.higher_hrnet.recipes import STRIDE, HigherHRNetConfig
 from posebench.models.higher_hrnet.targets import HigherHRNetTargets, build_targets
-from posebench.structures import Batch, Geometry, Inference, PosePredictions, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import Batch, Geometry, Inference, PosePredictions
 
 HEAD_STD = 0.001  # of the initial weights of convolutions
 

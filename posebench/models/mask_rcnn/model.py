@@ -44,13 +44,8 @@ from posebench.layers.precision import to_float32
 from posebench.models.base import PoseModel
 from posebench.models.mask_rcnn.recipes import MaskRCNNConfig
 from posebench.preprocess import mirrored_images
-from posebench.structures import (
-    Batch,
-    Geometry,
-    Inference,
-    PosePredictions,
-    Skeleton,
-)
+from posebench.skeleton import Skeleton
+from posebench.structures import Batch, Geometry, Inference, PosePredictions
 
 MULTIPLE = 32  # input sides are padded to it, since anchors need maps of whole cells
 PROPOSALS = 1000  # maximum per image

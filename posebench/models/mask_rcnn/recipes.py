@@ -10,15 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from posebench.recipe import ModelConfig, Recipe, Reported
-from posebench.structures import (
-    COCO,
-    CROWDPOSE,
-    MPII,
-    DetrAugment,
-    FitResize,
-    Inference,
-    Skeleton,
-)
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.structures import DetrAugment, FitResize, Inference
 
 
 @dataclass(frozen=True)

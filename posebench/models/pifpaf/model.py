@@ -36,13 +36,8 @@ from posebench.models.pifpaf.targets import (
     keypoint_fields,
     limb_fields,
 )
-from posebench.structures import (
-    Batch,
-    Geometry,
-    Inference,
-    PosePredictions,
-    Skeleton,
-)
+from posebench.skeleton import Skeleton
+from posebench.structures import Batch, Geometry, Inference, PosePredictions
 
 BACKBONE_STRIDE = 16  # of the map from which fields are predicted
 STRIDE = 8  # of the fields

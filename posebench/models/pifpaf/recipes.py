@@ -11,16 +11,8 @@ from typing import Any, ClassVar
 
 from posebench.layers.backbones import UNPOOLED_WEIGHTS
 from posebench.recipe import ModelConfig, Recipe, printed
-from posebench.structures import (
-    COCO,
-    CROWDPOSE,
-    MPII,
-    Augment,
-    FitResize,
-    Inference,
-    Resize,
-    Skeleton,
-)
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.structures import Augment, FitResize, Inference, Resize
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from posebench.layers.heatmaps import inside
-from posebench.structures import COCO, CROWDPOSE, MPII, Poses, Skeleton
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.structures import Poses
 
 KEYPOINT_VALUES = 4  # per cell: confidence, x, y, scale
 LIMB_VALUES = 7  # per cell: confidence, x and y of both ends, scales of both

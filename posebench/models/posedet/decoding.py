@@ -15,7 +15,8 @@ from posebench.layers.affine import apply
 from posebench.layers.precision import to_float32
 from posebench.models.posedet.recipes import PoseDetConfig
 from posebench.models.posedet.targets import poses_from_offsets, published_area
-from posebench.structures import Geometry, PosePredictions, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import Geometry, PosePredictions
 
 MIN_SCORE = 0.05
 MAX_PER_LEVEL = 500  # candidates before suppression

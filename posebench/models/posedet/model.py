@@ -58,14 +58,8 @@ from posebench.models.posedet.targets import (
     shift_right,
 )
 from posebench.preprocess import mirrored_images
-from posebench.structures import (
-    Batch,
-    Geometry,
-    Inference,
-    PosePredictions,
-    Poses,
-    Skeleton,
-)
+from posebench.skeleton import Skeleton
+from posebench.structures import Batch, Geometry, Inference, PosePredictions, Poses
 
 DLA34_CHANNELS = (64, 128, 256, 512)
 PRIOR = 0.01  # initial score of every candidate

@@ -11,15 +11,8 @@ from typing import Any, ClassVar
 
 from posebench.layers.backbones import HRNET_WIDTHS
 from posebench.recipe import ModelConfig, Recipe, printed
-from posebench.structures import (
-    COCO,
-    CROWDPOSE,
-    MPII,
-    CropAugment,
-    FitResize,
-    Inference,
-    Skeleton,
-)
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.structures import CropAugment, FitResize, Inference
 
 PERSON_CELLS = 4  # published: minimum size in cells of a level's people; the maximum is twice that
 

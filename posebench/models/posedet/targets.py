@@ -18,7 +18,8 @@ from torch import Tensor
 from posebench.layers.heatmaps import gaussian_heatmaps
 from posebench.layers.oks import oks
 from posebench.models.posedet.recipes import PERSON_CELLS, PUBLISHED, Similarity
-from posebench.structures import Poses, Skeleton
+from posebench.skeleton import Skeleton
+from posebench.structures import Poses
 
 MIN_LABELLED = 3  # labelled keypoints of a person in training
 BACKGROUND, IGNORED = -1, -2  # in place of a person's index

@@ -28,7 +28,7 @@ from posebench.models.posedet.decoding import suppress
 from posebench.models.posedet.model import PoseDet
 from posebench.preprocess import scaled_batches
 from posebench.recipe import ModelConfig
-from posebench.structures import SKELETONS
+from posebench.skeleton import SKELETONS
 from tests.builders import make_batch, make_sample
 
 RUN = {name: study for name, study in STUDIES.items() if study.variants}

@@ -9,7 +9,7 @@ from posebench.data.loader import MicroBatchSampler
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine.schedule import StepSchedule
 from posebench.models import RECIPES
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 
 
 @pytest.mark.parametrize("steps", [1, 7, 300, 2500])

@@ -12,7 +12,7 @@ from posebench.layers.folding import folded
 from posebench.models import RECIPES, profile_of
 from posebench.models.cid import CID
 from posebench.models.cid.profile import as_written as cid_as_written
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.builders import make_batch
 
 TINY = [name for name in RECIPES if name.endswith("_tiny")]

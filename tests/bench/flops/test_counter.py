@@ -18,7 +18,7 @@ from posebench.bench.flops.costs import meta_model
 from posebench.bench.flops.counter import count_operations
 from posebench.bench.flops.formulas import SOFTMAX
 from posebench.models import RECIPES, profile_of
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.builders import make_batch
 
 TINY = [name for name in RECIPES if name.endswith("_tiny")]

@@ -26,7 +26,7 @@ from posebench.bench.speed.timed_model import TimedModel
 from posebench.data.image_files import read_image
 from posebench.layers.oks import oks
 from posebench.models import RECIPES, profile_of
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.builders import make_batch
 
 TINY = [name for name in RECIPES if name.endswith("_tiny")]

@@ -13,7 +13,7 @@ from posebench.bench.tables.papers import load_table
 from posebench.engine import tidy_rows, write_recipe, write_results
 from posebench.files import write_json
 from posebench.recipe import Recipe
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 
 
 def write_evaluation(

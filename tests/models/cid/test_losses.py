@@ -11,7 +11,7 @@ import torch
 from posebench.models.cid.losses import contrastive_loss
 from posebench.models.cid.model import CID
 from posebench.models.cid.recipes import CIDConfig
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.builders import make_batch
 
 TINY = CIDConfig(backbone="hrnet_tiny", embedding=8)

@@ -10,7 +10,8 @@ import torch
 from posebench.models.cid.model import CID
 from posebench.models.cid.recipes import CIDConfig
 from posebench.preprocess import scaled_batches
-from posebench.structures import COCO, Inference, Resize
+from posebench.skeleton import COCO
+from posebench.structures import Inference, Resize
 from tests.builders import make_sample
 
 TINY = CIDConfig(backbone="hrnet_tiny", embedding=8)

@@ -9,7 +9,8 @@ from posebench.models.cid.multiscale import Grid
 from posebench.models.cid.profile import ideal_outputs
 from posebench.models.cid.recipes import CIDConfig
 from posebench.preprocess import scaled_batches
-from posebench.structures import COCO, Inference, Resize
+from posebench.skeleton import COCO
+from posebench.structures import Inference, Resize
 from tests.builders import make_sample
 
 

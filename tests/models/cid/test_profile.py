@@ -10,7 +10,8 @@ from posebench.models.cid.model import CID
 from posebench.models.cid.profile import ideal_outputs
 from posebench.models.cid.recipes import CIDConfig
 from posebench.preprocess import blank_batch
-from posebench.structures import COCO, Resize
+from posebench.skeleton import COCO
+from posebench.structures import Resize
 from tests.builders import make_sample
 
 TINY = CIDConfig(backbone="hrnet_tiny", embedding=8)

@@ -17,7 +17,7 @@ from posebench.models.dgcn.adjacency import (
     upright_distances,
 )
 from posebench.models.pifpaf.targets import field_layout
-from posebench.structures import COCO, SKELETONS, Skeleton
+from posebench.skeleton import COCO, SKELETONS, Skeleton
 
 THREE = Skeleton("three", ("a", "b", "c"), (), (0.1, 0.1, 0.1))
 

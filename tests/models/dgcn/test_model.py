@@ -18,7 +18,8 @@ from posebench.models.dgcn.model import DGCM, DGCN, GraphConvolution, NonLocal, 
 from posebench.models.dgcn.recipes import ADJACENCIES, Adjacency, DGCNConfig
 from posebench.models.pifpaf.model import PifPaf
 from posebench.models.pifpaf.targets import field_layout
-from posebench.structures import COCO, KeypointDistances
+from posebench.skeleton import COCO
+from posebench.structures import KeypointDistances
 from tests.builders import make_batch
 
 TINY = DGCNConfig(backbone="resnet_tiny", width=32)

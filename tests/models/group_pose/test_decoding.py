@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from posebench.models.group_pose.decoding import POSES_KEPT, GroupPoseOutputs, decode_people
-from posebench.structures import COCO, Geometry
+from posebench.skeleton import COCO
+from posebench.structures import Geometry
 
 
 def geometry_of(width: int, height: int) -> Geometry:

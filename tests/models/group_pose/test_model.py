@@ -13,7 +13,8 @@ from torch import nn
 from posebench.models import profile_of
 from posebench.models.group_pose.model import GroupPose
 from posebench.models.group_pose.recipes import GroupPoseConfig, Weights
-from posebench.structures import COCO, DetrResize, Inference
+from posebench.skeleton import COCO
+from posebench.structures import DetrResize, Inference
 from tests.builders import make_batch, make_sample
 from tests.models.group_pose.builders import TINY, padded_batch
 

@@ -12,7 +12,8 @@ from posebench.models import profile_of
 from posebench.models.cid.model import CID
 from posebench.models.cid.recipes import CIDConfig
 from posebench.models.group_pose.model import GroupPose
-from posebench.structures import COCO, CROWDPOSE, DetrResize, Inference, Sample
+from posebench.skeleton import COCO, CROWDPOSE
+from posebench.structures import DetrResize, Inference, Sample
 from tests.builders import make_sample
 from tests.models.group_pose.builders import TINY
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from posebench.models.higher_hrnet.losses import heatmap_loss, tag_losses
 from posebench.models.higher_hrnet.model import HigherHRNet
 from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 from tests.builders import make_batch
 
 TINY = HigherHRNetConfig(backbone="hrnet_tiny", blocks=1)

@@ -13,7 +13,8 @@ from posebench.models import RECIPES
 from posebench.models.higher_hrnet.model import HigherHRNet
 from posebench.models.higher_hrnet.profile import PROFILE
 from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
-from posebench.structures import COCO, Inference, Resize
+from posebench.skeleton import COCO
+from posebench.structures import Inference, Resize
 from tests.builders import make_sample
 
 TINY = HigherHRNetConfig(backbone="hrnet_tiny", blocks=1)

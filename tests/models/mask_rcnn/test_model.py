@@ -20,7 +20,8 @@ from posebench.models import RECIPES, profile_of
 from posebench.models.mask_rcnn.model import OVERLAP, MaskRCNN
 from posebench.models.mask_rcnn.recipes import MaskRCNNConfig
 from posebench.preprocess import IMAGENET_MEAN, IMAGENET_STD, blank_batch, normalise
-from posebench.structures import COCO, FitResize, Inference, Poses, Sample
+from posebench.skeleton import COCO
+from posebench.structures import FitResize, Inference, Poses, Sample
 from tests.builders import make_batch, make_sample
 
 _CONFIG = RECIPES["mask_rcnn_tiny"].config

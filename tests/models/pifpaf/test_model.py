@@ -20,7 +20,8 @@ from posebench.models.pifpaf.model import (
 )
 from posebench.models.pifpaf.recipes import PifPafConfig
 from posebench.preprocess import scaled_batches
-from posebench.structures import COCO, Inference, Resize, box_corners
+from posebench.skeleton import COCO
+from posebench.structures import Inference, Resize, box_corners
 from tests.builders import make_batch, make_sample
 
 TINY = PifPafConfig(backbone="resnet_tiny")

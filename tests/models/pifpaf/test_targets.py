@@ -20,7 +20,8 @@ from posebench.models.pifpaf.targets import (
     limb_fields,
     person_scales,
 )
-from posebench.structures import COCO, SKELETONS, Poses, Skeleton, box_corners
+from posebench.skeleton import COCO, SKELETONS, Skeleton
+from posebench.structures import Poses, box_corners
 
 # Two limbs in a row, on a pose of 2 x 4.
 LINE = FieldLayout(

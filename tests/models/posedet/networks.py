@@ -6,7 +6,7 @@ import torch
 
 from posebench.models.posedet.model import PoseDet
 from posebench.models.posedet.recipes import PoseDetConfig
-from posebench.structures import COCO, Skeleton
+from posebench.skeleton import COCO, Skeleton
 
 TINY = PoseDetConfig(backbone="hrnet_tiny", width=32)
 # h, w and strides of its levels for an input of 128 x 128.

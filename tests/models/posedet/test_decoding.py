@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from posebench.models.posedet.decoding import suppress
-from posebench.structures import COCO, CROWDPOSE, FitResize, Inference, Skeleton
+from posebench.skeleton import COCO, CROWDPOSE, Skeleton
+from posebench.structures import FitResize, Inference
 from tests.builders import make_sample
 from tests.models.posedet.networks import TINY, lively
 

@@ -15,7 +15,8 @@ from posebench.models.posedet.model import PoseDet, heatmap_loss, keypoint_loss,
 from posebench.models.posedet.profile import as_written
 from posebench.models.posedet.recipes import Similarity
 from posebench.models.posedet.targets import BACKGROUND, IGNORED, PoseDetTargets
-from posebench.structures import COCO, CROWDPOSE, MPII, Geometry, Skeleton
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.structures import Geometry
 from tests.builders import make_batch
 from tests.models.posedet.networks import SIZES, STRIDES, TINY, lively
 

@@ -9,7 +9,8 @@ import torch
 from posebench.models import profile_of
 from posebench.models.posedet.model import PoseDet
 from posebench.preprocess import blank_batch
-from posebench.structures import COCO, FitResize
+from posebench.skeleton import COCO
+from posebench.structures import FitResize
 from tests.builders import make_sample
 from tests.models.posedet.networks import TINY
 

@@ -17,7 +17,8 @@ from posebench.models.posedet.targets import (
     by_threshold,
     candidate_grid,
 )
-from posebench.structures import COCO, Poses, box_corners
+from posebench.skeleton import COCO
+from posebench.structures import Poses, box_corners
 from tests.builders import make_sample
 from tests.models.posedet.networks import SIZES, STRIDES
 
