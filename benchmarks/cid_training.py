@@ -12,13 +12,15 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
 from posebench.data import loader
-from posebench.data.base import FileDataset, GroundTruth
+from posebench.data.annotations import Content, check_content
+from posebench.data.base import FileDataset
 from posebench.data.loader import MicroBatchSampler
 from posebench.engine.evaluation import autocast
 from posebench.engine.runs import hardware
@@ -33,14 +35,15 @@ WIDTH, HEIGHT = 640, 480
 def write_dataset(folder: Path, images: int, people: int) -> FileDataset:
     """Write images of coarse structure and noise, annotated with people of random keypoints."""
     rng = np.random.default_rng(0)
-    content: GroundTruth = {"images": [], "annotations": [], "categories": [{"id": 1}]}
+    images_listed: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] = []
     for number in range(images):
         coarse = rng.integers(0, 256, (HEIGHT // 20, WIDTH // 20, 3), dtype=np.uint8)
         picture = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
         noise = rng.integers(0, 20, picture.shape)
         picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
         cv2.imwrite(str(folder / f"{number}.jpg"), picture)
-        content["images"].append(
+        images_listed.append(
             {"id": number, "file_name": f"{number}.jpg", "width": WIDTH, "height": HEIGHT}
         )
         for _ in range(people):
@@ -48,14 +51,16 @@ def write_dataset(folder: Path, images: int, people: int) -> FileDataset:
             corner = rng.uniform(0, 1, 2) * (WIDTH - size, HEIGHT - size)
             joints = corner + rng.uniform(0, size, (len(COCO), 2))
             rows = np.column_stack([joints, np.full(len(COCO), 2)])
-            content["annotations"].append(
+            listed.append(
                 {
-                    "id": len(content["annotations"]) + 1, "image_id": number, "category_id": 1,
+                    "id": len(listed) + 1, "image_id": number, "category_id": 1,
                     "keypoints": rows.ravel().tolist(), "num_keypoints": len(COCO),
                     "bbox": [*corner.tolist(), size, size], "area": size**2, "iscrowd": 0,
                 }
             )  # fmt: skip
-    return FileDataset("benchmark", "train", Protocol(COCO), folder, content)
+    content = Content(images_listed, listed, None)
+    truth = check_content(content, folder, Protocol(COCO))
+    return FileDataset("benchmark", "train", Protocol(COCO), folder, truth)
 
 
 def measure(recipe_name: str, images: int, people: int, rounds: int, precision: Precision) -> None:

@@ -28,19 +28,14 @@ def curve_of(model: posebench.Model, dataset: str, images: int, root: Path | Non
     """Return the F1 of a model by threshold."""
     data = posebench.open_dataset(dataset, data_root=root, skeleton=model.skeleton)
     chosen = range(min(images, len(data)))
-    results, seen = [], set()
+    results, seen = [], []
     stream = predict_dataset(model.network, data, list(chosen), model.inference, batch_size=8)
-    for item in stream:
+    for index, item in zip(chosen, stream, strict=True):
         if not isinstance(item, Unreadable):
             sample, people = item
             results += people.to_coco(sample.image_id)
-            seen.add(sample.image_id)
-    truth = data.ground_truth()
-    truth = {
-        **truth,
-        "images": [image for image in truth["images"] if image["id"] in seen],
-        "annotations": [a for a in truth["annotations"] if a["image_id"] in seen],
-    }
+            seen.append(index)
+    truth = data.ground_truth().select_images(seen)
     return f1_curve(matches(truth, results, data.protocol))
 
 

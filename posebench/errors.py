@@ -67,3 +67,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     if not near or len(names) <= _MANY_NAMES:
         hint += f" Known: {', '.join(names)}."
     return UsageError(f"There is no {kind} named {name!r}.{hint}")
+
+
+class Notice(UserWarning):
+    """What a user should know of input that is used all the same: what was derived, and how."""

@@ -5,6 +5,7 @@ Annotation files (`data`) and result files (`metrics`) are read through here.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import os
@@ -31,15 +32,25 @@ def cache_folder() -> Path:
     return (Path(xdg) if xdg else Path.home() / ".cache") / "posebench"
 
 
-def read_json(path: Path, kind: str) -> Any:
-    """Return the content of a JSON file.
+# What Windows editors write in front of text.
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def read_text(path: Path, kind: str) -> bytes:
+    """Return the content of a text file as UTF-8 without a byte-order mark.
 
     Args:
         path: the file.
         kind: what the file should be, with an article, for messages: "an annotation file".
 
     Raises:
-        DataError: the file is missing, cannot be read, or is not (or only partly) JSON.
+        DataError: the file is missing or cannot be read.
     """
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
@@ -48,6 +59,27 @@ def read_json(path: Path, kind: str) -> Any:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"Expected {kind} at {path}, but it cannot be read: {error}.") from error
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding, errors="replace").encode()
+    return content
+
+
+def read_json(path: Path, kind: str) -> Any:
+    """Return the content of a JSON file; `kind` as for `read_text`.
+
+    Raises:
+        DataError: the file is missing, cannot be read, or is not (or only partly) JSON.
+    """
+    return parse_json(read_text(path, kind), path, kind)
+
+
+def parse_json(content: bytes, path: Path, kind: str) -> Any:
+    """Return the value that JSON text stands for; `path` and `kind` are for messages.
+
+    Raises:
+        DataError: it is not JSON.
+    """
     try:
         return json.loads(content)
     except UnicodeDecodeError as error:
@@ -66,6 +98,11 @@ def read_json(path: Path, kind: str) -> Any:
 
 def _where(error: json.JSONDecodeError) -> str:
     rest = error.doc[error.pos :].strip()
+    if error.msg == "Extra data" and error.doc[: error.pos].rstrip().endswith("}"):
+        return (
+            f"a second value begins at line {error.lineno}: it looks like JSON lines, an object in "
+            "each line. Put them into one list: [, commas between them, ]."
+        )
     # An unterminated string is reported where it begins, not where the file ends.
     if not rest or error.msg.startswith("Unterminated string"):
         return (

@@ -56,7 +56,7 @@ class NetworkInput:
     ]  # stride -> (H / stride, W / stride), True where the loss counts
     to_image: Affine
     flipped: bool
-    image_id: int
+    image_id: int | str
     name: str
     seed: int
 

@@ -93,6 +93,7 @@ def _separated(name: str) -> str:
 def canonical_name(name: str) -> str:
     """Return a name by which keypoints are compared: case, signs and the side's place are equal."""
     side, part = side_and_part(name)
+    part = "head" if part in ("head top", "top head") else part  # CrowdPose's head is its top
     return f"{side} {part}".replace(" ", "")
 
 

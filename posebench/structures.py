@@ -13,6 +13,8 @@ from posebench.skeleton import Skeleton
 
 # This module loads without torch, which skeletons and sizes do not need.
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import pandas as pd
     import torch
@@ -74,6 +76,19 @@ class Poses:
             self.boxes.to(device),
             self.unlabelled.to(device),
             self.crowds.to(device),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Poses], num_keypoints: int) -> Poses:
+        """Return the labelled people of several images, in their own image's pixels."""
+        import torch
+
+        parts = [cls.empty(num_keypoints), *parts]
+        return cls(
+            *(
+                torch.cat([getattr(part, name) for part in parts])
+                for name in ("keypoints", "visibility", "area", "boxes")
+            )
         )
 
     @classmethod
@@ -144,7 +159,7 @@ class PosePredictions:
             }
         )
 
-    def to_coco(self, image_id: int) -> list[dict[str, Any]]:
+    def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
         """Return the people as entries of a result file in COCO's format.
 
         Nothing is rounded, so that a written file scores to the last digit like these predictions.
@@ -187,7 +202,7 @@ class Sample:
 
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     poses: Poses = field(default_factory=lambda: Poses.empty(0))
-    image_id: int = 0
+    image_id: int | str = 0
     name: str = ""  # file name, for messages
     ignore: NDArray[np.bool_] | None = None  # (H, W) True where the loss is masked; None: nowhere
 
@@ -217,7 +232,7 @@ class Batch:
     poses: list[Poses]  # in network-input pixels
     masks: dict[int, Tensor]  # stride -> (B, H / stride, W / stride) bool, True where loss counts
     geometry: Geometry
-    image_ids: list[int]
+    image_ids: list[int | str]
     names: list[str]
     seeds: list[int]  # of each image, from (seed, epoch, image id), for random targets
 

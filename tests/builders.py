@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from posebench.data import LAYOUTS
+from posebench.data.annotations import check_content, content_of
+from posebench.ground_truth import GroundTruth
 from posebench.preprocess import collate, warp_sample
 from posebench.skeleton import COCO, Skeleton
-from posebench.structures import Batch, Poses, Sample, box_corners
+from posebench.structures import Batch, Poses, Protocol, Sample, box_corners
 
 # Of the datasets that are files.
 PROTOCOLS = {name: layout.protocol for name, layout in LAYOUTS.items() if layout.annotations}
@@ -68,6 +70,12 @@ def read_picture(path: Path | str) -> NDArray[np.uint8]:
     image = cv2.imread(str(path))
     assert image is not None, f"{path} is no picture"
     return np.asarray(image, np.uint8)
+
+
+def truth_of(content: dict[str, Any], protocol: Protocol | None = None) -> GroundTruth:
+    """Return annotations in COCO's format as the reader does, by default of COCO's keypoints."""
+    path = Path("gt.json")
+    return check_content(content_of(content, path), path, protocol or PROTOCOLS["coco"])
 
 
 def write_coco(root: Path, people: tuple[int, ...] = (1, 2), split: str = "train") -> Path:

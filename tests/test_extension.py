@@ -110,7 +110,8 @@ DATASET = '''
 from __future__ import annotations
 
 from posebench.data.layout import Layout
-from posebench.structures import COCO, Protocol
+from posebench.skeleton import COCO
+from posebench.structures import Protocol
 
 LAYOUT = Layout(
     name="mini",

@@ -123,7 +123,7 @@ def _command(arguments: Sequence[str]) -> str:
 def _ap_of_first(results: list[dict[str, Any]], dataset: PoseDataset) -> float:
     """Return the AP on the first images alone."""
     truth = FirstImages(dataset, CHECK_IMAGES).ground_truth()
-    ids = {image["id"] for image in truth["images"]}
+    ids = {truth.image_id(index) for index in range(truth.num_images)}
     own = [result for result in results if result["image_id"] in ids]
     return main_metric(evaluate_poses(truth, own, dataset.protocol))[1]
 

@@ -148,7 +148,7 @@ def _title(run: Run, oracle: bool) -> str:
     label = run.rows["recipe"].iloc[0]
     if oracle:
         label = f"upper bound of {label}"
-    people = len(run.dataset.ground_truth()["annotations"])
+    people = len(run.dataset.ground_truth())
     return (
         f"{label} on {run.dataset.name} {run.dataset.split}: {run.evaluation.images} images, "
         f"{people} annotations, {run.evaluation.seconds:.0f} s"

@@ -17,7 +17,7 @@ from posebench.errors import UsageError, unknown_name
 from posebench.skeleton import Skeleton
 
 if TYPE_CHECKING:
-    from posebench.data.base import GroundTruth, PoseDataset
+    from posebench.data.base import PoseDataset
 
 DATASETS = (coco, crowdpose, mpii, ochuman, synthetic)
 LAYOUTS: dict[str, Layout] = {dataset.LAYOUT.name: dataset.LAYOUT for dataset in DATASETS}
@@ -25,14 +25,13 @@ LAYOUTS: dict[str, Layout] = {dataset.LAYOUT.name: dataset.LAYOUT for dataset in
 __all__ = [
     "DATASETS",
     "LAYOUTS",
-    "GroundTruth",
     "PoseDataset",
     "data_root",
     "find_layout",
     "open_dataset",
 ]
 
-__getattr__ = lazy_names(__name__, base=("GroundTruth", "PoseDataset"))
+__getattr__ = lazy_names(__name__, base=("PoseDataset",))
 
 
 def find_layout(name: str) -> Layout:

@@ -1,27 +1,25 @@
-"""The interface of datasets, and datasets of files in COCO's format."""
+"""The interface of datasets, and datasets of image files with annotations."""
 
 from __future__ import annotations
 
-import hashlib
+import warnings
 from abc import ABC, abstractmethod
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pycocotools import mask as rle
 from torch import Tensor
 
-from posebench.data.annotations import check_annotations
+from posebench.data.annotations import check_content, read_annotations
 from posebench.data.image_files import read_image, read_size
 from posebench.data.layout import Layout
-from posebench.errors import DataError
+from posebench.errors import DataError, Notice
+from posebench.ground_truth import GroundTruth, Indices
 from posebench.skeleton import Skeleton
 from posebench.structures import Poses, Protocol, Sample, box_corners
-
-# A keypoint annotation file in COCO's format, parsed.
-GroundTruth = dict[str, Any]
 
 
 class PoseDataset(ABC):
@@ -49,7 +47,7 @@ class PoseDataset(ABC):
 
     @abstractmethod
     def ground_truth(self) -> GroundTruth:
-        """Return the annotations of all images, in COCO's format."""
+        """Return the annotations of all images."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -61,39 +59,25 @@ class PoseDataset(ABC):
 
 
 class FileDataset(PoseDataset):
-    """Images in a folder with annotations in COCO's format."""
+    """Images in a folder, with their annotations."""
 
     def __init__(
-        self,
-        name: str,
-        split: str,
-        protocol: Protocol,
-        folder: Path,
-        annotations: GroundTruth,
-        *,
-        has_sizes: bool = True,
+        self, name: str, split: str, protocol: Protocol, folder: Path, truth: GroundTruth
     ) -> None:
-        """Create a dataset from checked annotations.
+        """Create a dataset.
 
         Args:
             name: the dataset's name.
             split: the split's name.
             protocol: how predictions are evaluated.
             folder: the folder of the images.
-            annotations: in COCO's format, as `check_annotations` returns them.
-            has_sizes: whether the annotations contain image sizes; otherwise sizes are read from
-                the image files.
+            truth: their annotations; sizes that are missing are read from the image files.
         """
         self.name = name
         self.split = split
-        self.skeleton, self.protocol = protocol.skeleton, protocol
+        self.skeleton, self.protocol = truth.skeleton, protocol
         self.folder = folder
-        self._has_sizes = has_sizes
-        self._annotations = annotations
-        self._images = annotations["images"]
-        self._by_image: dict[int, list[dict[str, Any]]] = {}
-        for annotation in annotations["annotations"]:
-            self._by_image.setdefault(annotation["image_id"], []).append(annotation)
+        self._truth = truth
 
     @classmethod
     def read(cls, layout: Layout, split: str, folder: Path, path: Path) -> FileDataset:
@@ -108,131 +92,116 @@ class FileDataset(PoseDataset):
         Raises:
             DataError: the annotation file is missing or wrong.
         """
-        content = check_annotations(layout.read(path), path, layout.protocol)
-        return cls(layout.name, split, layout.protocol, folder, content, has_sizes=layout.has_sizes)
+        if layout.read is None:
+            truth = read_annotations(path, layout.protocol)
+        else:
+            truth = check_content(layout.read(path), path, layout.protocol)
+        return cls(layout.name, split, layout.protocol, folder, truth)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return self._truth.num_images
 
     def load(self, index: int, *, pixels: bool = True) -> Sample:
-        image = self._images[index]
-        if not self._has_sizes and "width" not in image:
-            image["width"], image["height"] = read_size(self.folder / image["file_name"])
-        for field, kind in (("file_name", str), ("width", int), ("height", int)):
-            value = image.get(field)
-            if not isinstance(value, kind) or (isinstance(value, int) and not 0 < value < 10**6):
-                raise DataError(
-                    f"Expected {field!r} of image {image['id']} in the annotations of {self.name} "
-                    f"{self.split}, but found {str(value)[:40]}. Correct it."
-                )
-        annotations = self._by_image.get(image["id"], [])
-        size = (image["height"], image["width"])
+        truth = self._truth
+        image_id, name = truth.image_id(index), truth.file_names[index]
+        if not name:
+            raise DataError(
+                f"Expected 'file_name' of image {image_id} in the annotations of {self.name} "
+                f"{self.split}, but it has none. Add it."
+            )
+        path = self.folder / name
+        annotated: tuple[int, int] = tuple(truth.sizes[index].tolist())
         if pixels:
-            path = self.folder / image["file_name"]
             rgb = read_image(path)
-            if rgb.shape[:2] != size:
-                raise DataError(
-                    f"The image {path} is {rgb.shape[1]} x {rgb.shape[0]}, but its annotations are "
-                    f"for {size[1]} x {size[0]}: it is another image or was resized. "
-                    "Download it again; posebench data doctor lists all such images."
-                )
+            self._check_size(path, (rgb.shape[1], rgb.shape[0]), annotated)
         else:
-            rgb = np.broadcast_to(np.uint8(0), (*size, 3))  # allocates no memory
+            width, height = annotated
+            # Results can be scored without the image files, but where they are they are asked.
+            if not width or path.is_file():
+                width, height = read_size(path)
+                self._check_size(path, (width, height), annotated)
+            rgb = np.broadcast_to(np.uint8(0), (height, width, 3))  # allocates no memory
+        rows = truth.of_image(index)
         return Sample(
             image=rgb,
-            poses=self._poses(annotations),
-            image_id=image["id"],
-            name=image["file_name"],
-            ignore=_ignored(annotations, size, image["file_name"]) if pixels else None,
+            poses=self._poses(rows),
+            image_id=image_id,
+            name=name,
+            ignore=self._ignored(rows, rgb.shape[:2]) if pixels else None,
         )
 
     def ground_truth(self) -> GroundTruth:
-        return self._annotations
+        return self._truth
 
     def fingerprint(self) -> str:
-        people = self._annotations["annotations"]
-        digest = hashlib.sha256()
-        for values in (
-            [a["keypoints"] for a in people],
-            [a["bbox"] for a in people],
-            [a.get("iscrowd", 0) for a in people],
-        ):
-            digest.update(np.array(values, np.float64).tobytes())
-        return digest.hexdigest()
+        return self._truth.digest()
 
     def labelled(self) -> list[int]:
-        return [
-            index
-            for index, image in enumerate(self._images)
-            if any(_is_person(a) for a in self._by_image.get(image["id"], []))
-        ]
+        return self._truth.labelled_images()
 
-    def area(self, annotation: dict[str, Any]) -> float:
-        """Return a person's area in square pixels, by which OKS divides."""
-        if self.protocol.area_of_box is None:
-            return float(annotation["area"])
-        _, _, width, height = annotation["bbox"]
-        return self.protocol.area_of_box * float(width) * float(height)
+    def _check_size(self, path: Path, size: tuple[int, int], annotated: tuple[int, int]) -> None:
+        """Raise a DataError if an image is not of the size that its annotations are for."""
+        if size == annotated or 0 in annotated:
+            return
+        if size == annotated[::-1]:
+            warnings.warn(
+                f"{self.name} {self.split}: the annotations have the width and height of images "
+                "exchanged; the sizes of the image files are taken. posebench data doctor lists "
+                "these images.",
+                Notice,
+                stacklevel=2,
+            )
+            return
+        raise DataError(
+            f"The image {path} is {size[0]} x {size[1]}, but its annotations are for "
+            f"{annotated[0]} x {annotated[1]}: it is another image or was resized. "
+            "Download it again; posebench data doctor lists all such images."
+        )
 
-    def _poses(self, annotations: list[dict[str, Any]]) -> Poses:
-        people = [a for a in annotations if _is_person(a)]
-        others = [a for a in annotations if not a.get("iscrowd", 0) and not _is_person(a)]
-        crowds = _corners([a for a in annotations if a.get("iscrowd", 0)])
-        unlabelled = _corners(others)
-        if not people:
-            nobody = Poses.empty(len(self.skeleton))
-            return replace(nobody, unlabelled=unlabelled, crowds=crowds)
-        keypoints = torch.tensor([p["keypoints"] for p in people], dtype=torch.float64)
-        keypoints = keypoints.view(len(people), -1, 3)
+    def _poses(self, rows: Indices) -> Poses:
+        truth = self._truth
+        person, crowd = truth.people[rows], truth.crowd[rows]
+        people = rows[person]
+        keypoints = torch.from_numpy(np.asarray(truth.keypoints[people], np.float64))
         return Poses(
             keypoints=keypoints[..., :2],
             visibility=keypoints[..., 2].long(),
-            area=torch.tensor([self.area(p) for p in people], dtype=torch.float64),
-            boxes=_corners(people),
-            unlabelled=unlabelled,
-            crowds=crowds,
+            area=torch.from_numpy(truth.area[people]),
+            boxes=self._corners(people),
+            unlabelled=self._corners(rows[~person & ~crowd]),
+            crowds=self._corners(rows[crowd]),
         )
 
+    def _corners(self, rows: Indices) -> Tensor:
+        return box_corners(torch.from_numpy(self._truth.boxes[rows]))
 
-def _corners(annotations: list[dict[str, Any]]) -> Tensor:
-    boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float64)
-    return box_corners(boxes.view(-1, 4))
-
-
-def _is_person(annotation: dict[str, Any]) -> bool:
-    return not annotation.get("iscrowd", 0) and annotation["num_keypoints"] > 0
-
-
-def _ignored(
-    annotations: list[dict[str, Any]], size: tuple[int, int], name: str
-) -> np.ndarray | None:
-    """Return the (H, W) mask of outlined crowd regions and people without keypoints; None: none.
-
-    Raises:
-        DataError: an outline is neither polygons nor run lengths of the image's size.
-    """
-    regions = []
-    for annotation in annotations:
-        outline = annotation.get("segmentation")
-        if _is_person(annotation) or not outline:
-            continue
-        try:
-            regions.append(_region(outline, size))
-        except Exception as error:  # pycocotools raises a bare Exception for a short polygon
-            raise DataError(
-                f"Expected polygons or run lengths of {size[1]} x {size[0]} pixels as the "
-                f"segmentation of annotation {annotation['id']} ({name}), but found "
-                f"{str(outline)[:60]}. Correct or remove it."
-            ) from error
-    return np.any(regions, axis=0) if regions else None
+    def _ignored(self, rows: Indices, size: tuple[int, ...]) -> NDArray[np.bool_] | None:
+        """Return the (H, W) mask of outlined crowds and people without keypoints; None: none."""
+        regions = []
+        for row in rows.tolist():
+            outline = self._truth.outlines[row]
+            region = _region(outline, size) if outline else None
+            if region is not None:
+                regions.append(region)
+            elif outline:
+                warnings.warn(
+                    f"{self.name} {self.split}: some outlines do not fit their image: they mask "
+                    "nothing in training.",
+                    Notice,
+                    stacklevel=2,
+                )
+        return np.any(regions, axis=0) if regions else None
 
 
-def _region(outline: Any, size: tuple[int, int]) -> np.ndarray:
-    if isinstance(outline, list):
-        outline = rle.merge(rle.frPyObjects(outline, *size))
-    elif isinstance(outline["counts"], list):
-        outline = rle.frPyObjects(outline, *size)
-    region = np.asarray(rle.decode(outline), np.bool_)  # type: ignore[no-untyped-call]
-    if region.shape != size:
-        raise ValueError(f"the outline is of {region.shape}")
-    return region
+def _region(outline: str, size: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """Return the (H, W) mask inside an outline; None: it is of another size, or cannot be drawn."""
+    value = msgspec.json.decode(outline)
+    try:
+        if isinstance(value, list):
+            value = rle.merge(rle.frPyObjects(value, *size))
+        elif isinstance(value["counts"], list):
+            value = rle.frPyObjects(value, *size)
+        region = np.asarray(rle.decode(value), np.bool_)  # type: ignore[no-untyped-call]
+    except Exception:  # pycocotools raises bare exceptions for what it cannot draw
+        return None
+    return region if region.shape == size else None

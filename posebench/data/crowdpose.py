@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posebench.data.layout import Layout, open_files
 from posebench.skeleton import CROWDPOSE, Skeleton
 from posebench.structures import Protocol
 
 if TYPE_CHECKING:
-    from posebench.data.base import GroundTruth, PoseDataset
+    from posebench.data.base import PoseDataset
 
 # The official evaluation ignores `area` and takes this share of the box's area.
 AREA_OF_BOX = 0.53
@@ -25,19 +25,10 @@ def open_crowdpose(
     if split != "trainval" or annotations is not None or joint.exists():
         return open_files(layout, root, split, annotations)
     from posebench.data.base import FileDataset
+    from posebench.ground_truth import join
 
     parts = [open_files(layout, root, part, None).ground_truth() for part in ("train", "val")]
-    return FileDataset(layout.name, split, layout.protocol, folder / layout.images, _joined(parts))
-
-
-def _joined(parts: list[GroundTruth]) -> GroundTruth:
-    annotations: list[dict[str, Any]] = [a for part in parts for a in part["annotations"]]
-    return {
-        **parts[0],
-        "images": [image for part in parts for image in part["images"]],
-        # Numbered anew, since an id may occur in both files.
-        "annotations": [{**a, "id": number} for number, a in enumerate(annotations, start=1)],
-    }
+    return FileDataset(layout.name, split, layout.protocol, folder / layout.images, join(parts))
 
 
 LAYOUT = Layout(

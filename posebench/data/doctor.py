@@ -1,31 +1,29 @@
 """Checks of a dataset's folder: annotations, image files, overlap with another training split.
 
-The readers stop at the first error; these checks count all of them.
+Annotations go through the reader's own rules (`annotations.rules`); here nothing stops at the first
+that refuses.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from posebench.data.annotations import required_fields
+from posebench.data.annotations import Reading, inspect_content, options_of, rules
+from posebench.data.annotations.text import parse_content
 from posebench.data.image_files import read_image
 from posebench.data.layout import Layout
 from posebench.errors import DataError
-from posebench.files import read_json
-from posebench.structures import Protocol
+from posebench.files import read_text
+from posebench.ground_truth import GroundTruth
 
 _EXAMPLES = 5
 _SEVERITIES = ("count", "note", "wrong")
-_IMAGE_FIELDS = ("id", "file_name", "width", "height")
 
 Progress = Callable[[int, int], None]  # (number of images checked, number of all images)
 
@@ -55,6 +53,12 @@ class _Report:
 
     def count(self, what: str, number: int) -> None:
         self.findings[what] = Finding(self.split, what, "count", number)
+
+    def take(self, found: rules.Finding) -> None:
+        """Take over what the reader has found; what it derives is a note here."""
+        severity = "wrong" if found.rule.severity == "wrong" else "note"
+        name = found.rule.name
+        self.findings[name] = Finding(self.split, name, severity, found.count, found.examples)
 
     def note(self, check: str, example: object, times: int = 1) -> None:
         self._of(check, "note").add(example, times)
@@ -97,155 +101,76 @@ def examine(
         raise DataError(
             f"No split of {layout.name} is in {folder}: it is expected as {layout.tree}."
         )
-    contents = {split: layout.read(path) for split, path in splits.items()}
-    total = sum(len(_records(content, "images")) for content in contents.values())
+    readings = {split: _read(path, layout) for split, path in splits.items()}
+    total = sum(reading.truth.num_images for reading in readings.values())
     done = 0
     findings: list[Finding] = []
     others = _TrainingImages(*against) if against else None
-    for split, content in contents.items():
+    for split, reading in readings.items():
         report = _Report(split)
-        images = _check_annotations(content, layout, report)
+        for found in reading.findings:
+            report.take(found)
+        _count(reading.truth, report)
         image_folder = folder / layout.images.format(split=split)
-        for _ in _check_files(images, image_folder, report):
+        for _ in _check_files(reading.truth, image_folder, report):
             done += 1
             progress(done, total)
         if others:
-            others.compare(images, image_folder, report)
+            others.compare(_named(reading.truth), image_folder, report)
         findings += sorted(report.findings.values(), key=lambda f: _SEVERITIES.index(f.severity))
     return findings
 
 
-def _records(content: Any, key: str) -> list[dict[str, Any]]:
-    records = content.get(key) if isinstance(content, dict) else None
-    return [r for r in records if isinstance(r, dict)] if isinstance(records, list) else []
+def _read(path: Path, layout: Layout) -> Reading:
+    """Return the annotations of a file with all findings, also those that the reader refuses."""
+    text = read_text(path, "an annotation file") if layout.read is None else b""
+    content = parse_content(text, path) if layout.read is None else layout.read(path)
+    options = options_of(layout.protocol, None)
+    return inspect_content(content, path, layout.protocol.skeleton, options, strict=False)
 
 
-def _check_annotations(content: Any, layout: Layout, report: _Report) -> list[dict[str, Any]]:
-    """Check the annotations and return the images that have a file name."""
-    images, people = _records(content, "images"), _records(content, "annotations")
-    for key, records in (("images", images), ("annotations", people)):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            report.wrong("missing field", key)
-        elif len(records) < len(content[key]):
-            report.wrong("no object", key, len(content[key]) - len(records))
-    for image in images:
-        expected = _IMAGE_FIELDS if layout.has_sizes else _IMAGE_FIELDS[:2]
-        for name in (name for name in expected if name not in image):
-            report.wrong("missing field", f"{name} of image {image.get('id', '?')}")
-    _duplicates(images, "image", report)
-    _duplicates(people, "annotation", report)
-    by_id = {image["id"]: image for image in images if isinstance(image.get("id"), int)}
-    labelled = keypoints = 0
-    with_people = set()
-    for person in people:
-        points = _check_person(person, layout, by_id, report)
-        if points:
-            labelled += 1
-            keypoints += points
-            with_people.add(str(person.get("image_id")))
-    report.count("images", len(images))
-    report.count("images with labelled people", len(with_people))
-    report.count("annotations", len(people))
-    report.count("people with labelled keypoints", labelled)
-    report.count("labelled keypoints", keypoints)
-    return [image for image in images if isinstance(image.get("file_name"), str)]
+def _count(truth: GroundTruth, report: _Report) -> None:
+    people = truth.people
+    report.count("images", truth.num_images)
+    report.count("images with labelled people", len(truth.labelled_images()))
+    report.count("annotations", len(truth))
+    report.count("people with labelled keypoints", int(people.sum()))
+    report.count("labelled keypoints", int((truth.keypoints[people][..., 2] > 0).sum()))
 
 
-def _duplicates(records: list[dict[str, Any]], kind: str, report: _Report) -> None:
-    ids = Counter(r["id"] for r in records if isinstance(r.get("id"), int | str))
-    for number, times in ids.items():
-        if times > 1:
-            report.wrong(f"duplicate {kind} id", number, times - 1)
+def _named(truth: GroundTruth) -> list[str]:
+    return [name for name in truth.file_names if name]
 
 
-def _check_person(
-    person: dict[str, Any], layout: Layout, images: dict[int, dict[str, Any]], report: _Report
-) -> int:
-    """Check one annotation and return its number of labelled keypoints; 0 for crowd regions."""
-    name = f"annotation {person.get('id', '?')}"
-    for field_name in required_fields(layout.protocol):
-        if field_name not in person:
-            report.wrong("missing field", f"{field_name} of {name}")
-    image_id = person.get("image_id")
-    image = images.get(image_id) if isinstance(image_id, int) else None
-    if image is None and "image_id" in person:
-        report.wrong("unknown image", name)
-    row = person.get("keypoints", [])
-    if not _numbers(row, 3 * len(layout.protocol.skeleton)):
-        if "keypoints" in person:
-            report.wrong("keypoints unfit", name)
-        return 0
-    points = [(x, y) for x, y, v in zip(row[::3], row[1::3], row[2::3], strict=True) if v > 0]
-    # A crowd region is one annotation of many people; its keypoints are not used.
-    if not points or person.get("iscrowd", 0):
-        return 0
-    if fault := _size_fault(person, layout.protocol):
-        report.wrong(fault, name)
-    if outside := _count_outside(points, image or {}):
-        report.note("keypoint outside its image", name, outside)
-    return len(points)
+def _check_files(truth: GroundTruth, folder: Path, report: _Report) -> Iterator[str]:
+    """Decode every image and compare its size with the annotations; yield each name."""
 
-
-def _size_fault(person: dict[str, Any], protocol: Protocol) -> str | None:
-    """Return the name of the check that a person's box or area fails; None if both are fine."""
-    if "bbox" in person:
-        if not _numbers(person["bbox"], 4):
-            return "box unfit"
-        if min(person["bbox"][2:]) <= 0:
-            return "zero area"
-    if protocol.area_of_box is None and "area" in person:
-        if not _numbers([person["area"]], 1):
-            return "area unfit"
-        if person["area"] <= 0:
-            return "zero area"
-    return None
-
-
-def _count_outside(points: list[tuple[float, float]], image: dict[str, Any]) -> int:
-    """Return the number of points outside the image; 0 if its size is not known."""
-    width, height = image.get("width", math.nan), image.get("height", math.nan)
-    if not _numbers([width, height], 2):
-        return 0
-    return sum(not (0 <= x < width and 0 <= y < height) for x, y in points)
-
-
-def _numbers(values: Any, count: int) -> bool:
-    return (
-        isinstance(values, list)
-        and len(values) == count
-        and all(
-            isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
-            for v in values
-        )
-    )
-
-
-def _check_files(
-    images: list[dict[str, Any]], folder: Path, report: _Report
-) -> Iterator[dict[str, Any]]:
-    """Decode every image and compare its size with the annotations; yield each checked image."""
-
-    def decoded_size(image: dict[str, Any]) -> tuple[int, int] | None:
+    def decoded_size(name: str) -> tuple[int, int] | None:
         try:
-            height, width = read_image(folder / image["file_name"]).shape[:2]
+            height, width = read_image(folder / name).shape[:2]
         except DataError:
             return None
         return width, height
 
+    for index, name in enumerate(truth.file_names):
+        if not name:
+            report.wrong("missing field", f"file_name of image {truth.image_id(index)}")
+    names = _named(truth)
+    everyone = zip(truth.file_names, truth.sizes.tolist(), strict=True)
+    sizes = [tuple(size) for name, size in everyone if name]
     # Threads are enough, since OpenCV releases Python's lock while it decodes.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for image, size in zip(images, pool.map(decoded_size, images), strict=True):
-            name = image["file_name"]
+        decoded = pool.map(decoded_size, names)
+        for name, annotated, size in zip(names, sizes, decoded, strict=True):
             if size is None:
                 exists = (folder / name).is_file()
                 report.wrong("unreadable image" if exists else "missing image", name)
-            elif "width" in image and "height" in image:
-                annotated = (image["width"], image["height"])
+            elif 0 not in annotated:
                 if size == annotated[::-1] and size != annotated:
                     report.wrong("width and height swapped", name)
                 elif size != annotated:
                     report.wrong("other size than annotated", f"{name}: {size[0]} x {size[1]}")
-            yield image
+            yield name
 
 
 class _TrainingImages:
@@ -256,8 +181,7 @@ class _TrainingImages:
         image_folder = folder / layout.images.format(split=layout.train_split)
         annotations = folder / layout.annotations.format(split=layout.train_split)
         if annotations.is_file():
-            content = read_json(annotations, "an annotation file")
-            names = [record["file_name"] for record in _records(content, "images")]
+            names = _named(_read(annotations, layout).truth)
         else:
             names = sorted(path.name for path in image_folder.glob("*.*"))
         if not names:
@@ -273,16 +197,16 @@ class _TrainingImages:
                 self.by_size.setdefault(path.stat().st_size, []).append(path)
         self._hashes: dict[Path, str] = {}
 
-    def compare(self, images: list[dict[str, Any]], folder: Path, report: _Report) -> None:
+    def compare(self, images: list[str], folder: Path, report: _Report) -> None:
         """Compare the files of a split with the training images, and report how many there are."""
-        readable = sum((folder / image["file_name"]).is_file() for image in images)
+        readable = sum((folder / image).is_file() for image in images)
         report.count(f"images compared with {self.name} {self.split}", readable)
         files = sum(len(paths) for paths in self.by_size.values())
         report.count(f"images of {self.name} {self.split}, by content", files)
         report.count(f"images of {self.name} {self.split}, by number", len(self.numbers))
         twins = 0
         for image in images:
-            path = folder / image["file_name"]
+            path = folder / image
             twin = self._twin(path)
             if twin:
                 twins += 1

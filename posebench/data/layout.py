@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posebench.errors import DataError, UsageError, unknown_name
-from posebench.files import read_json
 from posebench.skeleton import Skeleton
 from posebench.structures import Protocol
 
 if TYPE_CHECKING:
+    from posebench.data.annotations.text import Content
     from posebench.data.base import PoseDataset
 
 # Arguments: layout, data root, split, annotation file in place of the split's own, keypoint set.
 Opener = Callable[["Layout", Path, str, Path | None, Skeleton | None], "PoseDataset"]
-
-
-def read_coco_format(path: Path) -> Any:
-    """Return the content of an annotation file in COCO's format."""
-    return read_json(path, "an annotation file")
 
 
 def open_files(
@@ -66,9 +61,9 @@ class Layout:
     source: str  # where to download it
     annotations: str = ""  # the file of a {split}, below the dataset's folder
     images: str = ""  # the folder of a {split}'s images, below the dataset's folder
-    read: Callable[[Path], Any] = read_coco_format  # reads an annotation file into COCO's format
+    # Reads an annotation file into the lists of COCO's format; None: it is in that format.
+    read: Callable[[Path], Content] | None = None
     opener: Opener = open_files
-    has_sizes: bool = True  # whether annotation files contain the sizes of images
     crowd: float = 0.1  # crowd level of the synthetic images that stand in for it in ablations
     title: str = ""  # its name in the papers' tables; empty: in none
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from posebench.data.base import GroundTruth, PoseDataset
+from posebench.data.base import PoseDataset
 from posebench.errors import UsageError
+from posebench.ground_truth import GroundTruth
 from posebench.structures import Sample
 
 
@@ -36,11 +37,7 @@ class FirstImages(PoseDataset):
         return self._dataset.load(index, pixels=pixels)
 
     def ground_truth(self) -> GroundTruth:
-        truth = self._dataset.ground_truth()
-        images = truth["images"][: self._count]
-        ids = {image["id"] for image in images}
-        people = [person for person in truth["annotations"] if person["image_id"] in ids]
-        return {**truth, "images": images, "annotations": people}
+        return self._dataset.ground_truth().select_images(range(self._count))
 
     def fingerprint(self) -> str:
         return f"first {self._count} of {self._dataset.fingerprint()}"

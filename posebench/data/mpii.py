@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from posebench.data.crowdpose import AREA_OF_BOX
 from posebench.data.layout import Layout
 from posebench.errors import DataError
-from posebench.files import PERSON, finite_rows, read_json
+from posebench.files import PERSON, finite_rows, parse_json, read_text
 from posebench.skeleton import MPII, Skeleton
 from posebench.structures import Protocol
 
 if TYPE_CHECKING:
-    from posebench.data.base import GroundTruth, PoseDataset
+    from posebench.data.annotations.text import Content
+    from posebench.data.base import PoseDataset
 
 OFFICIAL = "annotations/mpii_human_pose_v1_u12_1.mat"
 
@@ -35,7 +36,7 @@ MARGIN = 0.1
 _HEADS = ("mpii_gt_val.mat", "gt_valid.mat")
 
 
-def read_mpii(path: Path) -> Any:
+def read_mpii(path: Path) -> Content:
     """Return an MPII annotation file converted to COCO's format, with coordinates that start at 0.
 
     Args:
@@ -45,12 +46,15 @@ def read_mpii(path: Path) -> Any:
     Raises:
         DataError: the file is missing, damaged, or none of these.
     """
+    from posebench.data.annotations.text import parse_content
+
     if path.suffix == ".mat":
         return _in_coco_format(list(_official_people(path)))
-    content = read_json(path, "an annotation file")
-    if isinstance(content, list):
-        return _in_coco_format(list(_listed_people(content, path)))
-    return content
+    text = read_text(path, "an annotation file")
+    if text.lstrip().startswith(b"["):
+        people = parse_json(text, path, "an annotation file")
+        return _in_coco_format(list(_listed_people(people, path)))
+    return parse_content(text, path)
 
 
 def open_mpii(
@@ -90,7 +94,6 @@ LAYOUT = Layout(
     images="images",
     read=read_mpii,
     opener=open_mpii,
-    has_sizes=False,
 )
 
 
@@ -103,7 +106,9 @@ class _Person:
     head: list[float] | None  # box x1, y1, x2, y2; None: not known
 
 
-def _in_coco_format(people: Sequence[_Person]) -> GroundTruth:
+def _in_coco_format(people: Sequence[_Person]) -> Content:
+    from posebench.data.annotations.text import Content
+
     names = list(dict.fromkeys(person.image for person in people))
     stems = [Path(name).stem for name in names]
     # Image ids come from the file names, so that results fit every kind of annotation file.
@@ -115,7 +120,7 @@ def _in_coco_format(people: Sequence[_Person]) -> GroundTruth:
         for number, person in enumerate(people, start=1)
     ]
     category = {"id": PERSON, "name": "person", "keypoints": list(MPII.keypoints)}
-    return {"images": images, "annotations": annotations, "categories": [category]}
+    return Content(images, annotations, [category])
 
 
 def _fields(person: _Person) -> dict[str, Any]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from posebench.data.base import PoseDataset
 from posebench.errors import DataError, PosebenchError
 from posebench.files import cache_folder, read_json, write_json
-from posebench.skeleton import Skeleton
+from posebench.ground_truth import GroundTruth
 from posebench.structures import KeypointDistances
 from posebench.version import package_version
 
@@ -28,7 +26,7 @@ def keypoint_distances(dataset: PoseDataset) -> KeypointDistances:
     cached = _read(path, len(dataset.skeleton))
     if cached is not None:
         return cached
-    distances = measure_distances(dataset.ground_truth()["annotations"], dataset.skeleton)
+    distances = measure_distances(dataset.ground_truth())
     content = {
         "dataset": dataset.name,
         "split": dataset.split,
@@ -46,24 +44,17 @@ def keypoint_distances(dataset: PoseDataset) -> KeypointDistances:
     return distances
 
 
-def measure_distances(
-    annotations: Sequence[dict[str, Any]], skeleton: Skeleton
-) -> KeypointDistances:
+def measure_distances(truth: GroundTruth) -> KeypointDistances:
     """Return the mean distances of the annotated people's keypoints.
 
     Distances are relative to the square root of the box's area. Crowd regions and people with fewer
     than two labelled keypoints are skipped. A pair that nobody has gets the largest mean distance.
 
-    Args:
-        annotations: in COCO's format.
-        skeleton: their keypoint set.
-
     Source: DGCN, Eq. 5. The paper averages over all people; this over those with both keypoints.
     """
-    count = len(skeleton)
-    people = [a for a in annotations if not a.get("iscrowd", 0)]
-    rows = np.array([a["keypoints"] for a in people], np.float64).reshape(len(people), count, 3)
-    boxes = np.array([a["bbox"] for a in people], np.float64).reshape(len(people), 4)
+    count = len(truth.skeleton)
+    rows = np.asarray(truth.keypoints[~truth.crowd], np.float64)
+    boxes = truth.boxes[~truth.crowd]
     labelled = rows[..., 2] > 0
     size = np.sqrt(boxes[:, 2] * boxes[:, 3])
     chosen = (labelled.sum(1) >= 2) & (size > 0)

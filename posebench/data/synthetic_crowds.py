@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
-from posebench.data.base import GroundTruth, PoseDataset
+from posebench.data.base import PoseDataset
 from posebench.data.synthetic import LAYOUT
 from posebench.errors import UsageError
-from posebench.files import PERSON
-from posebench.layers.oks import count_keypoints
+from posebench.ground_truth import GroundTruth, Texts, texts_or_numbers
 from posebench.skeleton import Skeleton
 from posebench.structures import Poses, Protocol, Sample, box_corners
 from posebench.synthetic.body import JOINTS
@@ -90,26 +88,34 @@ class SyntheticCrowds(PoseDataset):
 
 
 def ground_truth_of(samples: Iterable[Sample], protocol: Protocol) -> GroundTruth:
-    """Return the annotations of images in COCO's format."""
+    """Return the annotations of images whose people are all labelled."""
     skeleton = protocol.skeleton
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    ids: list[int | str] = []
+    names, sizes, crowding, poses = [], [], [], []
     for sample in samples:
-        width, height = sample.size
-        image = {"id": sample.image_id, "file_name": sample.name, "width": width, "height": height}
-        if protocol.crowd_index is not None:
-            image["crowdIndex"] = crowd_index(sample.poses)
-        images.append(image)
-        for person in _annotations(sample, skeleton):
-            annotations.append({"id": len(annotations) + 1, **person})
-    limbs = [[start + 1, end + 1] for start, end in skeleton.limbs]
-    person = {
-        "id": PERSON,
-        "name": "person",
-        "keypoints": list(skeleton.keypoints),
-        "skeleton": limbs,
-    }
-    return {"images": images, "annotations": annotations, "categories": [person]}
+        ids.append(sample.image_id)
+        names.append(sample.name)
+        sizes.append(sample.size)
+        poses.append(sample.poses)
+        known = protocol.crowd_index is not None
+        crowding.append(crowd_index(sample.poses) if known else np.nan)
+    everyone = Poses.joined(poses, len(skeleton))
+    corner = everyone.boxes[:, 0]
+    rows = torch.cat([everyone.keypoints, everyone.visibility[..., None]], -1)  # (N, K, 3)
+    return GroundTruth(
+        skeleton,
+        texts_or_numbers(ids),
+        Texts.of(names),
+        np.array(sizes, np.int32).reshape(-1, 2),
+        np.array(crowding, np.float64),
+        np.repeat(np.arange(len(poses)), [len(one) for one in poses]),
+        rows.numpy(),
+        torch.cat([corner, everyone.boxes[:, 3] - corner], 1).numpy(),
+        everyone.area.numpy(),
+        np.zeros(len(everyone), np.bool_),
+        ids=Texts.of(str(number) for number in range(1, len(everyone) + 1)),
+        outlines=Texts.of([""] * len(everyone)),
+    )
 
 
 def crowd_index(poses: Poses) -> float:
@@ -143,26 +149,3 @@ def _poses(scene: Scene, protocol: Protocol) -> Poses:
     if protocol.area_of_box is not None:
         area = protocol.area_of_box * boxes[:, 2] * boxes[:, 3]
     return Poses(keypoints * (visibility > 0)[..., None], visibility, area, box_corners(boxes))
-
-
-def _annotations(sample: Sample, skeleton: Skeleton) -> list[dict[str, Any]]:
-    """Return the people of an image as annotations in COCO's format, without ids."""
-    poses = sample.poses
-    rows = torch.cat([poses.keypoints, poses.visibility[..., None]], -1)  # (N, K, 3)
-    corner = poses.boxes[:, 0]
-    boxes = torch.cat([corner, poses.boxes[:, 3] - corner], 1)
-    counts = count_keypoints(poses.visibility.numpy(), skeleton)
-    return [
-        {
-            "image_id": sample.image_id,
-            "category_id": PERSON,
-            "keypoints": keypoints.flatten().tolist(),
-            "num_keypoints": count,
-            "area": area,
-            "bbox": box.tolist(),
-            "iscrowd": 0,
-        }
-        for keypoints, count, area, box in zip(
-            rows, counts.tolist(), poses.area.tolist(), boxes, strict=True
-        )
-    ]

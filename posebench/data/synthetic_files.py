@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 
 from posebench.data import coco, crowdpose, mpii, ochuman
-from posebench.data.base import GroundTruth
 from posebench.data.layout import Layout
 from posebench.data.synthetic_crowds import SyntheticCrowds, ground_truth_of
 from posebench.errors import unknown_name
@@ -130,7 +129,7 @@ def write_synthetic(
         )
         next_id += count
         image_folder = folder / form.layout.images.format(split=split.name)
-        content = ground_truth_of(_saved(numbered, image_folder), protocol)
+        content = ground_truth_of(_saved(numbered, image_folder), protocol).to_coco()
         annotations = folder / form.layout.annotations.format(split=split.name)
         write_json(annotations, _as_official(content, protocol))
         image_counts[split.name] = count
@@ -180,7 +179,7 @@ def _head_box(annotation: dict[str, Any]) -> list[float]:
     return [*(value - side / 2 for value in centre), *(value + side / 2 for value in centre)]
 
 
-def _as_official(content: GroundTruth, protocol: Protocol) -> GroundTruth:
+def _as_official(content: dict[str, Any], protocol: Protocol) -> dict[str, Any]:
     """Return the annotations with the fields that the official files have."""
     if protocol.area_of_box is not None:
         without_area = [

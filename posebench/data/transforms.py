@@ -26,7 +26,7 @@ from posebench.skeleton import Skeleton
 from posebench.structures import Augment, Augmentation, CropAugment, DetrAugment, Poses, Sample
 
 
-def image_seed(seed: int, epoch: int, image_id: int) -> int:
+def image_seed(seed: int, epoch: int, image_id: int | str) -> int:
     """Return the seed of all random draws for one image in one epoch.
 
     Generators of worker processes are not used: after a resume their draws would differ.

@@ -142,7 +142,8 @@ def evaluate(
             results += predictions.to_coco(sample.image_id)
         progress(done, len(indices))
     if world_size() > 1:
-        position = {image["id"]: i for i, image in enumerate(dataset.ground_truth()["images"])}
+        truth = dataset.ground_truth()
+        position = {truth.image_id(index): index for index in range(truth.num_images)}
         results = [result for part in all_gather_object(results) for result in part]
         results.sort(key=lambda result: position[result["image_id"]])
         unreadable = [image for part in all_gather_object(unreadable) for image in part]
@@ -190,7 +191,7 @@ def evaluate_file(path: Path, dataset: PoseDataset) -> Evaluation:
         DataError: the file is missing or damaged, or its content cannot be scored.
     """
     start = time.perf_counter()
-    results = read_results(path, dataset.ground_truth(), dataset.skeleton)
+    results = read_results(path, dataset.ground_truth())
     metrics = score(results, dataset)
     return Evaluation(metrics, results, len(dataset), time.perf_counter() - start)
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posebench.errors import DataError
-from posebench.files import finite_rows, keypoint_rows
+from posebench.ground_truth import GroundTruth
 from posebench.metrics.matching import Detections, Floats
 from posebench.metrics.names import PCKH_PARTS, pckh_name
-from posebench.metrics.results import image_index, parse_results
+from posebench.metrics.results import parse_results
 from posebench.skeleton import MPII
 
 # The official mean excludes these two, which nearly every method predicts correctly.
@@ -96,7 +96,7 @@ Matching = Literal["score", "pckh"]
 
 
 def evaluate_pckh(
-    ground_truth: dict[str, Any],
+    truth: GroundTruth,
     results: list[dict[str, Any]],
     threshold: float = 0.5,
     matching: Matching = "score",
@@ -107,7 +107,7 @@ def evaluate_pckh(
     labelled keypoints are not evaluated.
 
     Args:
-        ground_truth: COCO's layout with MPII's keypoints and `headbox_xyxy` in each annotation.
+        truth: annotations with MPII's keypoints and head boxes.
         results: COCO-format results.
         threshold: maximum distance in head sizes.
         matching: how poses are assigned to people. "score": every image has one annotated person,
@@ -126,24 +126,19 @@ def evaluate_pckh(
     multi-person evaluation of DeepCut (Pishchulin et al., CVPR 2016) assigns poses. DGCN's paper
     does not say which protocol its Table 8 uses.
     """
-    people, head_sizes = mpii_people(ground_truth)
+    people, head_sizes = mpii_people(truth)
     labelled = np.asarray((people[..., 2] > 0).any(1))
     people, head_sizes = people[labelled], head_sizes[labelled]
-    image_of = [
-        annotation["image_id"]
-        for annotation, chosen in zip(ground_truth["annotations"], labelled, strict=True)
-        if chosen
-    ]
-    if matching == "score" and len(set(image_of)) < len(image_of):
-        image = next(image for image in image_of if image_of.count(image) > 1)
+    image_of = truth.image[labelled]
+    if matching == "score" and len(np.unique(image_of)) < len(image_of):
+        image = truth.image_id(int(np.bincount(image_of).argmax()))
         raise DataError(
             f"Expected one annotated person per image, but image {image} has several. "
             "PCKh takes one pose for each annotated person: crop the images around them first, or "
             'match people and poses by PCKh (matching="pckh").'
         )
-    detections = parse_results(results, ground_truth, MPII)
-    index_of = image_index(ground_truth)
-    images = np.array([index_of[image] for image in image_of], np.int64)
+    detections = parse_results(results, truth)
+    images = truth.rank[image_of]
     predicted = _poses_of_people(people, head_sizes, images, detections, threshold, matching)
     counts = pckh(predicted, people[..., :2], people[..., 2], head_sizes, threshold)
     metrics = counts.metrics()
@@ -215,36 +210,38 @@ def _best_fits(
     return pairs
 
 
-def has_head_boxes(ground_truth: dict[str, Any]) -> bool:
+def has_head_boxes(truth: GroundTruth) -> bool:
     """Return whether there are annotated people and all of them have a head box."""
-    people = ground_truth["annotations"]
-    return bool(people) and all("headbox_xyxy" in annotation for annotation in people)
+    boxes = truth.head_boxes
+    return boxes is not None and len(boxes) > 0 and bool(np.isfinite(boxes).all())
 
 
-def one_person_each(ground_truth: dict[str, Any]) -> bool:
+def one_person_each(truth: GroundTruth) -> bool:
     """Return whether every image has at most one person with labelled keypoints."""
-    images = [a["image_id"] for a in ground_truth["annotations"] if any(a["keypoints"][2::3])]
-    return len(set(images)) == len(images)
+    images = truth.image[(truth.keypoints[..., 2] > 0).any(1)]
+    return len(np.unique(images)) == len(images)
 
 
-def mpii_people(ground_truth: dict[str, Any]) -> tuple[Floats, Floats]:
+def mpii_people(truth: GroundTruth) -> tuple[Floats, Floats]:
     """Return the annotated keypoints (N, K, 3) x, y, v and the head sizes (N,) in pixels.
 
     Raises:
-        DataError: an annotation has other keypoints or no head box.
+        DataError: the keypoints are others than MPII's, or an annotation has no head box.
     """
-    annotations = ground_truth["annotations"]
-
-    def owner(index: int) -> str:
-        return f"annotation {annotations[index]['id']} (image {annotations[index]['image_id']})"
-
-    keypoints = keypoint_rows([a["keypoints"] for a in annotations], MPII.keypoints, owner)
-    for index, annotation in enumerate(annotations):
-        if "headbox_xyxy" not in annotation:
-            raise DataError(
-                f"Expected headbox_xyxy in {owner(index)}, but it has none. PCKh needs head boxes; "
-                "MPII's official .mat file has them, the common JSON files do not."
-            )
-    boxes = finite_rows([a["headbox_xyxy"] for a in annotations], 4, "headbox_xyxy", owner)
+    if truth.skeleton.keypoints != MPII.keypoints:
+        raise DataError(
+            f"Expected MPII's {len(MPII)} keypoints for PCKh, but the annotations have "
+            f"{len(truth.skeleton)} ({truth.skeleton.name}). Is the file for another keypoint set?"
+        )
+    if not len(truth):
+        return np.zeros((0, len(MPII), 3)), np.zeros(0)
+    boxes = np.full((len(truth), 4), np.nan) if truth.head_boxes is None else truth.head_boxes
+    for index in np.flatnonzero(~np.isfinite(boxes).all(1)).tolist():
+        image = truth.image_id(int(truth.image[index]))
+        raise DataError(
+            f"Expected headbox_xyxy in annotation {truth.ids[index]} (image {image}), but it has "
+            "none. PCKh needs head boxes; MPII's official .mat file has them, the common JSON "
+            "files do not."
+        )
     diagonal = np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=-1)
-    return keypoints, _HEAD_SHARE * diagonal
+    return np.asarray(truth.keypoints, np.float64), _HEAD_SHARE * diagonal

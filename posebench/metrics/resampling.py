@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from posebench.ground_truth import GroundTruth
 from posebench.metrics.keypoints import match
 from posebench.metrics.matching import Floats, Matches
 from posebench.metrics.results import parse_results
@@ -21,21 +22,18 @@ from posebench.structures import Protocol
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
 
-def matches(
-    ground_truth: dict[str, Any], results: list[dict[str, Any]], protocol: Protocol
-) -> Matches:
+def matches(truth: GroundTruth, results: list[dict[str, Any]], protocol: Protocol) -> Matches:
     """Match detections of all images by a protocol's OKS, over people of all sizes.
 
     Args:
-        ground_truth: as for `evaluate_keypoints`.
+        truth: the annotations.
         results: COCO-format results.
         protocol: determines areas and sigmas.
 
     Raises:
         DataError: as `evaluate_keypoints`.
     """
-    detections = parse_results(results, ground_truth, protocol.skeleton)
-    return match(ground_truth, detections, protocol).matches()
+    return match(truth, parse_results(results, truth), protocol).matches()
 
 
 def resampled_ap(models: Sequence[Matches], weights: Sequence[Floats]) -> Floats:

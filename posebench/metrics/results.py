@@ -10,33 +10,28 @@ import numpy as np
 
 from posebench.errors import DataError
 from posebench.files import PERSON, finite_rows, keypoint_rows, read_json
+from posebench.ground_truth import GroundTruth
 from posebench.metrics.matching import Detections, Floats
-from posebench.skeleton import Skeleton
 
 _FORMAT = "Results are in COCO's format: [{image_id, category_id, keypoints, score}, ...]."
 
 
-def read_results(
-    path: Path, ground_truth: dict[str, Any], skeleton: Skeleton
-) -> list[dict[str, Any]]:
+def read_results(path: Path, truth: GroundTruth) -> list[dict[str, Any]]:
     """Read and check a result file, of posebench or any other program.
 
     Args:
         path: a JSON list of objects with image_id, category_id, keypoints and score.
-        ground_truth: the annotations that the results belong to.
-        skeleton: the expected keypoint set.
+        truth: the annotations that the results belong to.
 
     Raises:
         DataError: the file is missing or damaged, or its content is wrong (see `parse_results`).
     """
     results: list[dict[str, Any]] = read_json(path, "a result file")
-    parse_results(results, ground_truth, skeleton, source=str(path))
+    parse_results(results, truth, source=str(path))
     return results
 
 
-def parse_results(
-    results: Any, ground_truth: dict[str, Any], skeleton: Skeleton, source: str = "the results"
-) -> Detections:
+def parse_results(results: Any, truth: GroundTruth, source: str = "the results") -> Detections:
     """Check results and return them as arrays.
 
     Entries of other categories than person are skipped, as in the official tools.
@@ -44,8 +39,7 @@ def parse_results(
     Args:
         results: a list of objects with image_id, category_id, keypoints (3 K numbers), score and
             optionally bbox.
-        ground_truth: the annotations that the results belong to.
-        skeleton: the expected keypoint set.
+        truth: the annotations that the results belong to.
         source: where the results come from, for messages.
 
     Raises:
@@ -53,7 +47,7 @@ def parse_results(
             number of keypoints, NaN or infinity. The official tools count NaN as a match and
             ignore infinite poses.
     """
-    index_of = image_index(ground_truth)
+    index_of = {truth.image_id(i): int(rank) for i, rank in enumerate(truth.rank)}
     _check_entries(results, index_of, source)
     people = [index for index, r in enumerate(results) if r["category_id"] == PERSON]
     chosen = [results[index] for index in people]
@@ -61,7 +55,7 @@ def parse_results(
     def owner(index: int) -> str:
         return f"entry {people[index]} (image {chosen[index]['image_id']}) of {source}"
 
-    keypoints = keypoint_rows([r["keypoints"] for r in chosen], skeleton.keypoints, owner)
+    keypoints = keypoint_rows([r["keypoints"] for r in chosen], truth.skeleton.keypoints, owner)
     scores = finite_rows([[r["score"]] for r in chosen], 1, "score", owner)[:, 0]
     extent = keypoints[..., :2].max(1) - keypoints[..., :2].min(1)
     area = extent[:, 0] * extent[:, 1]
@@ -76,7 +70,7 @@ def parse_results(
     return Detections(image, keypoints[..., :2], scores, area)
 
 
-def _check_entries(results: Any, index_of: dict[int, int], source: str) -> None:
+def _check_entries(results: Any, index_of: dict[int | str, int], source: str) -> None:
     """Raise a DataError unless every result has all fields and belongs to a known image."""
     if not isinstance(results, list):
         raise DataError(
@@ -95,12 +89,3 @@ def _check_entries(results: Any, index_of: dict[int, int], source: str) -> None:
                 f"Expected only images of the annotations, but entry {index} of {source} is for "
                 f"image {image_id!r}. Check that the annotations are of the same split."
             )
-
-
-def image_index(ground_truth: dict[str, Any]) -> dict[int, int]:
-    """Return the rank of each image id among the sorted ids.
-
-    Across images, detections with equal scores are ranked by it, as in the official tools.
-    """
-    ids = {image["id"] for image in ground_truth["images"]}
-    return {image_id: index for index, image_id in enumerate(sorted(ids))}

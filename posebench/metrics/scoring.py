@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from posebench.ground_truth import GroundTruth
 from posebench.metrics.keypoints import evaluate_keypoints
 from posebench.metrics.pckh import Matching, evaluate_pckh, has_head_boxes, one_person_each
 from posebench.structures import Protocol
 
 
 def evaluate_poses(
-    ground_truth: dict[str, Any], results: list[dict[str, Any]], protocol: Protocol
+    truth: GroundTruth, results: list[dict[str, Any]], protocol: Protocol
 ) -> dict[str, float]:
     """Return the metrics of a protocol, with the main metric first.
 
@@ -18,7 +19,7 @@ def evaluate_poses(
     several annotated people, PCKh matches people and poses, and its names say `(matched)`.
 
     Args:
-        ground_truth: annotations in COCO's format.
+        truth: the annotations.
         results: COCO-format results.
         protocol: the rules, with the keypoint set of both.
 
@@ -28,8 +29,8 @@ def evaluate_poses(
     Raises:
         DataError: as `evaluate_keypoints` and `evaluate_pckh`.
     """
-    if protocol.head_boxes and has_head_boxes(ground_truth):
-        matching: Matching = "score" if one_person_each(ground_truth) else "pckh"
-        percent = evaluate_pckh(ground_truth, results, matching=matching)
+    if protocol.head_boxes and has_head_boxes(truth):
+        matching: Matching = "score" if one_person_each(truth) else "pckh"
+        percent = evaluate_pckh(truth, results, matching=matching)
         return {name: value / 100 if value >= 0 else -1.0 for name, value in percent.items()}
-    return evaluate_keypoints(ground_truth, results, protocol)
+    return evaluate_keypoints(truth, results, protocol)

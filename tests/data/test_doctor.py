@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from posebench.data import crowdpose
+from posebench.data import crowdpose, open_dataset
 from posebench.data.coco import LAYOUT as COCO_LAYOUT
 from posebench.data.doctor import Finding, examine
 from posebench.data.synthetic_files import write_synthetic
@@ -59,34 +59,78 @@ def first(content: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("check", "example", "how"),
     [
-        ("missing field", "bbox of annotation 1", lambda c: first(c).pop("bbox")),
-        ("missing field", "area of annotation 1", lambda c: first(c).pop("area")),
-        ("missing field", "width of image 1", lambda c: c["images"][0].pop("width")),
-        ("missing field", "annotations", lambda c: c.pop("annotations")),
-        ("no object", "images", lambda c: c["images"].append(None)),
-        ("duplicate annotation id", "1", lambda c: c["annotations"][1].update(id=1)),
-        ("duplicate image id", "1", lambda c: c["images"].append(c["images"][0])),
+        ("missing field", "image_id of annotation 1", lambda c: first(c).pop("image_id")),
+        ("no object", "image number 3", lambda c: c["images"].append(None)),
+        ("no object", "annotation number 4", lambda c: c["annotations"].append("text")),
+        ("id unfit", "image number 0", lambda c: c["images"][0].update(id=[1])),
+        ("image size unfit", "image 1", lambda c: c["images"][0].update(width=10**7)),
+        ("duplicate image id", "1", lambda c: c["images"][1].update(id=1)),
+        (
+            "image listed twice",
+            f"{1:012}.jpg",
+            lambda c: c["images"][1].update(file_name=c["images"][0]["file_name"]),
+        ),
         ("unknown image", "annotation 1", lambda c: first(c).update(image_id=99)),
         ("unknown image", "annotation 1", lambda c: first(c).update(image_id=[1])),
+        ("unknown category", "annotation 1", lambda c: first(c).update(category_id=7)),
         ("keypoints unfit", "annotation 1", lambda c: first(c)["keypoints"].pop()),
-        ("keypoints unfit", "annotation 1", lambda c: first(c).update(keypoints=None)),
+        ("keypoints unfit", "annotation 1", lambda c: first(c)["keypoints"].__setitem__(0, "1")),
         (
             "keypoints unfit",
             "annotation 1",
             lambda c: first(c)["keypoints"].__setitem__(0, float("nan")),
         ),
+        ("visibility unfit", "annotation 1", lambda c: first(c)["keypoints"].__setitem__(2, 5)),
+        ("count unfit", "annotation 1", lambda c: first(c).update(iscrowd="no")),
         ("box unfit", "annotation 1", lambda c: first(c).update(bbox=[1, 2, "3", 4])),
-        ("area unfit", "annotation 1", lambda c: first(c).update(area=None)),
-        ("zero area", "annotation 1", lambda c: first(c).update(area=0)),
-        ("zero area", "annotation 1", lambda c: first(c)["bbox"].__setitem__(2, 0)),
+        ("area unfit", "annotation 1", lambda c: first(c).update(area="large")),
     ],
 )
-def test_wrong_annotations_are_found(
+def test_what_the_reader_refuses_is_found(
     folder: Path, check: str, example: str, how: Callable[[dict[str, Any]], object]
 ) -> None:
     change(folder, how)
     wrong = found(folder, "wrong")
     assert example in wrong[check].examples
+    with pytest.raises(DataError):
+        open_dataset("coco", "train", root=folder.parent)
+
+
+@pytest.mark.parametrize(
+    ("check", "how"),
+    [
+        ("image without a size: read from its file", lambda c: c["images"][0].pop("width")),
+        ("same image entry twice", lambda c: c["images"].append(c["images"][0])),
+        ("duplicate annotation id", lambda c: c["annotations"][1].update(id=1)),
+        ("no keypoints given", lambda c: first(c).update(keypoints=[])),
+        ("num_keypoints differs from the keypoints", lambda c: first(c).update(num_keypoints=5)),
+        ("area derived", lambda c: first(c).update(area=0)),
+        ("area derived", lambda c: first(c).pop("area")),
+        ("box derived", lambda c: first(c)["bbox"].__setitem__(2, 0)),
+        ("box derived", lambda c: first(c).pop("bbox")),
+        ("outline cannot be drawn", lambda c: first(c).update(iscrowd=1, segmentation=[[1, 2]])),
+        (
+            "unlabelled keypoint without numbers",
+            lambda c: first(c)["keypoints"].__setitem__(slice(0, 3), [None, None, 0]),
+        ),
+        (
+            "labelled keypoint at (0, 0)",
+            lambda c: first(c)["keypoints"].__setitem__(slice(0, 3), [0, 0, 2]),
+        ),
+        (
+            "visibility is a confidence",
+            lambda c: first(c)["keypoints"].__setitem__(slice(2, 51, 3), [0.9] * 17),
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::posebench.errors.Notice")
+def test_what_the_reader_takes_all_the_same_is_noted(
+    folder: Path, check: str, how: Callable[[dict[str, Any]], object]
+) -> None:
+    change(folder, how)
+    assert found(folder, "wrong") == {}
+    assert found(folder, "note")[check].count >= 1
+    assert len(open_dataset("coco", "train", root=folder.parent)) == 3
 
 
 def test_keypoints_outside_their_image_are_noted(folder: Path) -> None:
@@ -150,12 +194,12 @@ def test_the_command_counts_and_ends_with_3_where_something_is_wrong(folder: Pat
     sound = run("data", "doctor", folder)
     assert sound.code == 0, sound.err
     assert "labelled keypoints" in sound.out
-    change(folder, lambda c: first(c).update(area=0))
+    change(folder, lambda c: first(c).update(area="large"))
     wrong = run("data", "doctor", folder, "--json")
     assert wrong.code == 3
     rows = json.loads(wrong.out)["rows"]
     assert {"dataset", "split", "check", "severity", "count", "examples"} == set(rows[0])
-    assert [row["check"] for row in rows if row["severity"] == "wrong"] == ["zero area"]
+    assert [row["check"] for row in rows if row["severity"] == "wrong"] == ["area unfit"]
     assert "has 1 error that" in wrong.err
 
 

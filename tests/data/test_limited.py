@@ -19,7 +19,7 @@ WHOLE = SyntheticCrowds(COCO, "val", length=8, size=64)
 def test_they_are_as_if_there_were_no_others() -> None:
     first, short = FirstImages(WHOLE, 3), SyntheticCrowds(COCO, "val", length=3, size=64)
     assert len(first) == 3
-    assert first.ground_truth() == short.ground_truth()
+    assert first.ground_truth().to_coco() == short.ground_truth().to_coco()
     assert first.labelled() == [0, 1, 2]
     assert (first.load(2).image == short.load(2).image).all()
     with pytest.raises(IndexError):
@@ -42,10 +42,10 @@ def test_files_are_limited_in_their_order() -> None:
     root = Path(__file__).parents[1] / "runs" / "data"
     whole = open_dataset("coco", "val", root=root)
     first = FirstImages(whole, 2)
-    ids = [image["id"] for image in first.ground_truth()["images"]]
+    ids = [image["id"] for image in first.ground_truth().to_coco()["images"]]
     assert [first.load(i).image_id for i in range(2)] == ids
     assert [whole.load(i).image_id for i in range(2)] == ids
-    assert {a["image_id"] for a in first.ground_truth()["annotations"]} <= set(ids)
+    assert {a["image_id"] for a in first.ground_truth().to_coco()["annotations"]} <= set(ids)
 
 
 def test_none_is_too_few() -> None:

@@ -63,7 +63,7 @@ def test_the_usual_list_is_read_from_zero_on_and_by_image(tmp_path: Path) -> Non
 
 def test_boxes_are_the_keypoints_and_a_tenth_of_the_longer_side(tmp_path: Path) -> None:
     write(tmp_path, "mpii_train.json", [entry("1.jpg")], ("1.jpg",))
-    [person] = open_dataset("mpii", "train", root=tmp_path).ground_truth()["annotations"]
+    [person] = open_dataset("mpii", "train", root=tmp_path).ground_truth().to_coco()["annotations"]
     # Keypoints from (9, 54) to (84, 99).
     assert person["bbox"] == [1.5, 46.5, 90.0, 60.0]
     assert person["area"] == pytest.approx(0.53 * 90 * 60)
@@ -73,7 +73,7 @@ def test_boxes_are_the_keypoints_and_a_tenth_of_the_longer_side(tmp_path: Path) 
 def test_head_boxes_beside_val_are_taken(tmp_path: Path) -> None:
     write(tmp_path, "mpii_val.json", [entry("1.jpg"), entry("2.jpg")], ("1.jpg", "2.jpg"))
     write_heads(tmp_path, 2)
-    people = open_dataset("mpii", "val", root=tmp_path).ground_truth()["annotations"]
+    people = open_dataset("mpii", "val", root=tmp_path).ground_truth().to_coco()["annotations"]
     assert [person["headbox_xyxy"] for person in people] == [[10, 20, 40, 60]] * 2
     # The head reaches beyond the keypoints, from y 54 to 20.
     assert people[0]["bbox"] == pytest.approx([9 - 7.9, 20 - 7.9, 75 + 15.8, 79 + 15.8])
@@ -85,7 +85,7 @@ def test_head_boxes_beside_val_are_taken(tmp_path: Path) -> None:
 def test_hrnets_names_are_found(tmp_path: Path) -> None:
     write(tmp_path, "valid.json", [entry("1.jpg")], ("1.jpg",))
     write_heads(tmp_path, 1, "gt_valid.mat")
-    [person] = open_dataset("mpii", "val", root=tmp_path).ground_truth()["annotations"]
+    [person] = open_dataset("mpii", "val", root=tmp_path).ground_truth().to_coco()["annotations"]
     assert person["headbox_xyxy"] == [10, 20, 40, 60]
 
 
@@ -97,7 +97,7 @@ def test_files_in_cocos_format_stay_as_they_are(tmp_path: Path) -> None:
     }  # fmt: skip
     path = write(tmp_path, "own.json", {"images": [{"id": 7}], "annotations": [person]})
     dataset = open_dataset("mpii", "val", root=tmp_path, annotations=path)
-    [read] = dataset.ground_truth()["annotations"]
+    [read] = dataset.ground_truth().to_coco()["annotations"]
     assert read["keypoints"] == keypoints
 
 
@@ -147,7 +147,7 @@ def test_the_official_file_gives_its_training_images(tmp_path: Path, train: list
     path = tmp_path / "mpii" / "annotations" / "mpii_human_pose_v1_u12_1.mat"
     path.parent.mkdir(parents=True)
     savemat(path, {"RELEASE": release})
-    truth = open_dataset("mpii", "trainval", root=tmp_path).ground_truth()
+    truth = open_dataset("mpii", "trainval", root=tmp_path).ground_truth().to_coco()
     assert [image["file_name"] for image in truth["images"]] == ["000003.jpg", "000001.jpg"]
     first, second, third = truth["annotations"]
     assert first["keypoints"][:6] == [10, 20, 1, 30, 40, 2]

@@ -12,7 +12,7 @@ import pytest
 from pycocotools import mask as rle
 
 from posebench.data import PoseDataset, data_root, open_dataset
-from posebench.errors import DataError, UsageError
+from posebench.errors import DataError, Notice, UsageError
 from posebench.skeleton import COCO, CROWDPOSE
 from tests.builders import write_coco
 
@@ -107,7 +107,7 @@ def test_crowds_and_people_without_keypoints_are_no_people(tmp_path: Path) -> No
     assert poses.keypoints[:, 0, 1].tolist() == [1, 4]
     assert poses.unlabelled.tolist() == [[[1, 2], [11, 2], [1, 22], [11, 22]]]
     # The evaluation judges them itself.
-    assert [a["id"] for a in dataset.ground_truth()["annotations"]] == [1, 2, 3, 4]
+    assert [a["id"] for a in dataset.ground_truth().to_coco()["annotations"]] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("people", [[], [person(1, iscrowd=1)], [without_keypoints(1)]])
@@ -187,27 +187,55 @@ def test_nothing_is_ignored_of_people_with_keypoints(tmp_path: Path) -> None:
     [
         [[1, 2]],
         [[1, 2, 3, 4]],
+        [[1, 2, 3, 4, 5, 6, 7]],
+        [["a"] * 6],
         "outline",
         {"size": [HEIGHT, WIDTH]},
         run_lengths(np.ones((4, 4), bool)),
     ],
 )
-def test_a_wrong_outline_is_named(tmp_path: Path, outline: Any) -> None:
-    dataset = open_coco(tmp_path, [person(7, iscrowd=1, segmentation=outline)])
-    with pytest.raises(DataError, match=r"segmentation of annotation 7 \(1\.png\)"):
-        dataset.load(0)
+def test_an_outline_that_cannot_be_drawn_masks_nothing_and_is_told_once(
+    tmp_path: Path, outline: Any
+) -> None:
+    with pytest.warns(Notice, match=r"1 outlines cannot be drawn \(annotation 7\)") as told:
+        dataset = open_coco(tmp_path, [person(7, iscrowd=1, segmentation=outline)])
+    assert len(told) == 1
+    assert dataset.load(0).ignore is None
+    assert len(dataset.load(0).poses.crowds) == 1
 
 
-def test_another_size_than_annotated_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pixels", [True, False])
+def test_another_size_than_annotated_is_told(tmp_path: Path, pixels: bool) -> None:
     dataset = open_coco(tmp_path, [person(1)])
-    picture = np.zeros((WIDTH, HEIGHT, 3), np.uint8)  # turned
+    picture = np.zeros((HEIGHT, HEIGHT, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "coco" / "val2017" / "1.png"), picture)
-    with pytest.raises(DataError, match=r"1\.png is 30 x 40, but its annotations are for 40 x 30"):
-        dataset.load(0)
+    with pytest.raises(DataError, match=r"1\.png is 30 x 30, but its annotations are for 40 x 30"):
+        dataset.load(0, pixels=pixels)
 
 
-@pytest.mark.parametrize("field", ["file_name", "width", "height"])
-def test_an_image_entry_without_its_fields_is_told(tmp_path: Path, field: str) -> None:
+@pytest.mark.parametrize("pixels", [True, False])
+def test_where_width_and_height_are_exchanged_the_files_own_are_taken(
+    tmp_path: Path, pixels: bool
+) -> None:
+    dataset = open_coco(tmp_path, [person(1)])
+    picture = np.zeros((WIDTH, HEIGHT, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "coco" / "val2017" / "1.png"), picture)
+    with pytest.warns(Notice, match="width and height of images exchanged"):
+        assert dataset.load(0, pixels=pixels).size == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("field", ["width", "height"])
+def test_a_missing_size_is_that_of_the_file(tmp_path: Path, field: str) -> None:
+    open_coco(tmp_path, [person(1)])
+    path = tmp_path / "coco" / "annotations" / "person_keypoints_val2017.json"
+    content = json.loads(path.read_text())
+    del content["images"][0][field]
+    path.write_text(json.dumps(content))
+    dataset = open_dataset("coco", "val", root=tmp_path)
+    assert dataset.load(0, pixels=False).size == dataset.load(0).size == (WIDTH, HEIGHT)
+
+
+def test_an_image_entry_without_its_name_is_told(tmp_path: Path, field: str = "file_name") -> None:
     open_coco(tmp_path, [person(1)])
     path = tmp_path / "coco" / "annotations" / "person_keypoints_val2017.json"
     content = json.loads(path.read_text())
@@ -293,7 +321,7 @@ def test_trainval_is_made_of_train_and_val_with_ids_of_their_own(tmp_path: Path)
     write(crowdpose_file(tmp_path, "train"), [crowdpose_person(1), crowdpose_person(2)])
     write(crowdpose_file(tmp_path, "val"), [crowdpose_person(1, image_id=2)], images=(2,))
     dataset = open_dataset("crowdpose", "trainval", root=tmp_path)
-    annotations = dataset.ground_truth()["annotations"]
+    annotations = dataset.ground_truth().to_coco()["annotations"]
     assert len(dataset) == 2
     assert len({annotation["id"] for annotation in annotations}) == 3
     assert [annotation["image_id"] for annotation in annotations] == [1, 1, 2]

@@ -31,7 +31,7 @@ def test_a_dataset_is_measured_once_and_the_file_says_of_what(
 ) -> None:
     crowds = SyntheticCrowds(COCO, "train", 3, size=64)
     first = keypoint_distances(crowds)
-    expected = measure_distances(crowds.ground_truth()["annotations"], COCO)
+    expected = measure_distances(crowds.ground_truth())
     np.testing.assert_array_equal(first.mean, expected.mean)
     [path] = (cache_folder() / "distances").iterdir()
     content = json.loads(path.read_text())

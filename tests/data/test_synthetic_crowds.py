@@ -19,7 +19,7 @@ from posebench.structures import Poses, Sample, box_corners
 HASH = """
 import hashlib
 from posebench.data.synthetic_crowds import SyntheticCrowds
-from posebench.structures import COCO
+from posebench.skeleton import COCO
 sample = SyntheticCrowds(COCO, seed=3).load(7)
 print(hashlib.sha256(sample.image.tobytes() + sample.poses.keypoints.numpy().tobytes()).hexdigest())
 """
@@ -142,7 +142,7 @@ def test_lookalike_people_wear_one_outfit() -> None:
 @pytest.mark.parametrize("skeleton", [COCO, CROWDPOSE], ids=lambda s: s.name)
 def test_ground_truth_says_what_is_loaded(skeleton: Skeleton) -> None:
     dataset = SyntheticCrowds(skeleton, "val", length=4)
-    content = dataset.ground_truth()
+    content = dataset.ground_truth().to_coco()
     assert [image["id"] for image in content["images"]] == [1, 2, 3, 4]
     assert content["images"][2]["file_name"] == "val/000003.png"
     assert [a["id"] for a in content["annotations"]] == list(

@@ -32,7 +32,7 @@ def test_written_files_read_back_as_the_dataset(
     for split, count in splits.items():
         dataset = open_dataset(layout, split, root=tmp_path)
         assert len(dataset) == count
-        assert len(dataset.ground_truth()["annotations"]) == written.people[split]
+        assert len(dataset.ground_truth().to_coco()["annotations"]) == written.people[split]
         ids += [dataset.load(index).image_id for index in range(count)]
     assert len(set(ids)) == 10
     first = SyntheticCrowds(dataset.skeleton, "train", crowd=0.4).load(0)
@@ -45,7 +45,7 @@ def test_written_files_read_back_as_the_dataset(
 
 def test_written_head_boxes_are_as_large_as_heads(tmp_path: Path) -> None:
     write_synthetic(tmp_path, 4, "mpii", crowd=0.6)
-    people = open_dataset("mpii", "train", root=tmp_path).ground_truth()["annotations"]
+    people = open_dataset("mpii", "train", root=tmp_path).ground_truth().to_coco()["annotations"]
     assert people
     for person in people:
         x1, y1, x2, y2 = person["headbox_xyxy"]

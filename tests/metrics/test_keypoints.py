@@ -6,14 +6,21 @@ from typing import Any
 
 import pytest
 
-from posebench.errors import DataError
+from posebench.errors import Notice
 from posebench.metrics import evaluate_keypoints
 from posebench.skeleton import COCO, CROWDPOSE, MPII
-from tests.builders import PROTOCOLS
+from posebench.structures import Protocol
+from tests.builders import PROTOCOLS, truth_of
 from tests.metrics.cases import random_case
 from tests.metrics.official import coco_metrics
 
 SEEDS = range(4)
+
+
+def evaluate(
+    content: dict[str, Any], results: list[dict[str, Any]], protocol: Protocol
+) -> dict[str, float]:
+    return evaluate_keypoints(truth_of(content, protocol), results, protocol)
 
 
 def person(image_id: int = 1, **fields: Any) -> dict[str, Any]:
@@ -44,7 +51,7 @@ def truth(*annotations: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_coco_metrics_equal_pycocotools(seed: int) -> None:
     ground_truth, results = random_case(COCO, seed)
-    ours = evaluate_keypoints(ground_truth, results, PROTOCOLS["coco"])
+    ours = evaluate(ground_truth, results, PROTOCOLS["coco"])
     official = coco_metrics(ground_truth, results, PROTOCOLS["coco"])
     assert {name: ours[name] for name in official} == pytest.approx(official, abs=1e-12)
     assert 0.01 < official["AP"] < 0.99
@@ -54,7 +61,7 @@ def test_coco_metrics_equal_pycocotools(seed: int) -> None:
 def test_crowdpose_metrics_equal_pycocotools_with_its_areas_image_by_image_class(seed: int) -> None:
     protocol = PROTOCOLS["crowdpose"]
     ground_truth, results = random_case(CROWDPOSE, seed)
-    ours = evaluate_keypoints(ground_truth, results, protocol)
+    ours = evaluate(ground_truth, results, protocol)
     limits = {"AP": (-1, 9), "APE": (-1, 0.2), "APM": (0.2, 0.8), "APH": (0.8, 9)}
     for name, (low, high) in limits.items():
         ids = {i["id"] for i in ground_truth["images"] if low <= i["crowdIndex"] < high}
@@ -73,7 +80,7 @@ def test_crowdpose_metrics_equal_pycocotools_with_its_areas_image_by_image_class
 def test_ap_of_a_keypoint_is_that_of_a_skeleton_of_this_keypoint_alone(dataset: str) -> None:
     protocol = PROTOCOLS[dataset]
     ground_truth, results = random_case(protocol.skeleton, seed=5)
-    ours = evaluate_keypoints(ground_truth, results, protocol)
+    ours = evaluate(ground_truth, results, protocol)
     for index, name in enumerate(protocol.skeleton.keypoints):
         numbers = slice(3 * index, 3 * index + 3)
         single = copy.deepcopy(ground_truth)
@@ -92,7 +99,7 @@ def test_ap_of_a_keypoint_is_that_of_a_skeleton_of_this_keypoint_alone(dataset: 
 
 
 def test_a_perfect_detection_scores_one_and_nothing_medium_is_minus_one() -> None:
-    metrics = evaluate_keypoints(truth(person()), [found(person())], PROTOCOLS["coco"])
+    metrics = evaluate(truth(person()), [found(person())], PROTOCOLS["coco"])
     assert metrics["AP"] == metrics["AR"] == metrics["APL"] == metrics["AP/nose"] == 1.0
     assert metrics["APM"] == metrics["ARM"] == -1.0
 
@@ -100,7 +107,7 @@ def test_a_perfect_detection_scores_one_and_nothing_medium_is_minus_one() -> Non
 def test_a_keypoint_by_itself_moves_only_its_own_ap() -> None:
     pose = found(person())
     pose["keypoints"][0] += 500  # nose: the first x
-    metrics = evaluate_keypoints(truth(person()), [pose], PROTOCOLS["coco"])
+    metrics = evaluate(truth(person()), [pose], PROTOCOLS["coco"])
     assert metrics["AP/nose"] == 0.0
     assert metrics["AP/left_eye"] == 1.0
     # OKS is 16/17 = 0.941: nine of ten thresholds are met.
@@ -110,7 +117,7 @@ def test_a_keypoint_by_itself_moves_only_its_own_ap() -> None:
 def test_a_keypoint_that_nobody_has_gives_minus_one() -> None:
     annotation = person()
     annotation["keypoints"][2] = 0
-    metrics = evaluate_keypoints(truth(annotation), [found(person())], PROTOCOLS["coco"])
+    metrics = evaluate(truth(annotation), [found(person())], PROTOCOLS["coco"])
     assert metrics["AP/nose"] == -1.0
 
 
@@ -120,7 +127,7 @@ def test_crowdpose_takes_its_area_from_the_box() -> None:
     ground_truth = truth(annotation)
     ground_truth["images"][0]["crowdIndex"] = 0.8
     results = [found(annotation, shift=3.0)]
-    metrics = evaluate_keypoints(ground_truth, results, PROTOCOLS["crowdpose"])
+    metrics = evaluate(ground_truth, results, PROTOCOLS["crowdpose"])
     # exp(-9 / (2 * 5300 * (2 * 0.062)^2)) = 0.946 for a wrist: all thresholds but 0.95.
     assert metrics["AP/left_wrist"] == pytest.approx(0.9)
     assert metrics["APH"] == metrics["AP"]
@@ -131,21 +138,21 @@ def test_equal_scores_of_different_images_are_ranked_by_image_id() -> None:
     # The false one lies in the image with the higher id, but comes first in the file.
     people = (person(1), person(7, id=2))
     results = [found(people[1], shift=900.0), found(people[0])]
-    metrics = evaluate_keypoints(truth(*people), results, PROTOCOLS["coco"])
+    metrics = evaluate(truth(*people), results, PROTOCOLS["coco"])
     assert metrics["AP50"] == pytest.approx(51 / 101)  # precision 1 up to recall 0.5
 
 
 @pytest.mark.parametrize("offset", [0, 1])
 def test_annotation_ids_do_not_matter(offset: int) -> None:
     # pycocotools takes the match with annotation 0 for no match.
-    metrics = evaluate_keypoints(truth(person(id=offset)), [found(person())], PROTOCOLS["coco"])
+    metrics = evaluate(truth(person(id=offset)), [found(person())], PROTOCOLS["coco"])
     assert metrics["AP"] == 1.0
 
 
 def test_no_detections_score_zero_and_no_people_minus_one() -> None:
-    assert set(evaluate_keypoints(truth(person()), [], PROTOCOLS["coco"]).values()) == {0.0, -1.0}
-    assert set(evaluate_keypoints(truth(), [], PROTOCOLS["coco"]).values()) == {-1.0}
-    nobody = evaluate_keypoints(truth(), [found(person())], PROTOCOLS["coco"])
+    assert set(evaluate(truth(person()), [], PROTOCOLS["coco"]).values()) == {0.0, -1.0}
+    assert set(evaluate(truth(), [], PROTOCOLS["coco"]).values()) == {-1.0}
+    nobody = evaluate(truth(), [found(person())], PROTOCOLS["coco"])
     assert set(nobody.values()) == {-1.0}
 
 
@@ -155,32 +162,44 @@ def test_missing_num_keypoints_are_counted_without_head_and_neck() -> None:
     del annotation["num_keypoints"]
     ground_truth = truth(annotation)
     ground_truth["images"][0]["crowdIndex"] = 0.5
-    metrics = evaluate_keypoints(ground_truth, [], PROTOCOLS["crowdpose"])
+    metrics = evaluate(ground_truth, [], PROTOCOLS["crowdpose"])
     assert metrics["AP"] == -1.0
 
 
-def test_given_num_keypoints_decide_who_must_be_found() -> None:
-    # As the official tools: the file's count, even where the keypoints say otherwise.
-    metrics = evaluate_keypoints(truth(person(num_keypoints=0)), [], PROTOCOLS["coco"])
-    assert metrics["AP"] == -1.0
+@pytest.mark.parametrize("stated", [0, 1, 17, 51])
+def test_keypoints_decide_who_must_be_found_whatever_num_keypoints_says(stated: int) -> None:
+    labelled, nobody = person(num_keypoints=stated), person(num_keypoints=stated)
+    nobody["keypoints"] = [0.0] * 51
+    assert evaluate(truth(labelled), [], PROTOCOLS["coco"])["AP"] == 0.0
+    assert evaluate(truth(nobody), [], PROTOCOLS["coco"])["AP"] == -1.0
 
 
-def test_missing_areas_and_crowding_are_refused_by_name() -> None:
-    annotation = person(id=31)
-    del annotation["area"]
-    with pytest.raises(DataError, match="annotation 31"):
-        evaluate_keypoints(truth(annotation), [], PROTOCOLS["coco"])
-    crowdpose = truth()
+def test_missing_areas_are_derived_from_the_box() -> None:
+    given, missing = person(area=5300.0), person()
+    del missing["area"]
+    results = [found(person(), shift=8.0)]
+    with pytest.warns(Notice, match=r"1 labelled annotations have no area.*0\.53 of their box"):
+        derived = evaluate(truth(missing), results, PROTOCOLS["coco"])
+    assert derived == evaluate(truth(given), results, PROTOCOLS["coco"])
+    assert 0 < derived["AP"] < 1
+
+
+def test_without_crowding_there_is_ap_and_no_ap_by_crowding() -> None:
+    annotation = person(keypoints=[10.0, 10.0, 2] * 14, num_keypoints=12)
+    content = truth(annotation, person(2, keypoints=[10.0, 10.0, 2] * 14, id=2))
+    results = [found(annotation)]
     for index in (None, float("nan")):
-        crowdpose["images"][0] |= {} if index is None else {"crowdIndex": index}
-        with pytest.raises(DataError, match="crowdIndex for every image, but image 1"):
-            evaluate_keypoints(crowdpose, [], PROTOCOLS["crowdpose"])
+        content["images"][0] |= {"crowdIndex": 0.5}
+        content["images"][1] |= {} if index is None else {"crowdIndex": index}
+        metrics = evaluate(content, results, PROTOCOLS["crowdpose"])
+        assert metrics["AP"] == pytest.approx(51 / 101)
+        assert metrics["APE"] == metrics["APM"] == metrics["APH"] == -1.0
 
 
 def test_the_callers_values_are_not_changed() -> None:
     ground_truth, results = random_case(COCO, seed=9)
     before = copy.deepcopy((ground_truth, results))
-    evaluate_keypoints(ground_truth, results, PROTOCOLS["coco"])
+    evaluate(ground_truth, results, PROTOCOLS["coco"])
     assert (ground_truth, results) == before
 
 
@@ -188,6 +207,6 @@ def test_another_skeleton_follows_cocos_rules() -> None:
     ground_truth, results = random_case(MPII, seed=2)
     protocol = replace(PROTOCOLS["coco"], skeleton=MPII)
     official = coco_metrics(ground_truth, results, protocol)
-    assert evaluate_keypoints(ground_truth, results, protocol)["AP"] == pytest.approx(
+    assert evaluate(ground_truth, results, protocol)["AP"] == pytest.approx(
         official["AP"], abs=1e-12
     )

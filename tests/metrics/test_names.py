@@ -4,7 +4,7 @@ import pytest
 
 from posebench.metrics import evaluate_poses, main_at_thresholds, main_metric, main_parts
 from posebench.metrics.names import pckh_name
-from tests.builders import PROTOCOLS
+from tests.builders import PROTOCOLS, truth_of
 from tests.metrics.cases import random_case
 from tests.metrics.test_pckh import found, person, truth
 
@@ -14,7 +14,8 @@ from tests.metrics.test_pckh import found, person, truth
 )
 def test_ap_is_the_main_metric_of_oks(dataset: str, parts: list[str]) -> None:
     protocol = PROTOCOLS[dataset]
-    metrics = evaluate_poses(*random_case(protocol.skeleton, seed=1), protocol)
+    content, results = random_case(protocol.skeleton, seed=1)
+    metrics = evaluate_poses(truth_of(content, protocol), results, protocol)
     assert main_metric(metrics) == ("AP", metrics["AP"])
     assert main_at_thresholds(metrics) == ["AP", "AP50", "AP75"]
     assert main_parts(metrics) == ["AP50", "AP75", *parts]

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from posebench.errors import DataError
+from posebench.ground_truth import GroundTruth
 from posebench.metrics import evaluate_pckh, evaluate_poses
 from posebench.metrics.pckh import mpii_people, pckh
 from posebench.skeleton import MPII
-from tests.builders import PROTOCOLS
+from tests.builders import PROTOCOLS, truth_of
 
 
 def person(image_id: int, **fields: Any) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def person(image_id: int, **fields: Any) -> dict[str, Any]:
     keypoints = [number for index in range(16) for number in (100.0 + 10 * index, 200.0, 2)]
     return {
         "id": image_id, "image_id": image_id, "category_id": 1, "keypoints": keypoints,
-        "headbox_xyxy": [180, 100, 210, 140], **fields,
+        "headbox_xyxy": [180, 100, 210, 140], "bbox": [90, 90, 190, 130], "area": 9000, **fields,
     }  # fmt: skip
 
 
@@ -27,8 +28,9 @@ def found(image_id: int, shift: float, score: float = 0.5) -> dict[str, Any]:
     return {"image_id": image_id, "category_id": 1, "keypoints": keypoints, "score": score}
 
 
-def truth(*people: dict[str, Any]) -> dict[str, Any]:
-    return {"images": [{"id": p["image_id"]} for p in people], "annotations": list(people)}
+def truth(*people: dict[str, Any]) -> GroundTruth:
+    images = [{"id": p["image_id"]} for p in people]
+    return truth_of({"images": images, "annotations": list(people)}, PROTOCOLS["mpii"])
 
 
 def test_the_limit_is_correct() -> None:
@@ -69,8 +71,8 @@ def test_wrong_ground_truth_is_refused_by_name() -> None:
     del without["headbox_xyxy"]
     with pytest.raises(DataError, match=r"headbox_xyxy in annotation 6 \(image 6\)"):
         mpii_people(truth(without))
-    with pytest.raises(DataError, match="found 2"):
-        mpii_people(truth(person(6, keypoints=[1.0] * 6)))
+    with pytest.raises(DataError, match=r"MPII's 16 keypoints .* have 17 \(coco\)"):
+        mpii_people(truth_of({"images": [{"id": 6}], "annotations": []}))
 
 
 def test_poses_are_not_broadcast() -> None:

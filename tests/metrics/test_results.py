@@ -11,10 +11,10 @@ from posebench.files import write_json
 from posebench.metrics import evaluate_keypoints, read_results
 from posebench.metrics.results import parse_results
 from posebench.skeleton import COCO
-from tests.builders import PROTOCOLS
+from tests.builders import PROTOCOLS, truth_of
 from tests.metrics.cases import random_case
 
-GROUND_TRUTH: dict[str, Any] = {"images": [{"id": 8}, {"id": 3}], "annotations": []}
+GROUND_TRUTH = truth_of({"images": [{"id": 8}, {"id": 3}], "annotations": []})
 
 
 def result(**fields: Any) -> dict[str, Any]:
@@ -27,12 +27,13 @@ def with_number(value: Any) -> list[Any]:
 
 
 def test_written_results_score_to_the_last_digit(tmp_path: Path) -> None:
-    ground_truth, results = random_case(COCO, seed=1)
+    content, results = random_case(COCO, seed=1)
+    truth = truth_of(content)
     write_json(tmp_path / "deep" / "results.json", results)
-    read = read_results(tmp_path / "deep" / "results.json", ground_truth, COCO)
+    read = read_results(tmp_path / "deep" / "results.json", truth)
     assert read == results
-    expected = evaluate_keypoints(ground_truth, results, PROTOCOLS["coco"])
-    assert evaluate_keypoints(ground_truth, read, PROTOCOLS["coco"]) == expected
+    expected = evaluate_keypoints(truth, results, PROTOCOLS["coco"])
+    assert evaluate_keypoints(truth, read, PROTOCOLS["coco"]) == expected
 
 
 def test_writing_fails_whole(tmp_path: Path) -> None:
@@ -64,14 +65,14 @@ def test_writing_fails_whole(tmp_path: Path) -> None:
 )
 def test_wrong_entries_are_named(entry: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        parse_results([result(), entry], GROUND_TRUTH, COCO)
+        parse_results([result(), entry], GROUND_TRUTH)
 
 
 def test_a_wrong_box_is_named_where_boxes_count() -> None:
     wrong = result(bbox=[0, 0, float("inf"), 5])
     with pytest.raises(DataError, match=r"bbox of entry 1 \(image 8\)"):
-        parse_results([result(bbox=[0, 0, 2, 2]), wrong], GROUND_TRUTH, COCO)
-    parse_results([result(), wrong], GROUND_TRUTH, COCO)
+        parse_results([result(bbox=[0, 0, 2, 2]), wrong], GROUND_TRUTH)
+    parse_results([result(), wrong], GROUND_TRUTH)
 
 
 @pytest.mark.parametrize("content", [{"annotations": []}, "poses", None])
@@ -79,11 +80,11 @@ def test_files_that_hold_no_list_are_refused(tmp_path: Path, content: Any) -> No
     path = tmp_path / "results.json"
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"list of poses in .*results\.json"):
-        read_results(path, GROUND_TRUTH, COCO)
+        read_results(path, GROUND_TRUTH)
 
 
 def test_entries_become_arrays_in_the_order_of_image_ids() -> None:
-    parsed = parse_results([result(), result(image_id=3)], GROUND_TRUTH, COCO)
+    parsed = parse_results([result(), result(image_id=3)], GROUND_TRUTH)
     assert parsed.image.tolist() == [1, 0]
     assert parsed.keypoints.shape == (2, 17, 2)
     assert parsed.area.tolist() == [8.0, 8.0]  # extent 4 x 2
@@ -91,12 +92,12 @@ def test_entries_become_arrays_in_the_order_of_image_ids() -> None:
 
 def test_boxes_count_only_when_the_first_entry_has_one() -> None:
     box = {"bbox": [0, 0, 10, 10]}
-    assert parse_results([result(**box), result()], GROUND_TRUTH, COCO).area.tolist() == [100, 8]
-    assert parse_results([result(), result(**box)], GROUND_TRUTH, COCO).area.tolist() == [8, 8]
+    assert parse_results([result(**box), result()], GROUND_TRUTH).area.tolist() == [100, 8]
+    assert parse_results([result(), result(**box)], GROUND_TRUTH).area.tolist() == [8, 8]
 
 
 def test_other_categories_are_left_out_and_errors_still_count_them() -> None:
     other = result(category_id=2, keypoints=[])
-    assert len(parse_results([other, result()], GROUND_TRUTH, COCO).scores) == 1
+    assert len(parse_results([other, result()], GROUND_TRUTH).scores) == 1
     with pytest.raises(DataError, match="entry 1 "):
-        parse_results([other, result(score=None)], GROUND_TRUTH, COCO)
+        parse_results([other, result(score=None)], GROUND_TRUTH)

@@ -9,7 +9,7 @@ from posebench.metrics.matching import THRESHOLDS, Matches
 from posebench.metrics.resampling import matches
 from posebench.metrics.thresholds import f1_curve
 from posebench.skeleton import COCO
-from tests.builders import PROTOCOLS
+from tests.builders import PROTOCOLS, truth_of
 from tests.metrics.cases import random_case
 
 
@@ -63,7 +63,7 @@ def test_a_higher_oks_has_matches_of_its_own() -> None:
 
 def test_all_detections_have_the_recall_of_the_evaluation() -> None:
     truth, results = random_case(COCO, 0)
-    found = matches(truth, results, PROTOCOLS["ochuman"])
+    found = matches(truth_of(truth), results, PROTOCOLS["ochuman"])
     curve = f1_curve(found)
     assert curve.recall[-1] == pytest.approx(found.correct[0].sum() / found.people.sum())
     assert curve.recall[-1] > 0.1

@@ -32,7 +32,7 @@ def find(case: Any, root: Path) -> tuple[PoseDataset, int]:
     for dataset, split, file in PLACES[case["ann_keypoints"].shape[1]]:
         path = root / file if file else None
         opened = open_dataset(dataset, split, root=root, annotations=path)
-        ids = [image["id"] for image in opened.ground_truth()["images"]]
+        ids = [image["id"] for image in opened.ground_truth().to_coco()["images"]]
         if case["image_id"] in ids:
             return opened, ids.index(case["image_id"])
     pytest.skip("the case's photograph is not among the real images")

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from posebench.data.annotations import read_annotations
 from posebench.data.statistics import measure_distances
+from posebench.ground_truth import join
 from posebench.models.dgcn.adjacency import soft_adjacency
 from posebench.skeleton import SKELETONS
+from tests.builders import PROTOCOLS
 from tests.parity.fixtures import cases
 
 # Stored with eight decimals; A_s is in float32 here.
@@ -49,8 +52,8 @@ def test_soft_adjacency(name: str, stored: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("name", "stored"), [p for p in STORED if p.values[0] in ANNOTATIONS])
 def test_distances_of_real_people(shared_data: Path, name: str, stored: dict[str, Any]) -> None:
     files = sorted(shared_data.glob(ANNOTATIONS[name]))
-    people = [a for path in files for a in json.loads(path.read_text())["annotations"]]
-    found = measure_distances(people, SKELETONS[name])
+    truth = join([read_annotations(path, PROTOCOLS[name]) for path in files])
+    found = measure_distances(truth)
     assert found.people == stored["persons_used"]
     np.testing.assert_array_equal(found.pairs, stored["pair_counts"])
     np.testing.assert_allclose(

@@ -15,7 +15,6 @@ from posebench.data.annotations import read_annotations
 from posebench.metrics import read_results
 from posebench.metrics.matching import Floats, Matches
 from posebench.metrics.resampling import matches, resampled_ap
-from posebench.metrics.results import image_index
 from tests.builders import PROTOCOLS
 from tests.parity.fixtures import cases, find_in_sets
 
@@ -30,7 +29,7 @@ def given(request: pytest.FixtureRequest) -> dict[str, Floats]:
     path: Path = request.param
     values = {name: np.array(value) for name, value in json.loads(path.read_text()).items()}
     truth = read_annotations(find_in_sets("eval/coco/gt.json"), PROTOCOLS["coco"])
-    index = image_index(truth)
+    index = {truth.image_id(place): rank for place, rank in enumerate(truth.rank.tolist())}
     order = np.argsort([index[image] for image in values.pop("images").tolist()])
     assert len(order) == len(index)
     for name in ("draws", "exchanges"):
@@ -43,9 +42,7 @@ def models() -> list[Matches]:
     protocol = PROTOCOLS["coco"]
     truth = read_annotations(find_in_sets("eval/coco/gt.json"), protocol)
     paths = [find_in_sets(f"eval/coco/{name}.json") for name in NAMES]
-    return [
-        matches(truth, read_results(path, truth, protocol.skeleton), protocol) for path in paths
-    ]
+    return [matches(truth, read_results(path, truth), protocol) for path in paths]
 
 
 def test_an_image_drawn_several_times_counts_as_often(

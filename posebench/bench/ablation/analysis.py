@@ -27,6 +27,7 @@ from posebench.bench.statistics import RESAMPLES
 from posebench.bench.tables import load_table, read_text, table_names
 from posebench.engine import tidy_rows
 from posebench.files import atomic_write, read_json
+from posebench.ground_truth import GroundTruth
 from posebench.metrics import main_parts
 from posebench.metrics.matching import Matches
 from posebench.metrics.resampling import matches
@@ -38,7 +39,7 @@ from posebench.studies import Study, Variant
 # Printed columns that the summary repeats.
 _PRINTED = ("AP", "AP50", "AP75", "APM", "APL", "APE", "APM_crowd", "APH", "params_M", "params_MB")
 
-_Truth = tuple[dict[str, Any], Protocol]  # annotations in COCO's format, and their protocol
+_Truth = tuple[GroundTruth, Protocol]  # annotations in COCO's format, and their protocol
 
 
 @dataclass(frozen=True)
@@ -206,8 +207,8 @@ def _matches(
         truths[experiment.data] = (dataset.ground_truth(), dataset.protocol)
     path = result_folder(folder, experiment, seed) / "predictions.json"
     predictions = read_json(path, "the predictions of a test")
-    ground_truth, protocol = truths[experiment.data]
-    return matches(ground_truth, predictions, protocol)
+    truth, protocol = truths[experiment.data]
+    return matches(truth, predictions, protocol)
 
 
 def _summary(

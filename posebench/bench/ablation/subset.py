@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from posebench.data import PoseDataset
-from posebench.data.base import GroundTruth
+from posebench.ground_truth import GroundTruth
 from posebench.recipe import Recipe
 from posebench.structures import Sample
 

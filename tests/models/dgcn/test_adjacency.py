@@ -18,8 +18,16 @@ from posebench.models.dgcn.adjacency import (
 )
 from posebench.models.pifpaf.targets import field_layout
 from posebench.skeleton import COCO, SKELETONS, Skeleton
+from posebench.structures import KeypointDistances, Protocol
+from tests.builders import truth_of
 
 THREE = Skeleton("three", ("a", "b", "c"), (), (0.1, 0.1, 0.1))
+
+
+def measured(people: list[dict[str, Any]]) -> KeypointDistances:
+    listed = [{"id": n, "image_id": 1, "category_id": 1, **p} for n, p in enumerate(people)]
+    content = {"images": [{"id": 1}], "annotations": listed}
+    return measure_distances(truth_of(content, Protocol(THREE)))
 
 
 def person(keypoints: list[float], size: float = 10.0, **fields: Any) -> dict[str, Any]:
@@ -33,7 +41,7 @@ def test_distances_are_shares_of_the_boxs_root_and_means_of_who_has_both() -> No
         person([0, 0, 2, 90, 90, 2, 5, 5, 2], iscrowd=1),
         person([7, 7, 2, 9, 9, 0, 5, 5, 0]),  # one keypoint
     ]
-    found = measure_distances(people, THREE)
+    found = measured(people)
     assert found.people == 2
     assert found.pairs.tolist() == [[2, 2, 1], [2, 2, 1], [1, 1, 1]]
     assert found.mean[0].tolist() == [0.0, pytest.approx((0.5 + 1.0) / 2), 0.5]
@@ -41,9 +49,9 @@ def test_distances_are_shares_of_the_boxs_root_and_means_of_who_has_both() -> No
 
 
 def test_a_pair_that_nobody_has_is_far_and_an_empty_set_is_even() -> None:
-    found = measure_distances([person([0, 0, 2, 3, 4, 1, 0, 0, 0])], THREE)
+    found = measured([person([0, 0, 2, 3, 4, 1, 0, 0, 0])])
     assert found.mean[0, 2] == found.mean[1, 2] == 0.5
-    nobody = measure_distances([], THREE)
+    nobody = measured([])
     assert nobody.people == 0
     assert soft_adjacency(nobody.mean, 0.5).tolist() == [
         [1, 0.5, 0.5],
