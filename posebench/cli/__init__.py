@@ -26,6 +26,7 @@ from posebench.cli import (
     weights,
 )
 from posebench.cli.common import RANK
+from posebench.cli.notices import shown_notices
 from posebench.cli.stopping import StoppableGroup, say_stopped
 from posebench.errors import Interrupted, PosebenchError
 
@@ -83,7 +84,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
     try:
-        with _process_group():
+        with _process_group(), shown_notices():
             app(words)
     except Interrupted as stopped:
         say_stopped(stopped)

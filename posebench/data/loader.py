@@ -7,6 +7,7 @@ as an uninterrupted one.
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from posebench.data.base import PoseDataset
 from posebench.data.transforms import augment_sample, image_seed
-from posebench.errors import DataError
+from posebench.errors import DataError, Notice
 from posebench.preprocess import NetworkInput, collate
 from posebench.structures import Augmentation, Batch, Sample
 
@@ -89,7 +90,7 @@ def micro_batches(
         batch_sampler=_From(sampler, start),
         num_workers=workers,
         collate_fn=_collate,
-        worker_init_fn=_ignore_interrupts if workers else None,
+        worker_init_fn=_start_worker if workers else None,
     )
     return iter(loader)
 
@@ -103,7 +104,7 @@ def eval_samples(
         sampler=indices,
         batch_size=None,
         num_workers=workers,
-        worker_init_fn=_ignore_interrupts if workers else None,
+        worker_init_fn=_start_worker if workers else None,
     )
     return iter(loader)
 
@@ -174,7 +175,9 @@ def _collate(items: list[NetworkInput | Unreadable]) -> MicroBatch:
     return MicroBatch(collate(inputs) if inputs else None, unreadable)
 
 
-def _ignore_interrupts(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     # Ctrl-C reaches the whole process group, but the main process decides when workers end. Workers
     # still obey a termination signal, or they would outlive a main process that has failed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if worker > 0:  # what is worth knowing of the images is said by one of them
+        warnings.simplefilter("ignore", Notice)

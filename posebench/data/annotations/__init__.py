@@ -16,6 +16,7 @@ import numpy as np
 from posebench.data.annotations import derived, rules
 from posebench.data.annotations.categories import Chosen, choose
 from posebench.data.annotations.images import Images, read_images
+from posebench.data.annotations.kept import read_kept
 from posebench.data.annotations.options import ReadOptions
 from posebench.data.annotations.people import People, PeopleReader
 from posebench.data.annotations.rules import Finding, Owner, Report
@@ -95,8 +96,13 @@ def read_file(path: Path, skeleton: Skeleton | None, options: ReadOptions) -> Re
     Raises:
         DataError: as `read_annotations`.
     """
-    text = read_text(path, "an annotation file")
-    return inspect_content(parse_content(text, path), path, skeleton, options)
+
+    def read() -> tuple[GroundTruth, list[Finding]]:
+        text = read_text(path, "an annotation file")
+        reading = inspect_content(parse_content(text, path), path, skeleton, options)
+        return reading.truth, reading.findings
+
+    return Reading(*read_kept(path, skeleton, options, read))
 
 
 def inspect_content(
