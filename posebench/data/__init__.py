@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from posebench.data.base import GroundTruth, PoseDataset
 
 DATASETS = (coco, crowdpose, mpii, ochuman, synthetic)
+# Images as they are stored, as the published loaders read them, or turned as EXIF says.
+EXIF = ("stored", "upright")
 LAYOUTS: dict[str, Layout] = {dataset.LAYOUT.name: dataset.LAYOUT for dataset in DATASETS}
 
 __all__ = [
     "DATASETS",
+    "EXIF",
     "LAYOUTS",
     "GroundTruth",
     "PoseDataset",
+    "check_exif",
     "data_root",
     "find_layout",
     "open_dataset",
@@ -48,6 +52,17 @@ def find_layout(name: str) -> Layout:
             "--annotations: see docs/data.md."
         )
     return LAYOUTS[name]
+
+
+def check_exif(exif: str) -> str:
+    """Return how images with an EXIF orientation are read: `stored` or `upright`.
+
+    Raises:
+        UsageError: it is neither of them.
+    """
+    if exif not in EXIF:
+        raise unknown_name("reading of the EXIF orientation (--exif)", exif, EXIF)
+    return exif
 
 
 def data_root(named: Path | None) -> Path:
