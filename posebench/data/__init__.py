@@ -34,6 +34,7 @@ __all__ = [
     "data_root",
     "find_layout",
     "open_dataset",
+    "read_upright",
 ]
 
 __getattr__ = lazy_names(__name__, base=("GroundTruth", "PoseDataset"))
@@ -77,6 +78,7 @@ def open_dataset(
     root: Path | None = None,
     annotations: Path | None = None,
     skeleton: Skeleton | None = None,
+    exif: str = "stored",
 ) -> PoseDataset:
     """Open one split of a dataset.
 
@@ -86,9 +88,27 @@ def open_dataset(
         root: the folder that contains the dataset's folder; None: see `data_root`.
         annotations: an annotation file to read in place of the split's own.
         skeleton: the keypoint set, for a dataset with several; None: its first.
+        exif: `upright` turns images as their EXIF orientation says; `stored` ignores it, as the
+            published loaders do.
 
     Raises:
         UsageError: the dataset or the split does not exist, or an option does not apply to it.
         DataError: the dataset's files are missing or wrong.
     """
-    return find_layout(name).open(data_root(root), split, annotations, skeleton)
+    check_exif(exif)
+    dataset = find_layout(name).open(data_root(root), split, annotations, skeleton)
+    return read_upright(dataset) if exif == "upright" else dataset
+
+
+def read_upright(dataset: PoseDataset) -> PoseDataset:
+    """Return a dataset whose images are turned as their EXIF orientation says.
+
+    Raises:
+        UsageError: it has no image files.
+    """
+    from posebench.data.base import FileDataset
+
+    if not isinstance(dataset, FileDataset):
+        raise UsageError(f"{dataset.name} makes its own images: leave out --exif.")
+    dataset.upright = True
+    return dataset

@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 from torch import Tensor
 
 from posebench.data.annotations import check_annotations
-from posebench.data.image_files import read_image, read_size
+from posebench.data.image_files import read_annotated, read_size
 from posebench.data.layout import Layout
 from posebench.errors import DataError
 from posebench.skeleton import Skeleton
@@ -62,6 +62,8 @@ class PoseDataset(ABC):
 
 class FileDataset(PoseDataset):
     """Images in a folder with annotations in COCO's format."""
+
+    upright = False  # turn images as their EXIF orientation says, which published loaders do not
 
     def __init__(
         self,
@@ -117,7 +119,9 @@ class FileDataset(PoseDataset):
     def load(self, index: int, *, pixels: bool = True) -> Sample:
         image = self._images[index]
         if not self._has_sizes and "width" not in image:
-            image["width"], image["height"] = read_size(self.folder / image["file_name"])
+            image["width"], image["height"] = read_size(
+                self.folder / image["file_name"], upright=self.upright
+            )
         for field, kind in (("file_name", str), ("width", int), ("height", int)):
             value = image.get(field)
             if not isinstance(value, kind) or (isinstance(value, int) and not 0 < value < 10**6):
@@ -129,13 +133,7 @@ class FileDataset(PoseDataset):
         size = (image["height"], image["width"])
         if pixels:
             path = self.folder / image["file_name"]
-            rgb = read_image(path)
-            if rgb.shape[:2] != size:
-                raise DataError(
-                    f"The image {path} is {rgb.shape[1]} x {rgb.shape[0]}, but its annotations are "
-                    f"for {size[1]} x {size[0]}: it is another image or was resized. "
-                    "Download it again; posebench data doctor lists all such images."
-                )
+            rgb = read_annotated(path, size[::-1], upright=self.upright)
         else:
             rgb = np.broadcast_to(np.uint8(0), (*size, 3))  # allocates no memory
         return Sample(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from posebench.data.annotations import required_fields
-from posebench.data.image_files import read_image
+from posebench.data.image_files import fit_size, read_image, read_orientation
 from posebench.data.layout import Layout
 from posebench.errors import DataError
 from posebench.files import read_json
@@ -71,6 +71,7 @@ def examine(
     layout: Layout,
     *,
     against: tuple[Path, Layout] | None = None,
+    upright: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> list[Finding]:
     """Check the splits of a dataset that are in its folder.
@@ -80,6 +81,7 @@ def examine(
         layout: the layout it should have.
         against: folder and layout of another dataset, whose training images should not occur in
             this one.
+        upright: read the images turned as their EXIF orientation says.
         progress: called with the number of images checked so far and the number of all images.
 
     Returns:
@@ -106,7 +108,7 @@ def examine(
         report = _Report(split)
         images = _check_annotations(content, layout, report)
         image_folder = folder / layout.images.format(split=split)
-        for _ in _check_files(images, image_folder, report):
+        for _ in _check_files(images, image_folder, report, upright=upright):
             done += 1
             progress(done, total)
         if others:
@@ -221,13 +223,14 @@ def _numbers(values: Any, count: int) -> bool:
 
 
 def _check_files(
-    images: list[dict[str, Any]], folder: Path, report: _Report
+    images: list[dict[str, Any]], folder: Path, report: _Report, *, upright: bool
 ) -> Iterator[dict[str, Any]]:
     """Decode every image and compare its size with the annotations; yield each checked image."""
 
     def decoded_size(image: dict[str, Any]) -> tuple[int, int] | None:
         try:
-            height, width = read_image(folder / image["file_name"]).shape[:2]
+            path = folder / image["file_name"]
+            height, width = read_image(path, upright=upright).shape[:2]
         except DataError:
             return None
         return width, height
@@ -240,12 +243,28 @@ def _check_files(
                 exists = (folder / name).is_file()
                 report.wrong("unreadable image" if exists else "missing image", name)
             elif "width" in image and "height" in image:
-                annotated = (image["width"], image["height"])
-                if size == annotated[::-1] and size != annotated:
-                    report.wrong("width and height swapped", name)
-                elif size != annotated:
-                    report.wrong("other size than annotated", f"{name}: {size[0]} x {size[1]}")
+                _check_size(folder / name, size, image, report, upright=upright)
             yield image
+
+
+def _check_size(
+    path: Path, size: tuple[int, int], image: dict[str, Any], report: _Report, *, upright: bool
+) -> None:
+    """Compare the width and height of an image with those in its annotations."""
+    name = image["file_name"]
+    fit = fit_size(path, size, (image["width"], image["height"]))
+    if fit == "equal":
+        orientation = 1 if upright else read_orientation(path)
+        if orientation > 1:
+            report.note("EXIF orientation that is ignored", f"{name}: {orientation}")
+    elif fit == "turned by EXIF" and upright:
+        report.wrong("annotated as stored, not as turned by EXIF", name)
+    elif fit == "turned by EXIF":
+        report.wrong("annotated as turned by EXIF (read with --exif upright)", name)
+    elif fit == "swapped":
+        report.wrong("width and height swapped", name)
+    else:
+        report.wrong("other size than annotated", f"{name}: {size[0]} x {size[1]}")
 
 
 class _TrainingImages:

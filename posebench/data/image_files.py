@@ -95,6 +95,42 @@ def read_image(path: Path, *, upright: bool = False) -> NDArray[np.uint8]:
     return _turned(image, _orientation(data)) if upright else image
 
 
+def read_annotated(
+    path: Path, annotated: tuple[int, int], *, upright: bool = False
+) -> NDArray[np.uint8]:
+    """Return the (H, W, 3) RGB pixels of an image that has annotations.
+
+    Args:
+        path: the file.
+        annotated: the width and height that its annotations are for.
+        upright: turn the image as its EXIF orientation says.
+
+    Raises:
+        DataError: it cannot be read, or has another size; the message says if EXIF is the reason.
+    """
+    image = read_image(path, upright=upright)
+    height, width = image.shape[:2]
+    fit = fit_size(path, (width, height), annotated)
+    if fit == "equal":
+        return image
+    sizes = f"{path} is {width} x {height}, but its annotations are for {annotated[0]} x "
+    if fit == "turned by EXIF" and upright:
+        raise DataError(
+            f"The image {sizes}{annotated[1]}: they fit it as it is stored, and not turned as its "
+            "EXIF orientation says. Leave out --exif upright."
+        )
+    if fit == "turned by EXIF":
+        raise DataError(
+            f"The image {sizes}{annotated[1]}: they fit it turned upright, as its EXIF orientation "
+            "says, which is ignored by default, as published loaders do. Read the images upright "
+            'with --exif upright, in Python exif="upright".'
+        )
+    raise DataError(
+        f"The image {sizes}{annotated[1]}: it is another image or was resized. "
+        "Download it again; posebench data doctor lists all such images."
+    )
+
+
 def read_size(path: Path, *, upright: bool = False) -> tuple[int, int]:
     """Return the width and height in an image's header.
 
