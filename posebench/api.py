@@ -112,6 +112,7 @@ def open_dataset(
     data_root: str | Path | None = None,
     annotations: str | Path | None = None,
     skeleton: Skeleton | None = None,
+    exif: str = "stored",
     limit: int | None = None,
 ) -> PoseDataset:
     """Open one split of a dataset.
@@ -123,6 +124,8 @@ def open_dataset(
             `./data`.
         annotations: a file to read in place of the split's own.
         skeleton: the keypoint set, for a dataset that has several.
+        exif: `upright` turns images as their EXIF orientation says; `stored` ignores it, as the
+            published loaders do.
         limit: take this many images at most, the first ones.
 
     Raises:
@@ -138,6 +141,7 @@ def open_dataset(
         root=Path(data_root) if data_root else None,
         annotations=Path(annotations) if annotations else None,
         skeleton=skeleton,
+        exif=exif,
     )
     return dataset if limit is None else _first_images(dataset, limit)
 
@@ -157,6 +161,7 @@ def train(
     data_root: str | Path | None = None,
     annotations: str | Path | None = None,
     eval_annotations: str | Path | None = None,
+    exif: str | None = None,
     settings: Settings | None = None,
     pretrained: bool = True,
     resume: str | Path | None = None,
@@ -186,6 +191,8 @@ def train(
             `./data`.
         annotations: a file to train on in place of the split's own.
         eval_annotations: a file to evaluate on in place of the split's own.
+        exif: `upright` turns images as their EXIF orientation says; None: `stored`, which ignores
+            it, as the published loaders do.
         settings: recipe fields, `{"augment.size": 384}` or `["augment.size=384"]`.
         pretrained: start the backbone from ImageNet weights where the recipe does.
         resume: a run folder to continue. It knows the other arguments: those that are given too
@@ -215,7 +222,7 @@ def train(
     given = {
         "split": split, "eval_split": eval_split, "data_root": _text(data_root),
         "annotations": _text(annotations), "eval_annotations": _text(eval_annotations),
-        "seed": seed, "device": device, "precision": precision, "workers": workers,
+        "exif": exif, "seed": seed, "device": device, "precision": precision, "workers": workers,
         "strict": strict, "limit": limit,
     }  # fmt: skip
     if resume is None:
@@ -245,6 +252,7 @@ def train(
             data_root=request.data_root,
             annotations=own_annotations,
             skeleton=chosen.skeleton,
+            exif=request.exif,
             limit=request.limit or None,
         )
         for own_split, own_annotations in (
@@ -331,6 +339,7 @@ def evaluate(
     oracle: bool = False,
     data_root: str | Path | None = None,
     annotations: str | Path | None = None,
+    exif: str = "stored",
     flip: bool | None = None,
     scales: Sequence[float] | None = None,
     settings: Settings | None = None,
@@ -359,6 +368,8 @@ def evaluate(
         data_root: the folder that contains the dataset folders; None: `$POSEBENCH_DATA`, else
             `./data`.
         annotations: a file to read in place of the split's own.
+        exif: `upright` turns images as their EXIF orientation says; `stored` ignores it, as the
+            published loaders do.
         flip: also predict on the mirrored image and merge both; None: as the recipe does.
         scales: factors on the recipe's input size, whose predictions are merged likewise; None: as
             the recipe does.
@@ -396,6 +407,7 @@ def evaluate(
             data_root=data_root,
             annotations=annotations,
             skeleton=recipe.skeleton if recipe else None,
+            exif=exif,
             limit=limit,
         )
     else:

@@ -79,6 +79,14 @@ StrictOption = Annotated[
     bool,
     typer.Option("--strict", help="Stop at the first unreadable image instead of skipping it."),
 ]
+ExifOption = Annotated[
+    str,
+    typer.Option(
+        "--exif",
+        help="Images with an EXIF orientation: `upright` turns them, `stored` leaves them as the "
+        "published loaders do.",
+    ),
+]
 LimitOption = Annotated[
     int | None,
     typer.Option("--limit", min=1, help="Take this many images at most, the first ones."),
@@ -115,6 +123,17 @@ def warn_if_slow(precision: str, device: str) -> None:
             "slower than fp32 here: choose --precision fp32, or auto.",
             soft_wrap=True,
         )
+
+
+def read_upright(exif: str) -> bool:
+    """Return whether `--exif` asks for upright images.
+
+    Raises:
+        UsageError: it is neither `upright` nor `stored`.
+    """
+    from posebench.data import check_exif
+
+    return check_exif(exif) == "upright"
 
 
 def progress_bar() -> ProgressBar:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from posebench.cli.common import JsonOption, RootOption, messages, out, print_rows, progress_bar
+from posebench.cli.common import (
+    ExifOption,
+    JsonOption,
+    RootOption,
+    messages,
+    out,
+    print_rows,
+    progress_bar,
+    read_upright,
+)
 
 if TYPE_CHECKING:
     from posebench.data.layout import Layout
@@ -71,6 +80,7 @@ def doctor(
             help="Folder of another dataset: report images that its training split also has."
         ),
     ] = None,
+    exif: ExifOption = "stored",
     json: JsonOption = False,
 ) -> None:
     """Check a dataset's annotations and images; exit with code 3 if there are errors."""
@@ -81,6 +91,7 @@ def doctor(
     from posebench.data.doctor import examine
     from posebench.errors import DataError
 
+    upright = read_upright(exif)
     layout = _layout(folder, dataset)
     other = (against, _layout(against, None)) if against else None
     with progress_bar() as bar:
@@ -89,7 +100,7 @@ def doctor(
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        findings = examine(folder, layout, against=other, progress=progress)
+        findings = examine(folder, layout, against=other, upright=upright, progress=progress)
     wrong = sum(finding.count for finding in findings if finding.severity == "wrong")
     if json:
         print_rows([{"dataset": layout.name, **asdict(finding)} for finding in findings])

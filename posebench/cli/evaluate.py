@@ -12,6 +12,7 @@ from posebench.cli.common import (
     RANK,
     AnnotationsOption,
     DeviceOption,
+    ExifOption,
     JsonOption,
     LimitOption,
     RootOption,
@@ -49,6 +50,7 @@ def evaluate(
     data_root: RootOption = None,
     split: SplitOption = None,
     annotations: AnnotationsOption = None,
+    exif: ExifOption = "stored",
     predictions: Annotated[
         Path | None,
         typer.Option(help="Score this result file in COCO's format instead of a model."),
@@ -111,6 +113,7 @@ def evaluate(
             oracle=oracle,
             data_root=data_root,
             annotations=annotations,
+            exif=exif,
             flip=flip,
             scales=chosen_scales,
             settings=settings,

@@ -13,6 +13,7 @@ from posebench.cli.common import (
     RANK,
     AnnotationsOption,
     DeviceOption,
+    ExifOption,
     LimitOption,
     PrecisionOption,
     RootOption,
@@ -60,6 +61,7 @@ def train(
     eval_annotations: Annotated[
         Path | None, typer.Option(help="Annotation file to evaluate on instead of the split's own.")
     ] = None,
+    exif: ExifOption = "stored",
     resume: Annotated[
         Path | None,
         typer.Option(help="Resume the run in this folder; it knows how it was started."),
@@ -104,6 +106,7 @@ def train(
             data_root=data_root,
             annotations=annotations,
             eval_annotations=eval_annotations,
+            exif=_given(context, "exif", exif),
             settings=settings,
             pretrained=pretrained,
             resume=resume,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +14,7 @@ from rich.markup import escape
 
 from posebench.cli.common import (
     DeviceOption,
+    ExifOption,
     JsonOption,
     LimitOption,
     RunsOption,
@@ -20,6 +22,7 @@ from posebench.cli.common import (
     out,
     print_rows,
     progress_bar,
+    read_upright,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +38,11 @@ if TYPE_CHECKING:
 # login.
 _BASELINE = "mask_rcnn_resnet50_coco"
 # Suffixes of the files that can be written.
-_PICTURE_SUFFIXES, _VIDEO_SUFFIXES = (".png", ".jpg", ".jpeg"), (".mp4",)
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
+# What looks like the ending of a file, and not like the end of a folder's name (run.2, run.v2).
+_FILE_ENDING = re.compile(r"\.(?!v\d+$)[a-z][a-z0-9]{1,4}$", re.IGNORECASE)
+_EXAMPLES = 3  # names in a notice
 
 
 def viz(
@@ -44,7 +51,7 @@ def viz(
         typer.Argument(
             metavar="SOURCE...",
             help="Images, folders of images, patterns ('photos/**/*.jpg'), and .txt lists with a "
-            "path in each line; or one video, or the number of a camera.",
+            "path in each line; or one video or animated GIF, or the number of a camera.",
         ),
     ],
     model: Annotated[
@@ -72,6 +79,7 @@ def viz(
         Path | None,
         typer.Option(help="Annotation file: draw its ground truth next to the predictions."),
     ] = None,
+    exif: ExifOption = "upright",
     legend: Annotated[
         bool,
         typer.Option("--legend", help="Explain colors, lines and discs below each picture."),
@@ -84,7 +92,8 @@ def viz(
         Path | None,
         typer.Option(
             "--out",
-            help="Output folder, or the file for one picture or video (default: a run folder).",
+            help="Output folder, or the file for one picture (.png, .jpg) or video (.mp4, .mkv, "
+            ".webm, .mov, .avi) (default: a run folder).",
         ),
     ] = None,
     verbose: Annotated[
@@ -96,41 +105,128 @@ def viz(
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Draw the people a model predicts in images, in a video, or in a camera until Ctrl-C."""
-    from posebench.data.video import is_video
-
-    moving = any(map(is_video, sources))
+    moving = _is_moving(sources)
     _check_options(moving, heatmaps=heatmaps, steps=steps, annotations=annotations)
     _check_video_options(moving, sources, recursive=recursive, verbose=verbose, as_json=as_json)
+    _check_out(to, moving)
     if moving:
         _draw_video(
             sources[0], model, to, device, runs, min_score=min_score, legend=legend, limit=limit
         )
         return
     images = _find_images(sources, to, runs, recursive=recursive)[:limit]
+    reading = _Reading([image.path for image in images], upright=read_upright(exif))
     loaded = _load_model(model, device, runs)
     first = Path(sources[0])
     label = first.resolve().stem if first.exists() else "images"
     folder = to or _run_folder(runs, loaded, label)
     targets = _targets(images, folder, to)
-    truth = _annotated_people(annotations, loaded.skeleton) if annotations else {}
+    if annotations:
+        reading.add_truth(annotations, loaded.skeleton)
 
-    def draw(sample: Sample) -> Drawing:
+    def draw(sample: Sample, truth: Poses | None) -> Drawing:
         from posebench.viz import draw_sample, draw_steps
 
         if steps:
             return draw_steps(loaded, sample, min_score=min_score, legend=legend)
         return draw_sample(
             loaded, sample,
-            truth=truth.get(sample.name), heatmaps=heatmaps, min_score=min_score, legend=legend,
+            truth=truth, heatmaps=heatmaps, min_score=min_score, legend=legend,
         )  # fmt: skip
 
     tally = _Tally(loaded, "image", given=min_score is not None)
-    _draw_images([image.path for image in images], targets, draw, tally, verbose=verbose)
+    _draw_images(reading, targets, draw, tally, verbose=verbose)
     tally.report()
     if as_json:
         print_rows(tally.rows)
     else:
         out.print(escape(str(targets[0] if len(targets) == 1 else folder)), soft_wrap=True)
+
+
+class _Reading:
+    """Reads images, and the annotated people of each."""
+
+    def __init__(self, paths: Sequence[Path], *, upright: bool) -> None:
+        self.paths = paths
+        self._upright = upright
+        self._truth: dict[Path, Sample] = {}  # by the path of the image
+        self._of_other_size: list[Path] = []
+        self._several_frames: list[Path] = []
+
+    def add_truth(self, file: Path, skeleton: Skeleton) -> None:
+        """Read the annotated people and say which images have none."""
+        from posebench.data.image_sources import match_names
+
+        samples = _annotated_people(file, skeleton)
+        matches = match_names(self.paths, [sample.name for sample in samples])
+        pairs = [(p, m) for p, m in zip(self.paths, matches, strict=True) if m is not None]
+        self._truth = {path: samples[match.index] for path, match in pairs}
+        missed = [path for path in self.paths if path not in self._truth]
+        if missed:
+            _say(
+                f"No annotations in {file} for {len(missed)} of {len(self.paths)} images "
+                f"({_named(missed)}): it names images such as {samples[0].name}."
+            )
+        loose = [path for path, match in pairs if not match.whole]
+        if loose:
+            _say(
+                f"{len(loose)} images match {file} by the end of their path only, such as "
+                f"{loose[0]} and {self._truth[loose[0]].name}."
+            )
+
+    def read(self, path: Path) -> tuple[Sample, Poses | None]:
+        """Return an image and its annotated people, if they are for an image of its size.
+
+        Raises:
+            DataError: the image cannot be read.
+        """
+        from posebench.data.image_files import count_frames, read_image
+        from posebench.structures import Sample
+
+        known = self._truth.get(path)
+        sample = Sample(read_image(path, upright=self._upright), name=path.name)
+        if known and self._upright and known.size != sample.size:
+            stored = Sample(read_image(path), name=path.name)
+            sample = stored if stored.size == known.size else sample
+        if count_frames(path) > 1:
+            self._several_frames.append(path)
+        if known and known.size != sample.size:
+            self._of_other_size.append(path)
+            return sample, None
+        return sample, known.poses if known else None
+
+    def report(self) -> None:
+        """Say what was left out."""
+        several, other = self._several_frames, self._of_other_size
+        if several:
+            _say(
+                f"Only the first frame or page of {_named(several)} is drawn. An animated picture "
+                "becomes a video when it is drawn alone."
+            )
+        if other:
+            _say(
+                f"The annotations of {len(other)} images are for another size, and not drawn: "
+                f"{_named(other)}."
+            )
+
+
+def _say(notice: str) -> None:
+    messages.print(escape(notice), soft_wrap=True)
+
+
+def _named(paths: Sequence[Path]) -> str:
+    names = ", ".join(map(str, paths[:_EXAMPLES]))
+    return names if len(paths) <= _EXAMPLES else f"{names}, ..."
+
+
+def _is_moving(sources: Sequence[str]) -> bool:
+    """Return whether there is a video; an animated picture is one if it is the only source."""
+    from posebench.data.image_files import is_image_name
+    from posebench.data.video import is_video
+
+    if len(sources) == 1:
+        return is_video(sources[0])
+    return any(is_video(source) for source in sources if not is_image_name(Path(source)))
 
 
 @dataclass
@@ -202,6 +298,20 @@ def _check_options(moving: bool, *, heatmaps: bool, steps: bool, annotations: Pa
         raise UsageError("--steps draws a separate figure: leave out --heatmaps and --annotations.")
 
 
+def _check_out(to: Path | None, moving: bool) -> None:
+    """Refuse a file name that cannot be written, so that no folder of that name is made."""
+    from posebench.errors import UsageError
+
+    own = _VIDEO_SUFFIXES if moving else _PICTURE_SUFFIXES
+    if to is None or to.is_dir() or to.suffix.lower() in own or not _FILE_ENDING.search(to.name):
+        return
+    what = "A video" if moving else "A picture"
+    raise UsageError(
+        f"{what} is written to a file that ends in {', '.join(own)}, or into a folder, but --out "
+        f"is {to}: choose such an ending, or make the folder {to} first."
+    )
+
+
 def _is_file(to: Path | None, suffixes: tuple[str, ...]) -> bool:
     """Return whether --out names the one file to write, and not a folder."""
     return to is not None and to.suffix.lower() in suffixes and not to.is_dir()
@@ -232,7 +342,7 @@ def _find_images(
         DataError: there are none.
         UsageError: --out names one picture of several, or would replace the images.
     """
-    from posebench.data.image_sources import collect_images
+    from posebench.data.image_sources import collect_images, left_out
     from posebench.errors import UsageError
 
     to_file = _is_file(to, _PICTURE_SUFFIXES)
@@ -244,6 +354,8 @@ def _find_images(
         raise UsageError(
             f"{to} is where the images to draw are, which would be replaced: choose another --out."
         )
+    for sentence in left_out(sources, recursive=recursive):
+        _say(sentence)
     return images
 
 
@@ -303,41 +415,44 @@ def _load_model(name: str | None, device: str, runs: Path) -> Model:
 
 
 def _draw_images(
-    images: Sequence[Path],
+    reading: _Reading,
     targets: Sequence[Path],
-    draw: Callable[[Sample], Drawing],
+    draw: Callable[[Sample, Poses | None], Drawing],
     tally: _Tally,
     *,
     verbose: bool,
 ) -> None:
-    from posebench.data.image_files import read_image
     from posebench.errors import DataError
-    from posebench.structures import Sample
     from posebench.viz import write_image
 
-    failed = 0
+    failed: list[DataError] = []
     with progress_bar() as bar:
-        pairs = list(zip(images, targets, strict=True))
+        pairs = list(zip(reading.paths, targets, strict=True))
         for path, target in bar.track(pairs, description="draw"):
             try:
-                image = read_image(path)
+                sample, truth = reading.read(path)
             except DataError as error:
-                failed += 1
-                messages.print(f"[yellow]skipped[/] {escape(str(error))}", soft_wrap=True)
+                failed.append(error)
+                if len(pairs) > 1:
+                    messages.print(f"[yellow]skipped[/] {escape(str(error))}", soft_wrap=True)
                 continue
-            drawing = draw(Sample(image, name=path.name))
+            drawing = draw(sample, truth)
             write_image(target, drawing.image)
             tally.add_image(path, target, drawing)
             if verbose:
                 best = (
                     "" if drawing.best_score is None else f", best score {drawing.best_score:.3g}"
                 )
-                line = f"{path}: {_count(drawing.people)}{best}"
-                messages.print(escape(line), soft_wrap=True)
-    if failed == len(images):
-        raise DataError(f"None of the {failed} images can be read; the first is {images[0]}.")
+                _say(f"{path}: {_count(drawing.people)}{best}")
+    if len(pairs) == 1 and failed:
+        raise failed[0]
+    if len(failed) == len(pairs):
+        raise DataError(
+            f"None of the {len(failed)} images can be read; the first is {reading.paths[0]}."
+        )
     if failed:
-        messages.print(f"{failed} of {len(images)} images could not be read.")
+        messages.print(f"{len(failed)} of {len(pairs)} images could not be read.")
+    reading.report()
 
 
 def _draw_video(
@@ -386,7 +501,7 @@ def _write_frames(
         for frame in islice(video, limit):
             sample = Sample(frame, name=video.name)
             drawing = draw_sample(model, sample, min_score=min_score, legend=legend)
-            file.write(drawing.image)
+            file.write(drawing.image, video.shown_ms)
             tally.add(drawing)
             rate = file.frames / (time.perf_counter() - start)
             bar.update(task, completed=file.frames, note=f"{rate:.1f} frames/s")
@@ -397,13 +512,22 @@ def _write_frames(
         f"{file.frames} frames in {seconds:.1f} s: {file.frames / seconds:.1f} frames/s."
     )
     tally.report()
-    if length and file.frames < length:
-        why = "stopped" if stop.is_set() else "the file is cut short or damaged"
-        messages.print(f"{length - file.frames} of {length} frames are missing: {why}.")
+    if file.repeated:
+        _say(
+            f"The frames are not evenly spaced: {file.repeated} repeated ones keep their times."
+            + (f" {file.shortened} pauses are cut to a minute." if file.shortened else "")
+        )
+    if stop.is_set():
+        missing, why = (length or 0) - file.frames, "stopped"
+    else:
+        missing = video.missing(file.frames) if limit is None or file.frames < limit else 0
+        why = "the file is cut short or damaged"
+    if missing > 0:
+        messages.print(f"{missing} of {length} frames are missing: {why}.")
 
 
-def _annotated_people(annotations: Path, skeleton: Skeleton) -> dict[str, Poses]:
-    """Return the annotated people by file name."""
+def _annotated_people(annotations: Path, skeleton: Skeleton) -> list[Sample]:
+    """Return the annotated people of each image in an annotation file, without pixels."""
     from posebench.data.annotations import read_annotations
     from posebench.data.base import FileDataset
     from posebench.structures import Protocol
@@ -412,5 +536,4 @@ def _annotated_people(annotations: Path, skeleton: Skeleton) -> dict[str, Poses]
     protocol = Protocol(skeleton, area_of_box=1.0)
     parsed = read_annotations(annotations, protocol)
     dataset = FileDataset("", "", protocol, annotations.parent, parsed)
-    samples = (dataset.load(index, pixels=False) for index in range(len(dataset)))
-    return {Path(sample.name).name: sample.poses for sample in samples}
+    return [dataset.load(index, pixels=False) for index in range(len(dataset))]

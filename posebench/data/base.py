@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 from torch import Tensor
 
 from posebench.data.annotations import check_content, read_annotations
-from posebench.data.image_files import read_image, read_size
+from posebench.data.image_files import check_size, read_image, read_size
 from posebench.data.layout import Layout
 from posebench.errors import DataError, Notice
 from posebench.ground_truth import GroundTruth, Indices
@@ -60,6 +60,8 @@ class PoseDataset(ABC):
 
 class FileDataset(PoseDataset):
     """Images in a folder, with their annotations."""
+
+    upright = False  # turn images as their EXIF orientation says, which published loaders do not
 
     def __init__(
         self, name: str, split: str, protocol: Protocol, folder: Path, truth: GroundTruth
@@ -112,13 +114,13 @@ class FileDataset(PoseDataset):
         path = self.folder / name
         annotated: tuple[int, int] = tuple(truth.sizes[index].tolist())
         if pixels:
-            rgb = read_image(path)
+            rgb = read_image(path, upright=self.upright)
             self._check_size(path, (rgb.shape[1], rgb.shape[0]), annotated)
         else:
             width, height = annotated
             # Results can be scored without the image files, but where they are they are asked.
             if not width or path.is_file():
-                width, height = read_size(path)
+                width, height = read_size(path, upright=self.upright)
                 self._check_size(path, (width, height), annotated)
             rgb = np.broadcast_to(np.uint8(0), (height, width, 3))  # allocates no memory
         rows = truth.of_image(index)
@@ -141,21 +143,14 @@ class FileDataset(PoseDataset):
 
     def _check_size(self, path: Path, size: tuple[int, int], annotated: tuple[int, int]) -> None:
         """Raise a DataError if an image is not of the size that its annotations are for."""
-        if size == annotated or 0 in annotated:
+        if 0 in annotated or check_size(path, size, annotated, upright=self.upright) == "equal":
             return
-        if size == annotated[::-1]:
-            warnings.warn(
-                f"{self.name} {self.split}: the annotations have the width and height of images "
-                "exchanged; the sizes of the image files are taken. posebench data doctor lists "
-                "these images.",
-                Notice,
-                stacklevel=2,
-            )
-            return
-        raise DataError(
-            f"The image {path} is {size[0]} x {size[1]}, but its annotations are for "
-            f"{annotated[0]} x {annotated[1]}: it is another image or was resized. "
-            "Download it again; posebench data doctor lists all such images."
+        warnings.warn(
+            f"{self.name} {self.split}: the annotations have the width and height of images "
+            "exchanged; the sizes of the image files are taken. posebench data doctor lists these "
+            "images.",
+            Notice,
+            stacklevel=2,
         )
 
     def _poses(self, rows: Indices) -> Poses:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from posebench.data.annotations import Reading, inspect_content, options_of, rules
 from posebench.data.annotations.text import parse_content
-from posebench.data.image_files import read_image
+from posebench.data.image_files import fit_size, read_image, read_orientation
 from posebench.data.layout import Layout
 from posebench.errors import DataError
 from posebench.files import read_text
@@ -75,6 +75,7 @@ def examine(
     layout: Layout,
     *,
     against: tuple[Path, Layout] | None = None,
+    upright: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> list[Finding]:
     """Check the splits of a dataset that are in its folder.
@@ -84,6 +85,7 @@ def examine(
         layout: the layout it should have.
         against: folder and layout of another dataset, whose training images should not occur in
             this one.
+        upright: read the images turned as their EXIF orientation says.
         progress: called with the number of images checked so far and the number of all images.
 
     Returns:
@@ -112,7 +114,7 @@ def examine(
             report.take(found)
         _count(reading.truth, report)
         image_folder = folder / layout.images.format(split=split)
-        for _ in _check_files(reading.truth, image_folder, report):
+        for _ in _check_files(reading.truth, image_folder, report, upright=upright):
             done += 1
             progress(done, total)
         if others:
@@ -142,12 +144,14 @@ def _named(truth: GroundTruth) -> list[str]:
     return [name for name in truth.file_names if name]
 
 
-def _check_files(truth: GroundTruth, folder: Path, report: _Report) -> Iterator[str]:
+def _check_files(
+    truth: GroundTruth, folder: Path, report: _Report, *, upright: bool
+) -> Iterator[str]:
     """Decode every image and compare its size with the annotations; yield each name."""
 
     def decoded_size(name: str) -> tuple[int, int] | None:
         try:
-            height, width = read_image(folder / name).shape[:2]
+            height, width = read_image(folder / name, upright=upright).shape[:2]
         except DataError:
             return None
         return width, height
@@ -166,11 +170,33 @@ def _check_files(truth: GroundTruth, folder: Path, report: _Report) -> Iterator[
                 exists = (folder / name).is_file()
                 report.wrong("unreadable image" if exists else "missing image", name)
             elif 0 not in annotated:
-                if size == annotated[::-1] and size != annotated:
-                    report.wrong("width and height swapped", name)
-                elif size != annotated:
-                    report.wrong("other size than annotated", f"{name}: {size[0]} x {size[1]}")
+                _check_size(folder / name, name, size, annotated, report, upright=upright)
             yield name
+
+
+def _check_size(
+    path: Path,
+    name: str,
+    size: tuple[int, int],
+    annotated: tuple[int, int],
+    report: _Report,
+    *,
+    upright: bool,
+) -> None:
+    """Compare the width and height of an image with those in its annotations."""
+    fit = fit_size(path, size, annotated)
+    if fit == "equal":
+        orientation = 1 if upright else read_orientation(path)
+        if orientation > 1:
+            report.note("EXIF orientation that is ignored", f"{name}: {orientation}")
+    elif fit == "turned by EXIF" and upright:
+        report.wrong("annotated as stored, not as turned by EXIF", name)
+    elif fit == "turned by EXIF":
+        report.wrong("annotated as turned by EXIF (read with --exif upright)", name)
+    elif fit == "swapped":
+        report.note("width and height swapped: the file's are taken", name)
+    else:
+        report.wrong("other size than annotated", f"{name}: {size[0]} x {size[1]}")
 
 
 class _TrainingImages:

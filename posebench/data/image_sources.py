@@ -8,8 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from posebench.data.image_files import IMAGE_SUFFIXES, find_images
+from posebench.data.image_files import (
+    USUAL_SUFFIXES,
+    find_images,
+    is_image_name,
+    list_files,
+)
+from posebench.data.video import VIDEO_SUFFIXES
 from posebench.errors import DataError
+
+_EXAMPLES = 3  # names in a notice
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,41 @@ def collect_images(
             f"All images of {' '.join(sources)} lie in the folder of the pictures: choose another."
         )
     return list(collected.values())
+
+
+def left_out(sources: Sequence[str], *, recursive: bool = False) -> list[str]:
+    """Return a sentence for each folder among the sources on its files that are not taken.
+
+    Args:
+        sources: as for `collect_images`.
+        recursive: whether sub-folders are searched.
+    """
+    sentences = (_left_out(Path(source), recursive) for source in sources)
+    return [sentence for sentence in sentences if sentence]
+
+
+def _left_out(folder: Path, recursive: bool) -> str:
+    if not folder.is_dir():
+        return ""
+    others = [p for p in list_files(folder, recursive=recursive) if not is_image_name(p)]
+    videos = [path for path in others if path.suffix.lower() in VIDEO_SUFFIXES]
+    rest = [path for path in others if path.suffix.lower() not in VIDEO_SUFFIXES]
+    parts = []
+    if videos:
+        parts.append(f"{_number(videos, 'video')} ({_examples(videos)}), drawn one at a time")
+    if rest:
+        are = "is" if len(rest) == 1 else "are"
+        parts.append(f"{_number(rest, 'file')} that {are} not an image ({_examples(rest)})")
+    return f"Left out of {folder}: {', and '.join(parts)}." if parts else ""
+
+
+def _number(paths: Sequence[Path], what: str) -> str:
+    return f"{len(paths)} {what}{'' if len(paths) == 1 else 's'}"
+
+
+def _examples(paths: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in paths[:_EXAMPLES])
+    return names if len(paths) <= _EXAMPLES else f"{names}, ..."
 
 
 def picture_names(images: Sequence[SourceImage], suffix: str = ".png") -> list[Path]:
@@ -98,11 +141,9 @@ def _images_of(source: str, *, recursive: bool) -> list[SourceImage]:
 def _matching(pattern: str) -> list[SourceImage]:
     # Path.glob takes no absolute patterns, and takes hidden files.
     found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
-    images = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    images = [path for path in found if is_image_name(path) and path.is_file()]
     if not images:
-        raise DataError(
-            f"No image matches {pattern}: expected files that end in {', '.join(IMAGE_SUFFIXES)}."
-        )
+        raise DataError(f"No image matches {pattern}: expected files that end in {USUAL_SUFFIXES}.")
     parts = Path(pattern).parts[:-1]
     fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     return [SourceImage(image, Path(*parts[:fixed])) for image in images]
@@ -123,3 +164,55 @@ def _listed(path: Path) -> list[SourceImage]:
     ]
     base = Path(os.path.commonpath([image.resolve().parent for image in images]))
     return [SourceImage(image, base) for image in images]
+
+
+@dataclass(frozen=True)
+class NameMatch:
+    """The name in an annotation file that belongs to an image."""
+
+    index: int  # of the name
+    whole: bool  # whether the image's path ends in all of it, and not only in its last parts
+
+
+def match_names(paths: Sequence[Path], names: Sequence[str]) -> list[NameMatch | None]:
+    """Return the name that belongs to each image: that with the longest tail of its path.
+
+    Names may have folders, also with backslashes, that differ from the images' own. An image gets
+    None if no name ends like it, if several fit it equally well, or if its name fits another image
+    as well or better.
+    """
+    parts = [_parts(name) for name in names]
+    by_last: dict[str, list[int]] = {}
+    for index, own in enumerate(parts):
+        by_last.setdefault(own[-1] if own else "", []).append(index)
+    fits: list[tuple[int, tuple[int, bool]] | None] = []
+    for path in paths:
+        tail = Path(os.path.abspath(path)).parts  # noqa: PTH100 - Path.resolve follows links
+        ranked = sorted(
+            ((_fit(tail, parts[i]), i) for i in by_last.get(path.name, ())), reverse=True
+        )
+        alone = len(ranked) == 1 or (len(ranked) > 1 and ranked[0][0] > ranked[1][0])
+        fits.append((ranked[0][1], ranked[0][0]) if alone else None)
+    best: dict[int, list[tuple[int, bool]]] = {}
+    for fit in filter(None, fits):
+        best.setdefault(fit[0], []).append(fit[1])
+    return [
+        NameMatch(fit[0], fit[1][1])
+        if fit and fit[1] == max(best[fit[0]]) and best[fit[0]].count(fit[1]) == 1
+        else None
+        for fit in fits
+    ]
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+
+
+def _fit(tail: Sequence[str], parts: Sequence[str]) -> tuple[int, bool]:
+    """Return how many last parts two paths share, and whether these are all of the second one."""
+    shared = 0
+    for own, other in zip(reversed(tail), reversed(parts), strict=False):
+        if own != other:
+            break
+        shared += 1
+    return shared, shared == len(parts)

@@ -169,11 +169,13 @@ class Model:
 def as_rgb(image: Any) -> NDArray[np.uint8]:
     """Return the (H, W, 3) uint8 RGB pixels of an array, a path or a PIL image.
 
+    A file is turned as its EXIF orientation says, as `viz` does; the others are taken as they are.
+
     Raises:
         DataError: the file cannot be read, or it is none of these.
     """
     if isinstance(image, str | Path):
-        return read_image(Path(image))
+        return read_image(Path(image), upright=True)
     if isinstance(image, np.ndarray):
         if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
             return np.ascontiguousarray(image)

@@ -38,6 +38,7 @@ class TrainingRequest:
     data_root: str | None = None  # None: the usual one
     annotations: str | None = None
     eval_annotations: str | None = None
+    exif: str = "stored"  # or upright: images are turned as their EXIF orientation says
     seed: int = 0
     device: str = "auto"
     precision: str = "fp32"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from posebench.data.video import open_video
 from posebench.models.cid.recipes import CIDConfig
 from tests.builders import read_picture
 from tests.cli.command import Result, run
@@ -152,3 +153,150 @@ def test_a_video_is_drawn_alone(words: tuple[str, ...], named: str) -> None:
     result = run("viz", *words)
     assert result.code == 2
     assert named in result.err
+
+
+# ------------------------------------------------------------ what is read, and what is left out
+
+
+def test_what_a_folder_has_besides_images_is_said(trained: Path) -> None:
+    for name in ("photos/notes.txt", "photos/film.MTS"):
+        Path(name).touch()
+    Image.open("photos/a.jpg").save("photos/c.TIF")
+    result = viz(trained, "photos", "--out", "drawn")
+    assert drawn() == ["a.jpg.png", "a.png.png", "c.png"]
+    assert "Left out of photos: 1 video (film.MTS), drawn one at a time, and 1 file " in result.err
+
+
+def test_one_image_that_cannot_be_read_is_one_sentence(trained: Path) -> None:
+    Path("x.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    result = run("viz", "x.heic", "--model", trained, "--device", "cpu")
+    assert result.code == 3
+    [line] = result.err.splitlines()
+    assert "HEIC" in line and "convert it to JPEG" in line
+
+
+def phone(path: str, orientation: int = 6) -> Path:
+    """Write a photograph that is 80 x 60 as it is stored, and 60 x 80 upright."""
+    image = Image.open("photos/a.png")
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(path, exif=exif)
+    return Path(path)
+
+
+def test_photographs_of_phones_are_drawn_upright(trained: Path) -> None:
+    phone("photos/phone.jpg")
+    viz(trained, "photos/phone.jpg", "--out", "upright.png")
+    assert read_picture("upright.png").shape == (80, 60, 3)
+    viz(trained, "photos/phone.jpg", "--exif", "stored", "--out", "stored.png")
+    assert read_picture("stored.png").shape == (60, 80, 3)
+    wrong = run("viz", "photos/phone.jpg", "--exif", "turned", "--model", trained)
+    assert wrong.code == 2
+    assert "stored, upright" in wrong.err
+
+
+def annotated(images: list[tuple[str, int, int]]) -> Path:
+    """Write annotations with a person on each of the images (name, width, height)."""
+    keypoints = [value for k in range(17) for value in (10 + 2 * k, 10 + 2 * k, 2)]
+    content = {
+        "images": [
+            {"id": number, "file_name": name, "width": width, "height": height}
+            for number, (name, width, height) in enumerate(images)
+        ],
+        "annotations": [
+            {
+                "id": number, "image_id": number, "category_id": 1, "keypoints": keypoints,
+                "num_keypoints": 17, "bbox": [5, 5, 40, 40], "area": 1600, "iscrowd": 0,
+            }
+            for number in range(len(images))
+        ],
+        "categories": [{"id": 1, "name": "person"}],
+    }  # fmt: skip
+    Path("people.json").write_text(json.dumps(content))
+    return Path("people.json")
+
+
+def drawn_truth(trained: Path, *sources: str | Path) -> tuple[dict[str, bool], str]:
+    """Draw beside the annotations; return which pictures show them, and what was said."""
+    result = viz(trained, *sources, "--annotations", "people.json", "--json", "--out", "both")
+    has = {row["image"]: read_picture(row["picture"]).shape[1] >= 640 for row in rows_of(result)}
+    return has, result.err  # captioned tiles are at least 320 pixels wide
+
+
+def test_annotations_belong_to_the_orientation_that_they_fit(trained: Path) -> None:
+    phone("photos/one.jpg")
+    phone("photos/two.jpg")
+    phone("photos/three.jpg")
+    annotated([("one.jpg", 60, 80), ("two.jpg", 80, 60), ("three.jpg", 160, 120)])
+    names = [f"photos/{name}.jpg" for name in ("one", "two", "three")]
+    has, said = drawn_truth(trained, *names)
+    assert has == {names[0]: True, names[1]: True, names[2]: False}
+    assert "another size, and not drawn: photos/three.jpg" in said
+    one, two = read_picture("both/one.png"), read_picture("both/two.png")
+    assert one.shape[0] > two.shape[0]  # upright, and as it is stored
+
+
+def test_annotations_are_matched_by_path(trained: Path) -> None:
+    Path("photos/sub/a.png").write_bytes(Path("photos/a.png").read_bytes())
+    annotated([("sub/a.png", 80, 60), ("elsewhere/a.jpg", 80, 60), ("b.png", 80, 60)])
+    has, said = drawn_truth(trained, "photos/a.png", "photos/sub/a.png", "photos/a.jpg")
+    assert has == {"photos/a.png": False, "photos/sub/a.png": True, "photos/a.jpg": True}
+    assert "No annotations in people.json for 1 of 3 images (photos/a.png)" in said
+    assert "photos/a.jpg and elsewhere/a.jpg" in said
+
+
+@pytest.mark.parametrize(
+    ("source", "to"),
+    [
+        ("photos/a.png", "x.webm"), ("photos/a.png", "x.mp4"), ("photos", "x.gif"),
+        ("film.avi", "x.png"), ("film.avi", "x.wmv"),
+    ],
+)  # fmt: skip
+def test_an_ending_that_is_not_written_makes_no_folder(trained: Path, source: str, to: str) -> None:
+    result = run("viz", source, "--out", to, "--model", trained)
+    assert result.code == 2
+    assert f"--out is {to}: choose such an ending" in result.err
+    assert not Path(to).exists()
+
+
+def test_a_folder_may_look_like_a_file(trained: Path) -> None:
+    Path("x.d4").mkdir()
+    for folder in ("x.d4", "run.v2", "run.12"):
+        viz(trained, "photos/a.png", "--out", folder)
+        assert drawn(folder) == ["a.png"]
+
+
+def film(path: str, durations: list[int]) -> Path:
+    rng = np.random.default_rng(0)
+    frames = [Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)) for _ in durations]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations)
+    return Path(path)
+
+
+def test_an_animated_picture_alone_is_a_video_with_its_pauses(trained: Path) -> None:
+    film("x.gif", [100, 1000, 100])
+    result = viz(trained, "x.gif", "--out", "x.webm")
+    assert result.out.strip() == "x.webm"
+    video = open_video("x.webm")
+    assert len(list(video)) / (video.fps or 1) == pytest.approx(1.12, abs=0.02)
+    assert "3 frames in" in result.err
+    assert "not evenly spaced" in result.err
+    assert "missing" not in result.err
+
+
+def test_among_other_images_its_first_frame_is_drawn_and_that_is_said(trained: Path) -> None:
+    film("photos/x.gif", [100, 100])
+    for sources in (("photos",), ("photos/x.gif", "photos/a.png")):
+        result = viz(trained, *sources, "--out", "drawn")
+        assert "x.png" in drawn()
+        assert "Only the first frame or page of photos/x.gif is drawn." in result.err
+
+
+def test_a_codec_that_cannot_be_decoded_writes_nothing(trained: Path) -> None:
+    source = Path(__file__).parents[1] / "data" / "av1.mp4"
+    result = run("viz", source, "--model", trained, "--out", "drawn", "--device", "cpu")
+    if result.code == 0:
+        pytest.skip("this OpenCV decodes AV1")
+    assert result.code == 3
+    assert "AV1" in result.err and "H.264" in result.err
+    assert not Path("drawn").exists()

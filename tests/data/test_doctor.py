@@ -151,7 +151,8 @@ def test_files_that_do_not_fit_are_found(folder: Path) -> None:
     assert wrong["unreadable image"].examples == names[1:2]
     assert wrong["other size than annotated"].examples == [f"{names[2]}: 70 x 90"]
     change(folder, lambda c: c["images"][2].update(width=90, height=70))
-    assert found(folder, "wrong")["width and height swapped"].examples == names[2:]
+    swapped = found(folder, "note")["width and height swapped: the file's are taken"]
+    assert swapped.examples == names[2:]
 
 
 def test_images_of_anothers_training_are_found(folder: Path, tmp_path: Path) -> None:

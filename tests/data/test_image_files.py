@@ -9,9 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, features
 
-from posebench.data.image_files import find_images, read_image
+from posebench.data.image_files import (
+    count_frames,
+    find_images,
+    fit_size,
+    is_moving,
+    read_image,
+    read_orientation,
+    read_size,
+)
 from posebench.errors import DataError
 
 
@@ -195,3 +203,128 @@ def test_a_place_without_images_is_told(tmp_path: Path) -> None:
         find_images(tmp_path)
     with pytest.raises(DataError, match="nothing is there"):
         find_images(tmp_path / "absent")
+
+
+SIXTEEN = [(2**10, 4), (2**12, 16), (2**14, 64), (2**16, 256)]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "ppm"])
+@pytest.mark.parametrize(("levels", "step"), SIXTEEN)
+def test_the_bits_in_use_become_eight(tmp_path: Path, suffix: str, levels: int, step: int) -> None:
+    """A camera's 10, 12 or 14 bits in 16 are as bright as 16."""
+    eight = np.linspace(0, 255, 60 * 40).astype(np.uint8).reshape(40, 60)
+    deep = np.repeat((eight.astype(np.uint16) * step)[..., None], 3, axis=2)
+    assert deep.max() < levels
+    path = tmp_path / f"x.{suffix}"
+    assert cv2.imwrite(str(path), deep)
+    assert np.abs(read_image(path).astype(int) - eight[..., None]).max() <= 1
+
+
+def test_transparency_does_not_count_as_bits_in_use(tmp_path: Path) -> None:
+    deep = np.full((20, 20, 4), 4000, np.uint16)
+    deep[..., 3] = 65535
+    cv2.imwrite(str(tmp_path / "x.png"), deep)
+    assert (read_image(tmp_path / "x.png") == 250).all()
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0])
+def test_a_picture_of_floats_is_read(tmp_path: Path, top: float) -> None:
+    grey = picture()[..., 0]
+    values = (grey / 255 * top).astype(np.float32)
+    values[0, 0] = np.nan
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    found = read_image(tmp_path / "x.tif").astype(int)
+    assert found.shape == (40, 60, 3)
+    assert np.abs(found[1:] - grey[1:, :, None]).max() <= 1
+    assert (found[0, 0] == 0).all()
+
+
+def test_whole_numbers_of_32_bits_are_read(tmp_path: Path) -> None:
+    Image.fromarray(picture()[..., 0].astype(np.int32)).save(tmp_path / "x.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tif")[..., 1], picture()[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind", "mode"),
+    [
+        ("jfif", "JPEG", "RGB"), ("tif", "TIFF", "CMYK"), ("tiff", "TIFF", "P"),
+        ("gif", "GIF", "P"), ("png", "PNG", "P"), ("png", "PNG", "1"), ("png", "PNG", "LA"),
+        ("bmp", "BMP", "RGB"), ("webp", "WEBP", "RGBA"), ("jp2", "JPEG2000", "RGB"),
+        ("tga", "TGA", "RGB"), ("pcx", "PCX", "RGB"), ("sgi", "SGI", "L"), ("ico", "ICO", "RGB"),
+        ("ppm", "PPM", "RGB"), ("pbm", "PPM", "1"), ("avif", "AVIF", "RGB"),
+    ],
+)  # fmt: skip
+def test_a_format_is_read_alone_and_in_a_folder(
+    tmp_path: Path, suffix: str, kind: str, mode: str
+) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow writes no AVIF")
+    smooth = cv2.resize(picture(4, 6), (60, 40), interpolation=cv2.INTER_CUBIC)
+    image = Image.fromarray(smooth).convert(mode)
+    path = tmp_path / f"100% ä.{suffix.upper()}"
+    image.save(path, kind)
+    expected = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    assert np.abs(read_image(path).astype(int) - expected).mean() < 3
+    assert find_images(tmp_path) == [path]
+
+
+def test_a_heic_file_says_how_to_convert_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.heic"
+    path.write_bytes(struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + b"\0" * 99)
+    with pytest.raises(DataError, match=r"x\.heic is in the HEIC format.*convert it to JPEG"):
+        read_image(path)
+
+
+# ------------------------------------------------------------------------------------------- EXIF
+
+
+def turned(path: Path, orientation: int) -> Path:
+    """Write a picture with an EXIF orientation; as it is stored, it is 60 x 40."""
+    smooth = cv2.resize(picture(4, 6), (60, 40), interpolation=cv2.INTER_CUBIC)
+    image = Image.fromarray(smooth)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_upright_on_request(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
+    path = turned(tmp_path / f"x.{suffix}", orientation)
+    upright = ImageOps.exif_transpose(Image.open(path))
+    found = read_image(path, upright=True)
+    assert found.shape[1::-1] == read_size(path, upright=True) == upright.size
+    assert np.abs(found.astype(int) - np.asarray(upright.convert("RGB"))).mean() < 3
+    stored = read_image(path)
+    assert stored.shape[1::-1] == read_size(path)
+    if suffix != "tif":  # whose decoders turn it in any case
+        assert stored.shape == (40, 60, 3)
+
+
+def test_three_ways_to_have_other_sides_are_told_apart(tmp_path: Path) -> None:
+    plain, phone = turned(tmp_path / "plain.jpg", 1), turned(tmp_path / "phone.jpg", 6)
+    upside_down = turned(tmp_path / "down.jpg", 3)
+    assert fit_size(phone, (60, 40), (60, 40)) == "equal"
+    assert fit_size(phone, (60, 40), (40, 60)) == "turned by EXIF"
+    assert fit_size(plain, (60, 40), (40, 60)) == "swapped"
+    assert fit_size(upside_down, (60, 40), (40, 60)) == "swapped"
+    assert fit_size(phone, (60, 40), (30, 60)) == "other"
+    assert [read_orientation(p) for p in (plain, phone, upside_down)] == [1, 6, 3]
+    assert read_orientation(tmp_path / "absent.jpg") == 1
+
+
+def test_frames_and_pages_are_counted(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.roll(picture(), n, 0)) for n in range(3)]
+    for name in ("x.gif", "x.webp", "x.tif"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+        assert count_frames(tmp_path / name) == 3
+        assert is_moving(tmp_path / name) == (name != "x.tif")
+        assert read_image(tmp_path / name).shape == (40, 60, 3)
+    pages[0].save(tmp_path / "still.gif")
+    assert count_frames(tmp_path / "still.gif") == 1
+    assert not is_moving(tmp_path / "still.gif")
+    assert not is_moving(tmp_path / "absent.gif")
+    assert count_frames(tmp_path / "absent.gif") == 1

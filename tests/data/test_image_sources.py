@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from posebench.data.image_sources import SourceImage, collect_images, picture_names
+from posebench.data.image_sources import (
+    SourceImage,
+    collect_images,
+    left_out,
+    match_names,
+    picture_names,
+)
 from posebench.errors import DataError
 
 
@@ -101,3 +107,43 @@ def test_images_in_the_folder_of_the_pictures_are_left_out() -> None:
 def test_every_image_has_a_picture_of_its_own(paths: list[str], expected: list[str]) -> None:
     images = [SourceImage(Path(path), Path(path).parent) for path in paths]
     assert [str(name) for name in picture_names(images)] == expected
+
+
+def test_what_a_folder_has_besides_images_is_counted() -> None:
+    assert left_out(["photos"]) == ["Left out of photos: 1 file that is not an image (notes.txt)."]
+    for name in ("a.MTS", "b.wmv", "b.json", "c.json", "d.json", "e.tif", "e.jfif"):
+        Path("photos", name).touch()
+    assert left_out(["photos", "photos/a.jpg", "photos/*.wmv"]) == [
+        "Left out of photos: 2 videos (a.MTS, b.wmv), drawn one at a time, and 4 files that are "
+        "not an image (b.json, c.json, d.json, ...)."
+    ]
+    assert left_out(["photos/in"], recursive=True) == []
+
+
+def matched(paths: list[str], names: list[str]) -> list[str | None]:
+    matches = match_names([Path(path) for path in paths], names)
+    return [names[match.index] if match else None for match in matches]
+
+
+def test_an_image_is_matched_by_the_longest_tail_of_its_path() -> None:
+    paths = ["x/cam1/0001.jpg", "x/cam2/0001.jpg"]
+    assert matched(paths, ["cam2/0001.jpg", "cam1/0001.jpg"]) == ["cam1/0001.jpg", "cam2/0001.jpg"]
+    assert matched(paths, ["a/cam2/0001.jpg", "b/cam2/0001.jpg"]) == [None, None]
+    assert matched(paths[1:], ["0001.jpg", "cam1/0001.jpg"]) == ["0001.jpg"]
+    assert matched(paths[:1], ["0001.jpg", "cam1/0001.jpg"]) == ["cam1/0001.jpg"]
+
+
+def test_a_bare_name_is_matched_unless_several_have_it() -> None:
+    assert matched(["x/a.jpg", "x/b.jpg"], ["a.jpg", "c.jpg"]) == ["a.jpg", None]
+    assert matched(["x/a.jpg", "y/a.jpg"], ["a.jpg"]) == [None, None]
+    # An entry that fits one image better does not go to another one, too.
+    assert matched(["cam1/a.jpg", "cam2/a.jpg"], ["cam1/a.jpg"]) == ["cam1/a.jpg", None]
+
+
+def test_other_folders_in_the_names_do_not_matter() -> None:
+    names = ["C:\\data\\a.jpg", "./b.jpg", "/elsewhere/train/c.jpg"]
+    paths = [Path("photos/a.jpg"), Path("photos/b.jpg"), Path("photos/c.jpg")]
+    matches = match_names(paths, names)
+    assert [match and (match.index, match.whole) for match in matches] == [
+        (0, False), (1, True), (2, False)
+    ]  # fmt: skip

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import struct
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from posebench.data.video import is_video, open_video
-from posebench.errors import DataError, PosebenchError
+from posebench.data.video import Video, is_video, open_video
+from posebench.errors import DataError, PosebenchError, UsageError
 from posebench.viz import write_video
 
 
@@ -105,3 +109,213 @@ def test_colours_stay(tmp_path: Path) -> None:
     mean = shown.reshape(-1, 3).mean(0)
     assert mean[0] > 180
     assert mean[1:].max() < 60
+
+
+# ----------------------------------------------------------------- formats, codecs, moving pictures
+
+
+def opencv_video(path: Path, codec: str, size: tuple[int, int] = (64, 48), frames: int = 6) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 10, size)
+    if not writer.isOpened():
+        pytest.skip(f"this OpenCV writes no {codec} into {path.suffix}")
+    for number in range(frames):
+        writer.write(frame(number, size[1], size[0]))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "size"),
+    [
+        ("a.wmv", "WMV2", (64, 48)), ("a.ASF", "WMV2", (64, 48)), ("a.flv", "FLV1", (64, 48)),
+        ("a.ts", "mp2v", (64, 48)), ("a.mts", "mp4v", (64, 48)), ("a.m2ts", "mp2v", (64, 48)),
+        ("a.3gp", "h263", (176, 144)), ("a.mkv", "mp4v", (64, 48)), ("a.webm", "VP80", (64, 48)),
+        ("a.avi", "MJPG", (64, 48)), ("a.mov", "mp4v", (64, 48)), ("a.m4v", "mp4v", (64, 48)),
+        ("100%d v%03d.mp4", "mp4v", (64, 48)), ("ä 人 [1].mp4", "mp4v", (64, 48)),
+    ],
+)  # fmt: skip
+def test_what_opencv_decodes_is_a_video(
+    tmp_path: Path, name: str, codec: str, size: tuple[int, int]
+) -> None:
+    path = opencv_video(tmp_path / f"x{Path(name).suffix}", codec, size).rename(tmp_path / name)
+    assert is_video(str(path))
+    video = open_video(str(path))
+    assert video.name == (path.stem if path.suffix == ".mp4" else path.name)
+    shown = list(video)
+    assert [image.shape for image in shown] == [(size[1], size[0], 3)] * 6
+    assert video.missing(6) == 0
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(Path("x.mp4")).rename("10:30.mp4")
+    assert len(list(open_video("10:30.mp4"))) == 8
+    written(Path("11:30.mp4"))
+    assert len(list(open_video("11:30.mp4"))) == 8
+
+
+def moving(path: Path, durations: list[int]) -> Path:
+    # Noise, since frames that are equal are stored as one.
+    rng = np.random.default_rng(0)
+    frames = [Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)) for _ in durations]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_a_moving_picture_is_a_video_with_its_own_times(tmp_path: Path, suffix: str) -> None:
+    path = moving(tmp_path / f"x.{suffix}", [100, 200, 1000, 100])
+    assert is_video(str(path))
+    video = open_video(str(path))
+    assert (video.name, video.length) == (path.name, 4)
+    times = [video.shown_ms for _ in video]
+    assert times == [0, 100, 300, 1300]
+    assert video.missing(4) == 0
+    assert not is_video(str(moving(tmp_path / f"still.{suffix}", [100])))
+
+
+def test_a_codec_that_opencv_lacks_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    path = Path(__file__).parents[1] / "data" / "av1.mp4"  # two grey frames
+    if cv2.VideoCapture(str(path)).read()[0]:
+        pytest.skip("this OpenCV decodes AV1")
+    capfd.readouterr()
+    with pytest.raises(DataError, match=r"av1\.mp4.*decodes no AV1 \(FourCC AV01\).*H\.264"):
+        open_video(str(path))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_damaged_video_is_not_taken_for_an_unknown_codec(tmp_path: Path) -> None:
+    path = opencv_video(tmp_path / "x.avi", "MJPG")
+    content = path.read_bytes()
+    begin, end = content.index(b"movi") + 12, content.index(b"idx1")
+    path.write_bytes(content[:begin] + b"\0" * (end - begin) + content[end:])
+    with pytest.raises(DataError, match=r"x\.avi.* cut short or damaged"):
+        open_video(str(path))
+
+
+@pytest.mark.parametrize("change", ["cut", "sound"])
+def test_a_file_without_pictures_is_one_sentence(
+    tmp_path: Path, change: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "x.mp4")
+    if change == "cut":  # its index is at the end
+        path.write_bytes(path.read_bytes()[:-400])
+    else:
+        with wave.open(str(path), "wb") as sound:
+            sound.setparams((1, 2, 8000, 0, "NONE", ""))
+            sound.writeframes(b"\0\0" * 800)
+    with pytest.raises(DataError, match=r"sound only, is cut short or damaged"):
+        open_video(str(path))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_rotated_film_is_upright(tmp_path: Path, degrees: int) -> None:
+    """An MP4 file's track header has a matrix by which players turn its frames."""
+    path = opencv_video(tmp_path / "x.mp4", "mp4v")
+    bright = np.full((48, 64, 3), 20, np.uint8)
+    bright[:10] = 220  # at the top of what the camera stored
+    with write_video(path, 10) as file:
+        for _ in range(3):
+            file.write(bright)
+    one, minus = 0x10000, 0xFFFF0000
+    matrix = {90: (0, one, minus, 0), 180: (minus, 0, 0, minus), 270: (0, minus, one, 0)}[degrees]
+    a, b, c, d = matrix
+    identity = struct.pack(">9I", one, 0, 0, 0, one, 0, 0, 0, 0x40000000)
+    content = path.read_bytes()
+    track = content.index(identity, content.index(b"tkhd"))
+    new = struct.pack(">9I", a, b, 0, c, d, 0, 0, 0, 0x40000000)
+    path.write_bytes(content[:track] + new + content[track + 36 :])
+    shown = next(iter(open_video(str(path))))
+    assert shown.shape == ((48, 64, 3) if degrees == 180 else (64, 48, 3))
+    edge = {90: shown[:, -6:], 180: shown[-6:], 270: shown[:, :6]}[degrees]  # clockwise
+    assert edge.mean() > 150
+    assert shown.mean() < 100
+
+
+# ------------------------------------------------------------------------------------------- times
+
+
+def changes(path: Path) -> list[float]:
+    """Return when the frames of a video change, in ms."""
+    video = open_video(str(path))
+    times: list[float] = []
+    last = -100.0
+    for image in video:
+        if abs(image.mean() - last) > 8:
+            last = image.mean()
+            times.append(video.shown_ms or 0.0)
+    return times
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm", "mov", "avi"])
+def test_frames_keep_their_times(tmp_path: Path, suffix: str) -> None:
+    times = [0, 120, 200, 1200, 3200]
+    path = tmp_path / f"x.{suffix}"
+    with write_video(path, 12.5) as file:
+        for number, shown in enumerate(times):
+            file.write(frame(number), shown + 500.0)
+    np.testing.assert_allclose(changes(path), times, atol=11)
+    assert file.frames == 5
+    assert file.repeated == len(list(open_video(str(path)))) - 5
+
+
+def test_evenly_spaced_frames_are_written_once(tmp_path: Path) -> None:
+    with write_video(tmp_path / "x.mp4", 29.97) as file:
+        for number in range(30):
+            file.write(frame(number), round(number * 1000 / 29.97))
+    video = open_video(str(tmp_path / "x.mp4"))
+    assert len(list(video)) == 30
+    assert video.fps == pytest.approx(29.97, rel=0.01)
+    assert file.repeated == 0
+
+
+def test_a_pause_after_many_frames_is_kept(tmp_path: Path) -> None:
+    times = [100 * number for number in range(15)] + [4000, 4100]
+    with write_video(tmp_path / "x.mp4", 10) as file:
+        for number, shown in enumerate(times):
+            file.write(frame(number % 8), shown)
+    assert len(list(open_video(str(tmp_path / "x.mp4")))) == 42
+    assert (file.frames, file.repeated, file.shortened) == (17, 25, 0)
+
+
+def test_a_pause_is_at_most_a_minute(tmp_path: Path) -> None:
+    with write_video(tmp_path / "x.mp4", 1) as file:
+        for shown in (0, 1000, 10_000_000, 10_001_000):
+            file.write(frame(0), shown)
+    assert file.shortened == 1
+    video = open_video(str(tmp_path / "x.mp4"))
+    assert len(list(video)) / (video.fps or 1) == pytest.approx(62, abs=1)
+
+
+@pytest.mark.parametrize("fps", [90_000, None])
+def test_a_rate_is_taken_from_the_times_if_the_header_has_none(
+    tmp_path: Path, fps: float | None
+) -> None:
+    with write_video(tmp_path / "x.mp4", fps) as file:
+        for number in range(6):
+            file.write(frame(number), 40 * number)
+    assert open_video(str(tmp_path / "x.mp4")).fps == pytest.approx(25)
+
+
+def test_times_that_do_not_grow_lose_no_frame(tmp_path: Path) -> None:
+    with write_video(tmp_path / "x.mp4", 5) as file:
+        for number, shown in enumerate([400, 600, 800, 0, 0]):
+            file.write(frame(number), shown)
+    assert len(list(open_video(str(tmp_path / "x.mp4")))) == 5
+
+
+def test_a_film_with_pauses_has_no_missing_frames() -> None:
+    def shown(*times: float) -> Video:
+        video = Video("x", 5.0, 17, iter([(frame(0), time) for time in times]))
+        list(video)
+        return video
+
+    assert shown(0, 200, 3200).missing(3) == 0  # the header counted 3.4 s at 5 frames/s
+    assert shown(0, 200, 400).missing(3) == 14
+
+
+def test_another_ending_is_refused(tmp_path: Path) -> None:
+    expected = pytest.raises(UsageError, match=r"\.mp4, .* but found 'x\.gif'")
+    with expected, write_video(tmp_path / "x.gif", 5):
+        pass
