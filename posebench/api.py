@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.data import find_layout
-from posebench.errors import ModelError, UsageError
+from posebench.errors import UsageError
 from posebench.models import RECIPES, find_recipe
 from posebench.recipe import (
     DRAW_SCORE,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from posebench.data import PoseDataset
-    from posebench.engine import Checkpoint, TrainingRequest
+    from posebench.engine import Checkpoint
     from posebench.engine.callbacks import Callback
     from posebench.engine.evaluation import Evaluation
     from posebench.engine.model import ImageLike, Model
@@ -159,6 +159,7 @@ def train(
     eval_annotations: str | Path | None = None,
     settings: Settings | None = None,
     pretrained: bool = True,
+    weights: str | Path | None = None,
     resume: str | Path | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -188,6 +189,9 @@ def train(
         eval_annotations: a file to evaluate on in place of the split's own.
         settings: recipe fields, `{"augment.size": 384}` or `["augment.size=384"]`.
         pretrained: start the backbone from ImageNet weights where the recipe does.
+        weights: start from the weights of a run folder, a checkpoint, or a recipe whose weights
+            come with the package or can be downloaded, as far as they fit; heads are taken keypoint
+            by keypoint, by name.
         resume: a run folder to continue. It knows the other arguments: those that are given too
             have to agree, except where the data lie and how they are computed with (`device`,
             `precision`, `workers`, `strict`).
@@ -205,29 +209,37 @@ def train(
     Raises:
         UsageError: a name or a value does not exist or does not fit.
         DataError: images or annotations are missing or wrong.
-        ModelError: the run cannot be resumed, or pretrained weights cannot be downloaded.
+        ModelError: the run cannot be resumed, pretrained weights cannot be downloaded, or
+            `weights` do not fit.
         Interrupted: the user stopped it with Ctrl-C; `resume` continues it.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"--limit is at least 1, not {limit}.")
+    if weights is not None and resume is not None:
+        raise UsageError(
+            "--weights starts a new run and --resume continues one with its own weights: leave out "
+            "one of them."
+        )
     if dataset is not None:
         find_layout(dataset)  # so that a misspelt dataset is reported first
+    from posebench import engine
+
     given = {
         "split": split, "eval_split": eval_split, "data_root": _text(data_root),
         "annotations": _text(annotations), "eval_annotations": _text(eval_annotations),
         "seed": seed, "device": device, "precision": precision, "workers": workers,
         "strict": strict, "limit": limit,
+        "weights": _text(weights),
     }  # fmt: skip
     if resume is None:
-        request, chosen = _new_training(recipe, dataset, given)
+        request, chosen = engine.new_training(recipe, dataset, given)
     else:
-        request, chosen = _resumed_training(Path(resume), recipe, dataset, given)
+        request, chosen = engine.resumed_training(Path(resume), recipe, dataset, given)
     chosen = with_settings(with_settings(chosen, settings), fields)
-    if not pretrained:
+    if not pretrained or weights is not None:
         chosen = replace(chosen, pretrained=False)
     check_precision(request.precision)
-    from posebench import engine
-
+    start = None if weights is None else engine.find_model(str(weights))
     place = engine.pick_device(request.device)
     chosen_precision = engine.pick_precision(request.precision, place)
     request = replace(request, precision=chosen_precision)
@@ -260,7 +272,7 @@ def train(
     request = request.check_images(folder, len(train_set.labelled()))
     evaluation = engine.train(
         chosen, train_set, eval_set, folder, options,
-        resume=resume is not None, callback=callback, request=request,
+        resume=resume is not None, callback=callback, request=request, weights=start,
     )  # fmt: skip
     rows = engine.tidy_rows(
         evaluation.metrics, recipe=chosen, dataset=eval_set.name, split=eval_set.split,
@@ -268,53 +280,6 @@ def train(
     )  # fmt: skip
     engine.write_results(folder, rows)
     return Run(evaluation, eval_set, chosen, rows, folder)
-
-
-def _new_training(
-    recipe: str | Recipe | None, dataset: str | None, given: dict[str, Any]
-) -> tuple[TrainingRequest, Recipe]:
-    if recipe is None or dataset is None:
-        missing = "a recipe" if recipe is None else "a dataset (--dataset)"
-        raise UsageError(
-            f"train needs {missing}, as in `posebench train cid_tiny --dataset synthetic`; only "
-            "--resume RUN does without."
-        )
-    from posebench.engine import TrainingRequest, world
-
-    chosen = find_recipe(recipe, dataset) if isinstance(recipe, str) else recipe
-    return TrainingRequest.new(dataset, **given, **world()), chosen
-
-
-def _resumed_training(
-    run: Path, recipe: str | Recipe | None, dataset: str | None, given: dict[str, Any]
-) -> tuple[TrainingRequest, Recipe]:
-    """Return what a run was asked for, changed by what is given now, and its recipe.
-
-    Raises:
-        ModelError: the run cannot be continued, or not with what is given.
-    """
-    if isinstance(recipe, str) and dataset is not None:
-        find_recipe(recipe, dataset)  # so that a misspelt recipe is reported first
-    from posebench import engine
-
-    request = engine.find_request(run)
-    if request is None:
-        if recipe is None or dataset is None:
-            raise engine.unknown_request(run)
-        return _new_training(recipe, dataset, given)
-    request = request.changed(run, dataset=dataset, **given)
-    saved = engine.saved_recipe(run)
-    if recipe is None:
-        return request, saved
-    if not isinstance(recipe, str):
-        return request, recipe  # compared field by field when the training goes on
-    named = find_recipe(recipe, request.dataset)
-    if named.name != saved.name:
-        raise ModelError(
-            f"{run} was trained with another recipe ({saved.name}, not {named.name}): leave out "
-            "the recipe to resume it, or start a new run without --resume."
-        )
-    return request, saved
 
 
 def _text(path: str | Path | None) -> str | None:

@@ -68,6 +68,13 @@ def train(
     pretrained: Annotated[
         bool, typer.Option(help="Start the backbone from ImageNet weights, if the recipe does.")
     ] = True,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from the weights of a run, a checkpoint or a recipe, as far as they fit; "
+            "heads are taken keypoint by keypoint, by name."
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Random seed for initial weights, image order and augmentation.")
     ] = 0,
@@ -106,6 +113,7 @@ def train(
             eval_annotations=eval_annotations,
             settings=settings,
             pretrained=pretrained,
+            weights=weights,
             resume=resume,
             seed=_given(context, "seed", seed),
             device=given_device,

@@ -1,0 +1,70 @@
+"""`train --weights`, `--freeze` and `--steps`, and `--resume` for more epochs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import posebench
+from posebench.engine import read_checkpoint
+from tests.cli.command import TINY, only, run
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def train(root: Path, *words: str | Path) -> tuple[Path, str]:
+    """Train cid_tiny for a step and return its run folder, and what was said on stderr."""
+    before = set(Path().glob("runs/train/*"))
+    result = run("train", "cid_tiny", "--dataset", "coco", "--data-root", root, *TINY, *words)
+    assert result.code == 0, result.err
+    (folder,) = set(Path().glob("runs/train/*")) - before
+    return folder, result.err
+
+
+# -------------------------------------------------------------------------------------- --weights
+
+
+def test_a_training_starts_from_a_recipes_weights(root: Path) -> None:
+    folder, said = train(root, "--weights", "cid_tiny")
+    assert "Started from cid_tiny (cid_tiny): 326 tensors taken whole. weights.json" in said
+    assert read(folder / "request.json")["weights"] == "cid_tiny"
+    assert read(folder / "recipe.json")["pretrained"] is False
+    assert read_checkpoint(folder).facts["started_from"] == "cid_tiny"
+    resumed = run("train", "--resume", folder)
+    assert resumed.code == 0, resumed.err
+    assert "This run was started from cid_tiny" in resumed.err
+
+
+def test_a_training_starts_from_a_run(root: Path, trained: Path) -> None:
+    folder, said = train(root, "--weights", trained, "--set", "lr=1e-30")
+    assert f"Started from {trained} (cid_tiny)" in said
+    assert Path(read(folder / "request.json")["weights"]) == trained.absolute()
+    ours, theirs = (read_checkpoint(place).weights for place in (folder, trained))
+    assert ours["reduce.weight"].equal(theirs["reduce.weight"])
+
+
+def test_weights_and_resume_exclude_each_other(trained: Path) -> None:
+    result = run("train", "--resume", trained, "--weights", "cid_tiny")
+    assert result.code == 2
+    assert "--weights starts a new run and --resume continues one" in result.err
+
+
+def test_weights_that_are_not_there_leave_no_run(root: Path) -> None:
+    words = ("train", "cid_tiny", "--dataset", "coco", "--data-root", root, *TINY)
+    result = run(*words, "--weights", "nowhere")
+    assert result.code == 4
+    assert "Expected a run folder or a .safetensors checkpoint at nowhere" in result.err
+    assert not Path("runs").exists()
+
+
+def test_weights_from_python(root: Path) -> None:
+    training = posebench.train(
+        "cid_tiny", "coco", data_root=root, weights="cid_tiny", device="cpu", epochs=1,
+        settings=[word for word in TINY if "=" in word],
+    )  # fmt: skip
+    assert training.folder is not None
+    assert training.folder == only(Path(), "runs/train/*")
+    assert (training.folder / "weights.json").is_file()
