@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.data import find_layout
-from posebench.errors import UsageError
+from posebench.errors import UsageError, unknown_name
 from posebench.models import RECIPES, find_recipe
 from posebench.recipe import (
+    ALL_EPOCHS,
     DRAW_SCORE,
     Recipe,
     Settings,
@@ -160,6 +161,7 @@ def train(
     settings: Settings | None = None,
     pretrained: bool = True,
     weights: str | Path | None = None,
+    freeze: str | None = None,
     resume: str | Path | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -192,6 +194,7 @@ def train(
         weights: start from the weights of a run folder, a checkpoint, or a recipe whose weights
             come with the package or can be downloaded, as far as they fit; heads are taken keypoint
             by keypoint, by name.
+        freeze: `backbone`: it keeps its weights, and its batch norms their statistics.
         resume: a run folder to continue. It knows the other arguments: those that are given too
             have to agree, except where the data lie and how they are computed with (`device`,
             `precision`, `workers`, `strict`).
@@ -238,6 +241,8 @@ def train(
     chosen = with_settings(with_settings(chosen, settings), fields)
     if not pretrained or weights is not None:
         chosen = replace(chosen, pretrained=False)
+    if freeze is not None:
+        chosen = _frozen(chosen, freeze, learned=bool(chosen.pretrained or weights or resume))
     check_precision(request.precision)
     start = None if weights is None else engine.find_model(str(weights))
     place = engine.pick_device(request.device)
@@ -280,6 +285,18 @@ def train(
     )  # fmt: skip
     engine.write_results(folder, rows)
     return Run(evaluation, eval_set, chosen, rows, folder)
+
+
+def _frozen(recipe: Recipe, part: str, *, learned: bool) -> Recipe:
+    """Return the recipe with a part that is not trained; only a learned one can be frozen."""
+    if part != "backbone":
+        raise unknown_name("part to freeze", part, ("backbone",))
+    if not learned:
+        raise UsageError(
+            f"--freeze backbone would keep random weights: {recipe.name} starts from no others "
+            "here. Name some with --weights."
+        )
+    return replace(recipe, frozen_epochs=ALL_EPOCHS)
 
 
 def _text(path: str | Path | None) -> str | None:

@@ -75,6 +75,12 @@ def train(
             "heads are taken keypoint by keypoint, by name."
         ),
     ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            help="Part that is not trained: backbone. Its batch norms keep their statistics."
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Random seed for initial weights, image order and augmentation.")
     ] = 0,
@@ -114,6 +120,7 @@ def train(
             settings=settings,
             pretrained=pretrained,
             weights=weights,
+            freeze=freeze,
             resume=resume,
             seed=_given(context, "seed", seed),
             device=given_device,

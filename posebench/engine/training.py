@@ -49,7 +49,7 @@ from posebench.engine.checkpoint import Checkpoint, TrainingState, load_weights,
 from posebench.engine.evaluation import Evaluation, autocast, evaluate
 from posebench.engine.interrupts import interruptible
 from posebench.engine.log import Log
-from posebench.engine.optimizer import make_optimizer
+from posebench.engine.optimizer import frozen_part, make_optimizer
 from posebench.engine.request import TrainingRequest
 from posebench.engine.runs import lock_run, resume_command, resume_words, write_recipe
 from posebench.engine.schedule import StepSchedule
@@ -195,6 +195,7 @@ class _Trainer:
         torch.manual_seed(options.seed)  # the initial weights
         self.model: PoseModel = recipe.build(dataset.skeleton)
         self.averaged: AveragedModel | None = None
+        self.frozen: nn.Module | None = None
         self.unreadable: dict[int, Unreadable] = {}
         self.evaluated = 0  # the step of the last evaluation
         self.started_from = ""  # the weights of another run
@@ -209,6 +210,7 @@ class _Trainer:
         step = saved["step"] if saved else 0
         if not saved:
             self._begin(weights, request)
+        self.frozen = frozen_part(self.recipe, self.model)
         # Convolutions on a CPU and on tensor cores are faster with channels last.
         self.model.to(self.options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         train_step = self._train_step()
@@ -344,6 +346,8 @@ class _Trainer:
         for group in backbone:
             group["lr"] = self.schedule.backbone_lr(step)
         self.model.train()
+        if self.frozen:
+            self.frozen.eval()
         optimizer.zero_grad()
         terms: dict[str, float] = {}
         images = 0

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import posebench
 from posebench.engine import read_checkpoint
 from tests.cli.command import TINY, only, run
@@ -68,3 +70,31 @@ def test_weights_from_python(root: Path) -> None:
     assert training.folder is not None
     assert training.folder == only(Path(), "runs/train/*")
     assert (training.folder / "weights.json").is_file()
+
+
+# --------------------------------------------------------------------------------------- --freeze
+
+
+def test_a_backbone_is_frozen(root: Path, trained: Path) -> None:
+    folder, _ = train(root, "--weights", trained, "--freeze", "backbone")
+    ours, theirs = (read_checkpoint(place).weights for place in (folder, trained))
+    moved = {name for name in ours if not ours[name].equal(theirs[name])}
+    assert moved
+    assert not any(name.startswith("backbone.") for name in moved)
+    assert run("train", "--resume", folder, "--freeze", "backbone").code == 0
+    refused = run("train", "--resume", trained, "--freeze", "backbone")
+    assert refused.code == 4
+    assert "different: frozen_epochs" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--freeze", "backbon"), "Did you mean backbone?"),
+        (("--freeze", "backbone", "--no-pretrained"), "would keep random weights"),
+    ],
+)
+def test_what_cannot_be_frozen_is_said(root: Path, words: tuple[str, ...], said: str) -> None:
+    result = run("train", "cid_tiny", "--dataset", "coco", "--data-root", root, *TINY, *words)
+    assert result.code == 2
+    assert said in result.err

@@ -11,15 +11,17 @@ import pytest
 import torch
 
 from posebench.data.synthetic_crowds import SyntheticCrowds
-from posebench.engine import Checkpoint, find_model, read_checkpoint, train
+from posebench.engine import Checkpoint, Interrupted, find_model, read_checkpoint, train
 from posebench.engine.callbacks import NullCallback
+from posebench.engine.checkpoint import TrainingState
 from posebench.engine.starting import start_from
 from posebench.errors import ModelError
 from posebench.models import RECIPES, PoseModel
 from posebench.models.dgcn import DGCN
 from posebench.models.keypoint_rows import of_limbs
+from posebench.recipe import ALL_EPOCHS
 from posebench.skeleton import COCO, CROWDPOSE, Skeleton
-from tests.engine.test_training import CPU, Recording, crowds, small_recipe
+from tests.engine.test_training import CPU, Recording, StopAfter, crowds, small_recipe
 
 # Two keypoints of COCO in another spelling, and two that it does not have.
 CALF = Skeleton(
@@ -175,3 +177,41 @@ def test_a_callback_of_an_earlier_version_hears_no_note(tmp_path: Path) -> None:
         weights=find_model("cid_tiny"), callback=Earlier(),
     )  # fmt: skip
     assert (tmp_path / "weights.json").is_file()
+
+
+# ------------------------------------------------------------------------------ frozen backbones
+
+
+def backbone_of(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in weights.items() if name.startswith("backbone.")}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_frozen_backbone_stays_with_its_statistics(tmp_path: Path, optimizer: str) -> None:
+    weights = find_model("cid_tiny")
+    decay = {"weight_decay": 0.1, "momentum": 0.9 if optimizer == "sgd" else 0.0}
+    recipe = small_recipe(
+        frozen_epochs=ALL_EPOCHS, optimizer=optimizer, lr=1e-3, ema_decay=0.9, **decay
+    )
+    sets = (crowds(), crowds("val", 2))
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(recipe, *sets, whole, CPU, weights=weights)
+    last, best = (
+        read_checkpoint(place).weights
+        for place in (whole / "checkpoints" / "last.safetensors", whole)
+    )
+    started = {name: value.to(last[name]) for name, value in weights.weights.items()}
+    frozen = backbone_of(started)
+    assert any("running_mean" in name for name in frozen)
+    assert all(last[name].equal(value) for name, value in frozen.items())
+    assert all(best[name].equal(value) for name, value in frozen.items())  # the average
+    assert not last["reduce.weight"].equal(started["reduce.weight"])
+    _, state = TrainingState(whole / "checkpoints").read()
+    (group,) = state["optimizer"]["param_groups"]
+    heads = [n for n, _ in recipe.build(COCO).named_parameters() if not n.startswith("backbone.")]
+    assert len(group["params"]) == len(heads) == len(state["optimizer"]["state"])
+    with pytest.raises(Interrupted):
+        train(recipe, *sets, cut, CPU, weights=weights, callback=StopAfter(1))
+    train(recipe, *sets, cut, CPU, resume=True)
+    resumed = read_checkpoint(cut / "checkpoints" / "last.safetensors").weights
+    assert all(resumed[name].equal(value) for name, value in last.items())
