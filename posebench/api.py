@@ -197,7 +197,8 @@ def train(
         freeze: `backbone`: it keeps its weights, and its batch norms their statistics.
         resume: a run folder to continue. It knows the other arguments: those that are given too
             have to agree, except where the data lie and how they are computed with (`device`,
-            `precision`, `workers`, `strict`).
+            `precision`, `workers`, `strict`), and the number of epochs: `epochs=20` trains a run on
+            or to a later end, by the learning rate of a training of that length.
         seed: random seed for initial weights, image order and augmentation; None: 0.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; None: `auto`.
         precision: `fp32`, `bf16` (losses stay in fp32), or `auto`: bf16 where the hardware

@@ -62,7 +62,10 @@ def train(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Resume the run in this folder; it knows how it was started."),
+        typer.Option(
+            help="Resume the run in this folder; it knows how it was started. With --set epochs=N "
+            "it is trained for longer."
+        ),
     ] = None,
     settings: SetOption = None,
     pretrained: Annotated[

@@ -51,6 +51,7 @@ from posebench.engine.interrupts import interruptible
 from posebench.engine.log import Log
 from posebench.engine.optimizer import frozen_part, make_optimizer
 from posebench.engine.request import TrainingRequest
+from posebench.engine.resuming import check_recipe_of_run
 from posebench.engine.runs import lock_run, resume_command, resume_words, write_recipe
 from posebench.engine.schedule import StepSchedule
 from posebench.engine.starting import start_from
@@ -58,7 +59,7 @@ from posebench.errors import DataError, Interrupted, ModelError, PosebenchError
 from posebench.files import write_json
 from posebench.metrics import main_metric
 from posebench.models import PoseModel
-from posebench.recipe import Precision, Recipe, recipe_to_json
+from posebench.recipe import Precision, Recipe
 from posebench.structures import Batch, KeypointDistances
 
 SAVE_EVERY_SECONDS = 600.0  # so that a lost machine costs ten minutes
@@ -291,15 +292,7 @@ class _Trainer:
     def _restore(self) -> dict[str, Any]:
         checkpoint, state = self.state.read()
         skeleton = self.dataset.skeleton
-        saved = recipe_to_json(checkpoint.recipe, checkpoint.skeleton)
-        wanted = recipe_to_json(self.recipe, skeleton)
-        different = [name for name in wanted if wanted[name] != saved.get(name)]
-        if different:
-            raise ModelError(
-                f"{self.folder} was trained with another recipe ({checkpoint.recipe.name}; "
-                f"different: {', '.join(different)}): resume it with the options it started with, "
-                "or start a new run."
-            )
+        note = check_recipe_of_run(self.folder, checkpoint, self.schedule, skeleton)
         if checkpoint.facts["seed"] != self.options.seed:
             raise ModelError(
                 f"{self.folder} was trained with --seed {checkpoint.facts['seed']}, "
@@ -318,6 +311,10 @@ class _Trainer:
             announce(
                 self.callback, f"This run was started from {self.started_from} (weights.json)."
             )
+        if note:
+            announce(self.callback, note)
+            if rank() == 0:
+                write_recipe(self.folder, self.recipe, skeleton)
         # A killed run may have logged steps after its checkpoint; they will be repeated.
         if rank() == 0:
             self.log.cut(checkpoint.facts["step"], self.evaluated)

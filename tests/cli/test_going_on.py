@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import posebench
-from posebench.engine import read_checkpoint
+from posebench.engine import read_checkpoint, read_log
 from tests.cli.command import TINY, only, run
 
 
@@ -98,3 +100,29 @@ def test_what_cannot_be_frozen_is_said(root: Path, words: tuple[str, ...], said:
     result = run("train", "cid_tiny", "--dataset", "coco", "--data-root", root, *TINY, *words)
     assert result.code == 2
     assert said in result.err
+
+
+# ---------------------------------------------------------------------------- --resume for longer
+
+
+def test_a_finished_run_is_trained_for_longer(root: Path, trained: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
+    result = run("train", "--resume", folder, "--set", "epochs=3")
+    assert result.code == 0, result.err
+    assert "Trains for 3 epochs in place of 1; the learning rate follows the cosine" in result.err
+    assert [entry["step"] for entry in read_log(folder) if "loss" in entry] == [1, 2, 3]
+    assert read(folder / "recipe.json")["epochs"] == 3
+    again = run("train", "--resume", folder)  # its length is now its own
+    assert again.code == 0, again.err
+    assert "in place of" not in again.err
+    refused = run("train", "--resume", folder, "--set", "epochs=2")
+    assert refused.code == 2
+    assert "already been trained for 3 epochs, more than 2" in refused.err
+
+
+def test_a_run_of_an_earlier_version_is_trained_for_longer(trained: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
+    (folder / "request.json").unlink()
+    assert posebench.train(resume=folder, epochs=2).recipe == replace(
+        read_checkpoint(folder / "checkpoints" / "last.safetensors").recipe, epochs=2
+    )
