@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.data import find_layout
-from posebench.errors import ModelError, UsageError
+from posebench.errors import UsageError, unknown_name
 from posebench.models import RECIPES, find_recipe
 from posebench.recipe import (
+    ALL_EPOCHS,
     DRAW_SCORE,
     Recipe,
     Settings,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from posebench.data import PoseDataset
-    from posebench.engine import Checkpoint, TrainingRequest
+    from posebench.engine import Checkpoint
     from posebench.engine.callbacks import Callback
     from posebench.engine.evaluation import Evaluation
     from posebench.engine.model import ImageLike, Model
@@ -164,6 +165,8 @@ def train(
     exif: str | None = None,
     settings: Settings | None = None,
     pretrained: bool = True,
+    weights: str | Path | None = None,
+    freeze: str | None = None,
     resume: str | Path | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -195,9 +198,14 @@ def train(
             it, as the published loaders do.
         settings: recipe fields, `{"augment.size": 384}` or `["augment.size=384"]`.
         pretrained: start the backbone from ImageNet weights where the recipe does.
+        weights: start from the weights of a run folder, a checkpoint, or a recipe whose weights
+            come with the package or can be downloaded, as far as they fit; heads are taken keypoint
+            by keypoint, by name.
+        freeze: `backbone`: it keeps its weights, and its batch norms their statistics.
         resume: a run folder to continue. It knows the other arguments: those that are given too
             have to agree, except where the data lie and how they are computed with (`device`,
-            `precision`, `workers`, `strict`).
+            `precision`, `workers`, `strict`), and the number of epochs: `epochs=20` trains a run on
+            or to a later end, by the learning rate of a training of that length.
         seed: random seed for initial weights, image order and augmentation; None: 0.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; None: `auto`.
         precision: `fp32`, `bf16` (losses stay in fp32), or `auto`: bf16 where the hardware
@@ -212,29 +220,39 @@ def train(
     Raises:
         UsageError: a name or a value does not exist or does not fit.
         DataError: images or annotations are missing or wrong.
-        ModelError: the run cannot be resumed, or pretrained weights cannot be downloaded.
+        ModelError: the run cannot be resumed, pretrained weights cannot be downloaded, or
+            `weights` do not fit.
         Interrupted: the user stopped it with Ctrl-C; `resume` continues it.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"--limit is at least 1, not {limit}.")
+    if weights is not None and resume is not None:
+        raise UsageError(
+            "--weights starts a new run and --resume continues one with its own weights: leave out "
+            "one of them."
+        )
     if dataset is not None:
         find_layout(dataset)  # so that a misspelt dataset is reported first
+    from posebench import engine
+
     given = {
         "split": split, "eval_split": eval_split, "data_root": _text(data_root),
         "annotations": _text(annotations), "eval_annotations": _text(eval_annotations),
         "exif": exif, "seed": seed, "device": device, "precision": precision, "workers": workers,
         "strict": strict, "limit": limit,
+        "weights": _text(weights),
     }  # fmt: skip
     if resume is None:
-        request, chosen = _new_training(recipe, dataset, given)
+        request, chosen = engine.new_training(recipe, dataset, given)
     else:
-        request, chosen = _resumed_training(Path(resume), recipe, dataset, given)
+        request, chosen = engine.resumed_training(Path(resume), recipe, dataset, given)
     chosen = with_settings(with_settings(chosen, settings), fields)
-    if not pretrained:
+    if not pretrained or weights is not None:
         chosen = replace(chosen, pretrained=False)
+    if freeze is not None:
+        chosen = _frozen(chosen, freeze, learned=bool(chosen.pretrained or weights or resume))
     check_precision(request.precision)
-    from posebench import engine
-
+    start = None if weights is None else engine.find_model(str(weights))
     place = engine.pick_device(request.device)
     chosen_precision = engine.pick_precision(request.precision, place)
     request = replace(request, precision=chosen_precision)
@@ -268,7 +286,7 @@ def train(
     request = request.check_images(folder, len(train_set.labelled()))
     evaluation = engine.train(
         chosen, train_set, eval_set, folder, options,
-        resume=resume is not None, callback=callback, request=request,
+        resume=resume is not None, callback=callback, request=request, weights=start,
     )  # fmt: skip
     rows = engine.tidy_rows(
         evaluation.metrics, recipe=chosen, dataset=eval_set.name, split=eval_set.split,
@@ -278,51 +296,16 @@ def train(
     return Run(evaluation, eval_set, chosen, rows, folder)
 
 
-def _new_training(
-    recipe: str | Recipe | None, dataset: str | None, given: dict[str, Any]
-) -> tuple[TrainingRequest, Recipe]:
-    if recipe is None or dataset is None:
-        missing = "a recipe" if recipe is None else "a dataset (--dataset)"
+def _frozen(recipe: Recipe, part: str, *, learned: bool) -> Recipe:
+    """Return the recipe with a part that is not trained; only a learned one can be frozen."""
+    if part != "backbone":
+        raise unknown_name("part to freeze", part, ("backbone",))
+    if not learned:
         raise UsageError(
-            f"train needs {missing}, as in `posebench train cid_tiny --dataset synthetic`; only "
-            "--resume RUN does without."
+            f"--freeze backbone would keep random weights: {recipe.name} starts from no others "
+            "here. Name some with --weights."
         )
-    from posebench.engine import TrainingRequest, world
-
-    chosen = find_recipe(recipe, dataset) if isinstance(recipe, str) else recipe
-    return TrainingRequest.new(dataset, **given, **world()), chosen
-
-
-def _resumed_training(
-    run: Path, recipe: str | Recipe | None, dataset: str | None, given: dict[str, Any]
-) -> tuple[TrainingRequest, Recipe]:
-    """Return what a run was asked for, changed by what is given now, and its recipe.
-
-    Raises:
-        ModelError: the run cannot be continued, or not with what is given.
-    """
-    if isinstance(recipe, str) and dataset is not None:
-        find_recipe(recipe, dataset)  # so that a misspelt recipe is reported first
-    from posebench import engine
-
-    request = engine.find_request(run)
-    if request is None:
-        if recipe is None or dataset is None:
-            raise engine.unknown_request(run)
-        return _new_training(recipe, dataset, given)
-    request = request.changed(run, dataset=dataset, **given)
-    saved = engine.saved_recipe(run)
-    if recipe is None:
-        return request, saved
-    if not isinstance(recipe, str):
-        return request, recipe  # compared field by field when the training goes on
-    named = find_recipe(recipe, request.dataset)
-    if named.name != saved.name:
-        raise ModelError(
-            f"{run} was trained with another recipe ({saved.name}, not {named.name}): leave out "
-            "the recipe to resume it, or start a new run without --resume."
-        )
-    return request, saved
+    return replace(recipe, frozen_epochs=ALL_EPOCHS)
 
 
 def _text(path: str | Path | None) -> str | None:

@@ -35,6 +35,9 @@ RENAMED_FIELDS = {
 
 DRAW_SCORE = 0.1  # of people whose method is not known; see `ModelConfig.draw_score`
 
+# As `frozen_epochs`: more than any training has, also one that is resumed for more epochs.
+ALL_EPOCHS = 10**6
+
 # These identify a recipe, or are its authors' results: --set cannot change them.
 _IDENTITY = ("name", "skeleton", "default_for", "test_overrides", "reported", "weights_url")
 
@@ -94,7 +97,9 @@ class Recipe:
     micro_batch_size: int  # images per forward pass of a rank, at most; batch norm's batch
     lr: float
     backbone_lr: float = 0.0  # of the backbone's parameters, scheduled like lr; 0: lr
-    frozen_epochs: int = 0  # number of first epochs in which the backbone is frozen
+    # Number of first epochs in which the backbone's learning rate is 0; ALL_EPOCHS: it is never
+    # trained, and its batch norms keep their statistics too.
+    frozen_epochs: int = 0
     default_for: tuple[str, ...] = ()  # datasets on which the method's name means this recipe
     schedule: LRSchedule = "step"
     lr_drops: tuple[int, ...] = ()  # epochs at which "step" divides the rate by ten
@@ -144,6 +149,11 @@ class Recipe:
     def draw_score(self) -> float:
         """The score below which pictures leave people out."""
         return self.config.draw_score
+
+    @property
+    def freezes_backbone(self) -> bool:
+        """Whether the backbone stays as it is for the whole training."""
+        return self.frozen_epochs >= ALL_EPOCHS
 
     def build(self, skeleton: Skeleton) -> PoseModel:
         """Return a new network with random weights, in training mode.

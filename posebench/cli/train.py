@@ -64,12 +64,28 @@ def train(
     exif: ExifOption = "stored",
     resume: Annotated[
         Path | None,
-        typer.Option(help="Resume the run in this folder; it knows how it was started."),
+        typer.Option(
+            help="Resume the run in this folder; it knows how it was started. With --set epochs=N "
+            "it is trained for longer."
+        ),
     ] = None,
     settings: SetOption = None,
     pretrained: Annotated[
         bool, typer.Option(help="Start the backbone from ImageNet weights, if the recipe does.")
     ] = True,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from the weights of a run, a checkpoint or a recipe, as far as they fit; "
+            "heads are taken keypoint by keypoint, by name."
+        ),
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            help="Part that is not trained: backbone. Its batch norms keep their statistics."
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Random seed for initial weights, image order and augmentation.")
     ] = 0,
@@ -109,6 +125,8 @@ def train(
             exif=_given(context, "exif", exif),
             settings=settings,
             pretrained=pretrained,
+            weights=weights,
+            freeze=freeze,
             resume=resume,
             seed=_given(context, "seed", seed),
             device=given_device,

@@ -80,6 +80,9 @@ class TrainProgress:
     def on_stop(self) -> None:
         messages.print("Stopping after this step; Ctrl-C again stops at once.")
 
+    def on_note(self, note: str) -> None:
+        messages.print(escape(note), soft_wrap=True)
+
     def _end_epoch(self) -> None:
         if self.epoch and self.steps is not None:
             self.bar.write_line(self.steps)

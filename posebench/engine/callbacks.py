@@ -34,6 +34,9 @@ class Callback(Protocol):
     def on_stop(self) -> None:
         """The user has asked the run to stop; it will once the current step is done."""
 
+    def on_note(self, note: str) -> None:
+        """Something about the run is worth a sentence, such as the weights it starts from."""
+
 
 class NullCallback:
     """A callback that does nothing."""
@@ -44,10 +47,21 @@ class NullCallback:
     def on_evaluation(self, epoch: int, evaluation: Evaluation, best: bool) -> None: ...
     def on_unreadable(self, image: Unreadable) -> None: ...
     def on_stop(self) -> None: ...
+    def on_note(self, note: str) -> None: ...
+
+
+# Callbacks that were written for earlier versions lack these two.
 
 
 def announce_stop(callback: Callback) -> None:
-    """Call `on_stop`, which callbacks that were written for earlier versions do not have."""
+    """Call `on_stop`, if there is one."""
     on_stop = getattr(callback, "on_stop", None)
     if on_stop:
         on_stop()
+
+
+def announce(callback: Callback, note: str) -> None:
+    """Call `on_note`, if there is one."""
+    on_note = getattr(callback, "on_note", None)
+    if on_note:
+        on_note(note)

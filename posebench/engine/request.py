@@ -15,9 +15,9 @@ from typing import Any
 from posebench.data import data_root as default_root
 from posebench.data import find_layout
 from posebench.engine.runs import checkpoint_facts, has_checkpoint
-from posebench.errors import DataError, ModelError
+from posebench.errors import DataError, ModelError, UsageError
 from posebench.files import read_json, write_json
-from posebench.models import RECIPES
+from posebench.models import RECIPES, find_recipe
 from posebench.recipe import Recipe, recipe_from_json
 
 _FILE = "request.json"
@@ -48,6 +48,7 @@ class TrainingRequest:
     images: int = 0  # labelled images of the training split; 0: not recorded
     processes: int = 1
     machines: int = 1
+    weights: str | None = None  # a run, checkpoint or recipe that it starts from; None: none
 
     @classmethod
     def new(cls, dataset: str, **given: Any) -> TrainingRequest:
@@ -98,6 +99,8 @@ class TrainingRequest:
         for name in ("annotations", "eval_annotations"):
             if values[name] is not None:
                 values[name] = str(Path(values[name]).absolute())
+        if self.weights and Path(self.weights).exists():
+            values["weights"] = str(Path(self.weights).absolute())
         content = {"version": _VERSION, **values}
         path = run / _FILE
         if not (path.is_file() and read_json(path, "a training's request") == content):
@@ -137,6 +140,59 @@ def find_request(run: Path) -> TrainingRequest | None:
             f"{path} does not fit this version of posebench ({error}): resume the run with the "
             "version that began it."
         ) from error
+
+
+def new_training(
+    recipe: str | Recipe | None, dataset: str | None, given: dict[str, Any]
+) -> tuple[TrainingRequest, Recipe]:
+    """Return what a new training is asked for, and its recipe.
+
+    Args:
+        recipe: a recipe, its name, or a method.
+        dataset: its name.
+        given: the request's other fields; a value of None stands for the default.
+
+    Raises:
+        UsageError: the recipe or the dataset is missing, or there is none of that name.
+    """
+    if recipe is None or dataset is None:
+        missing = "a recipe" if recipe is None else "a dataset (--dataset)"
+        raise UsageError(
+            f"train needs {missing}, as in `posebench train cid_tiny --dataset synthetic`; only "
+            "--resume RUN does without."
+        )
+    chosen = find_recipe(recipe, dataset) if isinstance(recipe, str) else recipe
+    return TrainingRequest.new(dataset, **given, **world()), chosen
+
+
+def resumed_training(
+    run: Path, recipe: str | Recipe | None, dataset: str | None, given: dict[str, Any]
+) -> tuple[TrainingRequest, Recipe]:
+    """Return what a run was asked for, changed by what is given now, and its recipe.
+
+    Raises:
+        ModelError: the run cannot be continued, or not with what is given.
+    """
+    if isinstance(recipe, str) and dataset is not None:
+        find_recipe(recipe, dataset)  # so that a misspelt recipe is reported first
+    request = find_request(run)
+    if request is None:
+        if recipe is None or dataset is None:
+            raise unknown_request(run)
+        return new_training(recipe, dataset, given)
+    request = request.changed(run, dataset=dataset, **given)
+    saved = saved_recipe(run)
+    if recipe is None:
+        return request, saved
+    if not isinstance(recipe, str):
+        return request, recipe  # compared field by field when the training goes on
+    named = find_recipe(recipe, request.dataset)
+    if named.name != saved.name:
+        raise ModelError(
+            f"{run} was trained with another recipe ({saved.name}, not {named.name}): leave out "
+            "the recipe to resume it, or start a new run without --resume."
+        )
+    return request, saved
 
 
 def unknown_request(run: Path) -> ModelError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from posebench.data.loader import Unreadable
-from posebench.engine.callbacks import Callback, StepReport, announce_stop
+from posebench.engine.callbacks import Callback, StepReport, announce, announce_stop
 from posebench.engine.evaluation import Evaluation
 from posebench.errors import UsageError
 
@@ -66,3 +66,6 @@ class TensorBoard:
 
     def on_stop(self) -> None:
         announce_stop(self._other)
+
+    def on_note(self, note: str) -> None:
+        announce(self._other, note)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -38,19 +38,28 @@ from posebench.distributed import (
     rank,
     world_size,
 )
-from posebench.engine.callbacks import Callback, NullCallback, StepReport, announce_stop
-from posebench.engine.checkpoint import TrainingState, load_weights, save_weights
+from posebench.engine.callbacks import (
+    Callback,
+    NullCallback,
+    StepReport,
+    announce,
+    announce_stop,
+)
+from posebench.engine.checkpoint import Checkpoint, TrainingState, load_weights, save_weights
 from posebench.engine.evaluation import Evaluation, autocast, evaluate
 from posebench.engine.interrupts import interruptible
 from posebench.engine.log import Log
+from posebench.engine.optimizer import frozen_part, make_optimizer
 from posebench.engine.request import TrainingRequest
+from posebench.engine.resuming import check_recipe_of_run
 from posebench.engine.runs import lock_run, resume_command, resume_words, write_recipe
 from posebench.engine.schedule import StepSchedule
+from posebench.engine.starting import start_from
 from posebench.errors import DataError, Interrupted, ModelError, PosebenchError
 from posebench.files import write_json
 from posebench.metrics import main_metric
 from posebench.models import PoseModel
-from posebench.recipe import Precision, Recipe, recipe_to_json
+from posebench.recipe import Precision, Recipe
 from posebench.structures import Batch, KeypointDistances
 
 SAVE_EVERY_SECONDS = 600.0  # so that a lost machine costs ten minutes
@@ -89,6 +98,7 @@ def train(
     resume: bool = False,
     callback: Callback | None = None,
     request: TrainingRequest | None = None,
+    weights: Checkpoint | None = None,
 ) -> Evaluation:
     """Train a recipe and return the evaluation of its last epoch.
 
@@ -99,11 +109,14 @@ def train(
         resume: continue from the last checkpoint in the folder.
         request: what the training was asked for, to be written as `request.json`, from which it can
             be resumed without repeating anything; None: nothing is written.
+        weights: what a new run starts from in place of ImageNet weights, as far as it fits;
+            `weights.json` lists what was taken.
 
     Raises:
         DataError: no image has a labelled keypoint, or one cannot be read and `options.strict` is
             set.
-        ModelError: the run to resume has another recipe or no usable state.
+        ModelError: the run to resume has another recipe or no usable state, or the weights do not
+            fit.
         Interrupted: the user stopped it.
         PosebenchError: the loss is not finite; the message names the step, images and terms.
     """
@@ -112,7 +125,7 @@ def train(
     trainer = _Trainer(recipe, dataset, eval_dataset, run, options, callback)
     try:
         with lock_run(run):
-            return trainer.run(resume, request)
+            return trainer.run(resume, request, weights)
     except torch.OutOfMemoryError as error:
         size = trainer.sampler.micro_batch_size
         raise PosebenchError(
@@ -183,25 +196,26 @@ class _Trainer:
         torch.manual_seed(options.seed)  # the initial weights
         self.model: PoseModel = recipe.build(dataset.skeleton)
         self.averaged: AveragedModel | None = None
+        self.frozen: nn.Module | None = None
         self.unreadable: dict[int, Unreadable] = {}
         self.evaluated = 0  # the step of the last evaluation
+        self.started_from = ""  # the weights of another run
         self.best = -1.0  # -1 is also the metric where there is no ground truth
 
-    def run(self, resume: bool, request: TrainingRequest | None) -> Evaluation:
+    def run(
+        self, resume: bool, request: TrainingRequest | None, weights: Checkpoint | None
+    ) -> Evaluation:
         saved = self._restore() if resume else None
         if request and rank() == 0:
             request.write(self.folder)
         step = saved["step"] if saved else 0
         if not saved:
-            if self.recipe.pretrained:
-                self.model.load_pretrained()
-            self.model.prepare(self._distances)
-            if rank() == 0:
-                write_recipe(self.folder, self.recipe, self.dataset.skeleton)
+            self._begin(weights, request)
+        self.frozen = frozen_part(self.recipe, self.model)
         # Convolutions on a CPU and on tensor cores are faster with channels last.
         self.model.to(self.options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         train_step = self._train_step()
-        optimizer = self._optimizer()
+        optimizer = make_optimizer(self.recipe, self.model)
         if self.recipe.ema_decay:
             average = _Average(self.recipe.ema_decay)
             self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
@@ -248,6 +262,21 @@ class _Trainer:
                 raise self._interrupted(step)
         return evaluation
 
+    def _begin(self, weights: Checkpoint | None, request: TrainingRequest | None) -> None:
+        """Give a new run its first weights."""
+        if weights:
+            source = request.weights if request and request.weights else str(weights.path)
+            taken = start_from(self.model, weights, source)
+            self.started_from = source
+            if rank() == 0:
+                write_json(self.folder / "weights.json", taken.to_json())
+            announce(self.callback, taken.line())
+        elif self.recipe.pretrained:
+            self.model.load_pretrained()
+        self.model.prepare(self._distances)
+        if rank() == 0:
+            write_recipe(self.folder, self.recipe, self.dataset.skeleton)
+
     def _interrupted(self, step: int) -> Interrupted:
         return Interrupted(
             f"Stopped after step {step} of {self.schedule.steps}.",
@@ -263,15 +292,7 @@ class _Trainer:
     def _restore(self) -> dict[str, Any]:
         checkpoint, state = self.state.read()
         skeleton = self.dataset.skeleton
-        saved = recipe_to_json(checkpoint.recipe, checkpoint.skeleton)
-        wanted = recipe_to_json(self.recipe, skeleton)
-        different = [name for name in wanted if wanted[name] != saved.get(name)]
-        if different:
-            raise ModelError(
-                f"{self.folder} was trained with another recipe ({checkpoint.recipe.name}; "
-                f"different: {', '.join(different)}): resume it with the options it started with, "
-                "or start a new run."
-            )
+        note = check_recipe_of_run(self.folder, checkpoint, self.schedule, skeleton)
         if checkpoint.facts["seed"] != self.options.seed:
             raise ModelError(
                 f"{self.folder} was trained with --seed {checkpoint.facts['seed']}, "
@@ -285,6 +306,15 @@ class _Trainer:
         load_weights(self.model, checkpoint.weights, str(self.folder))
         self.best = checkpoint.facts["best"]
         self.evaluated = checkpoint.facts["evaluated"]
+        self.started_from = checkpoint.facts.get("started_from", "")
+        if self.started_from:
+            announce(
+                self.callback, f"This run was started from {self.started_from} (weights.json)."
+            )
+        if note:
+            announce(self.callback, note)
+            if rank() == 0:
+                write_recipe(self.folder, self.recipe, skeleton)
         # A killed run may have logged steps after its checkpoint; they will be repeated.
         if rank() == 0:
             self.log.cut(checkpoint.facts["step"], self.evaluated)
@@ -296,30 +326,6 @@ class _Trainer:
             return step
         device = self.options.device
         return DistributedDataParallel(step, [device] if device.type == "cuda" else None)
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
-            "adam": torch.optim.Adam,
-            "adamw": torch.optim.AdamW,
-            "sgd": partial(torch.optim.SGD, momentum=self.recipe.momentum),
-        }
-        groups = [list(group) for group in self._parameter_groups()]
-        return kinds[self.recipe.optimizer](
-            # Fused: one kernel instead of ten per tensor, 5 ms less per step of cid_tiny.
-            [{"params": group} for group in groups],
-            lr=self.recipe.lr,
-            weight_decay=self.recipe.weight_decay,
-            fused=True,
-        )
-
-    def _parameter_groups(self) -> Iterator[Iterator[nn.Parameter]]:
-        """Yield the parameters trained at `lr`, then the backbone's if its rate ever differs."""
-        trained = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
-        if not self.recipe.backbone_lr and not self.recipe.frozen_epochs:
-            yield (p for _, p in trained)
-            return
-        yield (p for name, p in trained if not name.startswith("backbone."))
-        yield (p for name, p in trained if name.startswith("backbone."))
 
     def _step(
         self,
@@ -337,6 +343,8 @@ class _Trainer:
         for group in backbone:
             group["lr"] = self.schedule.backbone_lr(step)
         self.model.train()
+        if self.frozen:
+            self.frozen.eval()
         optimizer.zero_grad()
         terms: dict[str, float] = {}
         images = 0
@@ -438,16 +446,18 @@ class _Trainer:
             "best": self.best,
             "evaluated": self.evaluated,
             "dataset": self.dataset.name,
-            **self._limited(),
+            **self._origin(),
         }
         state = {"optimizer": optimizer.state_dict()}
         if self.averaged:
             state["averaged"] = self.averaged.state_dict()
         self.state.save(self.model, self.recipe, self.dataset.skeleton, facts, state)
 
-    def _limited(self) -> dict[str, int]:
+    def _origin(self) -> dict[str, Any]:
+        """Return what a checkpoint says of its training, where that is out of the ordinary."""
         limited = isinstance(self.dataset, FirstImages) and len(self.dataset)
-        return {"limit": limited} if limited else {}
+        facts = {"limit": limited, "started_from": self.started_from}
+        return {name: value for name, value in facts.items() if value}
 
     def _evaluation_due(self, step: int) -> bool:
         epoch, within = divmod(step, self.schedule.steps_per_epoch)
@@ -485,7 +495,7 @@ class _Trainer:
                 "epoch": epoch,
                 "metrics": evaluation.metrics,
                 "dataset": self.dataset.name,
-                **self._limited(),
+                **self._origin(),
             }
             path = self.folder / "checkpoints" / "best.safetensors"
             save_weights(path, model, self.recipe, self.dataset.skeleton, facts)

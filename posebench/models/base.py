@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from posebench.errors import ModelError
+from posebench.models.keypoint_rows import Rows
 from posebench.preprocess import scaled_batches
 from posebench.recipe import ModelConfig
 from posebench.skeleton import Skeleton
@@ -35,6 +36,9 @@ class PoseModel(nn.Module, ABC):
     published_names: ClassVar[Mapping[str, str]] = {}
     # Patterns of published tensors that ours has no place for: duplicates, and what is computed.
     ignored_checkpoint_keys: ClassVar[tuple[str, ...]] = ()
+    # Tensors of the state that are computed, not learned: a training that starts from the weights
+    # of another keeps its own.
+    computed_tensors: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ModelConfig, skeleton: Skeleton) -> None:
         super().__init__()
@@ -55,6 +59,14 @@ class PoseModel(nn.Module, ABC):
             f"There are no ImageNet weights for the backbone of {self.config.method}: add "
             "--no-pretrained."
         )
+
+    def keypoint_rows(self) -> Mapping[str, Rows]:
+        """Return by name the tensors that have rows of keypoints, and which (`keypoint_rows.py`).
+
+        With it, a training starts from the weights of a model with other keypoints, or the same
+        ones in another order; tensors that are not named are taken where their shapes are equal.
+        """
+        return {}
 
     def prepare(self, distances: Callable[[], KeypointDistances]) -> None:
         """Take statistics of the training set before the first step; most methods need none.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from posebench.engine.checkpoint import Checkpoint
+from posebench.engine.starting import start_from
 from posebench.models import RECIPES, PoseModel, find_recipe, profile_of
+from posebench.models.pifpaf.targets import field_layout
 from posebench.preprocess import blank_batch
-from posebench.skeleton import COCO, MPII, SKELETONS, Skeleton
-from posebench.structures import Inference, Resize
+from posebench.skeleton import COCO, CROWDPOSE, MPII, SKELETONS, Skeleton
+from posebench.structures import Batch, Inference, Resize
 from tests.builders import make_batch, make_sample
 
 # Wider trunks differ from the narrower ones in numbers only, as other sizes and schedules do. All
@@ -129,3 +134,65 @@ def test_explain_returns_what_predict_does(name: str) -> None:
     assert maps.people.shape[:2] == explained.keypoints.shape[:2]
     for heatmap in maps.scene.values():
         assert heatmap.shape == maps.people.shape[2:]
+
+
+# ------------------------------------------------------------------------------- keypoints' rows
+
+
+TINY = [name for name in NAMES if "tiny" in name]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_tensor_that_depends_on_the_keypoints_says_how(name: str) -> None:
+    with torch.device("meta"):
+        one, other = (RECIPES[name].build(skeleton) for skeleton in (COCO, CROWDPOSE))
+    shapes, others = one.state_dict(), other.state_dict()
+    rows = {n: dims for n, dims in one.keypoint_rows().items() if n in shapes}
+    for tensor, dims in rows.items():
+        for dim, labels in dims.items():
+            assert shapes[tensor].shape[dim] == len(labels) == len(set(labels))
+    differing = {n for n in shapes if shapes[n].shape != others[n].shape}
+    assert differing - set(one.computed_tensors) == set(rows)
+
+
+def reordered(batch: Batch, order: list[int]) -> Batch:
+    poses = [
+        replace(own, keypoints=own.keypoints[:, order], visibility=own.visibility[:, order])
+        for own in batch.poses
+    ]
+    return replace(batch, poses=poses)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_weights_taken_by_name_lose_as_much_in_another_order(name: str) -> None:
+    """The loss is a sum over keypoints, so it is the same whatever their order is."""
+    order = np.random.default_rng(0).permutation(len(COCO)).tolist()
+    place = {old: new for new, old in enumerate(order)}
+    limbs = [(place[a], place[b]) for a, b in field_layout(COCO).limbs]
+    limbs = [limb[::-1] if number % 3 else limb for number, limb in enumerate(limbs)][::-1]
+    shuffled = replace(
+        COCO,
+        name="shuffled",
+        keypoints=tuple(COCO.keypoints[k] for k in order),
+        sigmas=tuple(COCO.sigmas[k] for k in order),
+        pairs=tuple((place[a], place[b]) for a, b in COCO.pairs or ()),
+        limbs=tuple(limbs),
+    )
+    torch.manual_seed(0)
+    source = RECIPES[name].build(COCO).double()
+    source.train(not source.computed_tensors)  # DGCN's graphs of training are drawn anew
+    for parameter in source.parameters():  # heads start near zero, all rows alike
+        parameter.data += 0.01 * torch.randn_like(parameter)
+    model = RECIPES[name].build(shuffled).double().train(source.training)
+    recipe = replace(RECIPES[name], skeleton=COCO)
+    taken = start_from(model, Checkpoint(Path("a"), recipe, source.state_dict(), {}), "a")
+    assert not taken.left and not taken.in_part
+    batch = make_batch((2, 1), size=64)
+    batch = replace(batch, images=batch.images.double())
+    with torch.no_grad():
+        wanted, found = source.loss(batch), model.loss(reordered(batch, order))
+        model.load_state_dict(source.state_dict())  # rows as they lie there
+        wrong = model.loss(reordered(batch, order))
+    values = {term: value.item() for term, value in wanted.items()}
+    assert {term: value.item() for term, value in found.items()} == pytest.approx(values, rel=1e-5)
+    assert {term: value.item() for term, value in wrong.items()} != pytest.approx(values, rel=1e-4)

@@ -29,6 +29,7 @@ from posebench.models.cid.losses import loss_terms
 from posebench.models.cid.multiscale import Grid
 from posebench.models.cid.recipes import STRIDE, CIDConfig
 from posebench.models.cid.targets import CIDTargets, build_targets, draw_jitter, keep_people
+from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, Geometry, Inference, PosePredictions
 
@@ -85,6 +86,13 @@ class CID(PoseModel):
 
     def load_pretrained(self) -> None:
         self.backbone = hrnet(self.config.backbone, pretrained=True)
+
+    def keypoint_rows(self) -> dict[str, Rows]:
+        keypoints = of_keypoints(self.skeleton)
+        return {
+            **of_layer("keypoint_head", [*keypoints, ("", "centre of a person")]),
+            **of_layer("decoupling.heatmap", keypoints),
+        }
 
     def features(self, images: Tensor, padding: Tensor | None = None) -> Streams:
         """Return the backbone's four streams; the paper's F is their joined map (B, C, H, W)."""

@@ -27,6 +27,7 @@ from posebench.models.dgcn.adjacency import (
     upright_distances,
 )
 from posebench.models.dgcn.recipes import ATTENTION_SHARE, HEAD_STRIDES, DGCNConfig
+from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
 from posebench.models.pifpaf.losses import confidence_loss
 from posebench.models.pifpaf.model import (
     STRIDE,
@@ -175,6 +176,8 @@ class DGCN(PifPaf):
     """PifPaf's fields predicted from two pyramids of modules, one for each kind of field."""
 
     config: DGCNConfig
+    computed_tensors = ("adjacency", "graph_seed", "graphs_drawn")
+
     adjacency: Tensor  # (K, K) of every module; a dynamic graph's edge probabilities
     graph_seed: Tensor  # int64
     graphs_drawn: Tensor  # int64, number of training steps for which graphs were sampled
@@ -198,6 +201,20 @@ class DGCN(PifPaf):
         )
         self.keypoint_head = FieldHead(width, keypoints, KEYPOINT_VALUES)
         self.limb_head = FieldHead(width, len(self.layout.limbs), LIMB_VALUES)
+
+    def keypoint_rows(self) -> dict[str, Rows]:
+        keypoints = of_keypoints(self.skeleton)
+        rows = super().keypoint_rows()
+        for pyramid in ("keypoint_pyramid", "limb_pyramid"):
+            for number in range(len(self.strides)):
+                module = f"{pyramid}.modules_of_maps.{number}"
+                rows.update(of_layer(f"{module}.reduce", keypoints))
+                rows.update(of_layer(f"{module}.graph.conv", keypoints))
+                # Mixes keypoints, as the relation does.
+                rows[f"{module}.graph.conv.weight"] = {0: keypoints, 1: keypoints}
+                rows[f"{module}.graph.relation"] = {0: keypoints, 1: keypoints}
+                rows[f"{module}.expand.weight"] = {1: keypoints}
+        return rows
 
     def prepare(self, distances: Callable[[], KeypointDistances]) -> None:
         """Set the training set's mean distances, if the adjacency is computed from them."""

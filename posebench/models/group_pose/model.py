@@ -51,6 +51,7 @@ from posebench.models.group_pose.pyramid import (
 )
 from posebench.models.group_pose.recipes import GroupPoseConfig
 from posebench.models.group_pose.targets import PoseSets, build_targets
+from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
 from posebench.preprocess import mirrored_images
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, Geometry, Inference, PosePredictions
@@ -139,6 +140,16 @@ class GroupPose(PoseModel):
 
     def load_pretrained(self) -> None:
         self.backbone = build_backbone(self.config, pretrained=True)
+
+    def keypoint_rows(self) -> dict[str, Rows]:
+        coordinates = of_keypoints(self.skeleton, "x", "y")
+        rows: dict[str, Rows] = of_layer("proposal_pose.layers.3", coordinates)
+        if self.config.has_keypoints:
+            rows["keypoint_embedding"] = {0: of_keypoints(self.skeleton)}
+        else:  # one head for all keypoints of a person
+            for layer in range(self.config.pose_layers):
+                rows.update(of_layer(f"pose_heads.{layer}.layers.2", coordinates))
+        return rows
 
     def features(self, images: Tensor, padding: Tensor | None = None) -> GroupPoseFeatures:
         tokens = self.tokens(self.backbone(images), padding)

@@ -31,6 +31,7 @@ from posebench.models.higher_hrnet.decoding import (
 from posebench.models.higher_hrnet.losses import loss_terms
 from posebench.models.higher_hrnet.recipes import STRIDE, HigherHRNetConfig
 from posebench.models.higher_hrnet.targets import HigherHRNetTargets, build_targets
+from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, Geometry, Inference, PosePredictions
 
@@ -72,6 +73,19 @@ class HigherHRNet(PoseModel):
 
     def load_pretrained(self) -> None:
         self.backbone = hrnet(self.config.backbone, streams=1, pretrained=True)
+
+    def keypoint_rows(self) -> dict[str, Rows]:
+        heatmaps, tags = (of_keypoints(self.skeleton, value) for value in ("heatmap", "tag"))
+        predicted = [[*heatmaps, *tags], *[heatmaps] * self.config.deconvolutions]
+        rows: dict[str, Rows] = {}
+        for number, labels in enumerate(predicted):
+            rows.update(of_layer(f"heatmap_heads.{number}", labels))
+        if self.config.concatenate:
+            width = HRNET_WIDTHS[self.config.backbone]
+            features = [("", f"feature {channel}") for channel in range(width)]
+            for number, labels in enumerate(predicted[:-1]):
+                rows[f"deconvolutions.{number}.0.0.weight"] = {0: [*features, *labels]}
+        return rows
 
     def features(self, images: Tensor, padding: Tensor | None = None) -> Tensor:
         """Return the backbone's finest map (B, C, H / 4, W / 4)."""

@@ -42,6 +42,7 @@ from posebench.layers.affine import apply
 from posebench.layers.backbones.resnet import ResNetBackbone
 from posebench.layers.precision import to_float32
 from posebench.models.base import PoseModel
+from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
 from posebench.models.mask_rcnn.recipes import MaskRCNNConfig
 from posebench.preprocess import mirrored_images
 from posebench.skeleton import Skeleton
@@ -139,6 +140,11 @@ class MaskRCNN(PoseModel):
         weights = download_state_dict(ResNet50_Weights.IMAGENET1K_V1.url)
         body = self.backbone.get_submodule("body")
         body.load_state_dict({name: w for name, w in weights.items() if name in body.state_dict()})
+
+    def keypoint_rows(self) -> dict[str, Rows]:
+        # A transposed convolution: its outputs are the second dimension.
+        head = "roi_heads.keypoint_predictor.kps_score_lowres"
+        return of_layer(head, of_keypoints(self.skeleton), dim=1)
 
     def features(self, images: Tensor, padding: Tensor | None = None) -> MaskRCNNFeatures:
         """Return the feature pyramid of images, padded at the bottom right to whole cells."""

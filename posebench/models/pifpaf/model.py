@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from posebench.layers.affine import apply
 from posebench.layers.backbones.classifiers import backbone_channels, unpooled_backbone
 from posebench.models.base import PoseModel
+from posebench.models.keypoint_rows import Label, Rows, of_keypoints, of_layer, of_limbs
 from posebench.models.pifpaf.decoding import FieldPoses, View, decode_fields
 from posebench.models.pifpaf.losses import field_losses
 from posebench.models.pifpaf.recipes import PifPafConfig
@@ -42,6 +43,11 @@ from posebench.structures import Batch, Geometry, Inference, PosePredictions
 BACKBONE_STRIDE = 16  # of the map from which fields are predicted
 STRIDE = 8  # of the fields
 PRIOR = 0.01  # initial confidence of every cell
+# The values of a cell of both kinds of field, in order; of a limb's, the end that each belongs to.
+_OF_KEYPOINTS = ("confidence", "x", "y", "scale")
+_OF_LIMBS = (
+    ("confidence", None), ("x", 0), ("y", 0), ("x", 1), ("y", 1), ("scale", 0), ("scale", 1),
+)  # fmt: skip
 IDEAL_LOGIT = 15.0  # of an ideal field's positive cells; all others have -IDEAL_LOGIT
 
 
@@ -117,6 +123,14 @@ class PifPaf(PoseModel):
 
     def load_pretrained(self) -> None:
         self.backbone = unpooled_backbone(self.config.backbone, self.strides, pretrained=True)
+
+    def keypoint_rows(self) -> dict[str, Rows]:
+        keypoints = of_keypoints(self.skeleton, *_OF_KEYPOINTS)
+        limbs = of_limbs(self.skeleton, self.layout.limbs, _OF_LIMBS)
+        return {
+            **of_layer("keypoint_head.conv", _shuffled(keypoints)),
+            **of_layer("limb_head.conv", _shuffled(limbs)),
+        }
 
     def features(self, images: Tensor, padding: Tensor | None = None) -> PifPafFeatures:
         """Return the backbone's maps at `strides`."""
@@ -243,6 +257,11 @@ class PifPaf(PoseModel):
                 zip(outputs.keypoints, outputs.limbs, strict=True)
             )
         ]
+
+
+def _shuffled(labels: Sequence[Label]) -> list[Label]:
+    """Return the labels of the channels that a pixel shuffle spreads over four cells."""
+    return [(*label, f"cell {cell}") for label in labels for cell in range(4)]
 
 
 def _ideal(fields: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ from posebench.layers.heatmaps import heatmap_focal_loss_of_logits
 from posebench.layers.precision import float32_conv, no_autocast, to_float32
 from posebench.layers.torso import add_torso
 from posebench.models.base import PoseModel
+from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
 from posebench.models.posedet.decoding import (
     Candidates,
     PoseDetOutputs,
@@ -131,6 +132,20 @@ class PoseDet(PoseModel):
 
     def load_pretrained(self) -> None:
         self.backbone = _backbone(self.config.backbone, pretrained=True)
+
+    def keypoint_rows(self) -> dict[str, Rows]:
+        torso = "torso"  # the mean of shoulders and hips, whatever the other keypoints are
+        points = of_keypoints(self.skeleton) + [("", torso)] * self.with_torso
+        offsets = of_keypoints(self.skeleton, "y", "x")
+        offsets += [("", torso, axis) for axis in "yx"] * self.with_torso
+        rows: dict[str, Rows] = of_layer("coarse", offsets)
+        if self.config.refinement:
+            rows.update(of_layer("refinement", offsets))
+            rows["regression_embedding.weight"] = {3: points}
+        rows["classification_embedding.weight"] = {3: points}
+        if self.config.intermediate_supervision:
+            rows.update(of_layer("intermediate.1", points))
+        return rows
 
     def features(self, images: Tensor, padding: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the levels of the pyramid (B, C, h, w), finest first."""

@@ -1,0 +1,135 @@
+"""Resuming a run for more epochs, and refusing to resume it on other data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from posebench.data.loader import MicroBatchSampler
+from posebench.data.synthetic_crowds import SyntheticCrowds
+from posebench.engine import Checkpoint, Interrupted, read_checkpoint, train
+from posebench.engine.checkpoint import TrainingState
+from posebench.engine.resuming import check_recipe_of_run
+from posebench.engine.schedule import StepSchedule
+from posebench.errors import ModelError, UsageError
+from posebench.recipe import Recipe
+from posebench.skeleton import COCO
+from tests.engine.test_starting import Notes
+from tests.engine.test_training import CPU, StopAfter, crowds, losses, small_recipe
+
+
+def steps(**changes: Any) -> Recipe:
+    """Return a recipe of two steps an epoch, whose learning rate drops after the first epoch."""
+    return small_recipe(
+        **{"schedule": "step", "lr_drops": (1,), "ema_decay": 0.9, "warmup_steps": 0, **changes}
+    )
+
+
+def sets() -> tuple[SyntheticCrowds, SyntheticCrowds]:
+    return crowds(), crowds("val", 2)
+
+
+def everything(run: Path) -> dict[str, torch.Tensor]:
+    """Return all tensors of the training state: weights, moments, moving average."""
+    checkpoint, state = TrainingState(run / "checkpoints").read()
+    found = {**checkpoint.weights, **{f"mean {k}": v for k, v in state["averaged"].items()}}
+    for number, moments in state["optimizer"]["state"].items():
+        found.update({f"{number} {name}": value for name, value in moments.items()})
+    return found
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run of two epochs."""
+    run = tmp_path_factory.mktemp("short")
+    train(steps(), *sets(), run, CPU)
+    return run
+
+
+@pytest.fixture
+def copy(short: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(short, tmp_path / "copy"))
+
+
+def test_a_finished_run_goes_on_as_if_it_had_been_begun_for_longer(
+    copy: Path, tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole"
+    train(steps(epochs=4, lr_drops=(1, 3)), *sets(), whole, CPU)
+    notes = Notes()
+    longer = steps(epochs=4, lr_drops=(1, 3))
+    with pytest.raises(Interrupted):  # once more within the added epochs
+        train(longer, *sets(), copy, CPU, resume=True, callback=StopAfter(6))
+    train(longer, *sets(), copy, CPU, resume=True, callback=notes)
+    assert notes.notes == []  # said when it began to go on
+    assert losses(copy) == losses(whole)
+    ours, theirs = everything(copy), everything(whole)
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].equal(theirs[name]) for name in ours)
+    assert json.loads((copy / "recipe.json").read_text())["epochs"] == 4
+    assert read_checkpoint(copy / "checkpoints" / "last.safetensors").recipe.lr_drops == (1, 3)
+    predictions = [json.loads((run / "predictions.json").read_text()) for run in (copy, whole)]
+    assert predictions[0] == predictions[1]
+
+
+def checked(before: Recipe, after: Recipe, step: int) -> str:
+    """Return what is said of going on by another recipe, after so many steps of two an epoch."""
+    checkpoint = Checkpoint(Path("last"), replace(before, skeleton=COCO), {}, {"step": step})
+    plan = MicroBatchSampler(range(6), micro_batch_size=2, seed=0, epochs=after.epochs)
+    return check_recipe_of_run(Path("run"), checkpoint, StepSchedule(after, plan), COCO)
+
+
+@pytest.mark.parametrize(
+    ("step", "changes", "said"),
+    [
+        (4, {}, ""),
+        (
+            4,
+            {"epochs": 3},
+            "Trains for 3 epochs in place of 2; the learning rate stays at 0.0003, as no drop is "
+            "left (--set lr_drops=... sets later ones).",
+        ),
+        (
+            4,
+            {"epochs": 9, "lr_drops": (1, 5, 7)},
+            "Trains for 9 epochs in place of 2; the learning rate is 0.0003 and is divided by ten "
+            "after epochs 5, 7.",
+        ),
+        (2, {"epochs": 1}, "Trains for 1 epoch in place of 2."),
+    ],
+)
+def test_what_becomes_of_the_learning_rate_is_said(
+    step: int, changes: dict[str, Any], said: str
+) -> None:
+    assert checked(steps(), steps(**changes), step) == said
+
+
+def test_a_longer_cosine_jumps_up() -> None:
+    before = small_recipe(schedule="cosine", epochs=10, warmup_steps=0, lr=1.0)
+    assert checked(before, replace(before, epochs=20), 20) == (
+        "Trains for 20 epochs in place of 10; the learning rate follows the cosine of 20 epochs "
+        "from here on: it is 0.5 now, and was 0.00616."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"lr": 0.5}, ModelError, "different: lr"),
+        ({"epochs": 9, "lr": 0.5}, ModelError, "different: epochs, lr"),
+        ({"lr_drops": (1, 5)}, ModelError, "different: lr_drops"),
+        ({"epochs": 9, "lr_drops": (5,)}, ModelError, r"for 2 epochs with lr_drops=\[1\]"),
+        ({"epochs": 1}, UsageError, "already been trained for 1.5 epochs, more than 1"),
+    ],
+)
+def test_what_cannot_become_longer_is_refused(
+    changes: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        checked(steps(), steps(**changes), 3)
