@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posebench.data import find_layout
+from posebench.data import find_layout, like_dataset
 from posebench.errors import UsageError, unknown_name
 from posebench.models import RECIPES, find_recipe
 from posebench.recipe import (
@@ -231,8 +231,8 @@ def train(
             "--weights starts a new run and --resume continues one with its own weights: leave out "
             "one of them."
         )
-    if dataset is not None:
-        find_layout(dataset)  # so that a misspelt dataset is reported first
+    if dataset is not None:  # first, so that a misspelt dataset is reported first
+        dataset = find_layout(dataset).reference
     from posebench import engine
 
     given = {
@@ -278,9 +278,10 @@ def train(
             (request.eval_split, request.eval_annotations),
         )
     )
-    engine.check_recipe(chosen, train_set)
+    own = train_set.reference != train_set.name  # a dataset that the user describes
+    chosen = engine.fit_recipe(chosen, train_set, adapt=own and resume is None)
     if resume is None:
-        folder = engine.new_run(Path(runs), "train", chosen.name, request.dataset)
+        folder = engine.new_run(Path(runs), "train", chosen.name, train_set.name)
     else:
         folder = Path(resume)
     request = request.check_images(folder, len(train_set.labelled()))
@@ -374,12 +375,15 @@ def evaluate(
     _check_target(model, predictions, oracle=oracle, settings=settings, dataset=dataset)
     _check_options(predictions, name, changed=not (flip is None and scales is None), limit=limit)
     chosen_precision = _eval_precision(precision)
-    used = dataset if isinstance(dataset, str) else dataset.name if dataset else ""
+    used = dataset if isinstance(dataset, str) else dataset.reference if dataset else ""
     checkpoint = None if oracle or model is None else _checkpoint(model)
     used = used or (checkpoint.trained_on if checkpoint else _ORACLE_DATASET)
-    recipe = checkpoint.recipe if checkpoint else find_recipe(str(model), used) if oracle else None
+    layout = find_layout(used)
+    recipe = checkpoint.recipe if checkpoint else None
+    if oracle:
+        recipe = find_recipe(str(model), like_dataset(used))
     if recipe:
-        recipe = with_settings(recipe.on(used), settings)
+        recipe = with_settings(recipe.on(layout.name), settings)
         recipe = with_inference(recipe, flip=flip, scales=scales)
     from posebench import engine
 
@@ -396,11 +400,13 @@ def evaluate(
     else:
         data = dataset if limit is None else _first_images(dataset, limit)
     if recipe:
-        engine.check_recipe(recipe, data, str(checkpoint.path) if checkpoint else "")
+        source = str(checkpoint.path) if checkpoint else ""
+        own = data.reference != data.name  # a dataset that the user describes
+        recipe = engine.fit_recipe(recipe, data, source, adapt=oracle and own)
     place = engine.pick_device(device) if checkpoint else None
     label = recipe.name if recipe else name or Path(str(predictions)).stem
     # Made first: a folder that cannot be written should not cost an evaluation.
-    folder = None if runs is None else engine.new_run(Path(runs), "eval", label, used)
+    folder = None if runs is None else engine.new_run(Path(runs), "eval", label, layout.name)
     if recipe and checkpoint and place:
         evaluation = engine.evaluate(
             replace(checkpoint, recipe=recipe).model().to(place),

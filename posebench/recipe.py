@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
-from posebench.skeleton import SKELETONS, Skeleton
+from posebench.skeleton import SKELETONS, Skeleton, skeleton_from_table, skeleton_table
 from posebench.structures import Augmentation, Inference
+from posebench.toml_tables import Table
 from posebench.torch_pair import check_torch_pair
 
 if TYPE_CHECKING:
@@ -165,6 +166,16 @@ class Recipe:
         check_torch_pair()
         return self.config.build(skeleton)
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether training or tests use mirrored images."""
+        return self.inference.flip or self.augment.flip > 0
+
+    def without_mirrors(self) -> Recipe:
+        """Return the recipe without mirrored images."""
+        augment, inference = replace(self.augment, flip=0.0), replace(self.inference, flip=False)
+        return replace(self, augment=augment, inference=inference)
+
     def on(self, dataset: str) -> Recipe:
         """Return the recipe with the settings by which its authors test it on a dataset."""
         recipe = self
@@ -280,7 +291,9 @@ def _parsed(name: str, current: Any, text: str) -> Any:
 def recipe_to_json(recipe: Recipe, skeleton: Skeleton) -> dict[str, Any]:
     """Return all fields of a recipe as JSON values, with the skeleton it is built for."""
     values = {field.name: _plain(getattr(recipe, field.name)) for field in fields(recipe)}
-    return {**values, "skeleton": skeleton.name}
+    built_in = SKELETONS.get(skeleton.name) == skeleton
+    table = {"name": skeleton.name, **skeleton_table(skeleton)}
+    return {**values, "skeleton": skeleton.name if built_in else table}
 
 
 def _plain(value: Any) -> Any:
@@ -300,7 +313,7 @@ def recipe_from_json(values: dict[str, Any], base: Recipe) -> Recipe:
         ModelError: the values do not fit this version's recipe.
     """
     try:
-        skeleton = SKELETONS[values["skeleton"]]
+        skeleton = _saved_skeleton(values["skeleton"])
         own = ("skeleton", "test_overrides", "reported", "weights_url")
         current = {current_name(name): value for name, value in values.items()}
         kept = {name: value for name, value in current.items() if name not in own}
@@ -311,6 +324,14 @@ def recipe_from_json(values: dict[str, Any], base: Recipe) -> Recipe:
             f"this one ({error}): use that version, or train again."
         ) from error
     return recipe
+
+
+def _saved_skeleton(saved: str | dict[str, Any]) -> Skeleton:
+    """Return the skeleton of a saved recipe: a built-in one by its name, another by its table."""
+    if isinstance(saved, str):
+        return SKELETONS[saved]
+    table = Table(saved, "the saved skeleton")
+    return skeleton_from_table(table, table.take("name", str))
 
 
 def _restored(base: Any, values: dict[str, Any]) -> Any:

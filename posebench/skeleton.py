@@ -97,6 +97,12 @@ def canonical_name(name: str) -> str:
     return f"{side} {part}".replace(" ", "")
 
 
+def same_keypoints(first: Skeleton, second: Skeleton) -> bool:
+    """Return whether two skeletons have the same keypoints by name, in the same order."""
+    names, others = (list(map(canonical_name, one.keypoints)) for one in (first, second))
+    return names == others
+
+
 def pairs_by_name(keypoints: Sequence[str]) -> Pairs | None:
     """Return the pairs of left and right keypoints; None: the names do not tell them."""
     sided, alone = _sides(keypoints)

@@ -55,6 +55,10 @@ class Table:
         self._known.append(key)
         return key in self._left
 
+    def keys(self) -> list[str]:
+        """Return the keys that were not taken yet."""
+        return list(self._left)
+
     def take(self, key: str, kind: type[T], default: T | None = None) -> T:
         """Return the value of a key; without a default it must be there.
 

@@ -6,15 +6,15 @@ when a dataset is opened.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posebench._lazy import lazy_names
 from posebench.data import coco, crowdpose, mpii, ochuman, synthetic
-from posebench.data.layout import Layout
+from posebench.data.described import DescribedLayout, describe_path, is_path
+from posebench.data.layout import Layout, data_root
 from posebench.errors import UsageError, unknown_name
-from posebench.skeleton import Skeleton
+from posebench.skeleton import SKELETONS, Skeleton
 
 if TYPE_CHECKING:
     from posebench.data.base import PoseDataset
@@ -32,6 +32,7 @@ __all__ = [
     "check_exif",
     "data_root",
     "find_layout",
+    "like_dataset",
     "open_dataset",
     "read_upright",
 ]
@@ -42,16 +43,39 @@ __getattr__ = lazy_names(__name__, base=("PoseDataset",))
 def find_layout(name: str) -> Layout:
     """Return the layout of a dataset.
 
+    Args:
+        name: one of `LAYOUTS`, or the path of a dataset.toml, an annotation file or a folder.
+
     Raises:
         UsageError: there is no dataset of this name.
+        DataError: nothing is at this path, or nothing that is recognised.
     """
-    if name not in LAYOUTS:
-        raise UsageError(
-            f"{unknown_name('dataset', name, LAYOUTS)} For images of your own, lay them out like "
-            "one of these with the same keypoints, or give a file in its format with "
-            "--annotations: see docs/data.md."
-        )
-    return LAYOUTS[name]
+    if name in LAYOUTS:
+        return LAYOUTS[name]
+    if is_path(name) or Path(name).is_dir():
+        return describe_path(name)
+    raise UsageError(
+        f"{unknown_name('dataset', name, LAYOUTS)} For a dataset of your own, give the path of its "
+        "dataset.toml, annotation file or folder: see docs/datasets.md."
+    )
+
+
+def like_dataset(name: str) -> str:
+    """Return the built-in dataset whose default recipes suit a dataset.
+
+    It is the dataset itself, or that of a described dataset's keypoints, or COCO.
+
+    Args:
+        name: as for `find_layout`.
+
+    Raises:
+        UsageError, DataError: as `find_layout` and `open_dataset`.
+    """
+    layout = find_layout(name)
+    if not isinstance(layout, DescribedLayout):
+        return layout.name
+    skeleton = layout.skeleton or layout.open(None, layout.train_split).skeleton
+    return skeleton.name if SKELETONS.get(skeleton.name) == skeleton else "coco"
 
 
 def check_exif(exif: str) -> str:
@@ -63,11 +87,6 @@ def check_exif(exif: str) -> str:
     if exif not in EXIF:
         raise unknown_name("reading of the EXIF orientation (--exif)", exif, EXIF)
     return exif
-
-
-def data_root(named: Path | None) -> Path:
-    """Return the folder that contains the datasets: `named`, else `$POSEBENCH_DATA` or `./data`."""
-    return named or Path(os.environ.get("POSEBENCH_DATA", "data"))
 
 
 def open_dataset(
@@ -82,7 +101,7 @@ def open_dataset(
     """Open one split of a dataset.
 
     Args:
-        name: one of `LAYOUTS`.
+        name: as for `find_layout`.
         split: one of the layout's splits.
         root: the folder that contains the dataset's folder; None: see `data_root`.
         annotations: an annotation file to read in place of the split's own.
@@ -95,7 +114,7 @@ def open_dataset(
         DataError: the dataset's files are missing or wrong.
     """
     check_exif(exif)
-    dataset = find_layout(name).open(data_root(root), split, annotations, skeleton)
+    dataset = find_layout(name).open(root, split, annotations, skeleton)
     return read_upright(dataset) if exif == "upright" else dataset
 
 

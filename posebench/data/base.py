@@ -30,6 +30,11 @@ class PoseDataset(ABC):
     skeleton: Skeleton  # the annotated keypoints
     protocol: Protocol  # how predictions are evaluated
 
+    @property
+    def reference(self) -> str:
+        """What `--dataset` calls it: its name, or the path of its description."""
+        return self.name
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -64,7 +69,14 @@ class FileDataset(PoseDataset):
     upright = False  # turn images as their EXIF orientation says, which published loaders do not
 
     def __init__(
-        self, name: str, split: str, protocol: Protocol, folder: Path, truth: GroundTruth
+        self,
+        name: str,
+        split: str,
+        protocol: Protocol,
+        folder: Path,
+        truth: GroundTruth,
+        *,
+        reference: str = "",
     ) -> None:
         """Create a dataset.
 
@@ -74,12 +86,18 @@ class FileDataset(PoseDataset):
             protocol: how predictions are evaluated.
             folder: the folder of the images.
             truth: their annotations; sizes that are missing are read from the image files.
+            reference: what `--dataset` calls it; empty: its name.
         """
         self.name = name
         self.split = split
         self.skeleton, self.protocol = truth.skeleton, protocol
         self.folder = folder
         self._truth = truth
+        self._reference = reference or name
+
+    @property
+    def reference(self) -> str:
+        return self._reference
 
     @classmethod
     def read(cls, layout: Layout, split: str, folder: Path, path: Path) -> FileDataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,12 @@ from posebench.structures import Protocol
 if TYPE_CHECKING:
     from posebench.data.annotations.text import Content
     from posebench.data.base import PoseDataset
+
+
+def data_root(named: Path | None) -> Path:
+    """Return the folder that contains the datasets: `named`, else `$POSEBENCH_DATA` or `./data`."""
+    return named or Path(os.environ.get("POSEBENCH_DATA", "data"))
+
 
 # Arguments: layout, data root, split, annotation file in place of the split's own, keypoint set.
 Opener = Callable[["Layout", Path, str, Path | None, Skeleton | None], "PoseDataset"]
@@ -49,6 +56,14 @@ def open_files(
 
 
 @dataclass(frozen=True)
+class SplitFiles:
+    """The files of one split."""
+
+    images: Path | None  # folder to which file names are appended; None: found by them
+    annotations: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
 class Layout:
     """A dataset: its name, splits, files below the data root, keypoint sets and protocols."""
 
@@ -78,15 +93,33 @@ class Layout:
         [protocol] = self.protocols
         return protocol
 
+    @property
+    def reference(self) -> str:
+        """What `--dataset` calls it."""
+        return self.name
+
+    def split_files(self, root: Path | None, split: str) -> SplitFiles:
+        """Return the files of a split, whether they are there or not.
+
+        Args:
+            root: the folder that contains the dataset's folder; None: see `data_root`.
+            split: one of the splits.
+        """
+        folder = data_root(root) / self.name
+        return SplitFiles(
+            folder / self.images.format(split=split),
+            (folder / self.annotations.format(split=split),),
+        )
+
     def open(
         self,
-        root: Path,
+        root: Path | None,
         split: str,
         annotations: Path | None = None,
         skeleton: Skeleton | None = None,
     ) -> PoseDataset:
         """Open one split; see `posebench.data.open_dataset`."""
-        return self.opener(self, root, split, annotations, skeleton)
+        return self.opener(self, data_root(root), split, annotations, skeleton)
 
     def folder(self, root: Path, split: str, *, needed: bool) -> Path:
         """Return the dataset's folder below the root.

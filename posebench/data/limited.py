@@ -28,6 +28,10 @@ class FirstImages(PoseDataset):
         self._count = min(count, len(dataset))
         self.split = f"{dataset.split}[:{count}]" if count < len(dataset) else dataset.split
 
+    @property
+    def reference(self) -> str:
+        return self._dataset.reference
+
     def __len__(self) -> int:
         return self._count
 

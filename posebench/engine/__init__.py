@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from posebench.engine.devices import default_workers, has_bf16, pick_device, pick_precision
     from posebench.engine.evaluation import (
         Evaluation,
-        check_recipe,
         evaluate,
         evaluate_file,
         evaluate_ideal,
+        fit_recipe,
         inference_model,
         score,
     )
@@ -53,7 +53,6 @@ __all__ = [
     "TrainOptions",
     "TrainingRequest",
     "as_rgb",
-    "check_recipe",
     "default_workers",
     "evaluate",
     "evaluate_file",
@@ -61,6 +60,7 @@ __all__ = [
     "find_checkpoint",
     "find_model",
     "find_request",
+    "fit_recipe",
     "has_bf16",
     "inference_model",
     "interruptible",
@@ -90,7 +90,7 @@ __getattr__ = lazy_names(
     devices=("default_workers", "has_bf16", "pick_device", "pick_precision"),
     evaluation=(
         "Evaluation",
-        "check_recipe",
+        "fit_recipe",
         "evaluate",
         "evaluate_file",
         "evaluate_ideal",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,12 +15,13 @@ import torch
 from posebench.data.base import PoseDataset
 from posebench.data.loader import Unreadable, eval_samples
 from posebench.distributed import all_gather_object, broadcast_object, rank, world_size
-from posebench.errors import DataError, ModelError
+from posebench.errors import DataError, ModelError, Notice
 from posebench.layers.folding import folded
 from posebench.metrics import evaluate_poses, read_results
 from posebench.models import PoseModel, profile_of
 from posebench.preprocess import blank_batch
 from posebench.recipe import Precision, Recipe
+from posebench.skeleton import SKELETONS, Skeleton, same_keypoints, why_unpaired
 from posebench.structures import Inference, PosePredictions, Sample
 
 M = TypeVar("M", bound=PoseModel)
@@ -48,22 +50,47 @@ def inference_model(model: M, precision: Precision = "fp32") -> M:
     return copy.to(torch.bfloat16) if precision == "bf16" else copy
 
 
-def check_recipe(recipe: Recipe, dataset: PoseDataset, source: str = "") -> None:
-    """Check that a recipe predicts the keypoints of a dataset.
+def fit_recipe(
+    recipe: Recipe, dataset: PoseDataset, source: str = "", *, adapt: bool = False
+) -> Recipe:
+    """Return the recipe as it suits the keypoints of a dataset.
+
+    Where left and right are not known, nothing is mirrored, in training as in tests; that is said.
 
     Args:
+        recipe: with the keypoints that it predicts, or any.
+        dataset: what it is trained or evaluated on.
         source: the checkpoint, for the message; empty: there is none.
+        adapt: train a recipe for other keypoints on those of the dataset.
 
     Raises:
-        ModelError: they have different keypoint sets.
+        ModelError: they have different keypoints.
     """
-    skeleton = recipe.skeleton
-    if skeleton is not None and skeleton.name != dataset.skeleton.name:
-        raise ModelError(
-            f"{dataset.name} has {len(dataset.skeleton)} keypoints ({dataset.skeleton.name}), but "
-            f"{source or recipe.name} predicts {len(skeleton)} ({skeleton.name}). "
-            f"Train one for it: posebench train {recipe.method} --dataset {dataset.name}"
+    own, other = recipe.skeleton, dataset.skeleton
+    if own is not None and not same_keypoints(own, other):
+        if not adapt:
+            raise ModelError(
+                f"{dataset.name} has {len(other)} keypoints ({_names(other)}), but "
+                f"{source or recipe.name} predicts {len(own)} ({_names(own)}). "
+                f"Train one for it: posebench train {recipe.method} --dataset {dataset.reference}"
+            )
+        recipe = replace(recipe, skeleton=None)
+    if other.pairs is None and recipe.mirrors:
+        warnings.warn(
+            f"{dataset.name}: pictures are not mirrored, in training as in tests: "
+            f"{why_unpaired(other.keypoints)} `pairs` in a dataset.toml says it.",
+            Notice,
+            stacklevel=2,
         )
+        recipe = recipe.without_mirrors()
+    return recipe
+
+
+def _names(skeleton: Skeleton) -> str:
+    """Return a built-in skeleton's name, or else the first names of its keypoints."""
+    if SKELETONS.get(skeleton.name) == skeleton:
+        return skeleton.name
+    return ", ".join(skeleton.keypoints[:20]) + (", ..." if len(skeleton) > 20 else "")
 
 
 def predict_dataset(

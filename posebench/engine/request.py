@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from posebench.data import data_root as default_root
-from posebench.data import find_layout
+from posebench.data import find_layout, like_dataset
 from posebench.engine.runs import checkpoint_facts, has_checkpoint
 from posebench.errors import DataError, ModelError, UsageError
 from posebench.files import read_json, write_json
@@ -161,7 +161,7 @@ def new_training(
             f"train needs {missing}, as in `posebench train cid_tiny --dataset synthetic`; only "
             "--resume RUN does without."
         )
-    chosen = find_recipe(recipe, dataset) if isinstance(recipe, str) else recipe
+    chosen = find_recipe(recipe, like_dataset(dataset)) if isinstance(recipe, str) else recipe
     return TrainingRequest.new(dataset, **given, **world()), chosen
 
 
@@ -174,7 +174,7 @@ def resumed_training(
         ModelError: the run cannot be continued, or not with what is given.
     """
     if isinstance(recipe, str) and dataset is not None:
-        find_recipe(recipe, dataset)  # so that a misspelt recipe is reported first
+        find_recipe(recipe, like_dataset(dataset))  # so that a misspelt recipe is reported first
     request = find_request(run)
     if request is None:
         if recipe is None or dataset is None:
@@ -186,7 +186,7 @@ def resumed_training(
         return request, saved
     if not isinstance(recipe, str):
         return request, recipe  # compared field by field when the training goes on
-    named = find_recipe(recipe, request.dataset)
+    named = find_recipe(recipe, like_dataset(request.dataset))
     if named.name != saved.name:
         raise ModelError(
             f"{run} was trained with another recipe ({saved.name}, not {named.name}): leave out "

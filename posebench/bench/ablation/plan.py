@@ -15,7 +15,7 @@ from posebench.bench.ablation.config import StudyConfig
 from posebench.bench.ablation.experiments import SplitSpec, Training, resolve
 from posebench.bench.ablation.subset import fit_to_steps
 from posebench.bench.ablation.tasks import train_options
-from posebench.engine import check_recipe, train
+from posebench.engine import fit_recipe, train
 from posebench.engine.callbacks import NullCallback, StepReport
 from posebench.engine.runs import RunLocked, environment, lock_run
 from posebench.errors import UsageError
@@ -40,7 +40,7 @@ def check_data(config: StudyConfig) -> None:
             for data in (experiment.training.data, experiment.training.data.eval_split()):
                 recipes.setdefault(data, experiment.training.recipe)
     for data, recipe in recipes.items():
-        check_recipe(recipe, data.open(config.data_root))
+        fit_recipe(recipe, data.open(config.data_root))
 
 
 def has_plan(config: StudyConfig, folder: Path) -> bool:

@@ -40,6 +40,10 @@ class Subset(PoseDataset):
         labelled = dataset.labelled()
         self._chosen = [labelled[i * len(labelled) // images] for i in range(images)]
 
+    @property
+    def reference(self) -> str:
+        return self._dataset.reference
+
     def __len__(self) -> int:
         return len(self._dataset)
 

@@ -7,6 +7,7 @@ rules are those of `rules`, for the reader as for `posebench data doctor`.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ __all__ = [
     "content_of",
     "inspect_content",
     "read_annotations",
+    "read_as",
     "read_file",
 ]
 
@@ -66,6 +68,33 @@ def read_annotations(
     return said(read_file(path, protocol.skeleton, options_of(protocol, options)), path)
 
 
+def read_as(
+    path: Path,
+    skeleton: Skeleton | None,
+    options: ReadOptions,
+    *,
+    read: Callable[[Path], Content] | None = None,
+    spare: Skeleton | None = None,
+    name: str = "",
+) -> GroundTruth:
+    """Read a file whose keypoints may be its own; say once what was derived.
+
+    Args:
+        path: the file.
+        skeleton: the expected keypoints; None: the file's own.
+        options: how to read.
+        read: reads another format into the lists of COCO's; None: it is in COCO's.
+        spare: the keypoints of a file that does not name its own.
+        name: of keypoints that are the file's own; empty: the file's name.
+
+    Raises:
+        DataError: as `read_annotations`.
+    """
+    if read is None:
+        return said(read_file(path, skeleton, options, spare=spare, name=name), path)
+    return said(inspect_content(read(path), path, skeleton, options, spare=spare, name=name), path)
+
+
 def check_content(
     content: Content, path: Path, protocol: Protocol, options: ReadOptions | None = None
 ) -> GroundTruth:
@@ -90,8 +119,15 @@ def said(reading: Reading, path: Path) -> GroundTruth:
     return reading.truth
 
 
-def read_file(path: Path, skeleton: Skeleton | None, options: ReadOptions) -> Reading:
-    """Read a file; `skeleton` None: its own keypoints.
+def read_file(
+    path: Path,
+    skeleton: Skeleton | None,
+    options: ReadOptions,
+    *,
+    spare: Skeleton | None = None,
+    name: str = "",
+) -> Reading:
+    """Read a file in COCO's format; arguments as for `read_as`.
 
     Raises:
         DataError: as `read_annotations`.
@@ -99,10 +135,11 @@ def read_file(path: Path, skeleton: Skeleton | None, options: ReadOptions) -> Re
 
     def read() -> tuple[GroundTruth, list[Finding]]:
         text = read_text(path, "an annotation file")
-        reading = inspect_content(parse_content(text, path), path, skeleton, options)
+        content = parse_content(text, path)
+        reading = inspect_content(content, path, skeleton, options, spare=spare, name=name)
         return reading.truth, reading.findings
 
-    return Reading(*read_kept(path, skeleton, options, read))
+    return Reading(*read_kept(path, (skeleton, spare), options, name, read))
 
 
 def inspect_content(
@@ -111,6 +148,8 @@ def inspect_content(
     skeleton: Skeleton | None,
     options: ReadOptions,
     *,
+    spare: Skeleton | None = None,
+    name: str = "",
     strict: bool = True,
 ) -> Reading:
     """Read the lists of a file.
@@ -120,6 +159,8 @@ def inspect_content(
         path: for messages.
         skeleton: the expected keypoints; None: the file's own.
         options: how to read.
+        spare: the keypoints of a file that does not name its own.
+        name: of keypoints that are the file's own; empty: the file's name.
         strict: raise what is refused; otherwise it is among the findings, and what is refused is
             left out of the annotations.
 
@@ -133,9 +174,10 @@ def inspect_content(
             f"Expected images in {path}, but its list of images is empty. Check the path."
         )
     if not content.annotated and skeleton is not None and content.categories:
-        chosen = choose(None, skeleton, options, path, report)  # test-dev lists other categories
+        # COCO's test-dev lists eighty categories without keypoints.
+        chosen = choose(None, skeleton, options, path, report)
     else:
-        chosen = choose(content.categories, skeleton, options, path, report)
+        chosen = choose(content.categories, skeleton, options, path, report, spare=spare, name=name)
     reader = PeopleReader(chosen, images, options, path, report)
     truth = _joined(
         reader.read(content.annotations), chosen, images, options, path, report, content.annotated

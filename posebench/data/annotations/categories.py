@@ -43,6 +43,7 @@ def choose(
     path: Path,
     report: Report,
     *,
+    spare: Skeleton | None = None,
     name: str = "",
 ) -> Chosen:
     """Return the categories to read.
@@ -53,6 +54,7 @@ def choose(
         options: names the category, or selects keypoints.
         path: for messages.
         report: takes what is worth saying.
+        spare: the keypoints of a file that does not name its own.
         name: of a keypoint set that is the file's own; empty: the file's name.
 
     Raises:
@@ -68,6 +70,8 @@ def choose(
         own_names = tuple(own[k] for k in picked)
     else:
         picked, own_names = tuple(range(len(own))), own
+    if wanted is None and not own:
+        wanted = spare
     if wanted is None:
         if not own:
             raise DataError(

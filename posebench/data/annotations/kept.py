@@ -35,14 +35,19 @@ Kept = tuple[GroundTruth, list[Finding]]
 
 
 def read_kept(
-    path: Path, skeleton: Skeleton | None, options: ReadOptions, read: Callable[[], Kept]
+    path: Path,
+    skeletons: tuple[Skeleton | None, Skeleton | None],
+    options: ReadOptions,
+    name: str,
+    read: Callable[[], Kept],
 ) -> Kept:
     """Return what was read from a file before, else read it and keep that.
 
     Args:
         path: the annotation file.
-        skeleton: the expected keypoints; None: the file's own.
+        skeletons: the expected keypoints, and those of a file that does not name its own.
         options: how the file is read.
+        name: of keypoints that are the file's own; empty: the file's name.
         read: reads it.
     """
     try:
@@ -52,8 +57,8 @@ def read_kept(
             content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return read()  # which says what is wrong
-    table = None if skeleton is None else [skeleton.name, skeleton_table(skeleton)]
-    how = f"{content} {_code()} {table} {options} {path.stem if skeleton is None else ''}"
+    tables = [one and (one.name, skeleton_table(one)) for one in skeletons]
+    how = f"{content} {_code()} {tables} {options} {name or path.stem}"
     folder = cache_folder() / "annotations" / hashlib.sha256(how.encode()).hexdigest()[:24]
     with suppress(OSError, ValueError, KeyError, EOFError):  # not there yet, or damaged
         return _load(folder)
