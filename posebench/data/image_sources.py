@@ -135,7 +135,10 @@ def _images_of(source: str, *, recursive: bool) -> list[SourceImage]:
         return [SourceImage(path, path.parent)]
     if not path.exists() and glob.has_magic(source):
         return _matching(source)
-    return [SourceImage(image, path) for image in find_images(path, recursive=recursive)]
+    try:
+        return [SourceImage(image, path) for image in find_images(path, recursive=recursive)]
+    except DataError as error:
+        raise DataError(f"{error} {_left_out(path, recursive)}".rstrip()) from None
 
 
 def _matching(pattern: str) -> list[SourceImage]:

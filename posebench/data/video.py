@@ -74,9 +74,12 @@ def is_video(source: str) -> bool:
     """Return whether a source is a camera's number, a video file or a moving picture.
 
     Video files are told by their suffix, moving pictures (GIF, APNG, WebP, AVIF) by their content.
+    A folder is none, and a file or folder called like a camera's number is itself.
     """
     path = Path(source)
-    if source.isdigit() or path.suffix.lower() in VIDEO_SUFFIXES:
+    if path.is_dir():
+        return False
+    if _is_camera(source) or path.suffix.lower() in VIDEO_SUFFIXES:
         return True
     return path.suffix.lower() in (".gif", ".png", ".apng", ".webp", ".avif") and is_moving(path)
 
@@ -89,7 +92,7 @@ def open_video(source: str) -> Video:
     Raises:
         DataError: there is no such file or camera, or the file cannot be decoded.
     """
-    if source.isdigit():
+    if _is_camera(source):
         with _quiet():
             capture = cv2.VideoCapture(int(source))
         if not capture.isOpened():
@@ -125,6 +128,10 @@ def open_video(source: str) -> Video:
         length if length > 0 else None,
         _chained(first, frames),
     )
+
+
+def _is_camera(source: str) -> bool:
+    return source.isdigit() and not Path(source).exists()
 
 
 def _captured(capture: cv2.VideoCapture, *, timed: bool) -> Iterator[_Timed]:

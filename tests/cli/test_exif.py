@@ -14,6 +14,7 @@ import posebench
 from posebench.data import open_dataset
 from posebench.data.coco import LAYOUT as COCO_LAYOUT
 from posebench.data.doctor import examine
+from posebench.engine.model import as_rgb
 from posebench.errors import DataError, UsageError
 from tests.builders import write_coco
 from tests.cli.command import TINY, only, run
@@ -114,3 +115,10 @@ def test_the_doctor_notes_a_turn_that_the_size_does_not_show(tmp_path: Path) -> 
     write_coco(tmp_path)
     turn(tmp_path, "train", 3)
     assert checks(tmp_path) == {"EXIF orientation that is ignored": "note"}
+
+
+def test_a_path_is_predicted_upright_and_an_opened_image_as_it_is(phones: Path) -> None:
+    path = only(phones, "coco/val2017/*.jpg")
+    assert as_rgb(path).shape == as_rgb(str(path)).shape == (100, 128, 3)
+    with Image.open(path) as image:
+        assert as_rgb(image).shape == (128, 100, 3)

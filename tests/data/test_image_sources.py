@@ -147,3 +147,10 @@ def test_other_folders_in_the_names_do_not_matter() -> None:
     assert [match and (match.index, match.whole) for match in matches] == [
         (0, False), (1, True), (2, False)
     ]  # fmt: skip
+
+
+def test_a_folder_of_videos_says_so() -> None:
+    Path("films").mkdir()
+    Path("films/a.wmv").touch()
+    with pytest.raises(DataError, match=r"has no images.*1 video \(a\.wmv\), drawn one at a time"):
+        collect_images(["films"])

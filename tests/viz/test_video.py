@@ -64,6 +64,16 @@ def test_what_is_a_video() -> None:
     assert [is_video(name) for name in ("x.jpg", "folder", "x", "v1")] == [False] * 4
 
 
+def test_a_folder_is_no_video_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("frames.mp4", "2024"):
+        Path(name).mkdir()
+        assert not is_video(name)
+    assert is_video("0")
+
+
 def test_what_cannot_be_opened_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError, match="is not there"):
         open_video(str(tmp_path / "x.mp4"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import timm
 from torch import nn
 
-from posebench.downloads import downloading
+from posebench.downloads import downloading, hub_within_seconds
 from posebench.errors import ModelError
 
 _NARROW = {"model_name": "resnet10t", "channels": (32, 64, 128, 256), "stem_width": 16}
@@ -49,8 +50,9 @@ def timm_backbone(name: str, *, pretrained: bool, **options: Any) -> nn.Module:
     if name in _TINY and pretrained:
         raise ModelError(f"There are no ImageNet weights for {name}: add --no-pretrained.")
     model = {"model_name": name, **_TINY.get(name, {})}
+    hub = hub_within_seconds() if pretrained else nullcontext()
     try:
-        with downloading():
+        with downloading(), hub:
             backbone: nn.Module = timm.create_model(
                 features_only=True, pretrained=pretrained, **model, **options
             )
