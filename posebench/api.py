@@ -275,7 +275,7 @@ def train(
         folder = engine.new_run(Path(runs), "train", chosen.name, request.dataset)
     else:
         folder = Path(resume)
-    request = request.check_images(folder, len(train_set.labelled()))
+    request = request.on(folder, train_set, eval_set)
     evaluation = engine.train(
         chosen, train_set, eval_set, folder, options,
         resume=resume is not None, callback=callback, request=request, weights=start,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,13 @@ class PoseDataset(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Return a string that differs whenever the annotations differ; fast to compute."""
+
+    def contents(self) -> str:
+        """Return a string that differs whenever annotations, image names or ids differ.
+
+        By it a resumed run recognises its data, wherever they lie.
+        """
+        return self.fingerprint()
 
     @abstractmethod
     def labelled(self) -> list[int]:
@@ -158,6 +166,13 @@ class FileDataset(PoseDataset):
             [a.get("iscrowd", 0) for a in people],
         ):
             digest.update(np.array(values, np.float64).tobytes())
+        return digest.hexdigest()
+
+    def contents(self) -> str:
+        images = [(image["id"], image.get("file_name")) for image in self._images]
+        owners = [annotation["image_id"] for annotation in self._annotations["annotations"]]
+        digest = hashlib.sha256(self.fingerprint().encode())
+        digest.update(json.dumps([images, owners]).encode())
         return digest.hexdigest()
 
     def labelled(self) -> list[int]:
