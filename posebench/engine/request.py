@@ -52,8 +52,8 @@ class TrainingRequest:
     processes: int = 1
     machines: int = 1
     weights: str | None = None  # a run, checkpoint or recipe that it starts from; None: none
-    # Found, not asked for. By use, "trained" and "evaluated": a split's name and fingerprint. Empty:
-    # not recorded.
+    # Found, not asked for: by use, "trained" and "evaluated", a split's name and fingerprint.
+    # Empty: not recorded.
     data: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
 
     @classmethod
