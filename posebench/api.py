@@ -20,6 +20,7 @@ from posebench.recipe import (
     Recipe,
     Settings,
     check_precision,
+    set_fields,
     with_inference,
     with_settings,
 )
@@ -167,6 +168,7 @@ def train(
     pretrained: bool = True,
     weights: str | Path | None = None,
     freeze: str | None = None,
+    steps: int | None = None,
     resume: str | Path | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -202,6 +204,7 @@ def train(
             come with the package or can be downloaded, as far as they fit; heads are taken keypoint
             by keypoint, by name.
         freeze: `backbone`: it keeps its weights, and its batch norms their statistics.
+        steps: the length in optimizer steps in place of epochs: whole epochs of about so many.
         resume: a run folder to continue. It knows the other arguments: those that are given too
             have to agree, except where the data lie and how they are computed with (`device`,
             `precision`, `workers`, `strict`), and the number of epochs: `epochs=20` trains a run on
@@ -278,16 +281,25 @@ def train(
             (request.eval_split, request.eval_annotations),
         )
     )
-    own = train_set.reference != train_set.name  # a dataset that the user describes
-    chosen = engine.fit_recipe(chosen, train_set, adapt=own and resume is None)
+    described = train_set.reference != train_set.name
+    chosen = engine.fit_recipe(chosen, train_set, adapt=described and resume is None)
+    images, own = len(train_set.labelled()), {*set_fields(settings), *fields}
+    notes: list[str] = []
     if resume is None:
+        chosen, notes = engine.fit_length(
+            chosen, images, steps=steps, given=own, warn=limit is None
+        )
         folder = engine.new_run(Path(runs), "train", chosen.name, train_set.name)
     else:
         folder = Path(resume)
-    request = request.check_images(folder, len(train_set.labelled()))
+        if steps is not None:
+            chosen = engine.of_steps(chosen, images, steps, given=own, only_epochs=True)
+        if isinstance(recipe, Recipe):
+            chosen = engine.with_warmup_of(folder, chosen, images)
+    request = request.on(folder, train_set, eval_set)
     evaluation = engine.train(
         chosen, train_set, eval_set, folder, options,
-        resume=resume is not None, callback=callback, request=request, weights=start,
+        resume=resume is not None, callback=callback, request=request, weights=start, notes=notes,
     )  # fmt: skip
     rows = engine.tidy_rows(
         evaluation.metrics, recipe=chosen, dataset=eval_set.name, split=eval_set.split,

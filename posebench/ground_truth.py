@@ -186,6 +186,19 @@ class GroundTruth:
                 state.update(np.asarray(array[start : start + 10_000], np.float64).tobytes())
         return state.hexdigest()
 
+    def contents(self) -> str:
+        """Return a hash of the annotations, of whose they are, and of the images' ids and names."""
+        state = hashlib.sha256(self.digest().encode())
+        ids = self.image_ids
+        for texts in (self.file_names, ids):
+            if isinstance(texts, Texts):
+                state.update(np.asarray(texts.ends, np.int64).tobytes())
+                state.update(texts.content.tobytes())
+            else:
+                state.update(np.asarray(texts, np.int64).tobytes())
+        state.update(np.asarray(self.image, np.int64).tobytes())
+        return state.hexdigest()
+
     def to_coco(self) -> dict[str, Any]:
         """Return the annotations in COCO's format, for writing."""
         images = [

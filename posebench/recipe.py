@@ -219,6 +219,11 @@ def with_settings(recipe: Recipe, settings: Settings | None) -> Recipe:
     return recipe
 
 
+def set_fields(settings: Settings | None) -> set[str]:
+    """Return the names of the fields that settings change."""
+    return {current_name(setting.partition("=")[0]) for setting in settings or ()}
+
+
 def with_inference(
     recipe: Recipe, *, flip: bool | None = None, scales: Sequence[float] | None = None
 ) -> Recipe:

@@ -86,6 +86,14 @@ def train(
             help="Part that is not trained: backbone. Its batch norms keep their statistics."
         ),
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Length in optimizer steps in place of epochs, for small datasets: whole epochs "
+            "of about so many.",
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Random seed for initial weights, image order and augmentation.")
     ] = 0,
@@ -127,6 +135,7 @@ def train(
             pretrained=pretrained,
             weights=weights,
             freeze=freeze,
+            steps=steps,
             resume=resume,
             seed=_given(context, "seed", seed),
             device=given_device,

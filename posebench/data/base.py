@@ -58,6 +58,13 @@ class PoseDataset(ABC):
     def fingerprint(self) -> str:
         """Return a string that differs whenever the annotations differ; fast to compute."""
 
+    def contents(self) -> str:
+        """Return a string that differs whenever annotations, image names or ids differ.
+
+        By it a resumed run recognises its data, wherever they lie.
+        """
+        return self.fingerprint()
+
     @abstractmethod
     def labelled(self) -> list[int]:
         """Return the indices of the images to train on: those with a labelled keypoint."""
@@ -155,6 +162,9 @@ class FileDataset(PoseDataset):
 
     def fingerprint(self) -> str:
         return self._truth.digest()
+
+    def contents(self) -> str:
+        return self._truth.contents()
 
     def labelled(self) -> list[int]:
         return self._truth.labelled_images()

@@ -46,5 +46,8 @@ class FirstImages(PoseDataset):
     def fingerprint(self) -> str:
         return f"first {self._count} of {self._dataset.fingerprint()}"
 
+    def contents(self) -> str:
+        return f"first {self._count} of {self._dataset.contents()}"
+
     def labelled(self) -> list[int]:
         return [index for index in self._dataset.labelled() if index < self._count]

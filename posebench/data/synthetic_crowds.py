@@ -83,6 +83,13 @@ class SyntheticCrowds(PoseDataset):
     def fingerprint(self) -> str:
         return repr(self)  # the fields determine the annotations
 
+    def contents(self) -> str:
+        # Not all that a skeleton has: it may have more in a later version.
+        return (
+            f"{self.skeleton.keypoints} {self.split} {len(self)} images of {self.size} px, "
+            f"crowd {self.crowd}, lookalike {self.lookalike}, seed {self.seed}"
+        )
+
     def labelled(self) -> list[int]:
         return list(range(len(self)))  # every image has people
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         score,
     )
     from posebench.engine.interrupts import Interrupted, interruptible
+    from posebench.engine.length import fit_length, of_steps, with_warmup_of
     from posebench.engine.log import read_log
     from posebench.engine.lookup import find_model
     from posebench.engine.model import Model, as_rgb
@@ -60,6 +61,7 @@ __all__ = [
     "find_checkpoint",
     "find_model",
     "find_request",
+    "fit_length",
     "fit_recipe",
     "has_bf16",
     "inference_model",
@@ -67,6 +69,7 @@ __all__ = [
     "latest_run",
     "new_run",
     "new_training",
+    "of_steps",
     "pick_device",
     "pick_precision",
     "read_checkpoint",
@@ -78,6 +81,7 @@ __all__ = [
     "train",
     "trained_on",
     "unknown_request",
+    "with_warmup_of",
     "world",
     "write_evaluation",
     "write_recipe",
@@ -98,6 +102,7 @@ __getattr__ = lazy_names(
         "score",
     ),
     interrupts=("Interrupted", "interruptible"),
+    length=("fit_length", "of_steps", "with_warmup_of"),
     log=("read_log",),
     lookup=("find_model",),
     model=("Model", "as_rgb"),

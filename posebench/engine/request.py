@@ -6,11 +6,12 @@ from the command line in their `environment.json`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from posebench.data import data_root as default_root
 from posebench.data import find_layout, like_dataset
@@ -19,6 +20,9 @@ from posebench.errors import DataError, ModelError, UsageError
 from posebench.files import read_json, write_json
 from posebench.models import RECIPES, find_recipe
 from posebench.recipe import Recipe, recipe_from_json
+
+if TYPE_CHECKING:
+    from posebench.data import PoseDataset
 
 _FILE = "request.json"
 _VERSION = 1
@@ -49,6 +53,9 @@ class TrainingRequest:
     processes: int = 1
     machines: int = 1
     weights: str | None = None  # a run, checkpoint or recipe that it starts from; None: none
+    # Found, not asked for: by use, "trained" and "evaluated", a split's name and fingerprint.
+    # Empty: not recorded.
+    data: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def new(cls, dataset: str, **given: Any) -> TrainingRequest:
@@ -77,19 +84,34 @@ class TrainingRequest:
                 )
         return replace(self, **chosen)
 
-    def check_images(self, run: Path, images: int) -> TrainingRequest:
-        """Return the request with the number of labelled training images.
+    def on(self, run: Path, train_set: PoseDataset, eval_set: PoseDataset) -> TrainingRequest:
+        """Return the request with what identifies its data, wherever they lie.
 
         Raises:
-            ModelError: it is another one than when the training began.
+            DataError: they are others than when the training began.
         """
+        images = len(train_set.labelled())
         if self.images and images != self.images:
-            raise ModelError(
+            raise DataError(
                 f"{run} was trained on a split of {self.images} labelled images, but "
                 f"{self.dataset} {self.split} has {images} here: name the folder of the same data "
                 "with --data-root, or their file with --annotations."
             )
-        return replace(self, images=images)
+        data = {"trained": _identity(train_set), "evaluated": _identity(eval_set)}
+        options = {"trained": "--annotations", "evaluated": "--eval-annotations"}
+        for use, before in self.data.items():
+            if before["fingerprint"] != data[use]["fingerprint"]:
+                former, found = (
+                    "{name} ({images} images, fingerprint {fingerprint})".format(**own)
+                    for own in (before, data[use])
+                )
+                raise DataError(
+                    f"{run} was {use} on {former}, but found {found}: other images or annotations. "
+                    f"Name the folder of the same data with --data-root or their file with "
+                    f"{options[use]}, or start a new run on these from its weights, with "
+                    f"--weights {run} in place of --resume."
+                )
+        return replace(self, images=images, data=data)
 
     def write(self, run: Path) -> None:
         """Write the request to a run folder, with absolute paths."""
@@ -105,6 +127,14 @@ class TrainingRequest:
         path = run / _FILE
         if not (path.is_file() and read_json(path, "a training's request") == content):
             write_json(path, content)
+
+
+def _identity(dataset: PoseDataset) -> dict[str, Any]:
+    return {
+        "name": f"{dataset.name} {dataset.split}",
+        "images": len(dataset),
+        "fingerprint": hashlib.sha256(dataset.contents().encode()).hexdigest()[:16],
+    }
 
 
 def world() -> dict[str, int]:
@@ -131,7 +161,7 @@ def find_request(run: Path) -> TrainingRequest | None:
         return _from_command(run)
     values = read_json(path, "a training's request")
     try:
-        known = {field.name for field in fields(TrainingRequest)}
+        known = {own.name for own in fields(TrainingRequest)}
         if values.pop("version") != _VERSION or not values.keys() <= known:
             raise ValueError("it is of another version")
         return TrainingRequest(**values)

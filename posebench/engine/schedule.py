@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from posebench.data.loader import MicroBatchSampler
+from posebench.distributed import rank, world_size
 from posebench.recipe import Recipe
 
 
@@ -54,3 +56,11 @@ class StepSchedule:
         if step // self.steps_per_epoch < recipe.frozen_epochs:
             return 0.0
         return self.lr(step) * (recipe.backbone_lr or recipe.lr) / recipe.lr
+
+
+def step_schedule(recipe: Recipe, indices: Sequence[int], seed: int = 0) -> StepSchedule:
+    """Return this rank's part of a training by a recipe on images with these indices."""
+    share = max(recipe.batch_size // world_size(), 1)  # images of a rank in each step
+    size = min(recipe.micro_batch_size, share)
+    sampler = MicroBatchSampler(indices, size, seed, recipe.epochs, rank(), world_size())
+    return StepSchedule(recipe, sampler)

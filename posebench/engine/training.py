@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from posebench.data.base import PoseDataset
 from posebench.data.limited import FirstImages
-from posebench.data.loader import MicroBatch, MicroBatchSampler, Unreadable, micro_batches
+from posebench.data.loader import MicroBatch, Unreadable, micro_batches
 from posebench.data.statistics import keypoint_distances
 from posebench.distributed import (
     all_reduce_,
@@ -53,7 +53,7 @@ from posebench.engine.optimizer import frozen_part, make_optimizer
 from posebench.engine.request import TrainingRequest
 from posebench.engine.resuming import check_recipe_of_run
 from posebench.engine.runs import lock_run, resume_command, resume_words, write_recipe
-from posebench.engine.schedule import StepSchedule
+from posebench.engine.schedule import step_schedule
 from posebench.engine.starting import start_from
 from posebench.errors import DataError, Interrupted, ModelError, PosebenchError
 from posebench.files import write_json
@@ -99,6 +99,7 @@ def train(
     callback: Callback | None = None,
     request: TrainingRequest | None = None,
     weights: Checkpoint | None = None,
+    notes: Sequence[str] = (),
 ) -> Evaluation:
     """Train a recipe and return the evaluation of its last epoch.
 
@@ -111,6 +112,7 @@ def train(
             be resumed without repeating anything; None: nothing is written.
         weights: what a new run starts from in place of ImageNet weights, as far as it fits;
             `weights.json` lists what was taken.
+        notes: sentences for the callback, at the start.
 
     Raises:
         DataError: no image has a labelled keypoint, or one cannot be read and `options.strict` is
@@ -122,6 +124,8 @@ def train(
     """
     callback = callback or NullCallback()
     callback.on_start(run)
+    for note in notes:
+        announce(callback, note)
     trainer = _Trainer(recipe, dataset, eval_dataset, run, options, callback)
     try:
         with lock_run(run):
@@ -181,16 +185,8 @@ class _Trainer:
             )
         self.recipe, self.dataset, self.eval_dataset = recipe, dataset, eval_dataset
         self.folder, self.options, self.callback = folder, options, callback
-        share = max(recipe.batch_size // world_size(), 1)  # images of a rank in each step
-        self.sampler = MicroBatchSampler(
-            indices,
-            min(recipe.micro_batch_size, share),
-            options.seed,
-            recipe.epochs,
-            rank(),
-            world_size(),
-        )
-        self.schedule = StepSchedule(recipe, self.sampler)
+        self.schedule = step_schedule(recipe, indices, options.seed)
+        self.sampler = self.schedule.sampler
         self.state = TrainingState(folder / "checkpoints")
         self.log = Log(folder / "log.jsonl")
         torch.manual_seed(options.seed)  # the initial weights

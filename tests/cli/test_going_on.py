@@ -12,6 +12,8 @@ import pytest
 
 import posebench
 from posebench.engine import read_checkpoint, read_log
+from posebench.models import RECIPES
+from posebench.recipe import with_settings
 from tests.cli.command import TINY, only, run
 
 
@@ -126,3 +128,36 @@ def test_a_run_of_an_earlier_version_is_trained_for_longer(trained: Path, tmp_pa
     assert posebench.train(resume=folder, epochs=2).recipe == replace(
         read_checkpoint(folder / "checkpoints" / "last.safetensors").recipe, epochs=2
     )
+
+
+# ---------------------------------------------------------------------------------------- --steps
+
+
+def test_a_training_is_given_its_length_in_steps(root: Path, tmp_path: Path) -> None:
+    small = [word for word in TINY if word != "epochs=1"]
+    small.remove("--set")
+    words = ("train", "cid_tiny", "--dataset", "coco", "--data-root", str(root), *small)
+    result = run(*words, "--set", "batch_size=2", "--steps", "5")
+    assert result.code == 0, result.err
+    assert "Trains for 2 epochs of 2 steps, 4 in all, and evaluates every 1 epoch." in result.err
+    assert "Warm-up is shortened from 200 to 0 steps" in result.err
+    folder = only(tmp_path, "runs/train/*")
+    assert [entry["step"] for entry in read_log(folder) if "loss" in entry] == [1, 2, 3, 4]
+    recipe = read(folder / "recipe.json")
+    assert (recipe["epochs"], recipe["warmup_steps"]) == (2, 0)
+    longer = run("train", "--resume", folder, "--steps", "6")
+    assert longer.code == 0, longer.err
+    assert "Trains for 3 epochs in place of 2" in longer.err
+
+
+def test_a_recipe_given_anew_resumes_a_run_whose_warm_up_was_shortened(root: Path) -> None:
+    recipe = with_settings(RECIPES["cid_tiny"], [word for word in TINY if "=" in word])
+    begun = posebench.train(recipe, "coco", data_root=root, device="cpu")
+    assert begun.recipe is not None and begun.recipe.warmup_steps < recipe.warmup_steps
+    again = posebench.train(recipe, resume=begun.folder)
+    assert again.recipe == begun.recipe
+
+
+def test_few_steps_are_warned_of_unless_the_user_knows(root: Path) -> None:
+    assert "warning: an epoch is 1 step here (3 images in batches of 4)" in train(root)[1]
+    assert "warning" not in train(root, "--limit", "2")[1]

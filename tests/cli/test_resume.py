@@ -77,8 +77,32 @@ def test_other_data_are_refused(folder: Path, tmp_path: Path) -> None:
     write_coco(tmp_path / "other", people=(1, 1))
     write_coco(tmp_path / "other", people=(1,), split="val")
     result = run("train", "--resume", folder, "--data-root", "other")
-    assert result.code == 4
+    assert result.code == 3
     assert "3 labelled images, but coco train has 2 here" in result.err
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ("train", "was trained on coco train (3 images, fingerprint "),
+        ("val", "was evaluated on coco val (2 images, fingerprint "),
+    ],
+)
+def test_as_many_other_images_are_refused_and_nothing_is_lost(
+    root: Path, trained: Path, tmp_path: Path, changed: str, said: str
+) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "copy"))
+    shutil.copytree(root, tmp_path / "other")
+    path = tmp_path / f"other/coco/annotations/person_keypoints_{changed}2017.json"
+    content = read(path)
+    content["annotations"][0]["keypoints"][0] += 1
+    path.write_text(json.dumps(content), encoding="utf-8")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    result = run("train", "--resume", folder, "--data-root", "other")
+    assert result.code == 3
+    assert said in result.err
+    assert f"--weights {folder}" in result.err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 import torch
 
+from posebench.data import PoseDataset, open_dataset
+from posebench.data.limited import FirstImages
 from posebench.data.loader import MicroBatchSampler
 from posebench.data.synthetic_crowds import SyntheticCrowds
-from posebench.engine import Checkpoint, Interrupted, read_checkpoint, train
+from posebench.engine import Checkpoint, Interrupted, TrainingRequest, read_checkpoint, train
 from posebench.engine.checkpoint import TrainingState
 from posebench.engine.resuming import check_recipe_of_run
 from posebench.engine.schedule import StepSchedule
-from posebench.errors import ModelError, UsageError
+from posebench.errors import DataError, ModelError, UsageError
 from posebench.recipe import Recipe
 from posebench.skeleton import COCO
+from tests.builders import write_coco
 from tests.engine.test_starting import Notes
 from tests.engine.test_training import CPU, StopAfter, crowds, losses, small_recipe
 
@@ -133,3 +136,51 @@ def test_what_cannot_become_longer_is_refused(
 ) -> None:
     with pytest.raises(error, match=said):
         checked(steps(), steps(**changes), 3)
+
+
+# ----------------------------------------------------------------------------------------- its data
+
+
+def test_a_run_goes_on_with_its_own_data_only() -> None:
+    train_set, eval_set = sets()
+    run = Path("run")
+    request = TrainingRequest.new("synthetic").on(run, train_set, eval_set)
+    assert request.images == 6
+    assert request.on(run, crowds(), crowds("val", 2)).data == request.data
+    with pytest.raises(DataError, match=r"trained on synthetic train \(6 images.*--annotations"):
+        request.on(run, replace(train_set, seed=1), eval_set)
+    with pytest.raises(DataError, match=r"evaluated on synthetic val \(2 images.*\(3 images"):
+        request.on(run, train_set, replace(eval_set, length=3))
+    with pytest.raises(DataError, match="6 labelled images, but synthetic train has 4"):
+        request.on(run, FirstImages(train_set, 4), eval_set)
+    earlier = replace(request, data={})  # what an earlier version wrote
+    assert earlier.on(run, replace(train_set, seed=1), eval_set).images == 6
+
+
+def coco(root: Path) -> PoseDataset:
+    return open_dataset("coco", "train", root=root)
+
+
+def test_the_same_data_elsewhere_are_recognised_and_others_are_not(tmp_path: Path) -> None:
+    path = write_coco(tmp_path / "one", people=(1, 1, 2))
+    moved = Path(shutil.copytree(tmp_path / "one", tmp_path / "moved"))
+    own = coco(tmp_path / "one").contents()
+    assert coco(moved).contents() == own
+    whole = json.loads(path.read_text())
+
+    def contents(**changed: Any) -> str:
+        other = moved / "coco" / "annotations" / path.name
+        other.write_text(json.dumps({**whole, **changed}))
+        return coco(moved).contents()
+
+    images, people = whole["images"], whole["annotations"]
+    renamed = [{**images[0], "file_name": "other.jpg"}, *images[1:]]
+    exchanged = [{**people[0], "image_id": 2}, {**people[1], "image_id": 1}, *people[2:]]
+    assert contents() == own
+    assert contents(info={"year": 2026}) == own
+    others = {
+        contents(images=renamed), contents(annotations=exchanged), contents(images=images[::-1]),
+        contents(annotations=people[:-1]),
+    }  # fmt: skip
+    assert len(others | {own}) == 5
+    assert FirstImages(coco(moved), 2).contents() != coco(moved).contents()

@@ -56,5 +56,8 @@ class Subset(PoseDataset):
     def fingerprint(self) -> str:
         return self._dataset.fingerprint()
 
+    def contents(self) -> str:
+        return f"{len(self._chosen)} of {self._dataset.contents()}"
+
     def labelled(self) -> list[int]:
         return self._chosen
