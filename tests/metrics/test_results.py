@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from posebench.errors import DataError
+from posebench.errors import DataError, Notice
 from posebench.files import write_json
 from posebench.metrics import evaluate_keypoints, read_results
 from posebench.metrics.results import parse_results
@@ -14,7 +14,8 @@ from posebench.skeleton import COCO
 from tests.builders import PROTOCOLS, truth_of
 from tests.metrics.cases import random_case
 
-GROUND_TRUTH = truth_of({"images": [{"id": 8}, {"id": 3}], "annotations": []})
+CONTENT: dict[str, Any] = {"images": [{"id": 8}, {"id": 3}], "annotations": []}
+GROUND_TRUTH = truth_of(CONTENT)
 
 
 def result(**fields: Any) -> dict[str, Any]:
@@ -96,8 +97,75 @@ def test_boxes_count_only_when_the_first_entry_has_one() -> None:
     assert parse_results([result(), result(**box)], GROUND_TRUTH).area.tolist() == [8, 8]
 
 
-def test_other_categories_are_left_out_and_errors_still_count_them() -> None:
+def test_other_categories_are_left_out_and_counted() -> None:
     other = result(category_id=2, keypoints=[])
-    assert len(parse_results([other, result()], GROUND_TRUTH).scores) == 1
-    with pytest.raises(DataError, match="entry 1 "):
+    with pytest.warns(Notice, match=r"1 of 2 entries .*category_id 2, not 1\) and left out"):
+        assert len(parse_results([other, result()], GROUND_TRUTH).scores) == 1
+    with pytest.raises(DataError, match="entry 1 "), pytest.warns(Notice):
         parse_results([other, result(score=None)], GROUND_TRUTH)
+
+
+def test_results_that_are_all_of_another_category_are_refused() -> None:
+    with pytest.raises(DataError, match=r"category_id 1 in the results.*2 entries have 0"):
+        parse_results([result(category_id=0)] * 2, GROUND_TRUTH)
+    # Models write people as 1 whatever the annotations call them; texts of digits are numbers.
+    horses = truth_of({**CONTENT, "categories": [{"id": 7, "keypoints": [*COCO.keypoints]}]})
+    for category in (1, 7, "7", 7.0):
+        assert len(parse_results([result(category_id=category)], horses).scores) == 1
+    with pytest.raises(DataError, match="category_id 7 "):
+        parse_results([result(category_id=3)], horses)
+
+
+@pytest.mark.parametrize(
+    "name", ["8", 8.0, "00000008", "a/b.jpg", "a\\b.jpg", "b.jpg", "b", "/home/me/b.png"]
+)
+def test_an_image_is_found_by_its_digits_or_its_file_name(name: Any) -> None:
+    images = [{"id": 8, "file_name": "a/b.jpg"}, {"id": 3, "file_name": "c.jpg"}]
+    truth = truth_of({"images": images, "annotations": []})
+    assert parse_results([result(image_id=name)], truth).image.tolist() == [1]
+
+
+def test_a_file_name_of_two_images_names_neither() -> None:
+    images = [{"id": 8, "file_name": "a/b.jpg"}, {"id": 3, "file_name": "c/b.jpg"}]
+    truth = truth_of({"images": images, "annotations": []})
+    with pytest.raises(DataError, match=r"neither an id nor a file name"):
+        parse_results([result(image_id="b.jpg")], truth)
+
+
+def test_text_ids_are_found_as_they_are() -> None:
+    truth = truth_of({"images": [{"id": "z"}, {"id": "007"}], "annotations": []})
+    found = parse_results([result(image_id="z"), result(image_id=7)], truth)
+    assert found.image.tolist() == [1, 0]
+
+
+def test_nested_keypoints_are_read() -> None:
+    flat = result()["keypoints"]
+    nested = [flat[k : k + 3] for k in range(0, 51, 3)]
+    both = parse_results([result(), result(keypoints=nested, score=0.25)], GROUND_TRUTH)
+    assert (both.keypoints[0] == both.keypoints[1]).all()
+
+
+def test_copies_and_relative_coordinates_are_said() -> None:
+    with pytest.warns(Notice, match="2 entries are exact copies"):
+        parse_results([result()] * 3, GROUND_TRUTH, "a.json")
+    relative = result(keypoints=[0.5, 0.25, 1.0] * 17)
+    with pytest.warns(Notice, match="between 0 and 1"):
+        parse_results([relative], GROUND_TRUTH, "a.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"meta_info": {}, "instance_info": []}, "MMPose demo"),
+        ([{"frame_id": 0, "image_id": 8, "category_id": 1, "instances": []}], "MMPose demo"),
+        ({"images": [], "annotations": []}, "looks like an annotation file"),
+        ([{"keypoints": [1.0] * 51, "bbox": [0, 0, 1, 1], "score": 0.5}], r"openpifpaf\.predict"),
+        ([{"image_id": 8, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1}], "boxes only"),
+        ([{"image_id": 8, "category_id": 1, "keypoints": [1.0] * 51}], "score of each person"),
+        ([result(keypoints=[1.0, 2.0] * 17)], "34: 17 pairs x, y without the third"),
+        ([result(keypoints=[1.0] * 54)], r"17 keypoints .* found 18"),
+    ],
+)
+def test_forms_of_other_tools_are_named(content: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        parse_results(content, GROUND_TRUTH)
