@@ -1,4 +1,4 @@
-"""`posebench data`: list datasets, check one for errors, write synthetic ones."""
+"""`posebench data`: list datasets, check or describe one, write synthetic ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from posebench.data.layout import Layout
 
 app = typer.Typer(
-    help="List datasets, check one for errors, write synthetic ones.", no_args_is_help=True
+    help="List datasets, check or describe one, write synthetic ones.", no_args_is_help=True
 )
 
 
@@ -68,7 +68,11 @@ def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> Non
 @app.command("doctor")
 def doctor(
     folder: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A dataset's folder, such as data/coco.")
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            help="A dataset's folder, such as data/coco, a dataset.toml or an annotation file.",
+        ),
     ],
     dataset: Annotated[
         str | None,
@@ -88,6 +92,7 @@ def doctor(
 
     from rich.table import Table
 
+    from posebench.data.described import describe_path
     from posebench.data.doctor import examine
     from posebench.errors import DataError
 
@@ -100,7 +105,14 @@ def doctor(
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        findings = examine(folder, layout, against=other, upright=upright, progress=progress)
+        try:
+            findings = examine(folder, layout, against=other, upright=upright, progress=progress)
+        except DataError:
+            if dataset is not None or not folder.is_dir():
+                raise
+            # A folder of a built-in dataset's name with keypoints of its own.
+            layout = describe_path(str(folder))
+            findings = examine(folder, layout, against=other, upright=upright, progress=progress)
     wrong = sum(finding.count for finding in findings if finding.severity == "wrong")
     if json:
         print_rows([{"dataset": layout.name, **asdict(finding)} for finding in findings])
@@ -122,16 +134,14 @@ def doctor(
 
 def _layout(folder: Path, dataset: str | None) -> Layout:
     from posebench.data import LAYOUTS, find_layout
+    from posebench.data.described import describe_path
     from posebench.errors import DataError, UsageError
 
-    if not folder.is_dir():
-        raise DataError(f"Expected a dataset's folder at {folder}, but there is none.")
+    if not folder.exists():
+        raise DataError(f"Expected a dataset at {folder}, but nothing is there.")
     name = dataset or folder.resolve().name
-    if dataset is None and name not in LAYOUTS:
-        raise UsageError(
-            f"The folder {folder} has no dataset's name ({', '.join(_of_files())}): say with "
-            "--dataset which layout it follows."
-        )
+    if dataset is None and not (name in LAYOUTS and LAYOUTS[name].files_in(folder)):
+        return describe_path(str(folder))
     layout = find_layout(name)
     if not layout.annotations:
         raise UsageError(f"{name} has no files to check.")
@@ -142,6 +152,18 @@ def _of_files() -> list[str]:
     from posebench.data import LAYOUTS
 
     return [layout.name for layout in LAYOUTS.values() if layout.annotations]
+
+
+@app.command("describe")
+def describe(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="An annotation file, or the folder of an export.")
+    ],
+) -> None:
+    """Print a first dataset.toml for a dataset of your own; `> dataset.toml` keeps it."""
+    from posebench.data.described import describe_path, written_description
+
+    typer.echo(written_description(describe_path(str(path))), nl=False)
 
 
 @app.command("synth")

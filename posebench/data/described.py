@@ -5,6 +5,7 @@ docs/datasets.md has the format and what is recognised.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,12 +15,20 @@ from typing import TYPE_CHECKING, Any
 from posebench.data.annotations.options import AREA_OF_BOX, ReadOptions
 from posebench.data.layout import Layout, SplitFiles
 from posebench.errors import DataError, UsageError, unknown_name
-from posebench.skeleton import SKELETONS, Skeleton, read_skeleton, skeleton_from_table
+from posebench.skeleton import (
+    SKELETONS,
+    Skeleton,
+    read_skeleton,
+    skeleton_from_table,
+    skeleton_table,
+    why_unpaired,
+)
 from posebench.structures import Protocol
 from posebench.toml_tables import Table
 
 if TYPE_CHECKING:
     from posebench.data.base import PoseDataset
+    from posebench.ground_truth import GroundTruth
 
 TOML = "dataset.toml"
 _FORMAT = 1
@@ -39,7 +48,7 @@ class DescribedLayout(Layout):
     base: Path = Path()  # what relative paths are relative to
     root: str = "."  # relative to `base`; --data-root replaces it
     path: str = ""  # of what describes it
-    skeleton: Skeleton | None = None  # None: that of the annotation files
+    keypoints: Skeleton | None = None  # None: those of the annotation files
     options: ReadOptions = field(default_factory=ReadOptions)
     kind: str = "oks"
     separate: bool = False  # AP of each category and their mean
@@ -48,6 +57,34 @@ class DescribedLayout(Layout):
     @property
     def reference(self) -> str:
         return self.path
+
+    def _read(self, path: Path, spare: Skeleton | None) -> GroundTruth:
+        from posebench.data.annotations import read_as
+
+        return read_as(
+            path, self.skeleton, self.reading, read=self.read, spare=spare, name=self.name
+        )
+
+    @property
+    def skeleton(self) -> Skeleton | None:
+        return self.keypoints
+
+    @property
+    def reading(self) -> ReadOptions:
+        if self.kind == "crowdpose" and self.options.area == "auto":
+            return replace(self.options, area=AREA_OF_BOX)
+        return self.options
+
+    def files_in(self, folder: Path | None = None) -> dict[str, SplitFiles]:
+        """Return the files of all splits; `folder` replaces the root that is described."""
+        place = (self.base / self.root) if folder is None else folder
+        return {
+            split: SplitFiles(
+                None if files.images is None else place / files.images,
+                tuple(place / path for path in files.annotations),
+            )
+            for split, files in self.files.items()
+        }
 
     def open(
         self,
@@ -60,42 +97,24 @@ class DescribedLayout(Layout):
 
         `skeleton` is that of a model, and counts where the files do not name their keypoints.
         """
-        from posebench.data.annotations import read_as
         from posebench.data.base import FileDataset
         from posebench.ground_truth import join
 
-        files = self.split_files(root, split)
+        if split not in self.files:
+            raise unknown_name(f"split of {self.name}", split, self.splits)
+        files = self.files_in(root)[split]
         paths = files.annotations if annotations is None else (annotations,)
-        options = self.options_of()
-        truths = [
-            read_as(path, self.skeleton, options, read=self.read, spare=skeleton, name=self.name)
-            for path in paths
-        ]
+        truths = [self._read(path, skeleton) for path in paths]
         truth = truths[0] if len(truths) == 1 else join(truths)
         folder = files.images or find_image_folder(paths[0], truth.file_names[:5])
         if folder is None:
             raise DataError(
                 f"The images of {paths[0]} are neither beside it nor in a folder `images` there "
-                f"(looked for {truth.file_names[0]}): name their folder with --images."
+                f"(looked for {truth.file_names[0]}): name their folder in a dataset.toml, which "
+                f"`posebench data describe {paths[0]}` begins."
             )
         protocol = protocol_of(self.kind, truth.skeleton, separate=self.separate)
         return FileDataset(self.name, split, protocol, folder, truth, reference=self.reference)
-
-    def options_of(self) -> ReadOptions:
-        """Return how its files are read, with CrowdPose's areas where that is its protocol."""
-        if self.kind == "crowdpose" and self.options.area == "auto":
-            return replace(self.options, area=AREA_OF_BOX)
-        return self.options
-
-    def split_files(self, root: Path | None, split: str) -> SplitFiles:
-        if split not in self.files:
-            raise unknown_name(f"split of {self.name}", split, self.splits)
-        files = self.files[split]
-        place = (self.base / self.root) if root is None else root
-        return SplitFiles(
-            None if files.images is None else place / files.images,
-            tuple(place / path for path in files.annotations),
-        )
 
 
 def protocol_of(kind: str, skeleton: Skeleton, *, separate: bool = False) -> Protocol:
@@ -214,7 +233,11 @@ def _in_order(files: dict[str, SplitFiles]) -> dict[str, SplitFiles]:
 
 
 def _identifier(text: str) -> str:
-    return re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_") or "dataset"
+    """Return a name made of a path's last part, which is not that of a built-in dataset."""
+    from posebench.data import LAYOUTS
+
+    name = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_") or "dataset"
+    return f"own_{name}" if name in LAYOUTS else name
 
 
 def find_image_folder(annotations: Path, names: Iterable[str]) -> Path | None:
@@ -280,7 +303,7 @@ def read_description(path: Path) -> DescribedLayout:
     train_split, eval_split = (table.take(key, str, "") for key in ("train_split", "eval_split"))
     table.finish()
     layout = _found(
-        path, name, _in_order(files), skeleton=skeleton, options=options, kind=kind,
+        path, name, _in_order(files), keypoints=skeleton, options=options, kind=kind,
         separate=categories == "separate", origin=origin,
     )  # fmt: skip
     for split in filter(None, (train_split, eval_split)):
@@ -364,3 +387,50 @@ def _names_or_numbers(table: Table, key: str) -> tuple[str | int, ...]:
     if not all(isinstance(one, str | int) and not isinstance(one, bool) for one in rows):
         raise table.unfit(key, "names or numbers", value)
     return tuple(rows)
+
+
+def written_description(layout: DescribedLayout) -> str:
+    """Return a dataset.toml that says what is known of a dataset, to be completed by hand.
+
+    Raises:
+        DataError: its files cannot be read.
+    """
+    dataset = layout.open(None, layout.train_split)
+    skeleton, truth = dataset.skeleton, dataset.ground_truth()
+    lines = [
+        f"# {truth.num_images} images, {int(truth.people.sum())} labelled of {len(truth)} "
+        f"annotations in {layout.train_split}",
+        f"format = {_FORMAT}",
+        f"name = {json.dumps(layout.name)}",
+        f"root = {json.dumps(str(layout.base / layout.root))}",
+    ]
+
+    def relative(path: Path) -> str:
+        root = layout.base / layout.root
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+    built_in = SKELETONS.get(skeleton.name) == skeleton
+    if built_in:
+        lines.append(f"skeleton = {json.dumps(skeleton.name)}")
+    for split, files in layout.files_in().items():
+        lines += ["", f"[splits.{split}]"]
+        own = truth if split == layout.train_split else layout.open(None, split).ground_truth()
+        folder = files.images or find_image_folder(files.annotations[0], own.file_names[:5])
+        if folder is None:
+            lines.append('images = ""  # the folder of the images')
+        else:
+            lines.append(f"images = {json.dumps(relative(folder))}")
+        names = [relative(path) for path in files.annotations]
+        lines.append(f"annotations = {json.dumps(names[0] if len(names) == 1 else names)}")
+    lines += ["", "[read]", f"category = {json.dumps(list(truth.categories))}"]
+    if not built_in:
+        lines += ["", "[skeleton]"]
+        if skeleton.pairs is None:
+            lines.append(
+                f"# Nothing is mirrored: {why_unpaired(skeleton.keypoints)} Say it with "
+                "`pairs` in place of `mirror`."
+            )
+        for key, value in skeleton_table(skeleton).items():
+            origin = f"  # {skeleton.sigmas_from}" if key == "sigmas" else ""
+            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}{origin}")
+    return "\n".join(lines) + "\n"

@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from posebench.data.annotations import Reading, inspect_content, options_of, rules
+from posebench.data.annotations import Reading, inspect_content, rules
 from posebench.data.annotations.text import parse_content
+from posebench.data.described import find_image_folder
 from posebench.data.image_files import fit_size, read_image, read_orientation
 from posebench.data.layout import Layout
 from posebench.errors import DataError
@@ -81,7 +82,7 @@ def examine(
     """Check the splits of a dataset that are in its folder.
 
     Args:
-        folder: the dataset's folder, such as `data/coco`.
+        folder: the dataset's folder, such as `data/coco`; a described dataset has its own.
         layout: the layout it should have.
         against: folder and layout of another dataset, whose training images should not occur in
             this one.
@@ -94,26 +95,27 @@ def examine(
     Raises:
         DataError: the folder contains no split of the layout, or an annotation file is not JSON.
     """
-    splits = {
-        split: path
-        for split in layout.splits
-        if (path := folder / layout.annotations.format(split=split)).is_file()
-    }
-    if not splits:
+    files = layout.files_in(folder) if layout.reference == layout.name else layout.files_in()
+    if not files:
         raise DataError(
             f"No split of {layout.name} is in {folder}: it is expected as {layout.tree}."
         )
-    readings = {split: _read(path, layout) for split, path in splits.items()}
-    total = sum(reading.truth.num_images for reading in readings.values())
+    readings = [
+        (split, own, path, _read(path, layout))
+        for split, own in files.items()
+        for path in own.annotations
+    ]
+    total = sum(reading.truth.num_images for *_, reading in readings)
     done = 0
     findings: list[Finding] = []
     others = _TrainingImages(*against) if against else None
-    for split, reading in readings.items():
+    for split, own, path, reading in readings:
         report = _Report(split)
         for found in reading.findings:
             report.take(found)
         _count(reading.truth, report)
-        image_folder = folder / layout.images.format(split=split)
+        names = reading.truth.file_names
+        image_folder = own.images or find_image_folder(path, names[:5]) or path.parent
         for _ in _check_files(reading.truth, image_folder, report, upright=upright):
             done += 1
             progress(done, total)
@@ -125,10 +127,13 @@ def examine(
 
 def _read(path: Path, layout: Layout) -> Reading:
     """Return the annotations of a file with all findings, also those that the reader refuses."""
-    text = read_text(path, "an annotation file") if layout.read is None else b""
-    content = parse_content(text, path) if layout.read is None else layout.read(path)
-    options = options_of(layout.protocol, None)
-    return inspect_content(content, path, layout.protocol.skeleton, options, strict=False)
+    if layout.read is None:
+        content = parse_content(read_text(path, "an annotation file"), path)
+    else:
+        content = layout.read(path)
+    return inspect_content(
+        content, path, layout.skeleton, layout.reading, name=layout.name, strict=False
+    )
 
 
 def _count(truth: GroundTruth, report: _Report) -> None:

@@ -13,6 +13,7 @@ from posebench.skeleton import Skeleton
 from posebench.structures import Protocol
 
 if TYPE_CHECKING:
+    from posebench.data.annotations.options import ReadOptions
     from posebench.data.annotations.text import Content
     from posebench.data.base import PoseDataset
 
@@ -98,18 +99,32 @@ class Layout:
         """What `--dataset` calls it."""
         return self.name
 
-    def split_files(self, root: Path | None, split: str) -> SplitFiles:
-        """Return the files of a split, whether they are there or not.
+    def files_in(self, folder: Path | None = None) -> dict[str, SplitFiles]:
+        """Return the files of the splits whose annotations are in the dataset's folder.
 
-        Args:
-            root: the folder that contains the dataset's folder; None: see `data_root`.
-            split: one of the splits.
+        None: the folder of its name below `data_root`.
         """
-        folder = data_root(root) / self.name
-        return SplitFiles(
-            folder / self.images.format(split=split),
-            (folder / self.annotations.format(split=split),),
-        )
+        folder = folder or data_root(None) / self.name
+        files = {
+            split: SplitFiles(
+                folder / self.images.format(split=split),
+                (folder / self.annotations.format(split=split),),
+            )
+            for split in self.splits
+        }
+        return {split: own for split, own in files.items() if own.annotations[0].is_file()}
+
+    @property
+    def skeleton(self) -> Skeleton | None:
+        """The keypoint set of a dataset that has a single one; None: that of its files."""
+        return self.protocol.skeleton
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How its annotation files are read."""
+        from posebench.data.annotations.options import ReadOptions
+
+        return ReadOptions(area=self.protocol.area_of_box or "auto")
 
     def open(
         self,

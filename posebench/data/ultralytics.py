@@ -55,7 +55,7 @@ def read_data_yaml(path: Path) -> dict[str, Any]:
         assert images is not None
         return read_labels(labels, images, skeleton, numbers, names)
 
-    return {"files": files, "read": read, "options": ReadOptions(), "skeleton": skeleton}
+    return {"files": files, "read": read, "options": ReadOptions(), "keypoints": skeleton}
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -116,7 +116,9 @@ class TrainingRequest:
     def write(self, run: Path) -> None:
         """Write the request to a run folder, with absolute paths."""
         values = asdict(self)
-        if find_layout(self.dataset).tree:
+        layout = find_layout(self.dataset)
+        # A described dataset knows where it lies, unless it is told otherwise.
+        if layout.tree and (self.data_root or layout.reference == layout.name):
             values["data_root"] = str(default_root(_path(self.data_root)).absolute())
         for name in ("annotations", "eval_annotations"):
             if values[name] is not None:

@@ -441,7 +441,7 @@ class _Trainer:
             "processes": world_size(),
             "best": self.best,
             "evaluated": self.evaluated,
-            "dataset": self.dataset.name,
+            "dataset": self.dataset.reference,
             **self._origin(),
         }
         state = {"optimizer": optimizer.state_dict()}
@@ -490,7 +490,7 @@ class _Trainer:
                 "step": step,
                 "epoch": epoch,
                 "metrics": evaluation.metrics,
-                "dataset": self.dataset.name,
+                "dataset": self.dataset.reference,
                 **self._origin(),
             }
             path = self.folder / "checkpoints" / "best.safetensors"

@@ -88,7 +88,7 @@ def test_no_annotations_are_allowed_but_no_images_are_not(tmp_path: Path) -> Non
         (annotation(area="600"), r"area of annotation 7 .*found '600'"),
         (annotation(image_id=140), r"annotation 7 .*140 is not listed"),
         (annotation(image_id={}), r"annotation 7 .*is not listed"),
-        (annotation(category_id=3), r"keypoints in the categories 1, 3 .*--category"),
+        (annotation(category_id=3), r"keypoints in the categories 1, 3 .*`category`"),
         (without("image_id"), r"'image_id' in every annotation .* annotation 7 has none"),
     ],
 )

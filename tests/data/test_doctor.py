@@ -206,9 +206,9 @@ def test_the_command_counts_and_ends_with_3_where_something_is_wrong(folder: Pat
 
 def test_the_layout_is_the_folders_name_or_named(folder: Path, tmp_path: Path) -> None:
     other = folder.rename(tmp_path / "mine")
-    refused = run("data", "doctor", other)
-    assert refused.code == 2
-    assert "--dataset" in refused.err
+    own = run("data", "doctor", other)
+    assert own.code == 3
+    assert "does not name its keypoints" in own.err
     assert run("data", "doctor", other, "--dataset", "coco").code == 0
     assert run("data", "doctor", other, "--dataset", "synthetic").code == 2
     assert run("data", "doctor", tmp_path / "nothing").code == 3

@@ -75,8 +75,8 @@ def choose(
     if wanted is None:
         if not own:
             raise DataError(
-                f"{path} does not name its keypoints: say which they are with --skeleton "
-                f"({', '.join(SKELETONS)}, or a TOML file)."
+                f"{path} does not name its keypoints: say in a dataset.toml which they are, as in "
+                f'skeleton = "coco" (or {", ".join(list(SKELETONS)[1:])}, or a table of its own).'
             )
         wanted = skeleton_of(own_names, chosen[0].limbs, name or path.stem, report)
     if own:
@@ -160,7 +160,7 @@ def _check_equal(chosen: list[_Category], path: Path) -> None:
             found = "; ".join(f"{c.name}: {len(c.keypoints)} keypoints" for c in chosen)
             raise DataError(
                 f"Expected one set of keypoints in {path}, but its categories have different ones "
-                f"({found}): choose one with --category."
+                f"({found}): choose one with `category` in a dataset.toml."
             )
 
 

@@ -122,7 +122,7 @@ class PeopleReader:
             raise DataError(
                 f"{self.path} has keypoints in the categories "
                 f"{', '.join(map(str, sorted(self._without_names, key=str)))} and does not name "
-                "them: choose one with --category."
+                "them: choose one with `category` in a dataset.toml."
             )
         return found
 

@@ -1,0 +1,274 @@
+"""Datasets that users describe, or whose folders are recognised."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from posebench.data import find_layout, like_dataset, open_dataset
+from posebench.data.described import describe_path, written_description
+from posebench.errors import DataError, PosebenchError, UsageError
+from posebench.skeleton import COCO
+
+COW = ("nose", "L_ear", "R_ear", "withers", "tail_base")
+PLACES = [(8, 8), (5, 5), (12, 5), (20, 10), (36, 12)]
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((30, 40, 3), 90, np.uint8))
+
+
+def cows(names: tuple[str, ...] = COW, images: tuple[str, ...] = ("1.png",)) -> dict[str, Any]:
+    """Return a file with a cow of five keypoints in each image, as SLEAP writes it."""
+    row = [value for place in PLACES[: len(names)] for value in (*place, 2)]
+    return {
+        "images": [
+            {"id": number, "file_name": name, "width": 40, "height": 30}
+            for number, name in enumerate(images, start=1)
+        ],
+        "annotations": [
+            {"id": number, "image_id": number, "category_id": 1, "keypoints": row, "area": 0}
+            for number in range(1, len(images) + 1)
+        ],
+        "categories": [{"id": 1, "name": "cow", "keypoints": list(names), "skeleton": [[1, 2]]}],
+    }
+
+
+def write(path: Path, content: dict[str, Any], folder: Path | None = None) -> Path:
+    """Write a file, and its images into a folder, by default the file's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    for image in content["images"]:
+        picture((folder or path.parent) / image["file_name"])
+    return path
+
+
+BARN = """
+format = 1
+name = "barn_cows"
+[splits.train]
+images = "frames"
+annotations = "train.json"
+[splits.val]
+images = "frames"
+annotations = ["val.json", "more.json"]
+[read]
+area = 0.53
+box = "keypoints"
+[skeleton]
+keypoints = ["nose", "L_ear", "R_ear", "withers", "tail_base"]
+pairs = [["L_ear", "R_ear"]]
+limbs = [["nose", "L_ear"], ["nose", "R_ear"], ["nose", "withers"], ["withers", "tail_base"]]
+sigmas = { nose = 0.03, L_ear = 0.04, R_ear = 0.04, default = 0.08 }
+[protocol]
+kind = "oks"
+[origin]
+licence = "internal"
+"""
+
+
+@pytest.fixture
+def barn(tmp_path: Path) -> Path:
+    for name, image in (("train", "1.png"), ("val", "2.png"), ("more", "3.png")):
+        write(tmp_path / f"{name}.json", cows(images=(image,)), tmp_path / "frames")
+    path = tmp_path / "cows.toml"
+    path.write_text(BARN)
+    return path
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::posebench.errors.Notice")
+
+
+def test_a_description_is_opened_by_its_path(barn: Path) -> None:
+    dataset = open_dataset(str(barn), "train")
+    assert (dataset.name, dataset.split, dataset.reference) == ("barn_cows", "train", str(barn))
+    assert dataset.skeleton.keypoints == COW
+    assert dataset.skeleton.flip_index == (0, 2, 1, 3, 4)
+    assert dataset.skeleton.sigmas == (0.03, 0.04, 0.04, 0.08, 0.08)
+    sample = dataset.load(0)
+    assert sample.poses.keypoints[0].tolist() == [list(place) for place in PLACES]
+    # The hull from (5, 5) to (36, 12), grown by a tenth of its 31 pixels; 0.53 of its area.
+    assert sample.poses.boxes[0, 0].tolist() == pytest.approx([5 - 3.1, 5 - 3.1])
+    assert sample.poses.area.tolist() == pytest.approx([0.53 * (31 + 6.2) * (7 + 6.2)])
+    assert like_dataset(str(barn)) == "coco"
+
+
+def test_several_files_are_one_split_with_ids_of_their_own(barn: Path) -> None:
+    dataset = open_dataset(str(barn), "val")
+    assert [dataset.load(index).name for index in range(len(dataset))] == ["2.png", "3.png"]
+    assert len({dataset.load(index).image_id for index in range(2)}) == 2
+
+
+def test_another_root_and_another_file_can_be_given(barn: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    write(other / "train.json", cows(images=("9.png",)), other / "frames")
+    assert open_dataset(str(barn), "train", root=other).load(0).name == "9.png"
+    single = write(tmp_path / "single.json", cows(images=("7.png",)), tmp_path / "frames")
+    assert open_dataset(str(barn), "train", annotations=single).load(0).name == "7.png"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("format = 1", "format = 2", "of format 2"),
+        ('name = "barn_cows"', 'name = "Barn Cows"', "small letters, digits and _"),
+        ('name = "barn_cows"', 'name = "coco"', "none of coco"),
+        ('name = "barn_cows"', "", "Expected 'name'"),
+        ("[splits.train]", "[split.train]", "no key 'split'"),
+        ('images = "frames"', 'image = "frames"', "no key 'image' .*Did you mean images"),
+        ("area = 0.53", 'area = "half"', "a share of the box"),
+        ('box = "keypoints"', 'box = "hull"', "one of auto, annotated, keypoints"),
+        ('kind = "oks"', 'kind = "coco"', "one of oks, crowdpose, mpii"),
+        ("area = 0.53", "visibility = { 3 = 7 }", "flags and what they mean"),
+        ("default = 0.08", "default = 0.8", "above 0 and below 0"),
+        ("[read]", "[reading]", "no key 'reading'.*Did you mean read"),
+        ('"val.json"', '"nowhere.json"', "nowhere.json"),
+    ],
+)
+def test_mistakes_in_a_description_are_named(barn: Path, old: str, new: str, message: str) -> None:
+    barn.write_text(BARN.replace(old, new))
+    with pytest.raises(PosebenchError, match=message):
+        open_dataset(str(barn), "val")
+
+
+def test_a_bare_file_has_one_split_and_its_own_keypoints(tmp_path: Path) -> None:
+    path = write(tmp_path / "labels" / "cows.json", cows(), tmp_path / "labels" / "images")
+    layout = find_layout(str(path))
+    assert (layout.name, layout.splits, layout.eval_split) == ("cows", ("all",), "all")
+    dataset = open_dataset(str(path), "all")
+    assert dataset.skeleton.keypoints == COW
+    assert dataset.skeleton.limbs == ((0, 1),)
+    assert dataset.load(0).image.shape == (30, 40, 3)
+
+
+def test_images_that_are_not_found_are_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "cows.json", cows(), tmp_path / "far" / "away")
+    with pytest.raises(DataError, match=r"looked for 1\.png.*dataset\.toml"):
+        open_dataset(str(path), "all")
+
+
+@pytest.mark.parametrize(
+    ("files", "splits"),
+    [
+        (("train/_annotations.coco.json", "valid/_annotations.coco.json"), ("train", "valid")),
+        (
+            ("annotations/person_keypoints_default.json",),
+            ("default",),
+        ),
+        (
+            ("annotations/cows_keypoints_train.json", "annotations/cows_keypoints_val.json"),
+            ("train", "val"),
+        ),
+        (("labels.json",), ("labels",)),
+    ],
+    ids=["roboflow", "cvat", "coco", "fiftyone"],
+)
+def test_folders_of_exports_are_recognised(
+    tmp_path: Path, files: tuple[str, ...], splits: tuple[str, ...]
+) -> None:
+    folders = {"annotations": "images/{}", "labels.json": "data"}
+    for file, split in zip(files, splits, strict=True):
+        path = tmp_path / file
+        images = folders.get(file.split("/")[0])
+        place = tmp_path / images.format(split) if images else path.parent
+        write(path, cows(images=(f"{split}.png",)), place)
+    layout = describe_path(str(tmp_path))
+    assert layout.splits == splits
+    for split in splits:
+        assert open_dataset(str(tmp_path), split).load(0).name == f"{split}.png"
+
+
+def test_a_folder_of_nothing_known_lists_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"dataset\.toml.*Roboflow.*ultralytics.*CVAT"):
+        find_layout(str(tmp_path))
+    with pytest.raises(DataError, match="Nothing is there"):
+        find_layout(str(tmp_path / "none.json"))
+    with pytest.raises(UsageError, match="Did you mean coco"):
+        find_layout("cocos")
+
+
+def test_names_of_a_built_in_set_make_it_that_set_in_its_order(tmp_path: Path) -> None:
+    names = COCO.keypoints[::-1]
+    row = [value for k in range(17) for value in (float(k), 1.0, 2)]
+    content = cows(names)
+    content["annotations"][0]["keypoints"] = row
+    dataset = open_dataset(str(write(tmp_path / "people.json", content)), "all")
+    assert dataset.skeleton is COCO
+    assert dataset.load(0).poses.keypoints[0, :, 0].tolist() == list(range(16, -1, -1))
+
+
+def test_a_written_description_reads_as_the_files_do(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        write(tmp_path / split / "_annotations.coco.json", cows(images=(f"{split}.png",)))
+    path = tmp_path / "dataset.toml"
+    before = open_dataset(str(tmp_path), "valid")
+    path.write_text(written_description(describe_path(str(tmp_path))))
+    after = open_dataset(str(path), "valid")
+    assert after.skeleton == before.skeleton
+    assert after.ground_truth().to_coco() == before.ground_truth().to_coco()
+    assert after.load(0).name == "valid.png"
+
+
+# ------------------------------------------------------------------------------------- ultralytics
+
+
+def write_ultralytics(root: Path, yaml: str, line: str) -> None:
+    for split in ("train", "val"):
+        picture(root / "images" / split / "a.png")
+        labels = root / "labels" / split / "a.txt"
+        labels.parent.mkdir(parents=True)
+        labels.write_text(line)
+    (root / "data.yaml").write_text(yaml)
+
+
+YAML = """
+path: /on/another/machine
+train: images/train
+val: images/val
+kpt_shape: [3, 3]
+flip_idx: [0, 2, 1]
+names: {0: cow}
+"""
+
+
+def test_ultralytics_folders_are_read(tmp_path: Path) -> None:
+    write_ultralytics(tmp_path, YAML, "0 0.5 0.5 0.5 0.8 0.25 0.5 2 0.5 0.1 1 0 0 0\n\n")
+    dataset = open_dataset(str(tmp_path), "val")
+    assert dataset.skeleton.flip_index == (0, 2, 1)
+    sample = dataset.load(0)
+    assert sample.poses.keypoints[0].tolist() == [[10, 15], [20, 3], [0, 0]]
+    assert sample.poses.visibility[0].tolist() == [2, 1, 0]
+    assert sample.poses.boxes[0, 0].tolist() == pytest.approx([10, 3])
+    assert sample.poses.area.tolist() == pytest.approx([0.53 * 20 * 24])
+    assert dataset.ground_truth().categories == ("cow",)
+
+
+def test_two_numbers_a_keypoint_have_no_visibility(tmp_path: Path) -> None:
+    yaml = YAML.replace("[3, 3]", "[3, 2]").replace("flip_idx: [0, 2, 1]\n", "")
+    write_ultralytics(tmp_path, yaml, "0 0.5 0.5 0.5 0.8 0.25 0.5 0.5 0.1 0 0")
+    dataset = open_dataset(str(tmp_path), "train")
+    assert dataset.load(0).poses.visibility[0].tolist() == [2, 2, 0]
+    assert dataset.skeleton.pairs is None  # absent: no mirroring
+
+
+@pytest.mark.parametrize(
+    ("yaml", "line", "message"),
+    [
+        ("names: [cow]", "", "kpt_shape"),
+        (YAML, "0 0.5 0.5 0.5 0.8 0.25 0.5 2", r"14 finite numbers .*line 1 of .*a\.txt.*found 8"),
+        (YAML, "0 a b", "numbers in line 1"),
+        ("[", "", "data file at"),
+    ],
+)
+def test_wrong_ultralytics_files_are_named(
+    tmp_path: Path, yaml: str, line: str, message: str
+) -> None:
+    write_ultralytics(tmp_path, yaml, line)
+    with pytest.raises(DataError, match=message):
+        open_dataset(str(tmp_path), "val")
