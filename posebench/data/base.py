@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from pycocotools import mask as rle
 from torch import Tensor
 
 from posebench.data.annotations import check_content, read_annotations
-from posebench.data.image_files import check_size, read_image, read_size
+from posebench.data.image_files import check_size, fit_size, read_image, read_size
 from posebench.data.layout import Layout
 from posebench.errors import DataError, Notice
 from posebench.ground_truth import GroundTruth, Indices
@@ -142,11 +143,7 @@ class FileDataset(PoseDataset):
             rgb = read_image(path, upright=self.upright)
             self._check_size(path, (rgb.shape[1], rgb.shape[0]), annotated)
         else:
-            width, height = annotated
-            # Results can be scored without the image files, but where they are they are asked.
-            if not width or path.is_file():
-                width, height = read_size(path, upright=self.upright)
-                self._check_size(path, (width, height), annotated)
+            width, height = self._size_without_pixels(path, annotated)
             rgb = np.broadcast_to(np.uint8(0), (height, width, 3))  # allocates no memory
         rows = truth.of_image(index)
         return Sample(
@@ -168,6 +165,20 @@ class FileDataset(PoseDataset):
 
     def labelled(self) -> list[int]:
         return self._truth.labelled_images()
+
+    def _size_without_pixels(self, path: Path, annotated: tuple[int, int]) -> tuple[int, int]:
+        """Return the annotated size, or the file's if there is none or it is exchanged.
+
+        Results can be scored without the image files; where they are, they are asked.
+        """
+        if 0 in annotated:
+            return read_size(path, upright=self.upright)
+        with suppress(DataError):  # missing, or damaged, which evaluations of images tell
+            size = read_size(path, upright=self.upright)
+            if fit_size(path, size, annotated) == "swapped":
+                self._check_size(path, size, annotated)
+                return size
+        return annotated
 
     def _check_size(self, path: Path, size: tuple[int, int], annotated: tuple[int, int]) -> None:
         """Raise a DataError if an image is not of the size that its annotations are for."""

@@ -351,7 +351,8 @@ class PeopleReader:
             missing = before + count - len(self._seen)
             self.report.note(rules.DUPLICATE_ANNOTATION, (again or columns.ids)[0], missing)
         numbers = chain.from_iterable(columns.keypoints)  # a quarter faster than np.array
-        rows = np.fromiter(numbers, np.float64, count * self._width).reshape(count, -1, 3)
+        rows = np.fromiter(numbers, np.float64, count * self._width)
+        rows = rows.reshape(count, self._width // 3, 3)
         keypoints = rows if self._in_order else rows[:, self._columns]
         image = np.array(columns.image, np.int64)
         crowd = np.array(columns.crowd, np.bool_)
