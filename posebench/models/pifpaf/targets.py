@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from posebench.errors import ModelError
 from posebench.layers.heatmaps import inside
-from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from posebench.skeleton import COCO, CROWDPOSE, MPII, Pairs, Skeleton, canonical_name
 from posebench.structures import Poses
 
 KEYPOINT_VALUES = 4  # per cell: confidence, x, y, scale
@@ -73,6 +74,8 @@ _UPRIGHT = {
     "right_knee": (1.4, 2.1), "left_ankle": (-1.4, 0.0), "right_ankle": (1.4, 0.1),
 }  # fmt: skip
 
+_PLACES = {canonical_name(name): place for name, place in _UPRIGHT.items()}
+
 # Weights of a person's keypoints with the highest scores; the others have weight 1.
 _FIRST_WEIGHTS = {COCO.keypoints: (3.0, 3.0, 3.0)}
 
@@ -81,21 +84,40 @@ def field_layout(skeleton: Skeleton) -> FieldLayout:
     """Return the layout with which fields of a keypoint set are encoded and decoded.
 
     Raises:
-        ValueError: the upright pose lacks a keypoint of the set.
+        ModelError: the upright pose lacks a keypoint of the set, or its limbs are not connected.
     """
-    unknown = [name for name in skeleton.keypoints if name not in _UPRIGHT]
+    unknown = [name for name in skeleton.keypoints if canonical_name(name) not in _PLACES]
     if unknown:
-        raise ValueError(
+        raise ModelError(
             f"PifPaf's upright pose has no position for {', '.join(unknown)} of {skeleton.name}; "
-            f"known are {', '.join(_UPRIGHT)}. Use these names, or add the position to the pose."
+            f"known are {', '.join(_UPRIGHT)}. Take a method that needs none (cid, posedet, "
+            "group_pose, higher_hrnet, mask_rcnn), or use these names."
+        )
+    limbs = _LIMBS.get(skeleton.keypoints, skeleton.limbs)
+    apart = _apart(limbs, len(skeleton))
+    if apart:
+        raise ModelError(
+            "PifPaf builds people limb by limb, but no limbs lead from "
+            f"{skeleton.keypoints[0]} to {', '.join(skeleton.keypoints[k] for k in apart)} of "
+            f"{skeleton.name}: give `limbs` that connect all keypoints in its dataset.toml."
         )
     first = _FIRST_WEIGHTS.get(skeleton.keypoints, ())
     return FieldLayout(
-        limbs=_LIMBS.get(skeleton.keypoints, skeleton.limbs),
+        limbs=limbs,
         sigmas=skeleton.sigmas,
-        upright=tuple(_UPRIGHT[name] for name in skeleton.keypoints),
+        upright=tuple(_PLACES[canonical_name(name)] for name in skeleton.keypoints),
         score_weights=first + (1.0,) * (len(skeleton) - len(first)),
     )
+
+
+def _apart(limbs: Pairs, keypoints: int) -> list[int]:
+    """Return the keypoints that no limbs lead to from the first one."""
+    reached = {0}
+    for _ in limbs:
+        for limb in limbs:
+            if reached & set(limb):
+                reached |= set(limb)
+    return [k for k in range(keypoints) if k not in reached]
 
 
 def field_size(size: tuple[int, int], stride: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from posebench.errors import ModelError
 from posebench.models.pifpaf.decoding import decode_fields
 from posebench.models.pifpaf.targets import (
     FieldLayout,
@@ -70,8 +71,12 @@ def test_another_keypoint_set_has_the_limbs_of_its_skeleton() -> None:
     assert layout.limbs == legs.limbs
     assert layout.upright == ((-1.26, 4.0), (1.26, 4.0), (-1.4, 2.0), (1.4, 2.1))
     assert layout.score_weights == (1.0,) * 4
-    with pytest.raises(ValueError, match=r"for left_toe of legs; known are nose"):
+    with pytest.raises(ModelError, match=r"for left_toe of legs; known are nose"):
         field_layout(replace(legs, keypoints=("left_hip", "right_hip", "left_toe", "left_knee")))
+    with pytest.raises(ModelError, match=r"from left_hip to right_hip, right_knee of legs"):
+        field_layout(replace(legs, limbs=((0, 2), (1, 3))))
+    spelt = replace(legs, keypoints=("L_hip", "R_hip", "knee left", "RKnee"))
+    assert field_layout(spelt).upright == layout.upright
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
