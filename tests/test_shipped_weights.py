@@ -15,6 +15,7 @@ from posebench.bench.packing import half_precision, pack_weights
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.errors import ModelError
 from posebench.metrics import main_metric
+from posebench.models import RECIPES
 from posebench.shipped import FOLDER, read_card, shipped_names, shipped_weights
 from posebench.skeleton import COCO
 from tests.runs.unpack import unpack
@@ -26,6 +27,12 @@ def test_the_files_are_small() -> None:
     sizes = [path.stat().st_size for path in FOLDER.glob("*.safetensors")]
     assert max(sizes, default=0) <= 6 * MEGABYTE
     assert sum(sizes) <= 45 * MEGABYTE
+
+
+def test_every_tiny_recipe_has_weights_and_a_card() -> None:
+    tiny = {name for name in RECIPES if name.endswith("_tiny")}
+    assert set(shipped_names()) == tiny
+    assert {path.stem for path in FOLDER.glob("*.json")} == tiny
 
 
 @pytest.mark.parametrize("recipe", shipped_names())
