@@ -390,16 +390,18 @@ def evaluate(
     used = dataset if isinstance(dataset, str) else dataset.reference if dataset else ""
     checkpoint = None if oracle or model is None else _checkpoint(model)
     used = used or (checkpoint.trained_on if checkpoint else _ORACLE_DATASET)
-    layout = find_layout(used)
+    opened = None if dataset is None or isinstance(dataset, str) else dataset
+    dataset_name = opened.name if opened else find_layout(used).name
     recipe = checkpoint.recipe if checkpoint else None
     if oracle:
-        recipe = find_recipe(str(model), like_dataset(used))
+        like = used if opened else like_dataset(used)
+        recipe = find_recipe(str(model), like)
     if recipe:
-        recipe = with_settings(recipe.on(layout.name), settings)
+        recipe = with_settings(recipe.on(dataset_name), settings)
         recipe = with_inference(recipe, flip=flip, scales=scales)
     from posebench import engine
 
-    if dataset is None or isinstance(dataset, str):
+    if opened is None:
         data = open_dataset(
             used,
             split,
@@ -410,7 +412,7 @@ def evaluate(
             limit=limit,
         )
     else:
-        data = dataset if limit is None else _first_images(dataset, limit)
+        data = opened if limit is None else _first_images(opened, limit)
     if recipe:
         source = str(checkpoint.path) if checkpoint else ""
         own = data.reference != data.name  # a dataset that the user describes
@@ -418,7 +420,7 @@ def evaluate(
     place = engine.pick_device(device) if checkpoint else None
     label = recipe.name if recipe else name or Path(str(predictions)).stem
     # Made first: a folder that cannot be written should not cost an evaluation.
-    folder = None if runs is None else engine.new_run(Path(runs), "eval", label, layout.name)
+    folder = None if runs is None else engine.new_run(Path(runs), "eval", label, dataset_name)
     if recipe and checkpoint and place:
         evaluation = engine.evaluate(
             replace(checkpoint, recipe=recipe).model().to(place),
