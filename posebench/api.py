@@ -294,7 +294,7 @@ def train(
         folder = Path(resume)
         if steps is not None:
             chosen = engine.of_steps(chosen, images, steps, given=own, only_epochs=True)
-        if isinstance(recipe, Recipe):
+        if recipe is not None:
             chosen = engine.with_warmup_of(folder, chosen, images)
     request = request.on(folder, train_set, eval_set)
     evaluation = engine.train(

@@ -41,7 +41,7 @@ COMMANDS = {
     "models cid_tiny": (0, ""),
     "models cid --dataset coco --sort ap": (0, ""),
     "tables": (0, ""),
-    "data doctor nowhere": (3, "Expected a dataset's folder at nowhere"),
+    "data doctor nowhere": (3, "Expected a dataset at nowhere"),
     "data synth out --layout foo": (2, "no layout named 'foo'"),
     "train cid --dataset cocoo": (2, "Did you mean coco?"),
     "train cidd --dataset coco": (2, "Did you mean cid?"),

@@ -493,4 +493,4 @@ def test_an_unknown_dataset_says_how_to_bring_images() -> None:
     result = run("train", "cid", "--dataset", "factory")
     assert result.code == 2
     assert "crowdpose" in result.err
-    assert "--annotations" in result.err
+    assert "the path of its dataset.toml, annotation file or folder" in result.err

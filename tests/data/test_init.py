@@ -33,7 +33,7 @@ def test_the_datasets_are_imported_without_heavy_libraries() -> None:
     [
         (("list",), 0),
         (("doctor", "nowhere"), 3),
-        (("doctor", "."), 2),
+        (("doctor", "."), 3),
         (("doctor", ".", "--dataset", "cocoo"), 2),
         (("doctor", ".", "--dataset", "coco"), 3),
         (("synth", "out", "--layout", "cocoo"), 2),
