@@ -82,7 +82,7 @@ def comparison_picture(rows: pd.DataFrame) -> RGB:
     left.errorbar(rows["ap"], places, xerr=reach, fmt="o", color=_POINT, capsize=3)
     left.set_yticks(places, rows["model"])
     left.set_ylim(len(rows) - 0.5, -0.5)
-    left.set_xlabel("AP, % (95 % interval; no significant difference where a letter is shared)")
+    left.set_xlabel("AP, % (95 % interval; alike where a letter is shared)")
     left.grid(axis="x", alpha=0.3)
     right.barh(places, rows["ms"], color=_BAR, height=0.6)
     right.set_xlabel("ms per image")
