@@ -140,7 +140,9 @@ def _layout(folder: Path, dataset: str | None) -> Layout:
     if not folder.exists():
         raise DataError(f"Expected a dataset at {folder}, but nothing is there.")
     name = dataset or folder.resolve().name
-    if dataset is None and not (name in LAYOUTS and LAYOUTS[name].files_in(folder)):
+    known = LAYOUTS.get(name)
+    # A file that only the layout's own reader knows is found by the layout alone.
+    if dataset is None and not (known and (known.read or known.files_in(folder))):
         return describe_path(str(folder))
     layout = find_layout(name)
     if not layout.annotations:

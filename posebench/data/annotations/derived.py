@@ -80,9 +80,9 @@ def derive_area(
     options: ReadOptions, owner: OwnerOf, report: Report,
 ) -> Floats:  # fmt: skip
     """Return the areas by which OKS divides; (N,) as `derive_boxes`."""
-    of_box = boxes[:, 2] * boxes[:, 3]
+    width, height = boxes[:, 2], boxes[:, 3]
     if isinstance(options.area, int | float):
-        return options.area * of_box
+        return options.area * width * height  # in this order, as the published loaders multiply
     missing = people & ~crowd & ~(area > 0)
     if options.area == "annotated":
         for index in np.flatnonzero(missing).tolist():
@@ -94,7 +94,8 @@ def derive_area(
     elif missing.any():
         report.note(rules.NO_AREA, "", int(missing.sum()))
     # A person or region that is not evaluated needs none.
-    return np.where(missing, AREA_OF_BOX * of_box, np.where(np.isnan(area), of_box, area))
+    derived = AREA_OF_BOX * width * height
+    return np.where(missing, derived, np.where(np.isnan(area), width * height, area))
 
 
 def check_places(
