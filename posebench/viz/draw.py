@@ -237,6 +237,9 @@ def _line_width(person: _Person, shape: tuple[int, ...]) -> float:
     return max(1.2, float(width))
 
 
+_BAND = 128  # rows that are painted together
+
+
 @dataclass(frozen=True)
 class Capsule:
     """The pixels within `radius` of the line from start to end: a limb, disc or label background.
@@ -266,10 +269,31 @@ class Capsule:
         height, width = image.shape[:2]
         left, top = np.clip(np.floor(ends.min(0) - radius - 1), 0, (width, height)).astype(int)
         right, bottom = np.clip(np.ceil(ends.max(0) + radius + 2), 0, (width, height)).astype(int)
-        if left >= right or top >= bottom:
-            return
-        x = np.arange(left, right) - self.start[0]
-        y = np.arange(top, bottom)[:, None] - self.start[1]
+        # Band by band, since a limb across a large image touches little of the box around it.
+        for upper in range(top, bottom, _BAND):
+            lower = min(upper + _BAND, bottom)
+            line = self._columns(upper - radius - 1, lower + radius + 1)
+            near = line + np.array([-radius - 1, radius + 2])
+            first, last = np.clip(np.floor(near), left, right).astype(int)
+            if first < last:
+                part = image[upper:lower, first:last]
+                self._paint_part(part, (first, upper), colour, strength, grown)
+
+    def _columns(self, upper: float, lower: float) -> NDArray[np.float64]:
+        """Return the least and the greatest x of the line between two rows; all if it is level."""
+        (x, y), (dx, dy) = self.start, self.end - self.start
+        if abs(dy) < 1e-9:
+            return np.array([min(x, x + dx), max(x, x + dx)])
+        share = np.clip((np.array([upper, lower]) - y) / dy, 0, 1)
+        return np.sort(x + share * dx)
+
+    def _paint_part(
+        self, part: RGB, corner: tuple[int, int], colour: Colour, strength: float, grown: float
+    ) -> None:
+        """Blend the shape into a part of the image, whose top left pixel is `corner`."""
+        radius = self.radius + grown
+        x = np.arange(corner[0], corner[0] + part.shape[1]) - self.start[0]
+        y = np.arange(corner[1], corner[1] + part.shape[0])[:, None] - self.start[1]
         dx, dy = self.end - self.start
         length = max(float(np.hypot(dx, dy)), 1e-9)
         along = np.clip((x * dx + y * dy) / length, 0, length)
@@ -280,7 +304,7 @@ class Capsule:
         if self.dash is not None:
             from_middle = np.abs(np.mod(along, self.dash) - self.dash / 2)
             coverage *= np.clip(0.3 * self.dash + grown - from_middle + 0.5, 0, 1)
-        _blend(image[top:bottom, left:right], coverage * (self.opacity * strength), colour)
+        _blend(part, coverage * (self.opacity * strength), colour)
 
 
 def _blend(region: RGB, opacity: NDArray[np.float64], colour: Colour) -> None:

@@ -10,7 +10,7 @@ import torch
 from posebench.skeleton import COCO, CROWDPOSE, SKELETONS
 from posebench.structures import PosePredictions, Poses
 from posebench.viz import draw_annotations, draw_poses
-from posebench.viz.draw import draw_paths
+from posebench.viz.draw import Capsule, draw_paths
 
 # A standing person in a 100 x 200 box, CrowdPose's keypoints; the person's left is our right.
 _BODY = torch.tensor(
@@ -205,3 +205,18 @@ def test_a_path_of_what_is_no_place_is_not_drawn() -> None:
     image = grey()
     assert not changed(image, draw_paths(image, np.full((3, 2, 2), np.nan))).any()
     assert not changed(image, draw_paths(image, np.zeros((0, 2, 2)))).any()
+
+
+@pytest.mark.parametrize("end", [(90.0, 70.0), (5.0, 66.0), (90.0, 8.0), (4.0, 8.0)])
+def test_a_limb_is_the_same_in_bands_of_any_height(
+    end: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limb = Capsule(np.array([4.0, 8.0]), np.array(end), radius=3.3, opacity=0.7, dash=9.0)
+    painted = []
+    for rows in (1, 7, 1000):
+        monkeypatch.setattr("posebench.viz.draw._BAND", rows)
+        image = np.full((80, 100, 3), 90, np.uint8)
+        limb.paint(image, (10, 200, 30), 0.9, 1.5)
+        painted.append(image)
+    assert (painted[0] == painted[2]).all() and (painted[1] == painted[2]).all()
+    assert (painted[0] != 90).any()
