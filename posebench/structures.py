@@ -37,7 +37,6 @@ class Protocol:
     # crowdIndex at which images become medium and hard; None: results are split by people's size
     crowd_index: tuple[float, float] | None = None
     head_boxes: bool = False  # PCKh, where the annotations have head boxes
-    separate: bool = False  # also the AP of each category, and their mean
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,6 @@ class Table:
                 f"Expected {kind} in TOML at {path}, but it is not: {error}. Correct that place."
             ) from None
 
-    def __contains__(self, key: str) -> bool:
-        self._known.append(key)
-        return key in self._left
-
     def keys(self) -> list[str]:
         """Return the keys that were not taken yet."""
         return list(self._left)

@@ -51,7 +51,6 @@ class DescribedLayout(Layout):
     keypoints: Skeleton | None = None  # None: those of the annotation files
     options: ReadOptions = field(default_factory=ReadOptions)
     kind: str = "oks"
-    separate: bool = False  # AP of each category and their mean
     origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -113,15 +112,15 @@ class DescribedLayout(Layout):
                 f"(looked for {truth.file_names[0]}): name their folder in a dataset.toml, which "
                 f"`posebench data describe {paths[0]}` begins."
             )
-        protocol = protocol_of(self.kind, truth.skeleton, separate=self.separate)
+        protocol = protocol_of(self.kind, truth.skeleton)
         return FileDataset(self.name, split, protocol, folder, truth, reference=self.reference)
 
 
-def protocol_of(kind: str, skeleton: Skeleton, *, separate: bool = False) -> Protocol:
+def protocol_of(kind: str, skeleton: Skeleton) -> Protocol:
     """Return the rules of evaluation of a kind: oks, crowdpose or mpii."""
     if kind == "crowdpose":
-        return Protocol(skeleton, AREA_OF_BOX, crowd_index=(0.2, 0.8), separate=separate)
-    return Protocol(skeleton, head_boxes=kind == "mpii", separate=separate)
+        return Protocol(skeleton, AREA_OF_BOX, crowd_index=(0.2, 0.8))
+    return Protocol(skeleton, head_boxes=kind == "mpii")
 
 
 def is_path(name: str) -> bool:
@@ -297,14 +296,13 @@ def read_description(path: Path) -> DescribedLayout:
     options = read_options(table.table("read"))
     rules = table.table("protocol")
     kind = rules.one_of("kind", _KINDS, "oks")
-    categories = rules.one_of("categories", ("merged", "separate"), "merged")
     rules.finish()
     origin = {key: str(value) for key, value in table.table("origin").rest().items()}
     train_split, eval_split = (table.take(key, str, "") for key in ("train_split", "eval_split"))
     table.finish()
     layout = _found(
         path, name, _in_order(files), keypoints=skeleton, options=options, kind=kind,
-        separate=categories == "separate", origin=origin,
+        origin=origin,
     )  # fmt: skip
     for split in filter(None, (train_split, eval_split)):
         if split not in files:

@@ -124,6 +124,7 @@ def test_another_root_and_another_file_can_be_given(barn: Path, tmp_path: Path) 
         ('images = "frames"', 'image = "frames"', "no key 'image' .*Did you mean images"),
         ("area = 0.53", 'area = "half"', "a share of the box"),
         ('box = "keypoints"', 'box = "hull"', "one of auto, annotated, keypoints"),
+        ('kind = "oks"', 'categories = "separate"', "no key 'categories'"),
         ('kind = "oks"', 'kind = "coco"', "one of oks, crowdpose, mpii"),
         ("area = 0.53", "visibility = { 3 = 7 }", "flags and what they mean"),
         ("default = 0.08", "default = 0.8", "above 0 and below 0"),
