@@ -11,9 +11,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posebench.data import find_layout, like_dataset
+from posebench.data import find_layout, is_built_in
 from posebench.errors import UsageError, unknown_name
-from posebench.models import RECIPES, find_recipe
+from posebench.models import RECIPES
 from posebench.recipe import (
     ALL_EPOCHS,
     DRAW_SCORE,
@@ -281,8 +281,8 @@ def train(
             (request.eval_split, request.eval_annotations),
         )
     )
-    described = train_set.reference != train_set.name
-    chosen = engine.fit_recipe(chosen, train_set, adapt=described and resume is None)
+    own_data = not is_built_in(train_set.name)
+    chosen = engine.fit_recipe(chosen, train_set, adapt=own_data and resume is None)
     images, own = len(train_set.labelled()), {*set_fields(settings), *fields}
     notes: list[str] = []
     if resume is None:
@@ -394,8 +394,9 @@ def evaluate(
     dataset_name = opened.name if opened else find_layout(used).name
     recipe = checkpoint.recipe if checkpoint else None
     if oracle:
-        like = used if opened else like_dataset(used)
-        recipe = find_recipe(str(model), like)
+        from posebench.engine import default_recipe
+
+        recipe = default_recipe(str(model), used)
     if recipe:
         recipe = with_settings(recipe.on(dataset_name), settings)
         recipe = with_inference(recipe, flip=flip, scales=scales)
@@ -415,8 +416,9 @@ def evaluate(
         data = opened if limit is None else _first_images(opened, limit)
     if recipe:
         source = str(checkpoint.path) if checkpoint else ""
-        own = data.reference != data.name  # a dataset that the user describes
-        recipe = engine.fit_recipe(recipe, data, source, adapt=oracle and own)
+        recipe = engine.fit_recipe(
+            recipe, data, source, adapt=oracle and not is_built_in(data.name)
+        )
     place = engine.pick_device(device) if checkpoint else None
     label = recipe.name if recipe else name or Path(str(predictions)).stem
     # Made first: a folder that cannot be written should not cost an evaluation.

@@ -69,6 +69,15 @@ def _options(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin",
+            metavar="FILE.py",
+            help="Add a file's methods, datasets, metrics and predictors (docs/extending.md); "
+            "repeat for others; accepted before or after the command.",
+        ),
+    ] = None,
     debug: Annotated[
         bool,
         typer.Option(
@@ -76,13 +85,17 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Options of every command; `main` removes `--debug` before typer sees it."""
+    """Options of every command; `main` puts `--plugin` first and removes `--debug`."""
+    from posebench.plugins import PLUGINS
+
+    for file in plugin or ():
+        PLUGINS.load_file(file)
 
 
 def main() -> None:
     """Run the command line; an error that the user can fix is one sentence and an exit code."""
     debug = "--debug" in sys.argv
-    words = [word for word in sys.argv[1:] if word != "--debug"]
+    words = _plugins_first([word for word in sys.argv[1:] if word != "--debug"])
     try:
         with _process_group(), shown_notices():
             app(words)
@@ -105,6 +118,19 @@ def main() -> None:
             raise
         _say(escape(_explain(error)))
         sys.exit(1)
+
+
+def _plugins_first(words: list[str]) -> list[str]:
+    """Return the words with each `--plugin FILE` before the command."""
+    first, others, rest = [], [], iter(words)
+    for word in rest:
+        if word == "--plugin":
+            first += [word, *[following for following in [next(rest, None)] if following]]
+        elif word.startswith("--plugin="):
+            first.append(word)
+        else:
+            others.append(word)
+    return first + others
 
 
 def _explain(error: Exception) -> str:

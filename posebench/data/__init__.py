@@ -6,14 +6,16 @@ when a dataset is opened.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from posebench._lazy import lazy_names
 from posebench.data import coco, crowdpose, mpii, ochuman, synthetic
 from posebench.data.described import DescribedLayout, describe_path, is_path
 from posebench.data.layout import Layout, data_root
 from posebench.errors import UsageError, unknown_name
+from posebench.plugins import PLUGINS, Registry
 from posebench.skeleton import SKELETONS, Skeleton
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 DATASETS = (coco, crowdpose, mpii, ochuman, synthetic)
 # Images as they are stored, as the published loaders read them, or turned as EXIF says.
 EXIF = ("stored", "upright")
-LAYOUTS: dict[str, Layout] = {dataset.LAYOUT.name: dataset.LAYOUT for dataset in DATASETS}
+LAYOUTS: Registry[Layout] = Registry("datasets")
 
 __all__ = [
     "DATASETS",
@@ -32,12 +34,43 @@ __all__ = [
     "check_exif",
     "data_root",
     "find_layout",
+    "is_built_in",
     "like_dataset",
     "open_dataset",
     "read_upright",
 ]
 
 __getattr__ = lazy_names(__name__, base=("PoseDataset",))
+
+
+def add_dataset(module: Any) -> None:
+    """Take the layout that a module declares.
+
+    Raises:
+        UsageError: it is something else, or has a name that another has.
+    """
+    layout = module.LAYOUT
+    if not isinstance(layout, Layout):
+        raise UsageError(f"its LAYOUT is not a Layout but {type(layout).__name__}")
+    if not re.fullmatch(r"[a-z0-9_]+", layout.name):
+        raise UsageError(
+            f"a dataset's name has small letters, digits and _ only, but found {layout.name!r}"
+        )
+    if layout.name in LAYOUTS:
+        raise UsageError(
+            f"there is another dataset named {layout.name!r}: choose another name for its LAYOUT"
+        )
+    LAYOUTS[layout.name] = layout
+
+
+for _dataset in DATASETS:
+    add_dataset(_dataset)
+PLUGINS.take("datasets", add_dataset)
+
+
+def is_built_in(name: str) -> bool:
+    """Return whether a dataset is one that recipes of posebench are made for."""
+    return name in {dataset.LAYOUT.name for dataset in DATASETS}
 
 
 def find_layout(name: str) -> Layout:
@@ -63,7 +96,7 @@ def find_layout(name: str) -> Layout:
 def like_dataset(name: str) -> str:
     """Return the built-in dataset whose default recipes suit a dataset.
 
-    It is the dataset itself, or that of a described dataset's keypoints, or COCO.
+    It is the dataset itself, or that of another dataset's keypoints, or COCO.
 
     Args:
         name: as for `find_layout`.
@@ -72,9 +105,12 @@ def like_dataset(name: str) -> str:
         UsageError, DataError: as `find_layout` and `open_dataset`.
     """
     layout = find_layout(name)
-    if not isinstance(layout, DescribedLayout):
+    if is_built_in(layout.name):
         return layout.name
-    skeleton = layout.skeleton or layout.open(None, layout.train_split).skeleton
+    if isinstance(layout, DescribedLayout):
+        skeleton = layout.skeleton or layout.open(None, layout.train_split).skeleton
+    else:
+        skeleton = layout.skeletons[0]
     return skeleton.name if SKELETONS.get(skeleton.name) == skeleton else "coco"
 
 

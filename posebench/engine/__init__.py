@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from posebench.engine.model import Model, as_rgb
     from posebench.engine.request import (
         TrainingRequest,
+        default_recipe,
         find_request,
         new_training,
         resumed_training,
@@ -54,6 +55,7 @@ __all__ = [
     "TrainOptions",
     "TrainingRequest",
     "as_rgb",
+    "default_recipe",
     "default_workers",
     "evaluate",
     "evaluate_file",
@@ -108,6 +110,7 @@ __getattr__ = lazy_names(
     model=("Model", "as_rgb"),
     request=(
         "TrainingRequest",
+        "default_recipe",
         "find_request",
         "new_training",
         "resumed_training",

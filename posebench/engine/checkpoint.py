@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from posebench.engine.runs import find_checkpoint
 from posebench.errors import ModelError
 from posebench.files import atomic_write
-from posebench.models import RECIPES, PoseModel
+from posebench.models import PoseModel, plugin_of, saved_base
 from posebench.recipe import Recipe, recipe_from_json, recipe_to_json
 from posebench.skeleton import Skeleton
 
@@ -77,6 +77,8 @@ def write_checkpoint(
         "recipe": json.dumps(recipe_to_json(recipe, skeleton)),
         "facts": json.dumps(facts),
     }
+    if plugin := plugin_of(recipe):
+        metadata["plugin"] = plugin
     _write(path, save(weights, metadata))
 
 
@@ -114,9 +116,8 @@ def read_checkpoint(place: Path) -> Checkpoint:
             f"{path} does not name its recipe, so it was not written by posebench: convert "
             "published weights with `posebench weights import`."
         ) from None
-    if name not in RECIPES:
-        raise ModelError(f"{path} is of the recipe {name}, which this version does not have.")
-    return Checkpoint(path, recipe_from_json(saved, RECIPES[name]), weights, facts)
+    base = saved_base(name, metadata.get("plugin", ""), path)
+    return Checkpoint(path, recipe_from_json(saved, base), weights, facts)
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:

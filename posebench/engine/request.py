@@ -18,7 +18,7 @@ from posebench.data import find_layout, like_dataset
 from posebench.engine.runs import checkpoint_facts, has_checkpoint
 from posebench.errors import DataError, ModelError, UsageError
 from posebench.files import read_json, write_json
-from posebench.models import RECIPES, find_recipe
+from posebench.models import RECIPES, find_recipe, saved_base
 from posebench.recipe import Recipe, recipe_from_json
 
 if TYPE_CHECKING:
@@ -174,6 +174,17 @@ def find_request(run: Path) -> TrainingRequest | None:
         ) from error
 
 
+def default_recipe(name: str, dataset: str) -> Recipe:
+    """Return a recipe, or a method's default one for a dataset, else for a dataset like it.
+
+    Raises:
+        UsageError: there is no such recipe, method or dataset, or no default.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    return find_recipe(name, find_layout(dataset).name, like_dataset(dataset))
+
+
 def new_training(
     recipe: str | Recipe | None, dataset: str | None, given: dict[str, Any]
 ) -> tuple[TrainingRequest, Recipe]:
@@ -193,7 +204,7 @@ def new_training(
             f"train needs {missing}, as in `posebench train cid_tiny --dataset synthetic`; only "
             "--resume RUN does without."
         )
-    chosen = find_recipe(recipe, like_dataset(dataset)) if isinstance(recipe, str) else recipe
+    chosen = default_recipe(recipe, dataset) if isinstance(recipe, str) else recipe
     return TrainingRequest.new(dataset, **given, **world()), chosen
 
 
@@ -206,7 +217,7 @@ def resumed_training(
         ModelError: the run cannot be continued, or not with what is given.
     """
     if isinstance(recipe, str) and dataset is not None:
-        find_recipe(recipe, like_dataset(dataset))  # so that a misspelt recipe is reported first
+        default_recipe(recipe, dataset)  # so that a misspelt recipe is reported first
     request = find_request(run)
     if request is None:
         if recipe is None or dataset is None:
@@ -218,7 +229,7 @@ def resumed_training(
         return request, saved
     if not isinstance(recipe, str):
         return request, recipe  # compared field by field when the training goes on
-    named = find_recipe(recipe, like_dataset(request.dataset))
+    named = default_recipe(recipe, request.dataset)
     if named.name != saved.name:
         raise ModelError(
             f"{run} was trained with another recipe ({saved.name}, not {named.name}): leave out "
@@ -248,10 +259,10 @@ def saved_recipe(run: Path) -> Recipe:
         DataError: its file is missing or damaged.
     """
     values = read_json(run / "recipe.json", "a run's recipe")
-    name = values.get("name") if isinstance(values, dict) else None
-    if name not in RECIPES:
-        raise ModelError(f"{run} is of the recipe {name}, which this version does not have.")
-    return recipe_from_json(values, RECIPES[name])
+    if not isinstance(values, dict):
+        values = {}
+    plugin = values.pop("plugin", "")
+    return recipe_from_json(values, saved_base(values.get("name"), plugin, run))
 
 
 # -------------------------------------------------------------------------------- earlier versions

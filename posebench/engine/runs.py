@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from posebench.engine.devices import cpu_info
 from posebench.errors import ModelError, PosebenchError, command_line
 from posebench.files import atomic_write, write_json
+from posebench.models import plugin_of
+from posebench.plugins import PLUGINS
 from posebench.recipe import Recipe, recipe_to_json
 from posebench.skeleton import Skeleton
 
@@ -111,8 +113,10 @@ def lock_run(run: Path) -> Iterator[None]:
 
 
 def write_recipe(run: Path, recipe: Recipe, skeleton: Skeleton) -> None:
-    """Write the fully resolved recipe."""
-    write_json(run / "recipe.json", recipe_to_json(recipe, skeleton))
+    """Write the fully resolved recipe, and the plugin that its method comes from."""
+    plugin = plugin_of(recipe)
+    own = {"plugin": plugin} if plugin else {}
+    write_json(run / "recipe.json", recipe_to_json(recipe, skeleton) | own)
 
 
 def has_checkpoint(run: Path) -> bool:
@@ -122,7 +126,8 @@ def has_checkpoint(run: Path) -> bool:
 
 def resume_words(run: Path) -> tuple[str, ...]:
     """Return the words after `posebench` that continue a training."""
-    return ("train", "--resume", str(run))
+    plugins = [word for file in PLUGINS.files for word in ("--plugin", str(file))]
+    return (*plugins, "train", "--resume", str(run))
 
 
 def resume_command(run: Path) -> str:
