@@ -41,6 +41,7 @@ class Plugins:
         self._waiting: dict[Kind, list[tuple[Any, bool]]] = {kind: [] for kind in DECLARED}
         self._owners: dict[str, str] = {}  # module -> package, or name of the file
         self._seen: set[object] = set()  # entry points, files
+        self._searched: set[Kind] = set()  # for which all entry points were seen
         self._busy = False
         self.files: list[Path] = []  # that were loaded
 
@@ -51,6 +52,19 @@ class Plugins:
     def owner(self, module: Any) -> str:
         """Return the package or the file that a module belongs to; empty: posebench."""
         return self._owners.get(getattr(module, "__name__", ""), "")
+
+    def sources(self, module: Any) -> str:
+        """Return a text that changes when the code of a plugin does; empty: it is posebench's."""
+        if not self.owner(module):
+            return ""
+        top = sys.modules[module.__name__.partition(".")[0]]
+        place = Path(top.__file__ or "")
+        if place.name == "__init__.py":
+            files = place.parent.rglob("*.py")
+        else:  # it may import what lies beside it
+            files = place.parent.glob("*.py")
+        states = [(str(file), file.stat()) for file in sorted(files)]
+        return str([(name, state.st_mtime_ns, state.st_size) for name, state in states])
 
     def load_file(self, path: str | Path) -> None:
         """Import a file and take what it declares.
@@ -73,7 +87,7 @@ class Plugins:
                 raise UsageError(f"it declares none of {', '.join(DECLARED.values())}")
         except (Exception, SystemExit) as error:
             raise UsageError(
-                f"The plugin {file} cannot be used: {_cause(error)}. See docs/extending.md."
+                f"The plugin {file} cannot be used: {cause_of(error)}. See docs/extending.md."
             ) from error
         self._seen.add(file)
         self._owners[module.__name__] = file.name
@@ -94,10 +108,13 @@ class Plugins:
         """
         if self._busy or kind not in self._takers:  # a plugin that is being imported looks around
             return
+        if kind in self._searched and not self._waiting[kind]:
+            return
         self._busy = True
         try:
-            self._load_environment()
-            self._load_entry_points(kind)
+            if kind not in self._searched:
+                self._load_environment()
+                self._load_entry_points(kind)
             while self._waiting[kind]:
                 module, named = self._waiting[kind].pop(0)
                 self._hand(kind, module, named=named)
@@ -108,7 +125,7 @@ class Plugins:
         try:
             self._takers[kind](module)
         except Exception as error:
-            sentence = f"The plugin {self.owner(module)} cannot be used: {_cause(error)}."
+            sentence = f"The plugin {self.owner(module)} cannot be used: {cause_of(error)}."
             if named:
                 raise UsageError(sentence) from error
             _notice(sentence, kind)
@@ -127,6 +144,7 @@ class Plugins:
     def _load_entry_points(self, kind: Kind) -> None:
         from importlib.metadata import entry_points
 
+        self._searched.add(kind)
         for entry in entry_points(group=f"posebench.{kind}"):
             key = (entry.group, entry.name, entry.value)
             if key in self._seen:
@@ -136,13 +154,14 @@ class Plugins:
                 module = entry.load()
                 if not hasattr(module, DECLARED[kind]):
                     if _is_importing(module):  # and imports posebench itself: later
+                        self._searched.discard(kind)
                         continue
                     raise UsageError(f"{entry.value} does not declare {DECLARED[kind]}")
             except (Exception, SystemExit) as error:
                 self._seen.add(key)
                 _notice(
                     f"The plugin {entry.name} of the package {package} cannot be used: "
-                    f"{_cause(error)}.",
+                    f"{cause_of(error)}.",
                     kind,
                 )
                 continue
@@ -210,8 +229,8 @@ def _is_importing(module: Any) -> bool:
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
-def _cause(error: BaseException) -> str:
-    """Return why a plugin fails, with the line of it."""
+def cause_of(error: BaseException) -> str:
+    """Return why somebody else's code fails, with the line, as the end of a sentence."""
     if isinstance(error, PosebenchError):
         return str(error).rstrip(".")
     text = f"{type(error).__name__}: {error}".rstrip(": .")

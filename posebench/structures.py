@@ -5,6 +5,7 @@ Shapes: B images, N people, K keypoints, H x W pixels. Coordinates are x, y in p
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+# From a GroundTruth and Detections (`metrics.matching`) to fractions by name, the main one first,
+# by which models are compared; -1: there was no ground truth to detect.
+Metric = Callable[[Any, Any], Mapping[str, float]]
+
+
 def _no_corners() -> Tensor:
     import torch
 
@@ -37,6 +43,7 @@ class Protocol:
     # crowdIndex at which images become medium and hard; None: results are split by people's size
     crowd_index: tuple[float, float] | None = None
     head_boxes: bool = False  # PCKh, where the annotations have head boxes
+    metric: Metric | None = None  # in place of all of these: the dataset's own
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,8 @@ def _options(
         typer.Option(
             "--plugin",
             metavar="FILE.py",
-            help="Add a file's methods, datasets, metrics and predictors (docs/extending.md); "
-            "repeat for others; accepted before or after the command.",
+            help="Add the methods, datasets, metrics and predictors of a file; repeat for other "
+            "files; accepted before or after the command.",
         ),
     ] = None,
     debug: Annotated[

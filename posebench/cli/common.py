@@ -169,6 +169,8 @@ def print_metrics(title: str, evaluation: Evaluation) -> None:
             side, _, part = keypoint.partition("_")
             side, part = (side, part) if side in ("left", "right") else ("", keypoint)
             parts.setdefault(part, {})[side] = value
+    if not parts:  # a dataset's own metric
+        return
     table = Table(f"{metric} of", "left", "right", "")
     for column in table.columns[1:]:
         column.justify = "right"

@@ -128,7 +128,7 @@ def _facts(recipe: Recipe, row: dict[str, Any]) -> list[tuple[str, str]]:
 
     from posebench.bench.selection import dataset_of
 
-    facts = [("method", f"{recipe.method} (docs/{_page(recipe)}.md)")]
+    facts = [("method", f"{recipe.method} ({_page(recipe)})")]
     facts += [
         (field.name, str(getattr(recipe.config, field.name))) for field in fields(recipe.config)
     ]
@@ -156,7 +156,11 @@ def _facts(recipe: Recipe, row: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _page(recipe: Recipe) -> str:
-    return "dgcn" if recipe.method == "pifpaf" else recipe.method
+    from posebench.models import plugin_of
+
+    if plugin := plugin_of(recipe):
+        return f"plugin {plugin}"
+    return f"docs/{'dgcn' if recipe.method == 'pifpaf' else recipe.method}.md"
 
 
 def _weights_in_full(recipe: Recipe) -> str:

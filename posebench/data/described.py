@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.data.annotations.options import AREA_OF_BOX, ReadOptions
+from posebench.data.kinds import KINDS
 from posebench.data.layout import Layout, SplitFiles
 from posebench.errors import DataError, UsageError, unknown_name
 from posebench.skeleton import (
@@ -23,7 +24,6 @@ from posebench.skeleton import (
     skeleton_table,
     why_unpaired,
 )
-from posebench.structures import Protocol
 from posebench.toml_tables import Table
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 TOML = "dataset.toml"
 _FORMAT = 1
-_KINDS = ("oks", "crowdpose", "mpii")
 
 # The file of a split in the folders that Roboflow exports.
 _ROBOFLOW = "_annotations.coco.json"
@@ -112,15 +111,8 @@ class DescribedLayout(Layout):
                 f"(looked for {truth.file_names[0]}): name their folder in a dataset.toml, which "
                 f"`posebench data describe {paths[0]}` begins."
             )
-        protocol = protocol_of(self.kind, truth.skeleton)
+        protocol = KINDS[self.kind](truth.skeleton)
         return FileDataset(self.name, split, protocol, folder, truth, reference=self.reference)
-
-
-def protocol_of(kind: str, skeleton: Skeleton) -> Protocol:
-    """Return the rules of evaluation of a kind: oks, crowdpose or mpii."""
-    if kind == "crowdpose":
-        return Protocol(skeleton, AREA_OF_BOX, crowd_index=(0.2, 0.8))
-    return Protocol(skeleton, head_boxes=kind == "mpii")
 
 
 def is_path(name: str) -> bool:
@@ -295,7 +287,7 @@ def read_description(path: Path) -> DescribedLayout:
     skeleton = _skeleton(table, name, path)
     options = read_options(table.table("read"))
     rules = table.table("protocol")
-    kind = rules.one_of("kind", _KINDS, "oks")
+    kind = rules.one_of("kind", KINDS, "oks")
     rules.finish()
     origin = {key: str(value) for key, value in table.table("origin").rest().items()}
     train_split, eval_split = (table.take(key, str, "") for key in ("train_split", "eval_split"))

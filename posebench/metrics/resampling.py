@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from posebench.errors import UsageError
 from posebench.ground_truth import GroundTruth
 from posebench.metrics.keypoints import match
 from posebench.metrics.matching import Floats, Matches
@@ -32,7 +33,13 @@ def matches(truth: GroundTruth, results: list[dict[str, Any]], protocol: Protoco
 
     Raises:
         DataError: as `evaluate_keypoints`.
+        UsageError: the protocol has a metric of its own.
     """
+    if protocol.metric is not None:
+        raise UsageError(
+            "Intervals and tests are of AP, but this dataset has a metric of its own: compare "
+            "models by `eval`, or give the dataset another protocol."
+        )
     return match(truth, parse_results(results, truth), protocol).matches()
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from posebench.ground_truth import GroundTruth
 from posebench.metrics.keypoints import evaluate_keypoints
+from posebench.metrics.own import own_metrics
 from posebench.metrics.pckh import Matching, evaluate_pckh, has_head_boxes, one_person_each
+from posebench.metrics.results import parse_results
 from posebench.structures import Protocol
 
 
@@ -16,7 +18,8 @@ def evaluate_poses(
     """Return the metrics of a protocol, with the main metric first.
 
     The main metric is PCKh if protocol and annotations have head boxes, else AP. If an image has
-    several annotated people, PCKh matches people and poses, and its names say `(matched)`.
+    several annotated people, PCKh matches people and poses, and its names say `(matched)`. A
+    dataset may bring a metric of its own (docs/extending.md).
 
     Args:
         truth: the annotations.
@@ -29,6 +32,8 @@ def evaluate_poses(
     Raises:
         DataError: as `evaluate_keypoints` and `evaluate_pckh`.
     """
+    if protocol.metric is not None:
+        return own_metrics(truth, parse_results(results, truth), protocol.metric)
     if protocol.head_boxes and has_head_boxes(truth):
         matching: Matching = "score" if one_person_each(truth) else "pckh"
         percent = evaluate_pckh(truth, results, matching=matching)

@@ -29,6 +29,7 @@ __all__ = [
     "Profile",
     "find_recipe",
     "plugin_of",
+    "plugin_sources",
     "profile_of",
     "saved_base",
 ]
@@ -109,6 +110,11 @@ def profile_of(config: ModelConfig) -> Profile[Any]:
 def plugin_of(recipe: Recipe) -> str:
     """Return the package or file that a recipe's method comes from; empty: posebench."""
     return PLUGINS.owner(_MODULES.get(recipe.method))
+
+
+def plugin_sources(recipe: Recipe) -> str:
+    """Return a text that changes when the code of a recipe's plugin does; empty: it has none."""
+    return PLUGINS.sources(_MODULES.get(recipe.method))
 
 
 def saved_base(name: Any, plugin: str, source: object) -> Recipe:

@@ -12,6 +12,7 @@ from typing import Any
 
 from posebench.errors import PosebenchError
 from posebench.files import cache_folder, write_json
+from posebench.models import plugin_sources
 from posebench.recipe import Recipe
 from posebench.skeleton import COCO
 
@@ -37,9 +38,10 @@ def describe(recipe: Recipe) -> dict[str, Any]:
 
 
 def key_of(recipe: Recipe) -> str:
-    """Return a hash of what a recipe's counts depend on besides the code."""
+    """Return a hash of what a recipe's counts depend on besides the code of posebench."""
     skeleton = recipe.skeleton or COCO
     text = f"{recipe.method} {recipe.config} {skeleton.name} {recipe.inference.resize}"
+    text += plugin_sources(recipe)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
