@@ -17,22 +17,25 @@ from posebench._lazy import lazy_names
 if TYPE_CHECKING:
     from posebench.api import (
         Run,
-        draw,
         evaluate,
         list_models,
         load_model,
+        load_plugin,
         open_dataset,
         train,
     )
     from posebench.engine.model import Model
+    from posebench.engine.predictor import Predictor
     from posebench.skeleton import Skeleton
     from posebench.structures import PosePredictions
+    from posebench.viz.single import draw
 
     __version__: str
 
 __all__ = [
     "Model",
     "PosePredictions",
+    "Predictor",
     "Run",
     "Skeleton",
     "__version__",
@@ -40,16 +43,21 @@ __all__ = [
     "evaluate",
     "list_models",
     "load_model",
+    "load_plugin",
     "open_dataset",
     "train",
 ]
 
 _public = lazy_names(
     __name__,
-    api=("Run", "draw", "evaluate", "list_models", "load_model", "open_dataset", "train"),
+    api=(
+        "Run", "evaluate", "list_models", "load_model", "load_plugin", "open_dataset", "train",
+    ),
     structures=("PosePredictions", "Skeleton"),
-    **{"engine.model": ("Model",)},
-)
+    **{
+        "engine.model": ("Model",), "engine.predictor": ("Predictor",), "viz.single": ("draw",),
+    },
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

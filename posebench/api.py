@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from posebench.data import find_layout, is_built_in
 from posebench.errors import UsageError, unknown_name
 from posebench.models import RECIPES
+from posebench.plugins import PLUGINS
 from posebench.recipe import (
     ALL_EPOCHS,
-    DRAW_SCORE,
     Recipe,
     Settings,
     check_precision,
@@ -29,14 +29,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from posebench.data import PoseDataset
-    from posebench.engine import Checkpoint
+    from posebench.engine import Checkpoint, Model, Predictor
     from posebench.engine.callbacks import Callback
     from posebench.engine.evaluation import Evaluation
-    from posebench.engine.model import ImageLike, Model
     from posebench.recipe import Precision
     from posebench.skeleton import Skeleton
-    from posebench.structures import PosePredictions
-    from posebench.viz import RGB
 
 # The dataset on which ideal outputs are scored if none is named.
 _ORACLE_DATASET = "coco"
@@ -73,6 +70,15 @@ class Run:
 def list_models(pattern: str = "*") -> list[str]:
     """Return the names of the recipes that match a shell pattern such as `cid*`."""
     return [name for name in RECIPES if fnmatch(name, pattern)]
+
+
+def load_plugin(file: str | Path) -> None:
+    """Add the methods, datasets, metrics and predictors of a Python file, as `--plugin` does.
+
+    Raises:
+        UsageError: it is missing, fails, or declares nothing.
+    """
+    PLUGINS.load_file(file)
 
 
 def load_model(
@@ -326,7 +332,7 @@ def _text(path: str | Path | None) -> str | None:
 
 
 def evaluate(
-    model: str | Path | Model | None = None,
+    model: str | Path | Model | Predictor | None = None,
     dataset: str | PoseDataset | None = None,
     split: str | None = None,
     *,
@@ -355,7 +361,8 @@ def evaluate(
         posebench.evaluate("cid", "crowdpose", oracle=True)
 
     Args:
-        model: what `load_model` takes or returns; with `oracle` any recipe or method.
+        model: what `load_model` takes or returns, or a predictor or its name; with `oracle` any
+            recipe or method.
         dataset: a name, or what `open_dataset` returns; None: the one the model was trained on.
         split: None: the usual one.
         predictions: a result file in COCO's format, to score in place of a model.
@@ -388,7 +395,10 @@ def evaluate(
     _check_options(predictions, name, changed=not (flip is None and scales is None), limit=limit)
     chosen_precision = _eval_precision(precision)
     used = dataset if isinstance(dataset, str) else dataset.reference if dataset else ""
-    checkpoint = None if oracle or model is None else _checkpoint(model)
+    predictor = _predictor(
+        model, dataset, changed=bool(oracle or settings or scales) or flip is not None
+    )
+    checkpoint = None if oracle or model is None or predictor else _checkpoint(model)
     used = used or (checkpoint.trained_on if checkpoint else _ORACLE_DATASET)
     opened = None if dataset is None or isinstance(dataset, str) else dataset
     dataset_name = opened.name if opened else find_layout(used).name
@@ -421,6 +431,7 @@ def evaluate(
         )
     place = engine.pick_device(device) if checkpoint else None
     label = recipe.name if recipe else name or Path(str(predictions)).stem
+    label = predictor.name if predictor else label
     # Made first: a folder that cannot be written should not cost an evaluation.
     folder = None if runs is None else engine.new_run(Path(runs), "eval", label, dataset_name)
     if recipe and checkpoint and place:
@@ -436,6 +447,11 @@ def evaluate(
         )
     elif recipe:
         evaluation = engine.evaluate_ideal(recipe, data, progress=progress)
+    elif predictor:
+        evaluation = engine.evaluate_predictor(
+            predictor, data, batch_size=batch_size, workers=workers or 0, strict=strict,
+            progress=progress,
+        )  # fmt: skip
     else:
         evaluation = engine.evaluate_file(Path(str(predictions)), data)
     rows = engine.write_evaluation(
@@ -493,42 +509,25 @@ def _eval_precision(name: str) -> Precision:
     return "bf16" if name == "bf16" else "fp32"
 
 
-def _checkpoint(model: str | Path | Model) -> Checkpoint:
+def _predictor(model: object, dataset: object, *, changed: bool) -> Predictor | None:
+    """Return the predictor that is to be scored; None: it is something else."""
+    from posebench.engine import find_predictor
+
+    predictor = find_predictor(model)
+    if predictor is not None and changed:
+        raise UsageError(
+            f"{predictor.name} is a predictor, of which posebench sees the poses alone: leave out "
+            "--oracle, --set, --flip and --scales."
+        )
+    if predictor is not None and dataset is None:
+        raise UsageError(f"{predictor.name} does not name its dataset: name it with --dataset.")
+    return predictor
+
+
+def _checkpoint(model: str | Path | Model | Predictor) -> Checkpoint:
     from posebench import engine
 
     if isinstance(model, str | Path):
         return engine.find_model(str(model))
+    assert isinstance(model, engine.Model)  # no predictor
     return replace(model.checkpoint, recipe=model.recipe)
-
-
-def draw(
-    image: ImageLike,
-    people: PosePredictions,
-    *,
-    skeleton: Skeleton | None = None,
-    min_score: float | None = None,
-) -> RGB:
-    """Return the image with the people's skeletons drawn on it, (H, W, 3) uint8 RGB.
-
-    Args:
-        image: an (H, W, 3) uint8 RGB array, a path or a PIL image.
-        people: the people predicted on it.
-        skeleton: their keypoint set; None: the one that the predictions carry.
-        min_score: people with a lower score are left out; None: what suits the model that predicted
-            them, or 0.1 if the predictions do not carry it.
-
-    Raises:
-        DataError: the image cannot be read.
-        UsageError: the keypoint set is not known.
-    """
-    from posebench.engine.model import as_rgb
-    from posebench.viz import draw_poses
-
-    skeleton = skeleton or people.skeleton
-    if skeleton is None:
-        raise UsageError(
-            "These predictions do not carry their keypoint set: pass skeleton=model.skeleton."
-        )
-    if min_score is None:
-        min_score = DRAW_SCORE if people.draw_score is None else people.draw_score
-    return draw_poses(as_rgb(image), people, skeleton, min_score=min_score)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -24,13 +23,15 @@ from posebench.cli.common import (
     progress_bar,
     read_upright,
 )
+from posebench.cli.viz_reading import Reading, say
+from posebench.cli.viz_tally import Tally, count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from posebench import Model, Skeleton
     from posebench.data.image_sources import SourceImage
     from posebench.data.video import Video
+    from posebench.engine import Predicting
     from posebench.structures import Poses, Sample
     from posebench.viz import Drawing
 
@@ -42,7 +43,6 @@ _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
 # What looks like the ending of a file, and not like the end of a folder's name (run.2, run.v2).
 _FILE_ENDING = re.compile(r"\.(?!v\d+$)[a-z][a-z0-9]{1,4}$", re.IGNORECASE)
-_EXAMPLES = 3  # names in a notice
 
 
 def viz(
@@ -57,7 +57,8 @@ def viz(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Run folder, checkpoint, or recipe with weights, such as cid_tiny (default: the "
+            help="Run folder, checkpoint, recipe with weights, such as cid_tiny, or predictor of a "
+            "plugin (default: the "
             f"newest run that was not trained on synthetic images, else {_BASELINE})."
         ),
     ] = None,
@@ -115,7 +116,7 @@ def viz(
         )
         return
     images = _find_images(sources, to, runs, recursive=recursive)[:limit]
-    reading = _Reading([image.path for image in images], upright=read_upright(exif))
+    reading = Reading([image.path for image in images], upright=read_upright(exif))
     loaded = _load_model(model, device, runs)
     first = Path(sources[0])
     label = first.resolve().stem if first.exists() else "images"
@@ -134,89 +135,13 @@ def viz(
             truth=truth, heatmaps=heatmaps, min_score=min_score, legend=legend,
         )  # fmt: skip
 
-    tally = _Tally(loaded, "image", given=min_score is not None)
+    tally = Tally(loaded, "image", given=min_score is not None)
     _draw_images(reading, targets, draw, tally, verbose=verbose)
     tally.report()
     if as_json:
         print_rows(tally.rows)
     else:
         out.print(escape(str(targets[0] if len(targets) == 1 else folder)), soft_wrap=True)
-
-
-class _Reading:
-    """Reads images, and the annotated people of each."""
-
-    def __init__(self, paths: Sequence[Path], *, upright: bool) -> None:
-        self.paths = paths
-        self._upright = upright
-        self._truth: dict[Path, Sample] = {}  # by the path of the image
-        self._of_other_size: list[Path] = []
-        self._several_frames: list[Path] = []
-
-    def add_truth(self, file: Path, skeleton: Skeleton) -> None:
-        """Read the annotated people and say which images have none."""
-        from posebench.data.image_sources import match_names
-
-        samples = _annotated_people(file, skeleton)
-        matches = match_names(self.paths, [sample.name for sample in samples])
-        pairs = [(p, m) for p, m in zip(self.paths, matches, strict=True) if m is not None]
-        self._truth = {path: samples[match.index] for path, match in pairs}
-        missed = [path for path in self.paths if path not in self._truth]
-        if missed:
-            _say(
-                f"No annotations in {file} for {len(missed)} of {len(self.paths)} images "
-                f"({_named(missed)}): it names images such as {samples[0].name}."
-            )
-        loose = [path for path, match in pairs if not match.whole]
-        if loose:
-            _say(
-                f"{len(loose)} images match {file} by the end of their path only, such as "
-                f"{loose[0]} and {self._truth[loose[0]].name}."
-            )
-
-    def read(self, path: Path) -> tuple[Sample, Poses | None]:
-        """Return an image and its annotated people, if they are for an image of its size.
-
-        Raises:
-            DataError: the image cannot be read.
-        """
-        from posebench.data.image_files import count_frames, read_image
-        from posebench.structures import Sample
-
-        known = self._truth.get(path)
-        sample = Sample(read_image(path, upright=self._upright), name=path.name)
-        if known and self._upright and known.size != sample.size:
-            stored = Sample(read_image(path), name=path.name)
-            sample = stored if stored.size == known.size else sample
-        if count_frames(path) > 1:
-            self._several_frames.append(path)
-        if known and known.size != sample.size:
-            self._of_other_size.append(path)
-            return sample, None
-        return sample, known.poses if known else None
-
-    def report(self) -> None:
-        """Say what was left out."""
-        several, other = self._several_frames, self._of_other_size
-        if several:
-            _say(
-                f"Only the first frame or page of {_named(several)} is drawn. An animated picture "
-                "becomes a video when it is drawn alone."
-            )
-        if other:
-            _say(
-                f"The annotations of {len(other)} images are for another size, and not drawn: "
-                f"{_named(other)}."
-            )
-
-
-def _say(notice: str) -> None:
-    messages.print(escape(notice), soft_wrap=True)
-
-
-def _named(paths: Sequence[Path]) -> str:
-    names = ", ".join(map(str, paths[:_EXAMPLES]))
-    return names if len(paths) <= _EXAMPLES else f"{names}, ..."
 
 
 def _is_moving(sources: Sequence[str]) -> bool:
@@ -227,64 +152,6 @@ def _is_moving(sources: Sequence[str]) -> bool:
     if len(sources) == 1:
         return is_video(sources[0])
     return any(is_video(source) for source in sources if not is_image_name(Path(source)))
-
-
-@dataclass
-class _Tally:
-    """Counts the people on pictures, and says at the end what was drawn, and why not more."""
-
-    model: Model
-    unit: str  # "image" or "frame"
-    given: bool  # whether --min-score was
-    pictures: int = 0
-    with_people: int = 0
-    people: int = 0
-    best_left_out: float | None = None  # the best score on pictures without people
-    min_score: float = 0.0
-    rows: list[dict[str, Any]] = field(default_factory=list)  # a row for each image, for --json
-
-    def add(self, drawing: Drawing) -> None:
-        self.pictures += 1
-        self.people += drawing.people
-        self.with_people += drawing.people > 0
-        self.min_score = drawing.min_score
-        if not drawing.people and drawing.best_score is not None:
-            self.best_left_out = max(self.best_left_out or 0.0, drawing.best_score)
-
-    def add_image(self, path: Path, target: Path, drawing: Drawing) -> None:
-        self.add(drawing)
-        self.rows.append({
-            "image": str(path),
-            "picture": str(target),
-            "recipe": self.model.recipe.name,
-            "people": drawing.people,
-            "best_score": drawing.best_score,
-            "min_score": drawing.min_score,
-        })  # fmt: skip
-
-    def report(self) -> None:
-        """Print one line on what was drawn, and another if there are pictures without people."""
-        name = f"{self.model.recipe.name} ({self.model.checkpoint.path})"
-        where = "" if self.pictures == 1 else f"{self.with_people} of "
-        drew = f"{_count(self.people)} on {where}{self._pictures(self.pictures)}"
-        messages.print(escape(f"{name} drew {drew if self.people else 'nobody'}."), soft_wrap=True)
-        without = self.pictures - self.with_people
-        if not without:
-            return
-        why = "the model found no people"
-        if self.best_left_out is not None:
-            default = "" if self.given else f", the default of {self.model.recipe.method}"
-            why = f"best score {self.best_left_out:.3g}, below --min-score {self.min_score:g}"
-            why += default
-        nobody = f"Nobody on {self._pictures(without)}" if self.people else "Nobody"
-        messages.print(escape(f"{nobody}: {why}."), soft_wrap=True)
-
-    def _pictures(self, number: int) -> str:
-        return f"{number} {self.unit}{'' if number == 1 else 's'}"
-
-
-def _count(people: int) -> str:
-    return "1 person" if people == 1 else f"{people} people"
 
 
 def _check_options(moving: bool, *, heatmaps: bool, steps: bool, annotations: Path | None) -> None:
@@ -355,7 +222,7 @@ def _find_images(
             f"{to} is where the images to draw are, which would be replaced: choose another --out."
         )
     for sentence in left_out(sources, recursive=recursive):
-        _say(sentence)
+        say(sentence)
     return images
 
 
@@ -380,22 +247,24 @@ def _targets(images: Sequence[SourceImage], folder: Path, to: Path | None) -> li
     return targets
 
 
-def _run_folder(runs: Path, model: Model, name: str) -> Path:
+def _run_folder(runs: Path, model: Predicting, name: str) -> Path:
     from posebench.engine import new_run
 
-    return new_run(runs, "viz", model.recipe.name, name)
+    return new_run(runs, "viz", model.name, name)
 
 
-def _load_model(name: str | None, device: str, runs: Path) -> Model:
+def _load_model(name: str | None, device: str, runs: Path) -> Predicting:
     """Return the named model, else that of the newest run on real images, else the baseline.
 
     Raises:
         ModelError: there is none, and the baseline's weights cannot be downloaded.
     """
     import posebench
-    from posebench.engine import latest_run, trained_on
+    from posebench.engine import find_predictor, latest_run, trained_on
     from posebench.errors import ModelError
 
+    if predictor := find_predictor(name):
+        return predictor
     if name:
         return posebench.load_model(name, device=device)
     newest = latest_run(runs, "train", accepts=lambda run: trained_on(run) != "synthetic")
@@ -415,10 +284,10 @@ def _load_model(name: str | None, device: str, runs: Path) -> Model:
 
 
 def _draw_images(
-    reading: _Reading,
+    reading: Reading,
     targets: Sequence[Path],
     draw: Callable[[Sample, Poses | None], Drawing],
-    tally: _Tally,
+    tally: Tally,
     *,
     verbose: bool,
 ) -> None:
@@ -443,7 +312,7 @@ def _draw_images(
                 best = (
                     "" if drawing.best_score is None else f", best score {drawing.best_score:.3g}"
                 )
-                _say(f"{path}: {_count(drawing.people)}{best}")
+                say(f"{path}: {count_of(drawing.people)}{best}")
     if len(pairs) == 1 and failed:
         raise failed[0]
     if len(failed) == len(pairs):
@@ -482,7 +351,7 @@ def _draw_video(
 
 def _write_frames(
     video: Video,
-    model: Model,
+    model: Predicting,
     target: Path,
     *,
     min_score: float | None,
@@ -493,7 +362,7 @@ def _write_frames(
     from posebench.structures import Sample
     from posebench.viz import draw_sample, write_video
 
-    tally = _Tally(model, "frame", given=min_score is not None)
+    tally = Tally(model, "frame", given=min_score is not None)
     length = video.length if limit is None else min(limit, video.length or limit)
     start = time.perf_counter()
     with interruptible() as stop, progress_bar() as bar, write_video(target, video.fps) as file:
@@ -513,7 +382,7 @@ def _write_frames(
     )
     tally.report()
     if file.repeated:
-        _say(
+        say(
             f"The frames are not evenly spaced: {file.repeated} repeated ones keep their times."
             + (f" {file.shortened} pauses are cut to a minute." if file.shortened else "")
         )
@@ -524,16 +393,3 @@ def _write_frames(
         why = "the file is cut short or damaged"
     if missing > 0:
         messages.print(f"{missing} of {length} frames are missing: {why}.")
-
-
-def _annotated_people(annotations: Path, skeleton: Skeleton) -> list[Sample]:
-    """Return the annotated people of each image in an annotation file, without pixels."""
-    from posebench.data.annotations import read_annotations
-    from posebench.data.base import FileDataset
-    from posebench.structures import Protocol
-
-    # Areas are not drawn, so files without areas are accepted too.
-    protocol = Protocol(skeleton, area_of_box=1.0)
-    parsed = read_annotations(annotations, protocol)
-    dataset = FileDataset("", "", protocol, annotations.parent, parsed)
-    return [dataset.load(index, pixels=False) for index in range(len(dataset))]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         evaluate,
         evaluate_file,
         evaluate_ideal,
+        evaluate_predictor,
         fit_recipe,
         inference_model,
         score,
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from posebench.engine.length import fit_length, of_steps, with_warmup_of
     from posebench.engine.log import read_log
     from posebench.engine.lookup import find_model
-    from posebench.engine.model import Model, as_rgb
+    from posebench.engine.model import Model
+    from posebench.engine.predicting import Predicting, as_rgb
+    from posebench.engine.predictor import PREDICTORS, Predictor, find_predictor
     from posebench.engine.request import (
         TrainingRequest,
         default_recipe,
@@ -47,10 +50,13 @@ if TYPE_CHECKING:
     from posebench.engine.training import TrainOptions, train
 
 __all__ = [
+    "PREDICTORS",
     "Checkpoint",
     "Evaluation",
     "Interrupted",
     "Model",
+    "Predicting",
+    "Predictor",
     "TensorBoard",
     "TrainOptions",
     "TrainingRequest",
@@ -60,8 +66,10 @@ __all__ = [
     "evaluate",
     "evaluate_file",
     "evaluate_ideal",
+    "evaluate_predictor",
     "find_checkpoint",
     "find_model",
+    "find_predictor",
     "find_request",
     "fit_length",
     "fit_recipe",
@@ -100,6 +108,7 @@ __getattr__ = lazy_names(
         "evaluate",
         "evaluate_file",
         "evaluate_ideal",
+        "evaluate_predictor",
         "inference_model",
         "score",
     ),
@@ -107,7 +116,9 @@ __getattr__ = lazy_names(
     length=("fit_length", "of_steps", "with_warmup_of"),
     log=("read_log",),
     lookup=("find_model",),
-    model=("Model", "as_rgb"),
+    model=("Model",),
+    predicting=("Predicting", "as_rgb"),
+    predictor=("PREDICTORS", "Predictor", "find_predictor"),
     request=(
         "TrainingRequest",
         "default_recipe",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -24,7 +24,11 @@ from posebench.recipe import Precision, Recipe
 from posebench.skeleton import SKELETONS, Skeleton, same_keypoints, why_unpaired
 from posebench.structures import Inference, PosePredictions, Sample
 
+if TYPE_CHECKING:
+    from posebench.engine.predictor import Predictor
+
 M = TypeVar("M", bound=PoseModel)
+_Predict = Callable[[Sequence[Sample]], list[PosePredictions]]
 
 
 @dataclass(frozen=True)
@@ -104,13 +108,32 @@ def predict_dataset(
     precision: Precision = "fp32",
 ) -> Iterator[tuple[Sample, PosePredictions] | Unreadable]:
     """Yield each image with its predictions, or why it could not be read."""
+    predict = _predict_by(model, inference, precision)
+    return _in_batches(predict, dataset, indices, batch_size=batch_size, workers=workers)
+
+
+def _predict_by(model: PoseModel, inference: Inference, precision: Precision) -> _Predict:
     model = inference_model(model, precision)
+
+    def predict(samples: Sequence[Sample]) -> list[PosePredictions]:
+        with autocast(model.device, precision):
+            return model.predict(samples, inference)
+
+    return predict
+
+
+def _in_batches(
+    predict: _Predict,
+    dataset: PoseDataset,
+    indices: Sequence[int],
+    *,
+    batch_size: int,
+    workers: int,
+) -> Iterator[tuple[Sample, PosePredictions] | Unreadable]:
     waiting: list[Sample] = []
 
     def flush() -> Iterator[tuple[Sample, PosePredictions]]:
-        with autocast(model.device, precision):
-            predictions = model.predict(waiting, inference)
-        yield from zip(waiting, predictions, strict=True)
+        yield from zip(waiting, predict(waiting), strict=True)
         waiting.clear()
 
     for item in eval_samples(dataset, indices, workers=workers):
@@ -145,20 +168,59 @@ def evaluate(
     Raises:
         DataError: an image cannot be read and `strict` is set, or none can be read.
     """
+    return evaluate_by(
+        _predict_by(model, inference, precision), dataset, batch_size=batch_size, workers=workers,
+        strict=strict, progress=progress,
+    )  # fmt: skip
+
+
+def evaluate_predictor(
+    predictor: Predictor,
+    dataset: PoseDataset,
+    *,
+    batch_size: int = 8,
+    workers: int = 0,
+    strict: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Predict and score a dataset, as `evaluate` does.
+
+    Raises:
+        ModelError: the predictor has other keypoints, or fails.
+        DataError: an image cannot be read and `strict` is set, or none can be read.
+    """
+    own, other = predictor.skeleton, dataset.skeleton
+    if not same_keypoints(own, other):
+        raise ModelError(
+            f"{dataset.name} has {len(other)} keypoints ({_names(other)}), but the predictor "
+            f"{predictor.name} has {len(own)} ({_names(own)}): return those of the dataset, in its "
+            "order, and name them with skeleton=."
+        )
+
+    def predict(samples: Sequence[Sample]) -> list[PosePredictions]:
+        return predictor.predict([sample.image for sample in samples], batch_size=batch_size)
+
+    return evaluate_by(
+        predict, dataset, batch_size=batch_size, workers=workers, strict=strict, progress=progress
+    )
+
+
+def evaluate_by(
+    predict: _Predict,
+    dataset: PoseDataset,
+    *,
+    batch_size: int,
+    workers: int,
+    strict: bool,
+    progress: Callable[[int, int], None],
+) -> Evaluation:
+    """Score what a function predicts of a dataset; see `evaluate`."""
     start = time.perf_counter()
     results: list[dict[str, Any]] = []
     unreadable: list[Unreadable] = []
     # Whole batches, so that the composition of batches does not depend on the number of ranks.
     indices = [i for i in range(len(dataset)) if i // batch_size % world_size() == rank()]
-    stream = predict_dataset(
-        model,
-        dataset,
-        indices,
-        inference,
-        batch_size=batch_size,
-        workers=workers,
-        precision=precision,
-    )
+    stream = _in_batches(predict, dataset, indices, batch_size=batch_size, workers=workers)
     for done, item in enumerate(stream, start=1):
         if isinstance(item, Unreadable):
             if strict:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from posebench.engine.predictor import find_predictor
 from posebench.engine.runs import find_checkpoint
 from posebench.errors import ModelError
 from posebench.models import RECIPES
@@ -23,6 +24,11 @@ def find_model(place: str) -> Checkpoint:
     Raises:
         ModelError: there is none, it is damaged, or it cannot be downloaded.
     """
+    if find_predictor(place) is not None:
+        raise ModelError(
+            f"{place} is a predictor, which has no weights to load: name it with eval, speed or "
+            "viz."
+        )
     if place in RECIPES and not Path(place).exists():
         recipe = RECIPES[place]
         shipped = shipped_weights(place)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from posebench.engine import Model
+from posebench.engine import Predicting
 from posebench.metrics import main_at_thresholds
 from posebench.structures import Heatmaps, PosePredictions, Poses, Sample
 from posebench.viz.draw import RGB, draw_annotations, draw_poses
@@ -41,7 +41,7 @@ class Drawing:
 
 
 def draw_sample(
-    model: Model,
+    model: Predicting,
     sample: Sample,
     *,
     truth: Poses | None = None,
@@ -59,7 +59,7 @@ def draw_sample(
 
     Source: CID (Wang & Zhang, CVPR 2022), Figs. 3, 4 and 6.
     """
-    least = model.recipe.draw_score if min_score is None else min_score
+    least = model.draw_score if min_score is None else min_score
     maps: Heatmaps | None = None
     if heatmaps:
         predictions, maps = model.explain(sample.image)
@@ -134,7 +134,7 @@ def _parts(annotated: bool, heated: bool) -> list[LegendPart]:
 
 
 def draw_steps(
-    model: Model, sample: Sample, *, min_score: float | None = None, legend: bool = False
+    model: Predicting, sample: Sample, *, min_score: float | None = None, legend: bool = False
 ) -> Drawing:
     """Draw the path of each keypoint query of the best people, and what drives their scores.
 
@@ -145,7 +145,7 @@ def draw_steps(
     Raises:
         ModelError: the method predicts people in one step.
     """
-    least = model.recipe.draw_score if min_score is None else min_score
+    least = model.draw_score if min_score is None else min_score
     predictions, trace = model.trace(sample.image, limit=MOST_TRACED)
     count = int((predictions.scores[:MOST_TRACED] >= least).sum())
     shown = replace(trace, steps=trace.steps[:count], reliance=trace.reliance[:count])
@@ -158,13 +158,15 @@ def draw_steps(
     return Drawing(page, count, best, least)
 
 
-def draw_gallery(model: Model, samples: list[Sample], *, min_score: float | None = None) -> RGB:
+def draw_gallery(
+    model: Predicting, samples: list[Sample], *, min_score: float | None = None
+) -> RGB:
     """Draw annotated samples, each with its predicted people next to its annotated ones.
 
     Args:
         min_score: people with a lower score are left out; None: below the recipe's `draw_score`.
     """
-    least = model.recipe.draw_score if min_score is None else min_score
+    least = model.draw_score if min_score is None else min_score
     tiles, captions = [], []
     for sample in samples:
         predictions = model.predict(sample.image)

@@ -14,7 +14,7 @@ import posebench
 from posebench.data import open_dataset
 from posebench.data.coco import LAYOUT as COCO_LAYOUT
 from posebench.data.doctor import examine
-from posebench.engine.model import as_rgb
+from posebench.engine import as_rgb
 from posebench.errors import DataError, UsageError
 from tests.builders import write_coco
 from tests.cli.command import TINY, only, run

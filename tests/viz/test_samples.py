@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -67,7 +66,7 @@ class Seer:
             keypoints, torch.ones(len(scores), len(COCO)), torch.tensor(scores)
         )
         self.skeleton = COCO
-        self.recipe = SimpleNamespace(draw_score=0.3)
+        self.draw_score = 0.3
 
     def predict(self, image: Any) -> PosePredictions:
         return self.people

@@ -1,0 +1,108 @@
+"""The images that `posebench viz` draws, and the annotated people of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from posebench.cli.common import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from posebench.skeleton import Skeleton
+    from posebench.structures import Poses, Sample
+
+_EXAMPLES = 3  # names in a notice
+
+
+class Reading:
+    """Reads images, and the annotated people of each."""
+
+    def __init__(self, paths: Sequence[Path], *, upright: bool) -> None:
+        self.paths = paths
+        self._upright = upright
+        self._truth: dict[Path, Sample] = {}  # by the path of the image
+        self._of_other_size: list[Path] = []
+        self._several_frames: list[Path] = []
+
+    def add_truth(self, file: Path, skeleton: Skeleton) -> None:
+        """Read the annotated people and say which images have none."""
+        from posebench.data.image_sources import match_names
+
+        samples = _annotated_people(file, skeleton)
+        matches = match_names(self.paths, [sample.name for sample in samples])
+        pairs = [(p, m) for p, m in zip(self.paths, matches, strict=True) if m is not None]
+        self._truth = {path: samples[match.index] for path, match in pairs}
+        missed = [path for path in self.paths if path not in self._truth]
+        if missed:
+            say(
+                f"No annotations in {file} for {len(missed)} of {len(self.paths)} images "
+                f"({named(missed)}): it names images such as {samples[0].name}."
+            )
+        loose = [path for path, match in pairs if not match.whole]
+        if loose:
+            say(
+                f"{len(loose)} images match {file} by the end of their path only, such as "
+                f"{loose[0]} and {self._truth[loose[0]].name}."
+            )
+
+    def read(self, path: Path) -> tuple[Sample, Poses | None]:
+        """Return an image and its annotated people, if they are for an image of its size.
+
+        Raises:
+            DataError: the image cannot be read.
+        """
+        from posebench.data.image_files import count_frames, read_image
+        from posebench.structures import Sample
+
+        known = self._truth.get(path)
+        sample = Sample(read_image(path, upright=self._upright), name=path.name)
+        if known and self._upright and known.size != sample.size:
+            stored = Sample(read_image(path), name=path.name)
+            sample = stored if stored.size == known.size else sample
+        if count_frames(path) > 1:
+            self._several_frames.append(path)
+        if known and known.size != sample.size:
+            self._of_other_size.append(path)
+            return sample, None
+        return sample, known.poses if known else None
+
+    def report(self) -> None:
+        """Say what was left out."""
+        several, other = self._several_frames, self._of_other_size
+        if several:
+            say(
+                f"Only the first frame or page of {named(several)} is drawn. An animated picture "
+                "becomes a video when it is drawn alone."
+            )
+        if other:
+            say(
+                f"The annotations of {len(other)} images are for another size, and not drawn: "
+                f"{named(other)}."
+            )
+
+
+def say(notice: str) -> None:
+    """Print a notice."""
+    messages.print(escape(notice), soft_wrap=True)
+
+
+def named(paths: Sequence[Path]) -> str:
+    names = ", ".join(map(str, paths[:_EXAMPLES]))
+    return names if len(paths) <= _EXAMPLES else f"{names}, ..."
+
+
+def _annotated_people(annotations: Path, skeleton: Skeleton) -> list[Sample]:
+    """Return the annotated people of each image in an annotation file, without pixels."""
+    from posebench.data.annotations import read_annotations
+    from posebench.data.base import FileDataset
+    from posebench.structures import Protocol
+
+    # Areas are not drawn, so files without areas are accepted too.
+    protocol = Protocol(skeleton, area_of_box=1.0)
+    parsed = read_annotations(annotations, protocol)
+    dataset = FileDataset("", "", protocol, annotations.parent, parsed)
+    return [dataset.load(index, pixels=False) for index in range(len(dataset))]
