@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from posebench.data import LAYOUTS, find_layout
+from posebench.engine import PREDICTORS, Predictor
 from posebench.errors import unknown_name
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, Reported
@@ -27,6 +28,20 @@ def select_recipes(words: Sequence[str]) -> list[Recipe]:
             methods = {recipe.method for recipe in networks.values()}
             raise unknown_name("model", word, {"all", *RECIPES, *networks, *methods})
         selected |= {recipe.name: recipe for recipe in recipes}
+    return list(selected.values())
+
+
+def select_models(words: Sequence[str]) -> list[Recipe | Predictor]:
+    """Return the recipes that words name (see `select_recipes`), and predictors by their names.
+
+    Raises:
+        UsageError: a word names nothing.
+    """
+    selected: dict[str, Recipe | Predictor] = {}
+    for word in words:
+        own = PREDICTORS.get(word)
+        models: Sequence[Recipe | Predictor] = select_recipes([word]) if own is None else [own]
+        selected |= {model.name: model for model in models}
     return list(selected.values())
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from posebench.bench.speed import ModelSpeed, SpeedOptions
+    from posebench.engine import Predictor
     from posebench.recipe import Recipe
 
 
@@ -102,7 +103,7 @@ def speed(
 ) -> None:
     """Time models in alternating rounds, each in its own process, and rank them."""
     from posebench.bench import speed as benchmark
-    from posebench.bench.selection import select_recipes
+    from posebench.bench.selection import select_models
 
     options = benchmark.SpeedOptions(
         protocol=protocol,  # type: ignore[arg-type]
@@ -120,9 +121,11 @@ def speed(
         return
     if budget is not None:
         options = replace(options, schedule=replace(options.schedule, budget_s=budget))
-    recipes = select_recipes([word.strip() for word in models.split(",")])
+    recipes = select_models([word.strip() for word in models.split(",")])
     if alternatives:
         recipes = benchmark.with_alternatives(recipes)
+    for recipe in recipes:
+        benchmark.input_cases(recipe, options)  # so that what cannot be timed is said first
     _check_resume(resume)
 
     from posebench.engine import pick_device, pick_precision
@@ -182,7 +185,7 @@ def _run_folder(resume: Path | None, runs: Path, models: str, protocol: str) -> 
     return resume
 
 
-def _benchmark(recipes: list[Recipe], options: SpeedOptions, run: Path) -> pd.DataFrame:
+def _benchmark(recipes: list[Recipe | Predictor], options: SpeedOptions, run: Path) -> pd.DataFrame:
     from posebench.bench.speed import run_speed_benchmark
 
     messages.print(f"Timing {len(recipes)} models in turns: {escape(str(run))}", soft_wrap=True)
@@ -260,7 +263,12 @@ def _ratio(values: Mapping[str, float]) -> str:
 
 
 def _figure(value: float | None) -> str:
-    """Return a value with three significant digits, or as an integer from 1000 on."""
-    if value is None or math.isnan(value):
+    """Return a value with three significant digits, or as an integer from 1000 on.
+
+    A dash stands for what cannot be known, as of a predictor's network.
+    """
+    if value is None:
         return ""
+    if math.isnan(value):
+        return "–"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"

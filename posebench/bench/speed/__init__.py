@@ -11,7 +11,13 @@ from posebench._lazy import lazy_names
 
 if TYPE_CHECKING:
     from posebench.bench.speed.benchmark import run_speed_benchmark
-    from posebench.bench.speed.options import FULL, QUICK, SpeedOptions, with_alternatives
+    from posebench.bench.speed.options import (
+        FULL,
+        QUICK,
+        SpeedOptions,
+        input_cases,
+        with_alternatives,
+    )
     from posebench.bench.speed.summary import (
         ComparedModels,
         ModelSpeed,
@@ -27,6 +33,7 @@ __all__ = [
     "ModelSpeed",
     "SpeedOptions",
     "compared_models",
+    "input_cases",
     "pass_times",
     "run_speed_benchmark",
     "stage_curves",
@@ -36,6 +43,6 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     benchmark=("run_speed_benchmark",),
-    options=("FULL", "QUICK", "SpeedOptions", "with_alternatives"),
+    options=("FULL", "QUICK", "SpeedOptions", "input_cases", "with_alternatives"),
     summary=("ComparedModels", "ModelSpeed", "compared_models", "pass_times", "stage_curves"),
 )

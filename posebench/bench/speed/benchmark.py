@@ -19,22 +19,23 @@ from posebench.bench.speed.rows import (
     with_comparisons,
     write_tables,
 )
-from posebench.bench.speed.timed_model import TimedModel
+from posebench.bench.speed.timed_predictor import timed
+from posebench.engine import Predictor
 from posebench.recipe import Recipe
 
 
 def run_speed_benchmark(
-    recipes: Sequence[Recipe],
+    recipes: Sequence[Recipe | Predictor],
     options: SpeedOptions,
     run: Path,
     *,
     on_progress: OnProgress = lambda name, what: None,
-    make: Callable[[TimingJob], object] = TimedModel,
+    make: Callable[[TimingJob], object] = timed,
 ) -> pd.DataFrame:
     """Time the recipes that the run folder does not have yet, and return all of its rows.
 
     Args:
-        recipes: at least one.
+        recipes: at least one; predictors may be among them.
         options: the same for all.
         run: the folder; its `results.csv` and `rounds.csv` are updated after each group of models.
         on_progress: is called with a recipe and what its model is doing.
@@ -59,10 +60,14 @@ def run_speed_benchmark(
     return read_tables(run)[0]
 
 
-def _identities(recipe: Recipe, options: SpeedOptions) -> set[tuple[str, ...]]:
+def _identities(recipe: Recipe | Predictor, options: SpeedOptions) -> set[tuple[str, ...]]:
     """Return the identities of all timings of a recipe."""
-    cases = range(len(input_cases(recipe, options)))
-    return {identity_of(conditions_of(Timing(recipe.name, case), options)) for case in cases}
+    predictor = recipe if isinstance(recipe, Predictor) else None
+    timings = [
+        Timing(recipe.name, case, predictor=predictor)
+        for case in range(len(input_cases(recipe, options)))
+    ]
+    return {identity_of(conditions_of(timing, options)) for timing in timings}
 
 
 def _without(table: pd.DataFrame, identities: set[tuple[str, ...]]) -> pd.DataFrame:

@@ -15,6 +15,8 @@ import torch
 
 T = TypeVar("T")
 
+_MAX_PASSES = 200  # per turn
+
 
 class Clock(Protocol):
     """Measures the stages of one pass at a time."""
@@ -75,6 +77,15 @@ class CudaClock:
 def clock_for(device: torch.device) -> Clock:
     """Return a clock for a device."""
     return CudaClock() if device.type == "cuda" else CpuClock()
+
+
+def passes_within(seconds: float, timed: Callable[[], dict[str, float]]) -> list[dict[str, float]]:
+    """Return the stages of the passes that `timed` makes in about some seconds, at least one."""
+    passes: list[dict[str, float]] = []
+    end = time.perf_counter() + seconds
+    while not passes or (time.perf_counter() < end and len(passes) < _MAX_PASSES):
+        passes.append(timed())
+    return passes
 
 
 def _durations(marks: list[tuple[str, T]], between: Callable[[T, T], float]) -> dict[str, float]:

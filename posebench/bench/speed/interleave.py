@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,8 +19,10 @@ from posebench.bench.speed.rounds import (
     memory_groups,
     take_turns,
 )
-from posebench.bench.speed.timed_model import TimedModel
+from posebench.bench.speed.timed_predictor import timed
 from posebench.bench.speed.worker import Worker
+from posebench.engine import PREDICTORS, Predictor
+from posebench.errors import UsageError
 from posebench.recipe import Recipe
 
 # Memory of a process besides its weights; four copies of the weights exist while they are folded.
@@ -28,13 +31,13 @@ _SHARE_OF_MEMORY = 0.7
 
 
 def measure(
-    recipes: Sequence[Recipe],
+    recipes: Sequence[Recipe | Predictor],
     options: SpeedOptions,
     *,
     first_round: int = 0,
     on_progress: OnProgress = lambda name, what: None,
     on_group: Callable[[list[Timing]], None] = lambda timings: None,
-    make: Callable[[TimingJob], object] = TimedModel,
+    make: Callable[[TimingJob], object] = timed,
 ) -> list[Timing]:
     """Time recipes against one another; the first one is in every group.
 
@@ -52,11 +55,16 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="posebench-") as folder:
         images = write_images(Path(folder))
         jobs = {
-            recipe.name: TimingJob(recipe.name, options, input_cases(recipe, options), images)
+            recipe.name: TimingJob(
+                recipe.name, options, input_cases(recipe, options), images, _undeclared(recipe)
+            )
             for recipe in recipes
         }
+        predictors = {one.name: one for one in recipes if isinstance(one, Predictor)}
         timings = {
-            name: [Timing(name, case) for case in range(len(job.cases))]
+            name: [
+                Timing(name, case, predictor=predictors.get(name)) for case in range(len(job.cases))
+            ]
             for name, job in jobs.items()
         }
         device = torch.device(options.device)
@@ -78,7 +86,28 @@ def measure(
     return every
 
 
-def _bytes_needed(recipe: Recipe, device: torch.device) -> int:
+def _undeclared(model: Recipe | Predictor) -> Predictor | None:
+    """Return a predictor that other processes do not know by its name.
+
+    Raises:
+        UsageError: they cannot have it.
+    """
+    if isinstance(model, Recipe) or PREDICTORS.get(model.name) is model:
+        return None
+    try:
+        pickle.dumps(model)
+    except Exception as error:
+        raise UsageError(
+            f"Each model is timed in a process of its own, which cannot have the function of "
+            f"{model.name} ({error}): define it in a file, and add that with `--plugin` or "
+            "posebench.load_plugin."
+        ) from None
+    return model
+
+
+def _bytes_needed(recipe: Recipe | Predictor, device: torch.device) -> int:
+    if isinstance(recipe, Predictor):
+        return _PROCESS_BYTES[device.type]  # what it needs besides is not known
     weights = sum(p.numel() * p.element_size() for p in meta_model(recipe).parameters())
     return _PROCESS_BYTES[device.type] + 4 * weights
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from posebench.errors import UsageError, unknown_name
 from posebench.models import profile_of
 from posebench.recipe import Recipe
+
+if TYPE_CHECKING:
+    from posebench.engine import Predictor
 
 Protocol = Literal["forward", "end-to-end", "paper"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -81,9 +84,16 @@ class InputCase:
     size: tuple[int, int] | None = None  # H, W of the network's input; None: the recipe's resizing
 
 
-def input_cases(recipe: Recipe, options: SpeedOptions) -> tuple[InputCase, ...]:
-    """Return a recipe's cases: every number of people at each size that its paper times."""
+def input_cases(recipe: Recipe | Predictor, options: SpeedOptions) -> tuple[InputCase, ...]:
+    """Return a recipe's cases: every number of people at each size that its paper times.
+
+    Raises:
+        UsageError: a predictor cannot be timed with these options.
+    """
     sizes: tuple[tuple[int, int] | None, ...] = (None,)
+    if not isinstance(recipe, Recipe):
+        _check_predictor(recipe, options)
+        return tuple(InputCase(people) for people in options.people)
     timing = profile_of(recipe.config).paper_timing
     if options.protocol == "paper" and timing is not None:
         side = recipe.inference.resize.short_side
@@ -91,41 +101,61 @@ def input_cases(recipe: Recipe, options: SpeedOptions) -> tuple[InputCase, ...]:
     return tuple(InputCase(people, size) for size in sizes for people in options.people)
 
 
+def _check_predictor(predictor: Predictor, options: SpeedOptions) -> None:
+    refused = {
+        "--protocol forward or paper": options.protocol != "end-to-end",
+        f"--precision {options.precision}": options.precision != "fp32",
+        "--compile": options.compiled,
+        "--alternatives": options.alternatives,
+    }
+    for option, given in refused.items():
+        if given:
+            raise UsageError(
+                f"{predictor.name} is a predictor, of which posebench sees the poses alone: leave "
+                f"out {option}."
+            )
+
+
 @dataclass(frozen=True)
 class TimingJob:
     """What one process times."""
 
-    recipe: str  # name
+    recipe: str  # name, of a recipe or a predictor
     options: SpeedOptions
     cases: tuple[InputCase, ...]
     images: tuple[str, ...] = ()  # paths of JPEG files; needed for cases without a size
+    predictor: Predictor | None = None  # one that no plugin declares
 
 
 @dataclass(frozen=True)
 class CaseStats:
-    """The facts about a case besides its times."""
+    """The facts about a case besides its times; NaN where they are not known."""
 
-    size: tuple[int, int]  # H, W of the network's input
-    parameters: int
-    weight_bytes: int
-    activation_bytes: int  # the largest rise of memory during a pass
-    macs: int
-    flops: int
-    flops_folded: int
-    macs_as_written: int
+    size: tuple[int, int]  # H, W of the network's input, or of a predictor's image
+    parameters: float
+    weight_bytes: float
+    activation_bytes: float  # the largest rise of memory during a pass
+    macs: float
+    flops: float
+    flops_folded: float
+    macs_as_written: float
     decoded: int  # people decoded from the ideal outputs of the first image
 
 
 Seconds = dict[str, float]  # stage -> seconds of one pass
 
 
-def with_alternatives(recipes: Sequence[Recipe]) -> list[Recipe]:
+def with_alternatives(recipes: Sequence[Recipe | Predictor]) -> list[Recipe | Predictor]:
     """Return the recipes whose paper compares alternatives for a stage.
 
     Raises:
         UsageError: no recipe has alternatives.
     """
-    comparing = [r for r in recipes if profile_of(r.config).alternatives is not None]
+    comparing: list[Recipe | Predictor] = [
+        recipe
+        for recipe in recipes
+        if isinstance(recipe, Recipe) and profile_of(recipe.config).alternatives is not None
+    ]
     if not comparing:
         names = ", ".join(recipe.name for recipe in recipes)
         raise UsageError(

@@ -6,9 +6,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import TYPE_CHECKING
 
 from posebench.bench.speed.options import CaseStats, RoundSchedule, Seconds
 from posebench.bench.speed.worker import Worker, WorkerFailed
+
+if TYPE_CHECKING:
+    from posebench.engine import Predictor
 
 MIN_ROUNDS = 3
 
@@ -22,6 +26,7 @@ class Timing:
     stats: CaseStats | None = None  # None: the model has not been prepared
     rounds: dict[int, list[Seconds]] = field(default_factory=dict)  # round -> passes
     error: str = ""
+    predictor: Predictor | None = None  # None: it is of a recipe
 
     def seconds(self, stages: Callable[[str], bool] = lambda stage: True) -> list[float]:
         """Return the time of the selected stages together, for every pass."""

@@ -70,15 +70,15 @@ def round_rows(timings: Sequence[Timing], options: SpeedOptions) -> pd.DataFrame
 
 def conditions_of(timing: Timing, options: SpeedOptions) -> dict[str, Any]:
     """Return the columns that say what was timed, and how."""
-    recipe = RECIPES[timing.name]
-    case = input_cases(recipe, options)[timing.case]
+    recipe = None if timing.predictor else RECIPES[timing.name]
+    case = input_cases(recipe or timing.predictor or RECIPES[timing.name], options)[timing.case]
     size = timing.stats.size if timing.stats else case.size
     return {
         "hardware": hardware(torch.device(options.device)),
         "precision": options.precision,
-        "recipe": recipe.name,
-        "method": recipe.method,
-        "backbone": recipe.config.backbone,
+        "recipe": timing.name,
+        "method": recipe.method if recipe else "",
+        "backbone": recipe.config.backbone if recipe else "",
         "input_size": "x".join(map(str, size)) if size else "",
         "dataset": "synthetic",
         "split": "val",
@@ -102,7 +102,10 @@ def _metrics(timing: Timing, options: SpeedOptions) -> _Metrics:
             metrics[f"latency_{name}"] = (1000 * quantile(seconds, level), "ms")
         metrics["fps"] = (options.batch_size / quantile(seconds, 0.5), "images/s")
         forward = timing.seconds(lambda stage: stage.startswith(NETWORK))
-        metrics["forward_p50"] = (1000 * quantile(forward, 0.5), "ms")
+        if any(forward):
+            metrics["forward_p50"] = (1000 * quantile(forward, 0.5), "ms")
+        else:  # a predictor's network is not seen
+            metrics["forward_p50"] = (None, "ms")
     stages = dict.fromkeys(s for passes in timing.rounds.values() for s in passes[0])
     for stage in stages:
         own = timing.seconds(lambda name, stage=stage: name == stage)  # type: ignore[misc]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from posebench.bench.flops import audit
-from posebench.bench.speed.clock import Clock, clock_for
+from posebench.bench.speed.clock import Clock, clock_for, passes_within
 from posebench.bench.speed.inputs import crowd, fixed_batch, moved, resized, sample_of
 from posebench.bench.speed.memory import peak_growth
 from posebench.bench.speed.options import (
@@ -38,7 +38,6 @@ from posebench.structures import Batch, Poses
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _WARM_UP_SIDE = 128  # pixels
-_MAX_PASSES = 200  # per turn
 
 
 class TimedModel:
@@ -109,11 +108,7 @@ class TimedModel:
         """Time passes of a case for about some seconds, at least one, and return their stages."""
         if self.last_s[case] < seconds / 4:
             self._timed(case)  # refills the caches, which other models have used since
-        passes: list[Seconds] = []
-        end = time.perf_counter() + seconds
-        while not passes or (time.perf_counter() < end and len(passes) < _MAX_PASSES):
-            passes.append(self._timed(case))
-        return passes
+        return passes_within(seconds, lambda: self._timed(case))
 
     def _timed(self, case: int) -> Seconds:
         start = time.perf_counter()

@@ -9,9 +9,13 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
+
+from posebench.errors import PosebenchError
+from posebench.plugins import PLUGINS
 
 TIMEOUT_S = 900.0  # of a request; compiling a network may take minutes
 _EXIT_TIMEOUT_S = 5.0
@@ -21,14 +25,18 @@ class WorkerFailed(Exception):
     """A request failed, or the worker's process has ended; the message says why."""
 
 
-def serve(connection: Connection, make: Callable[[Any], Any], job: Any) -> None:
+def serve(
+    connection: Connection, make: Callable[[Any], Any], job: Any, plugins: Sequence[Path] = ()
+) -> None:
     """Make the object that serves requests, and answer them until the connection is closed.
 
     A request is a method's name and its arguments. An answer is (True, value) or (False, message);
-    after the latter the process ends.
+    after the latter the process ends. Files of plugins are loaded first.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     try:
+        for file in plugins:
+            PLUGINS.load_file(file)
         served = make(job)
         connection.send((True, None))
         while True:
@@ -48,7 +56,7 @@ def failure_message(error: Exception) -> str:
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if memory or "allocate memory" in text:
         return f"out of memory: {text[:200]}"
-    if isinstance(error, RuntimeError | ValueError | OSError):
+    if isinstance(error, RuntimeError | ValueError | OSError | PosebenchError):
         return text[:300]
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {text[:200]} ({frame.filename}:{frame.lineno})"
@@ -75,7 +83,9 @@ class Worker:
         self.timeout_s = timeout_s
         context = _context(make)
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, make, job), daemon=True)
+        self.process = context.Process(
+            target=serve, args=(theirs, make, job, PLUGINS.files), daemon=True
+        )
         self.process.start()
         theirs.close()
         self.made = False
