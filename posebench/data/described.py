@@ -16,8 +16,8 @@ from posebench.data.annotations.options import AREA_OF_BOX, ReadOptions
 from posebench.data.layout import Layout, SplitFiles
 from posebench.errors import DataError, UsageError, unknown_name
 from posebench.skeleton import (
-    SKELETONS,
     Skeleton,
+    named_skeletons,
     read_skeleton,
     skeleton_from_table,
     skeleton_table,
@@ -342,11 +342,12 @@ def find_skeleton(name: str, base: Path = Path()) -> Skeleton:
         UsageError: there is none of that name.
         DataError: the file is missing or wrong.
     """
-    if name in SKELETONS:
-        return SKELETONS[name]
+    known = named_skeletons()
+    if name in known:
+        return known[name]
     if not name.endswith(".toml"):
         raise UsageError(
-            f"{unknown_name('skeleton', name, SKELETONS)} One of your own is a file whose name "
+            f"{unknown_name('skeleton', name, known)} One of your own is a file whose name "
             "ends in .toml: see docs/datasets.md."
         )
     return read_skeleton(base / name)
@@ -407,7 +408,7 @@ def written_description(layout: DescribedLayout) -> str:
         root = layout.base / layout.root
         return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
-    built_in = SKELETONS.get(skeleton.name) == skeleton
+    built_in = named_skeletons().get(skeleton.name) == skeleton
     if built_in:
         lines.append(f"skeleton = {json.dumps(skeleton.name)}")
     for split, files in layout.files_in().items():
@@ -429,6 +430,5 @@ def written_description(layout: DescribedLayout) -> str:
                 "`pairs` in place of `mirror`."
             )
         for key, value in skeleton_table(skeleton).items():
-            origin = f"  # {skeleton.sigmas_from}" if key == "sigmas" else ""
-            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}{origin}")
+            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
     return "\n".join(lines) + "\n"

@@ -21,7 +21,7 @@ from posebench.metrics import evaluate_poses, read_results
 from posebench.models import PoseModel, profile_of
 from posebench.preprocess import blank_batch
 from posebench.recipe import Precision, Recipe
-from posebench.skeleton import SKELETONS, Skeleton, same_keypoints, why_unpaired
+from posebench.skeleton import Skeleton, named_skeletons, same_keypoints, why_unpaired
 from posebench.structures import Inference, PosePredictions, Sample
 
 M = TypeVar("M", bound=PoseModel)
@@ -88,7 +88,7 @@ def fit_recipe(
 
 def _names(skeleton: Skeleton) -> str:
     """Return a built-in skeleton's name, or else the first names of its keypoints."""
-    if SKELETONS.get(skeleton.name) == skeleton:
+    if named_skeletons().get(skeleton.name) == skeleton:
         return skeleton.name
     return ", ".join(skeleton.keypoints[:20]) + (", ..." if len(skeleton) > 20 else "")
 

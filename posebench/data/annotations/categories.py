@@ -11,7 +11,14 @@ from posebench.data.annotations import rules
 from posebench.data.annotations.options import ReadOptions
 from posebench.data.annotations.rules import Report
 from posebench.errors import DataError, UsageError, unknown_name
-from posebench.skeleton import SKELETONS, Pairs, Skeleton, canonical_name, skeleton_from_table
+from posebench.skeleton import (
+    Pairs,
+    Skeleton,
+    built_in_of,
+    canonical_name,
+    named_skeletons,
+    skeleton_from_table,
+)
 from posebench.toml_tables import Table
 
 
@@ -74,9 +81,10 @@ def choose(
         wanted = spare
     if wanted is None:
         if not own:
+            others = ", ".join(list(named_skeletons())[1:])
             raise DataError(
                 f"{path} does not name its keypoints: say in a dataset.toml which they are, as in "
-                f'skeleton = "coco" (or {", ".join(list(SKELETONS)[1:])}, or a table of its own).'
+                f'skeleton = "coco" (or {others}, or a table of its own).'
             )
         wanted = skeleton_of(own_names, chosen[0].limbs, name or path.stem, report)
     if own:
@@ -198,10 +206,9 @@ def skeleton_of(
     keypoints: tuple[str, ...], limbs: list[Any], name: str, report: Report
 ) -> Skeleton:
     """Return the built-in skeleton of these names, or else one of the file's own."""
-    own = {canonical_name(keypoint) for keypoint in keypoints}
-    for skeleton in SKELETONS.values():
-        if own == {canonical_name(keypoint) for keypoint in skeleton.keypoints}:
-            return skeleton
+    skeleton = built_in_of(keypoints)
+    if skeleton is not None:
+        return skeleton
     table = Table({"keypoints": list(keypoints)}, f"the keypoints of {name}")
     return skeleton_from_table(table, name, limbs=limbs_of(limbs, len(keypoints), report))
 
