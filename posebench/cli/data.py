@@ -1,4 +1,4 @@
-"""`posebench data`: list datasets, check or describe one, write synthetic ones."""
+"""`posebench data`: list datasets, check, describe or convert one, write synthetic ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from posebench.data.layout import Layout
 
 app = typer.Typer(
-    help="List datasets, check or describe one, write synthetic ones.", no_args_is_help=True
+    help="List, check, describe or convert datasets, write synthetic ones.",
+    no_args_is_help=True,
 )
 
 
@@ -166,6 +167,67 @@ def describe(
     from posebench.data.described import describe_path, written_description
 
     typer.echo(written_description(describe_path(str(path))), nl=False)
+
+
+@app.command("convert")
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder or data.yaml of ultralytics, file of MPII or AI Challenger, or a folder "
+            "of such files.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            metavar="FILE|FOLDER",
+            help="A file that ends in .json, for one split; or a folder, for all splits and a "
+            "dataset.toml.",
+        ),
+    ],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="Format of the source: ultralytics, mpii or aic (default: recognized)."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Convert this split only (default: all).")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", help="Folder of the images (default: looked for near the file)."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist already.")
+    ] = False,
+) -> None:
+    """Write COCO's format from annotations of ultralytics, MPII or AI Challenger."""
+    from posebench.data.convert import convert as write_coco
+    from posebench.data.convert import source_layout
+
+    layout = source_layout(source, form, images)
+    with progress_bar() as bar:
+        task = bar.add_task("convert", total=None, note="")
+        written = write_coco(
+            layout, output, split=split, overwrite=overwrite,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    for file in written:
+        messages.print(
+            f"Wrote {escape(str(file.path))}: {file.images} images with {file.people} labelled "
+            "people.",
+            soft_wrap=True,
+        )
+    messages.print(f"Use it with --dataset {escape(_as_path(output))}", soft_wrap=True)
+
+
+def _as_path(path: Path) -> str:
+    """Return a path as `--dataset` takes it: a folder's name alone would be a dataset's name."""
+    return str(path) if path.suffix == ".json" or len(path.parts) > 1 else f"./{path}"
 
 
 @app.command("synth")

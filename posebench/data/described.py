@@ -1,4 +1,4 @@
-"""Datasets that users describe: a dataset.toml, one annotation file, or the folder of an export.
+"""Datasets that are described: a dataset.toml, one annotation file, or the folder of an export.
 
 docs/datasets.md has the format and what is recognised.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.data.annotations.options import AREA_OF_BOX, ReadOptions
+from posebench.data.formats import FORMATS, format_of
 from posebench.data.layout import Layout, SplitFiles
 from posebench.errors import DataError, UsageError, unknown_name
 from posebench.skeleton import (
@@ -27,7 +28,7 @@ from posebench.structures import Protocol
 from posebench.toml_tables import Table
 
 if TYPE_CHECKING:
-    from posebench.data.base import PoseDataset
+    from posebench.data.base import FileDataset
     from posebench.ground_truth import GroundTruth
 
 TOML = "dataset.toml"
@@ -51,6 +52,7 @@ class DescribedLayout(Layout):
     keypoints: Skeleton | None = None  # None: those of the annotation files
     options: ReadOptions = field(default_factory=ReadOptions)
     kind: str = "oks"
+    form: str = "coco"  # of the annotation files: this, or one of `formats.FORMATS`
     origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -91,7 +93,7 @@ class DescribedLayout(Layout):
         split: str,
         annotations: Path | None = None,
         skeleton: Skeleton | None = None,
-    ) -> PoseDataset:
+    ) -> FileDataset:
         """Open one split; `root` replaces the root that the description names.
 
         `skeleton` is that of a model, and counts where the files do not name their keypoints.
@@ -125,7 +127,8 @@ def protocol_of(kind: str, skeleton: Skeleton) -> Protocol:
 
 def is_path(name: str) -> bool:
     """Return whether a `--dataset` is a path and no name of a built-in dataset."""
-    return "/" in name or "\\" in name or name.endswith((".toml", ".json")) or name in (".", "..")
+    endings = (".toml", ".json", ".mat")
+    return "/" in name or "\\" in name or name.endswith(endings) or name in (".", "..")
 
 
 def describe_path(name: str) -> DescribedLayout:
@@ -151,10 +154,22 @@ def describe_path(name: str) -> DescribedLayout:
 
 
 def _single_file(path: Path) -> DescribedLayout:
-    return _found(path, _identifier(path.stem), {"all": SplitFiles(None, (path.absolute(),))})
+    files = {"all": SplitFiles(None, (path.absolute(),))}
+    return found_layout(path, identifier(path.stem), files, **fields_of(format_of(path)))
 
 
-def _found(path: Path, name: str, files: dict[str, SplitFiles], **fields: Any) -> DescribedLayout:
+def fields_of(form: str | None) -> dict[str, Any]:
+    """Return the fields of a `DescribedLayout` that follow from the format of its files."""
+    known = FORMATS.get(form or "coco")
+    if known is None:
+        return {}
+    return {"form": form, "read": known.read, "keypoints": known.keypoints, "kind": known.kind}
+
+
+def found_layout(
+    path: Path, name: str, files: dict[str, SplitFiles], **fields: Any
+) -> DescribedLayout:
+    """Return the layout of a dataset at a path; `fields` are those of `DescribedLayout`."""
     splits = tuple(files)
     train = "train" if "train" in files else splits[0]
     evaluated = next((split for split in _EVALUATED if split in files), splits[-1])
@@ -177,23 +192,23 @@ def _folder(path: Path) -> DescribedLayout:
     """Return the layout of a folder by what lies in it."""
     if (path / TOML).is_file():
         return read_description(path / TOML)
-    name = _identifier(path.absolute().name)
+    name = identifier(path.absolute().name)
     roboflow = {
         folder.name: SplitFiles(folder.absolute(), ((folder / _ROBOFLOW).absolute(),))
         for folder in sorted(path.iterdir())
         if (folder / _ROBOFLOW).is_file()
     }
     if roboflow:
-        return _found(path, name, _in_order(roboflow))
+        return found_layout(path, name, _in_order(roboflow))
     if (path / "data.yaml").is_file():
         from posebench.data.ultralytics import read_data_yaml
 
-        return _found(path, name, **read_data_yaml(path / "data.yaml"))
+        return found_layout(path, name, **read_data_yaml(path / "data.yaml"))
     files = sorted((path / "annotations").glob("*.json")) or sorted(path.glob("*.json"))
     keypoints = [file for file in files if "keypoints" in file.name] or files
     if keypoints:
         named = {_split_of(file, keypoints): file.absolute() for file in keypoints}
-        return _found(
+        return found_layout(
             path, name, _in_order({s: SplitFiles(None, (file,)) for s, file in named.items()})
         )
     raise DataError(
@@ -231,7 +246,7 @@ def _in_order(files: dict[str, SplitFiles]) -> dict[str, SplitFiles]:
     )
 
 
-def _identifier(text: str) -> str:
+def identifier(text: str) -> str:
     """Return a name made of a path's last part, which is not that of a built-in dataset."""
     from posebench.data import LAYOUTS
 
@@ -248,7 +263,8 @@ def find_image_folder(annotations: Path, names: Iterable[str]) -> Path | None:
     """
     here = annotations.parent
     above = here.parent
-    stems = [annotations.stem, *re.split(r"[^A-Za-z0-9]+", annotations.stem)]
+    stem = annotations.stem
+    stems = [stem, stem.replace("annotations", "images"), *re.split(r"[^A-Za-z0-9]+", stem)]
     folders = [
         here, here / "images", here / "data", above / "images", above,
         *(place / name for place in (here, above, above / "images") for name in stems if name),
@@ -293,17 +309,19 @@ def read_description(path: Path) -> DescribedLayout:
             "images and annotations."
         )
     skeleton = _skeleton(table, name, path)
-    options = read_options(table.table("read"))
+    reading = table.table("read")
+    form = reading.one_of("format", ("coco", *FORMATS), "coco")
+    options = read_options(reading)
+    given = fields_of(form)
+    if skeleton is not None:
+        given["keypoints"] = skeleton
     rules = table.table("protocol")
-    kind = rules.one_of("kind", _KINDS, "oks")
+    given["kind"] = rules.one_of("kind", _KINDS, given.get("kind", "oks"))
     rules.finish()
     origin = {key: str(value) for key, value in table.table("origin").rest().items()}
     train_split, eval_split = (table.take(key, str, "") for key in ("train_split", "eval_split"))
     table.finish()
-    layout = _found(
-        path, name, _in_order(files), keypoints=skeleton, options=options, kind=kind,
-        origin=origin,
-    )  # fmt: skip
+    layout = found_layout(path, name, _in_order(files), options=options, origin=origin, **given)
     for split in filter(None, (train_split, eval_split)):
         if split not in files:
             raise unknown_name(f"split of {path}", split, files)
@@ -388,12 +406,22 @@ def _names_or_numbers(table: Table, key: str) -> tuple[str | int, ...]:
     return tuple(rows)
 
 
-def written_description(layout: DescribedLayout) -> str:
+def written_description(layout: DescribedLayout, root: str | None = None) -> str:
     """Return a dataset.toml that says what is known of a dataset, to be completed by hand.
+
+    Args:
+        layout: the dataset.
+        root: what the description calls the folder of the files; None: its whole path.
 
     Raises:
         DataError: its files cannot be read.
+        UsageError: they are in a format that is found by its folder alone.
     """
+    if layout.read is not None and layout.form == "coco":
+        raise UsageError(
+            f"{layout.path} describes itself, and is a dataset as it is: --dataset {layout.path}. "
+            f"For a file in COCO's format: posebench data convert {layout.path} --output FOLDER"
+        )
     dataset = layout.open(None, layout.train_split)
     skeleton, truth = dataset.skeleton, dataset.ground_truth()
     lines = [
@@ -401,7 +429,7 @@ def written_description(layout: DescribedLayout) -> str:
         f"annotations in {layout.train_split}",
         f"format = {_FORMAT}",
         f"name = {json.dumps(layout.name)}",
-        f"root = {json.dumps(str(layout.base / layout.root))}",
+        f"root = {json.dumps(root or str(layout.base / layout.root))}",
     ]
 
     def relative(path: Path) -> str:
@@ -422,6 +450,10 @@ def written_description(layout: DescribedLayout) -> str:
         names = [relative(path) for path in files.annotations]
         lines.append(f"annotations = {json.dumps(names[0] if len(names) == 1 else names)}")
     lines += ["", "[read]", f"category = {json.dumps(list(truth.categories))}"]
+    if layout.form != "coco":
+        lines.append(f"format = {json.dumps(layout.form)}")
+    if layout.kind != "oks":
+        lines += ["", "[protocol]", f"kind = {json.dumps(layout.kind)}"]
     if not built_in:
         lines += ["", "[skeleton]"]
         if skeleton.pairs is None:
@@ -431,4 +463,7 @@ def written_description(layout: DescribedLayout) -> str:
             )
         for key, value in skeleton_table(skeleton).items():
             lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    if layout.origin:
+        lines += ["", "[origin]"]
+        lines += [f"{json.dumps(key)} = {json.dumps(v)}" for key, v in layout.origin.items()]
     return "\n".join(lines) + "\n"
