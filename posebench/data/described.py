@@ -78,14 +78,11 @@ class DescribedLayout(Layout):
 
     def files_in(self, folder: Path | None = None) -> dict[str, SplitFiles]:
         """Return the files of all splits; `folder` replaces the root that is described."""
-        place = (self.base / self.root) if folder is None else folder
-        return {
-            split: SplitFiles(
-                None if files.images is None else place / files.images,
-                tuple(place / path for path in files.annotations),
-            )
-            for split, files in self.files.items()
-        }
+        return self.located((self.base / self.root) if folder is None else folder)
+
+    def located(self, folder: Path) -> dict[str, SplitFiles]:
+        """Return the files of all splits in a folder, with patterns replaced by what fits them."""
+        return {split: _located(files, folder) for split, files in self.files.items()}
 
     def open(
         self,
@@ -103,11 +100,12 @@ class DescribedLayout(Layout):
 
         if split not in self.files:
             raise unknown_name(f"split of {self.name}", split, self.splits)
-        files = self.files_in(root)[split]
+        files = self.located(self.base / self.root if root is None else root)[split]
         paths = files.annotations if annotations is None else (annotations,)
         truths = [self._read(path, skeleton) for path in paths]
         truth = truths[0] if len(truths) == 1 else join(truths)
-        folder = files.images or find_image_folder(paths[0], truth.file_names[:5])
+        some = truth.file_names[:5]
+        folder = files.folder_with(some) or find_image_folder(paths[0], some)
         if folder is None:
             raise DataError(
                 f"The images of {paths[0]} are neither beside it nor in a folder `images` there "
@@ -116,6 +114,25 @@ class DescribedLayout(Layout):
             )
         protocol = protocol_of(self.kind, truth.skeleton)
         return FileDataset(self.name, split, protocol, folder, truth, reference=self.reference)
+
+
+def _located(files: SplitFiles, folder: Path) -> SplitFiles:
+    images = [
+        place
+        for path in (files.images, *files.others)
+        if path is not None
+        for place in _fitting(folder, path)
+    ]
+    annotations = tuple(one for path in files.annotations for one in _fitting(folder, path))
+    return SplitFiles(images[0] if images else None, annotations, tuple(images[1:]))
+
+
+def _fitting(folder: Path, path: Path) -> list[Path]:
+    """Return the paths that fit a pattern below a folder; without any, the pattern itself."""
+    found = []
+    if not path.is_absolute() and re.search(r"[*?[]", str(path)):
+        found = sorted(folder.glob(str(path)))
+    return found or [folder / path]
 
 
 def protocol_of(kind: str, skeleton: Skeleton) -> Protocol:
@@ -279,14 +296,20 @@ def find_image_folder(annotations: Path, names: Iterable[str]) -> Path | None:
 # ------------------------------------------------------------------------------------ dataset.toml
 
 
-def read_description(path: Path) -> DescribedLayout:
+def read_description(path: Path, *, reserved: Iterable[str] | None = None) -> DescribedLayout:
     """Read a dataset.toml.
+
+    Args:
+        path: the file.
+        reserved: names that it may not have; None: those of the built-in datasets.
 
     Raises:
         DataError: it is missing or wrong.
     """
-    from posebench.data import LAYOUTS
+    if reserved is None:
+        from posebench.data import LAYOUTS
 
+        reserved = LAYOUTS
     table = Table.read(path, "a dataset's description")
     version = table.take("format", int, _FORMAT)
     if version != _FORMAT:
@@ -295,10 +318,10 @@ def read_description(path: Path) -> DescribedLayout:
             f"reads format {_FORMAT}."
         )
     name = table.take("name", str)
-    if not re.fullmatch(r"[a-z0-9_]+", name) or name in LAYOUTS:
+    if not re.fullmatch(r"[a-z0-9_]+", name) or name in reserved:
         raise DataError(
             f"Expected a name of small letters, digits and _ in {path}, and none of "
-            f"{', '.join(LAYOUTS)}, but found {name!r}. Choose another."
+            f"{', '.join(reserved)}, but found {name!r}. Choose another."
         )
     root = table.take("root", str, ".")
     splits = table.table("splits")
@@ -328,18 +351,20 @@ def read_description(path: Path) -> DescribedLayout:
     return replace(
         layout,
         root=root,
+        tree=origin.get("files", layout.tree),
+        source=origin.get("source", ""),
         train_split=train_split or layout.train_split,
         eval_split=eval_split or layout.eval_split,
     )
 
 
 def _split(table: Table) -> SplitFiles:
-    images = table.take("images", str, "")
+    images = [Path(one) for one in table.texts("images", ()) if one]
     annotations = tuple(Path(one) for one in table.texts("annotations"))
     table.finish()
     if not annotations:
         raise DataError(f"Expected a file or a list of files as annotations in {table.where}.")
-    return SplitFiles(Path(images) if images else None, annotations)
+    return SplitFiles(images[0] if images else None, annotations, tuple(images[1:]))
 
 
 def _skeleton(table: Table, name: str, path: Path) -> Skeleton | None:
@@ -442,7 +467,8 @@ def written_description(layout: DescribedLayout, root: str | None = None) -> str
     for split, files in layout.files_in().items():
         lines += ["", f"[splits.{split}]"]
         own = truth if split == layout.train_split else layout.open(None, split).ground_truth()
-        folder = files.images or find_image_folder(files.annotations[0], own.file_names[:5])
+        some = own.file_names[:5]
+        folder = files.folder_with(some) or find_image_folder(files.annotations[0], some)
         if folder is None:
             lines.append('images = ""  # the folder of the images')
         else:

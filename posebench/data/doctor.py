@@ -18,7 +18,7 @@ from posebench.data.annotations import Reading, inspect_content, rules
 from posebench.data.annotations.text import parse_content
 from posebench.data.described import find_image_folder
 from posebench.data.image_files import fit_size, read_image, read_orientation
-from posebench.data.layout import Layout
+from posebench.data.layout import Layout, SplitFiles
 from posebench.errors import DataError
 from posebench.files import read_text
 from posebench.ground_truth import GroundTruth
@@ -95,7 +95,7 @@ def examine(
     Raises:
         DataError: the folder contains no split of the layout, or an annotation file is not JSON.
     """
-    files = layout.files_in(folder) if layout.reference == layout.name else layout.files_in()
+    files = _files(layout, folder)
     if not files:
         raise DataError(
             f"No split of {layout.name} is in {folder}: it is expected as {layout.tree}."
@@ -114,8 +114,8 @@ def examine(
         for found in reading.findings:
             report.take(found)
         _count(reading.truth, report)
-        names = reading.truth.file_names
-        image_folder = own.images or find_image_folder(path, names[:5]) or path.parent
+        some = reading.truth.file_names[:5]
+        image_folder = own.folder_with(some) or find_image_folder(path, some) or path.parent
         for _ in _check_files(reading.truth, image_folder, report, upright=upright):
             done += 1
             progress(done, total)
@@ -123,6 +123,11 @@ def examine(
             others.compare(_named(reading.truth), image_folder, report)
         findings += sorted(report.findings.values(), key=lambda f: _SEVERITIES.index(f.severity))
     return findings
+
+
+def _files(layout: Layout, folder: Path) -> dict[str, SplitFiles]:
+    """Return the files by split; a dataset with a path of its own knows its folder."""
+    return layout.files_in(folder) if layout.reference == layout.name else layout.files_in()
 
 
 def _read(path: Path, layout: Layout) -> Reading:
@@ -210,11 +215,13 @@ class _TrainingImages:
     def __init__(self, folder: Path, layout: Layout) -> None:
         self.name, self.split = layout.name, layout.train_split
         image_folder = folder / layout.images.format(split=layout.train_split)
-        annotations = folder / layout.annotations.format(split=layout.train_split)
-        if annotations.is_file():
-            names = _named(_read(annotations, layout).truth)
-        else:
+        own = _files(layout, folder).get(layout.train_split)
+        if own is None:
             names = sorted(path.name for path in image_folder.glob("*.*"))
+        else:
+            names = [n for path in own.annotations for n in _named(_read(path, layout).truth)]
+            found = own.folder_with(names[:5]) or find_image_folder(own.annotations[0], names[:5])
+            image_folder = found or image_folder
         if not names:
             raise DataError(
                 f"The training split {layout.train_split} of {layout.name} is not in {folder}: "

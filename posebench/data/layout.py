@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +62,19 @@ class SplitFiles:
 
     images: Path | None  # folder to which file names are appended; None: found by them
     annotations: tuple[Path, ...]
+    others: tuple[Path, ...] = ()  # further folders of which one may have the images
+
+    def folder_with(self, names: Iterable[str]) -> Path | None:
+        """Return the first folder with these images; if none has them, the first of all.
+
+        Args:
+            names: a few of the images' file names.
+        """
+        known = [name for name in names if name]
+        for folder in filter(None, (self.images, *self.others)):
+            if known and all((folder / name).is_file() for name in known):
+                return folder
+        return self.images
 
 
 @dataclass(frozen=True)
@@ -99,12 +112,17 @@ class Layout:
         """What `--dataset` calls it."""
         return self.name
 
+    @property
+    def folder_name(self) -> str:
+        """The name of its folder below the data root."""
+        return self.name
+
     def files_in(self, folder: Path | None = None) -> dict[str, SplitFiles]:
         """Return the files of the splits whose annotations are in the dataset's folder.
 
         None: the folder of its name below `data_root`.
         """
-        folder = folder or data_root(None) / self.name
+        folder = folder or data_root(None) / self.folder_name
         files = {
             split: SplitFiles(
                 folder / self.images.format(split=split),
@@ -145,11 +163,12 @@ class Layout:
         """
         if split not in self.splits:
             raise unknown_name(f"split of {self.name}", split, self.splits)
-        folder = root / self.name
+        folder = root / self.folder_name
         if needed and not folder.is_dir():
             raise DataError(
                 f"The folder {folder} is not there: get {self.name} from {self.source}, lay it out "
-                f"as {self.tree}, and name the folder that contains {self.name}/ with --data-root."
+                f"as {self.tree}, and name the folder that contains {self.folder_name}/ with "
+                "--data-root."
             )
         return folder
 

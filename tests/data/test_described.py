@@ -14,6 +14,7 @@ from posebench.data import find_layout, like_dataset, open_dataset
 from posebench.data.described import describe_path, written_description
 from posebench.errors import DataError, PosebenchError, UsageError
 from posebench.skeleton import COCO
+from tests.data import test_aic
 
 COW = ("nose", "L_ear", "R_ear", "withers", "tail_base")
 PLACES = [(8, 8), (5, 5), (12, 5), (20, 10), (36, 12)]
@@ -136,6 +137,70 @@ def test_mistakes_in_a_description_are_named(barn: Path, old: str, new: str, mes
     barn.write_text(BARN.replace(old, new))
     with pytest.raises(PosebenchError, match=message):
         open_dataset(str(barn), "val")
+
+
+def test_images_and_files_can_be_patterns_and_lists(barn: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        part = write(
+            tmp_path / "parts" / f"part{number}.json",
+            cows(images=(f"p{number}.png",)),
+            tmp_path / "takes" / "take 1",
+        )
+        assert part.is_file()
+    picture(tmp_path / "takes" / "take 0" / "other.png")
+    text = BARN.replace('"train.json"', '"parts/part*.json"')
+    barn.write_text(text.replace('images = "frames"', 'images = ["nowhere", "takes/take *"]', 1))
+    dataset = open_dataset(str(barn), "train")
+    assert [dataset.load(index).name for index in range(2)] == ["p1.png", "p2.png"]
+    barn.write_text(BARN.replace('"train.json"', '"parts/none*.json"'))
+    with pytest.raises(DataError, match=r"annotation file at .*none\*\.json, but found nothing"):
+        open_dataset(str(barn), "train")
+
+
+def test_keypoints_of_another_field_need_not_have_names(tmp_path: Path) -> None:
+    content = cows(COW[:2])
+    row = content["annotations"][0]["keypoints"]
+    content["annotations"][0]["more"] = [*row, 20, 10, 2]
+    write(tmp_path / "a.json", content)
+    path = tmp_path / "dataset.toml"
+    path.write_text(
+        'name = "cows"\n[splits.all]\nannotations = "a.json"\n[read]\nkeypoints_field = "more"\n'
+        '[skeleton]\nkeypoints = ["nose", "L_ear", "withers"]\npairs = []\n'
+    )
+    poses = open_dataset(str(path), "all").load(0).poses
+    assert poses.keypoints[0].tolist() == [[8, 8], [5, 5], [20, 10]]
+
+
+@pytest.mark.parametrize("names", [(), ("a", "b", "c", "d", "e")])
+def test_keypoints_are_selected_by_number(tmp_path: Path, names: tuple[str, ...]) -> None:
+    content = cows()
+    if names:
+        content["categories"][0]["keypoints"] = list(names)
+    else:
+        del content["categories"][0]["keypoints"]
+    write(tmp_path / "a.json", content)
+    path = tmp_path / "dataset.toml"
+    text = (
+        'name = "cows"\n[splits.all]\nannotations = "a.json"\n[read]\nselect = [3, 0]\n'
+        '[skeleton]\nkeypoints = ["withers", "nose"]\npairs = []\n'
+    )
+    path.write_text(text)
+    poses = open_dataset(str(path), "all").load(0).poses
+    assert poses.keypoints[0].tolist() == [list(PLACES[3]), list(PLACES[0])]
+    path.write_text(text.replace("[3, 0]", "[7, 0]"))
+    with pytest.raises(DataError, match=r"keypoints 0 to 4 of .* in select, but found 7"):
+        open_dataset(str(path), "all")
+
+
+def test_a_files_own_format_is_named(tmp_path: Path) -> None:
+    test_aic.write(tmp_path / "people_annotations.json", [test_aic.entry()])
+    path = tmp_path / "dataset.toml"
+    path.write_text(
+        'name = "crowd"\n[splits.all]\nannotations = "people_annotations.json"\n'
+        '[read]\nformat = "aic"\narea = "box"\n'
+    )
+    poses = open_dataset(str(path), "all").load(0).poses
+    assert (poses.keypoints.shape, poses.area.tolist()) == ((1, 14, 2), [20.0 * 40.0])
 
 
 def test_a_bare_file_has_one_split_and_its_own_keypoints(tmp_path: Path) -> None:

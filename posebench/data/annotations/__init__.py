@@ -22,6 +22,7 @@ from posebench.data.annotations.options import ReadOptions
 from posebench.data.annotations.people import People, PeopleReader
 from posebench.data.annotations.rules import Finding, Owner, Report
 from posebench.data.annotations.text import Content, content_of, parse_content
+from posebench.data.annotations.text import parts as record_parts
 from posebench.errors import DataError, Notice
 from posebench.files import read_text
 from posebench.ground_truth import Floats, GroundTruth, Texts, texts_or_numbers
@@ -178,6 +179,8 @@ def inspect_content(
         chosen = choose(None, skeleton, options, path, report)
     else:
         chosen = choose(content.categories, skeleton, options, path, report, spare=spare, name=name)
+    if not chosen.file_keypoints:
+        chosen = replace(chosen, file_keypoints=_keypoints_in(content, chosen, options, path))
     reader = PeopleReader(chosen, images, options, path, report)
     truth = _joined(
         reader.read(content.annotations), chosen, images, options, path, report, content.annotated
@@ -190,6 +193,27 @@ def inspect_content(
     if strict:
         report.raise_refused()
     return Reading(truth, report.findings)
+
+
+def _keypoints_in(content: Content, chosen: Chosen, options: ReadOptions, path: Path) -> int:
+    """Return how many keypoints the first annotation with some has.
+
+    Raises:
+        DataError: they are fewer than `select` counts.
+    """
+    needed = max(chosen.columns) + 1
+    for part in record_parts(content.annotations, dict[str, Any]):
+        for record in part.plain():
+            row = record.get(options.keypoints_field) if isinstance(record, dict) else None
+            if isinstance(row, list) and row:
+                found = len(row) if isinstance(row[0], list) else len(row) // 3
+                if found < needed:
+                    raise DataError(
+                        f"Expected keypoints 0 to {found - 1} of {path} in select, but found "
+                        f"{needed - 1}."
+                    )
+                return found
+    return needed
 
 
 def _joined(
