@@ -41,7 +41,9 @@ def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> Non
             "dataset": layout.name,
             "keypoints": " or ".join(str(len(skeleton)) for skeleton in layout.skeletons),
             "splits": ", ".join(layout.splits),
-            "here": "built in" if not layout.tree else str((root / layout.name).is_dir()).lower(),
+            "here": "built in"
+            if not layout.tree
+            else str((root / layout.folder_name).is_dir()).lower(),
             "layout": layout.tree,
             "source": layout.source,
         }
@@ -51,10 +53,12 @@ def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> Non
         print_rows(rows)
         return
     out.print(f"Datasets below {escape(str(root))}", soft_wrap=True)
+    few = {row["dataset"]: _few(row["splits"].split(", ")) for row in rows}
+    shown = [{**row, "splits": few[row["dataset"]]} for row in rows]
     print_columns(
         [
             Column(
-                name, [row[name] for row in rows], numeric=False, gives_way=int(name == "splits")
+                name, [row[name] for row in shown], numeric=False, gives_way=int(name == "splits")
             )
             for name in ("dataset", "keypoints", "splits", "here")
         ]
@@ -64,6 +68,12 @@ def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> Non
         if row["layout"]:
             out.print(f"[bold]{row['dataset']}[/] from {row['source']}", soft_wrap=True)
             out.print(f"  {escape(row['layout'])}", soft_wrap=True)
+        if row["splits"] != few[row["dataset"]]:
+            out.print(f"  splits: {row['splits']}", soft_wrap=True)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names if len(names) <= 4 else [*names[:2], "..."])
 
 
 @app.command("doctor")
@@ -140,15 +150,22 @@ def _layout(folder: Path, dataset: str | None) -> Layout:
 
     if not folder.exists():
         raise DataError(f"Expected a dataset at {folder}, but nothing is there.")
-    name = dataset or folder.resolve().name
+    name = dataset or _named_by(folder.resolve().name)
     known = LAYOUTS.get(name)
     # A file that only the layout's own reader knows is found by the layout alone.
     if dataset is None and not (known and (known.read or known.files_in(folder))):
         return describe_path(str(folder))
     layout = find_layout(name)
-    if not layout.annotations:
+    if not layout.tree:
         raise UsageError(f"{name} has no files to check.")
     return layout
+
+
+def _named_by(folder: str) -> str:
+    """Return the dataset whose folder has this name; if there is none, the name itself."""
+    from posebench.data import LAYOUTS
+
+    return next((one.name for one in LAYOUTS.values() if one.folder_name == folder), folder)
 
 
 def _of_files() -> list[str]:
