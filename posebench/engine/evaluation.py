@@ -17,7 +17,8 @@ from posebench.data.loader import Unreadable, eval_samples
 from posebench.distributed import all_gather_object, broadcast_object, rank, world_size
 from posebench.errors import DataError, ModelError, Notice
 from posebench.layers.folding import folded
-from posebench.metrics import evaluate_poses, read_results
+from posebench.metrics import ResultFile, evaluate_poses, read_results
+from posebench.metrics.results import Results
 from posebench.models import PoseModel, profile_of
 from posebench.preprocess import blank_batch
 from posebench.recipe import Precision, Recipe
@@ -32,7 +33,7 @@ class Evaluation:
     """Metrics, with the predictions they were computed from."""
 
     metrics: dict[str, float]  # as fractions; -1 where there was no ground truth to detect
-    results: list[dict[str, Any]]  # COCO results format
+    results: Sequence[dict[str, Any]]  # in COCO's format
     images: int
     seconds: float
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -218,11 +219,10 @@ def evaluate_file(path: Path, dataset: PoseDataset) -> Evaluation:
         DataError: the file is missing or damaged, or its content cannot be scored.
     """
     start = time.perf_counter()
-    results = read_results(path, dataset.ground_truth())
-    metrics = score(results, dataset)
-    return Evaluation(metrics, results, len(dataset), time.perf_counter() - start)
+    metrics = score(read_results(path, dataset.ground_truth()), dataset)
+    return Evaluation(metrics, ResultFile(path), len(dataset), time.perf_counter() - start)
 
 
-def score(results: list[dict[str, Any]], dataset: PoseDataset) -> dict[str, float]:
+def score(results: Results, dataset: PoseDataset) -> dict[str, float]:
     """Return the metrics by the dataset's protocol."""
     return evaluate_poses(dataset.ground_truth(), results, dataset.protocol)
