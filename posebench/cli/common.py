@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from posebench.cli.progress import ProgressBar
+from posebench.skeleton import side_and_part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,8 +151,10 @@ def print_rows(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> None:
     typer.echo(json.dumps({"schema_version": 1, "rows": records}))
 
 
-def print_metrics(title: str, evaluation: Evaluation) -> None:
-    """Print a table of the overall metrics, and one of the keypoints, left next to right."""
+def print_metrics(
+    title: str, evaluation: Evaluation, facts: Mapping[str, str] | None = None
+) -> None:
+    """Print a table of the overall metrics, one of the keypoints, left next to right, and facts."""
     overall = {k: v for k, v in evaluation.metrics.items() if "/" not in k}
     out.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
     table = Table()
@@ -166,8 +169,8 @@ def print_metrics(title: str, evaluation: Evaluation) -> None:
         before, slash, keypoint = name.partition("/")
         if slash:
             metric = before
-            side, _, part = keypoint.partition("_")
-            side, part = (side, part) if side in ("left", "right") else ("", keypoint)
+            side, part = side_and_part(keypoint)
+            part = part if side else keypoint
             parts.setdefault(part, {})[side] = value
     table = Table(f"{metric} of", "left", "right", "")
     for column in table.columns[1:]:
@@ -175,6 +178,8 @@ def print_metrics(title: str, evaluation: Evaluation) -> None:
     for part, sides in parts.items():
         table.add_row(part, *(percent(sides.get(side)) for side in ("left", "right", "")))
     out.print(table)
+    for name, fact in (facts or {}).items():
+        out.print(f"{escape(name)}: {escape(fact)}", soft_wrap=True)
 
 
 def percent(value: float | None) -> str:

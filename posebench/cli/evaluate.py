@@ -132,7 +132,7 @@ def evaluate(
     if json:
         print_rows(run.rows)
         return
-    print_metrics(_title(run, oracle), run.evaluation)
+    print_metrics(_title(run, oracle), run.evaluation, run.dataset.facts)
     messages.print(f"Written to {escape(str(run.folder))}", soft_wrap=True)
 
 

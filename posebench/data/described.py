@@ -17,6 +17,7 @@ from posebench.data.formats import FORMATS, format_of
 from posebench.data.layout import Layout, SplitFiles
 from posebench.errors import DataError, UsageError, unknown_name
 from posebench.skeleton import (
+    SKELETONS,
     Skeleton,
     named_skeletons,
     read_skeleton,
@@ -113,7 +114,10 @@ class DescribedLayout(Layout):
                 f"`posebench data describe {paths[0]}` begins."
             )
         protocol = protocol_of(self.kind, truth.skeleton)
-        return FileDataset(self.name, split, protocol, folder, truth, reference=self.reference)
+        return FileDataset(
+            self.name, split, protocol, folder, truth, reference=self.reference,
+            facts=facts_of(truth, self.reading, self.origin),
+        )  # fmt: skip
 
 
 def _located(files: SplitFiles, folder: Path) -> SplitFiles:
@@ -133,6 +137,32 @@ def _fitting(folder: Path, path: Path) -> list[Path]:
     if not path.is_absolute() and re.search(r"[*?[]", str(path)):
         found = sorted(folder.glob(str(path)))
     return found or [folder / path]
+
+
+def facts_of(truth: GroundTruth, options: ReadOptions, origin: Mapping[str, str]) -> dict[str, str]:
+    """Return what a result on a described dataset depends on, by name, in words.
+
+    Args:
+        truth: the annotations.
+        options: how they were read.
+        origin: what the description says of the dataset; `files` is left out.
+    """
+    skeleton = truth.skeleton
+    facts = {}
+    if skeleton.sigmas_from:
+        facts["sigmas"] = skeleton.sigmas_from
+    elif SKELETONS.get(skeleton.name) != skeleton:
+        facts["sigmas"] = f"{len(skeleton)} given"
+    if isinstance(options.area, int | float):
+        facts["area"] = "the box" if options.area == 1 else f"{options.area:g} of the box"
+    elif truth.area_derived is not None:
+        people = truth.people
+        derived = int((truth.area_derived & people).sum())
+        if derived:
+            facts["area"] = f"{AREA_OF_BOX:g} of the box" + (
+                f" of {derived} people, else annotated" if derived < people.sum() else ""
+            )
+    return facts | {key: value for key, value in origin.items() if key != "files"}
 
 
 def protocol_of(kind: str, skeleton: Skeleton) -> Protocol:

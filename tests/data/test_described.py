@@ -12,6 +12,7 @@ import pytest
 
 from posebench.data import find_layout, like_dataset, open_dataset
 from posebench.data.described import describe_path, written_description
+from posebench.data.limited import FirstImages
 from posebench.errors import DataError, PosebenchError, UsageError
 from posebench.skeleton import COCO
 from tests.data import test_aic
@@ -98,6 +99,42 @@ def test_a_description_is_opened_by_its_path(barn: Path) -> None:
     assert sample.poses.boxes[0, 0].tolist() == pytest.approx([5 - 3.1, 5 - 3.1])
     assert sample.poses.area.tolist() == pytest.approx([0.53 * (31 + 6.2) * (7 + 6.2)])
     assert like_dataset(str(barn)) == "coco"
+
+
+def test_what_results_depend_on_is_said_in_words(barn: Path) -> None:
+    assert open_dataset(str(barn), "train").facts == {
+        "sigmas": "3 given, 2 default 0.08", "area": "0.53 of the box", "licence": "internal",
+    }  # fmt: skip
+    barn.write_text(
+        BARN.replace(
+            "{ nose = 0.03, L_ear = 0.04, R_ear = 0.04, default = 0.08 }",
+            "[0.03, 0.04, 0.04, 0.08, 0.08]",
+        )
+    )
+    assert open_dataset(str(barn), "val").facts["sigmas"] == "5 given"
+    text = BARN.replace("sigmas = { nose = 0.03, L_ear = 0.04, R_ear = 0.04, default = 0.08 }", "")
+    barn.write_text(text.replace("area = 0.53", 'area = "box"').replace("[origin]", ""))
+    barn.write_text(barn.read_text().replace('licence = "internal"', ""))
+    assert open_dataset(str(barn), "train").facts == {
+        "sigmas": "3 of COCO, 2 default 0.05", "area": "the box",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("areas", "said"),
+    [
+        ((50.0, 60.0), None),
+        ((0, 60.0), "0.53 of the box of 1 people, else annotated"),
+        ((0, 0), "0.53 of the box"),
+    ],
+)
+def test_a_derived_area_is_a_fact(tmp_path: Path, areas: tuple[float, ...], said: str) -> None:
+    content = cows(images=("1.png", "2.png"))
+    for annotation, area in zip(content["annotations"], areas, strict=True):
+        annotation["area"] = area
+    dataset = open_dataset(str(write(tmp_path / "cows.json", content)), "all")
+    assert dataset.facts.get("area") == said
+    assert FirstImages(dataset, 1).facts == dataset.facts
 
 
 def test_several_files_are_one_split_with_ids_of_their_own(barn: Path) -> None:

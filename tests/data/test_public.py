@@ -201,6 +201,16 @@ def test_what_is_read_of_each() -> None:
     assert like_dataset("ap10k") == "coco"
 
 
+def test_each_says_where_its_sigmas_come_from_and_its_licence(tmp_path: Path) -> None:
+    for name, mini in MINIS.items():
+        mini.make(tmp_path / name)
+        facts = open_dataset(name, LAYOUTS[name].eval_split, root=tmp_path / name).facts
+        assert facts["sigmas"].split()[0].strip(":,") in ("official", "copied", "guessed")
+        assert facts["licence"]
+        assert facts["source"].startswith("https://")
+        assert ("area" in facts) == (name in ("exlpose", "aic"))
+
+
 def test_human_art_names_its_images_from_either_folder(tmp_path: Path) -> None:
     human_art(tmp_path, prefix="")
     for name, count in (("human_art", 17), ("human_art_21", 21)):

@@ -240,7 +240,7 @@ def _joined(
     boxes = derived.derive_boxes(
         joined("boxes", (0, 4), np.float64), keypoints, people, crowd, options, owner, report
     )
-    area = derived.derive_area(
+    area, area_derived = derived.derive_area(
         joined("area", (0,), np.float64), boxes, people, crowd, options, owner, report
     )
     derived.check_places(keypoints, image, sizes, skeleton, owner, path, report)
@@ -265,6 +265,7 @@ def _joined(
         Texts.of(ids),
         Texts.of(outlines),
         heads,
+        area_derived,
         joined("category", (0,), np.int64) if several else None,
         chosen.names,
         tuple(number if isinstance(number, int) else 1 for number in chosen.ids) or (1,),
