@@ -185,7 +185,7 @@ def convert(
         }
         whole = found_layout(
             output, layout.name, files, keypoints=truths[splits[0]].skeleton, kind=layout.kind,
-            origin=layout.origin,
+            separate=layout.separate, origin=layout.origin,
         )  # fmt: skip
         with atomic_write(output / TOML) as beside:
             beside.write_text(written_description(whole, "."), encoding="utf-8")

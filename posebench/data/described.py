@@ -53,6 +53,7 @@ class DescribedLayout(Layout):
     keypoints: Skeleton | None = None  # None: those of the annotation files
     options: ReadOptions = field(default_factory=ReadOptions)
     kind: str = "oks"
+    separate: bool = False  # AP is the mean of those of the categories
     form: str = "coco"  # of the annotation files: this, or one of `formats.FORMATS`
     origin: Mapping[str, str] = field(default_factory=dict)
 
@@ -113,10 +114,10 @@ class DescribedLayout(Layout):
                 f"(looked for {truth.file_names[0]}): name their folder in a dataset.toml, which "
                 f"`posebench data describe {paths[0]}` begins."
             )
-        protocol = protocol_of(self.kind, truth.skeleton)
+        protocol = protocol_of(self.kind, truth.skeleton, separate=self.separate)
         return FileDataset(
             self.name, split, protocol, folder, truth, reference=self.reference,
-            facts=facts_of(truth, self.reading, self.origin),
+            facts=facts_of(truth, protocol, self.reading, self.origin),
         )  # fmt: skip
 
 
@@ -139,11 +140,14 @@ def _fitting(folder: Path, path: Path) -> list[Path]:
     return found or [folder / path]
 
 
-def facts_of(truth: GroundTruth, options: ReadOptions, origin: Mapping[str, str]) -> dict[str, str]:
+def facts_of(
+    truth: GroundTruth, protocol: Protocol, options: ReadOptions, origin: Mapping[str, str]
+) -> dict[str, str]:
     """Return what a result on a described dataset depends on, by name, in words.
 
     Args:
         truth: the annotations.
+        protocol: how they are evaluated.
         options: how they were read.
         origin: what the description says of the dataset; `files` is left out.
     """
@@ -162,14 +166,18 @@ def facts_of(truth: GroundTruth, options: ReadOptions, origin: Mapping[str, str]
             facts["area"] = f"{AREA_OF_BOX:g} of the box" + (
                 f" of {derived} people, else annotated" if derived < people.sum() else ""
             )
+    if len(truth.categories) > 1:
+        how = "AP is their mean, or merged where results tell none"
+        how = how if protocol.separate else "merged"
+        facts["categories"] = f"{len(truth.categories)}, {how}"
     return facts | {key: value for key, value in origin.items() if key != "files"}
 
 
-def protocol_of(kind: str, skeleton: Skeleton) -> Protocol:
+def protocol_of(kind: str, skeleton: Skeleton, *, separate: bool = False) -> Protocol:
     """Return the rules of evaluation of a kind: oks, crowdpose or mpii."""
     if kind == "crowdpose":
-        return Protocol(skeleton, AREA_OF_BOX, crowd_index=(0.2, 0.8))
-    return Protocol(skeleton, head_boxes=kind == "mpii")
+        return Protocol(skeleton, AREA_OF_BOX, crowd_index=(0.2, 0.8), separate=separate)
+    return Protocol(skeleton, head_boxes=kind == "mpii", separate=separate)
 
 
 def is_path(name: str) -> bool:
@@ -370,6 +378,10 @@ def read_description(path: Path, *, reserved: Iterable[str] | None = None) -> De
         given["keypoints"] = skeleton
     rules = table.table("protocol")
     given["kind"] = rules.one_of("kind", _KINDS, given.get("kind", "oks"))
+    categories = rules.one_of("categories", ("merged", "separate"), "merged")
+    given["separate"] = categories == "separate"
+    if given["separate"] and given["kind"] == "mpii":
+        raise rules.unfit("categories", "merged with the kind mpii (PCKh)", categories)
     rules.finish()
     origin = {key: str(value) for key, value in table.table("origin").rest().items()}
     train_split, eval_split = (table.take(key, str, "") for key in ("train_split", "eval_split"))
@@ -508,8 +520,10 @@ def written_description(layout: DescribedLayout, root: str | None = None) -> str
     lines += ["", "[read]", f"category = {json.dumps(list(truth.categories))}"]
     if layout.form != "coco":
         lines.append(f"format = {json.dumps(layout.form)}")
-    if layout.kind != "oks":
+    if layout.kind != "oks" or layout.separate:
         lines += ["", "[protocol]", f"kind = {json.dumps(layout.kind)}"]
+    if layout.separate:
+        lines.append('categories = "separate"')
     if not built_in:
         lines += ["", "[skeleton]"]
         if skeleton.pairs is None:

@@ -62,5 +62,5 @@ def _read(path: Path) -> PublicLayout:
     layout = read_description(path, reserved=())
     assert layout.keypoints is not None
     values = {one.name: getattr(layout, one.name) for one in fields(layout)}
-    values["protocols"] = (protocol_of(layout.kind, layout.keypoints),)
+    values["protocols"] = (protocol_of(layout.kind, layout.keypoints, separate=layout.separate),)
     return PublicLayout(**values)

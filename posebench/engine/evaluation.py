@@ -149,6 +149,7 @@ def evaluate(
     start = time.perf_counter()
     results: list[dict[str, Any]] = []
     unreadable: list[Unreadable] = []
+    category = dataset.ground_truth().category_ids[0]
     # Whole batches, so that the composition of batches does not depend on the number of ranks.
     indices = [i for i in range(len(dataset)) if i // batch_size % world_size() == rank()]
     stream = predict_dataset(
@@ -167,7 +168,7 @@ def evaluate(
             unreadable.append(item)
         else:
             sample, predictions = item
-            results += predictions.to_coco(sample.image_id)
+            results += predictions.to_coco(sample.image_id, category)
         progress(done, len(indices))
     if world_size() > 1:
         truth = dataset.ground_truth()
@@ -200,13 +201,14 @@ def evaluate_ideal(
     profile = profile_of(recipe.config)
     start = time.perf_counter()
     results: list[dict[str, Any]] = []
+    category = dataset.ground_truth().category_ids[0]
     with torch.inference_mode():
         for index in range(len(dataset)):
             sample = dataset.load(index, pixels=False)
             batch = blank_batch(sample, recipe.inference.resize)
             outputs = profile.ideal_outputs(model, batch)
             (predictions,) = model.decode(outputs, batch.geometry)
-            results += predictions.to_coco(sample.image_id)
+            results += predictions.to_coco(sample.image_id, category)
             progress(index + 1, len(dataset))
     seconds = time.perf_counter() - start
     return Evaluation(score(results, dataset), results, len(dataset), seconds)

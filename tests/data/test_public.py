@@ -186,7 +186,8 @@ def test_perfect_predictions_of_each_score_100(tmp_path: Path, name: str) -> Non
     )  # fmt: skip
     assert scored.code == 0, scored.err
     values = {one["metric"]: one["value"] for one in json.loads(scored.out)["rows"]}
-    assert values["AP"] == 100
+    assert values["AP (merged)" if name == "ap10k" else "AP"] == 100
+    assert ("AP (merged)" in values) == (name == "ap10k")
     parts = [key for key in values if key.startswith("AP/")]
     assert len(parts) == len(truth.skeleton)
 
@@ -237,6 +238,34 @@ def test_halpes_first_26_keypoints_are_taken_whatever_they_are_called(
         path.write_text(json.dumps(content))
         with pytest.raises(DataError, match="Expected the 26 keypoints of halpe26"):
             open_dataset("halpe26", "val", root=tmp_path)
+
+
+def test_ap10k_has_two_numbers(tmp_path: Path) -> None:
+    ap10k(tmp_path)
+    path = tmp_path / "ap10k" / "annotations" / "ap10k-val-split1.json"
+    content = json.loads(path.read_text())
+    [zebra] = content["annotations"]
+    content["images"].append({**content["images"][0], "id": 8, "file_name": "001.jpg"})
+    content["annotations"].append({**zebra, "id": 2, "image_id": 8, "category_id": 1})
+    path.write_text(json.dumps(content))
+    results = [
+        {"image_id": 7, "category_id": 54, "keypoints": row(17), "score": 0.9},
+        {"image_id": 8, "category_id": 54, "keypoints": row(17), "score": 0.8},
+        {"image_id": 8, "category_id": 1, "keypoints": [999, 999, 1] * 17, "score": 0.7},
+    ]
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(results))
+    where = ("--dataset", "ap10k", "--data-root", tmp_path, "--runs", tmp_path / "runs")
+    scored = run("eval", "--predictions", file, *where)
+    assert scored.code == 0, scored.err
+    lines = [" ".join(line.split()) for line in scored.out.splitlines()]
+    rows = [line.strip("│ ").split(" │ ")[:2] for line in lines]
+    assert ["mean", "50.0"] in rows
+    assert ["merged", "100.0"] in rows
+    assert ["antelope", "0.0"] in rows
+    assert ["zebra", "100.0"] in rows
+    assert any(line.startswith("categories: 2, AP is their mean") for line in lines)
+    assert any(line.startswith("sigmas: guessed") for line in lines)
 
 
 def test_a_missing_folder_or_file_is_told_with_layout_and_source(tmp_path: Path) -> None:
