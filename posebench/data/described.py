@@ -263,8 +263,10 @@ def _folder(path: Path) -> DescribedLayout:
     keypoints = [file for file in files if "keypoints" in file.name] or files
     if keypoints:
         named = {_split_of(file, keypoints): file.absolute() for file in keypoints}
+        splits = _in_order({s: SplitFiles(None, (file,)) for s, file in named.items()})
+        forms = {format_of(file) for file in keypoints}
         return found_layout(
-            path, name, _in_order({s: SplitFiles(None, (file,)) for s, file in named.items()})
+            path, name, splits, **fields_of(forms.pop() if len(forms) == 1 else None)
         )
     raise DataError(
         f"The folder {path} is not recognised as a dataset: looked for {TOML}, for "

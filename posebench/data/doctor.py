@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from posebench.data import oddities
 from posebench.data.annotations import Reading, inspect_content, rules
 from posebench.data.annotations.text import parse_content
 from posebench.data.described import find_image_folder
@@ -100,22 +101,29 @@ def examine(
         raise DataError(
             f"No split of {layout.name} is in {folder}: it is expected as {layout.tree}."
         )
+    in_order = sorted(files, key=lambda split: split != layout.train_split)  # it is compared with
     readings = [
-        (split, own, path, _read(path, layout))
-        for split, own in files.items()
-        for path in own.annotations
+        (split, files[split], path, _read(path, layout))
+        for split in in_order
+        for path in files[split].annotations
     ]
     total = sum(reading.truth.num_images for *_, reading in readings)
     done = 0
     findings: list[Finding] = []
     others = _TrainingImages(*against) if against else None
+    images: dict[str, set[Path]] = {}
     for split, own, path, reading in readings:
         report = _Report(split)
         for found in reading.findings:
             report.take(found)
         _count(reading.truth, report)
+        _check_people(reading.truth, report)
         some = reading.truth.file_names[:5]
         image_folder = own.folder_with(some) or find_image_folder(path, some) or path.parent
+        in_split = images.setdefault(split, set())
+        in_split.update(image_folder / name for name in _named(reading.truth))
+        if split == layout.eval_split != layout.train_split:
+            _check_apart(in_split, images.get(layout.train_split, set()), layout, report)
         for _ in _check_files(reading.truth, image_folder, report, upright=upright):
             done += 1
             progress(done, total)
@@ -148,6 +156,32 @@ def _count(truth: GroundTruth, report: _Report) -> None:
     report.count("annotations", len(truth))
     report.count("people with labelled keypoints", int(people.sum()))
     report.count("labelled keypoints", int((truth.keypoints[people][..., 2] > 0).sum()))
+
+
+def _check_people(truth: GroundTruth, report: _Report) -> None:
+    """Report what looks wrong with the annotated people as a whole."""
+    if shares := oddities.visibility_shares(truth):
+        check = "keypoints: % not labelled/hidden/visible"
+        report.findings[check] = Finding(report.split, check, "count", len(shares), shares)
+    for person in oddities.outside_box(truth):
+        report.note("keypoint outside its box", person)
+    for pair in oddities.exchanged_pairs(truth):
+        report.note("left and right look exchanged", pair)
+
+
+def _check_apart(evaluated: set[Path], trained: set[Path], layout: Layout, report: _Report) -> None:
+    """Report images that are also trained on, or are of a video or pair that is trained on.
+
+    Videos and pairs are told by their folders, where both splits have several.
+    """
+    training = f"in {layout.train_split}"
+    for path in sorted(evaluated & trained):
+        report.note(f"image is also {training}", path.name)
+    folders = [{path.parent for path in paths} for paths in (evaluated, trained)]
+    if min(map(len, folders)) > 1:
+        for folder in sorted(folders[0] & folders[1]):
+            times = sum(path.parent == folder for path in evaluated)
+            report.note(f"folder is also {training}", folder.name, times)
 
 
 def _named(truth: GroundTruth) -> list[str]:

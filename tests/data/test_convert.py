@@ -86,6 +86,13 @@ def test_mpii_becomes_a_folder_with_heads_and_sizes(tmp_path: Path) -> None:
     assert_sound(out)
 
 
+def test_a_folder_of_another_format_is_a_dataset_as_it_is(tmp_path: Path) -> None:
+    test_mpii.write(tmp_path, "people.json", [test_mpii.entry("1.jpg")], ("1.jpg",))
+    dataset = open_dataset(str(tmp_path / "mpii"), "people")
+    assert dataset.skeleton is MPII
+    assert dataset.load(0).image.shape == (120, 160, 3)
+
+
 def test_ai_challenger_becomes_a_file(tmp_path: Path) -> None:
     source = test_aic.write(
         tmp_path / "keypoint_validation_annotations_20170911.json",
