@@ -70,7 +70,8 @@ def derive_boxes(
             )  # fmt: skip
     boxes = np.where(missing[:, None], 0.0, boxes)
     if derived.any():
-        report.note(rules.NO_BOX, "", int(derived.sum()))
+        if options.box == "auto":  # otherwise the user has asked for it
+            report.note(rules.NO_BOX, "", int(derived.sum()))
         boxes[derived] = hull(keypoints[derived])
     return boxes
 
