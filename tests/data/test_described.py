@@ -362,6 +362,26 @@ def test_two_numbers_a_keypoint_have_no_visibility(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "pairs", "sigmas"),
+    [
+        ("flip_idx: [0, 2, 1]", ((1, 2),), 0.05),
+        ("flip_idx: [0, 1, 2]", (), 0.05),  # there is no left and right
+        ("", None, 0.05),  # nobody knows: nothing is mirrored
+        ("kpt_names: {0: [nose, L_ear, R_ear]}", ((1, 2),), 0.026),
+        ("kpt_names: [nose, L_ear, R_ear]\nkpt_oks_sigmas: [0.1, 0.2, 0.2]", ((1, 2),), 0.1),
+    ],
+)
+def test_ultralytics_names_pairs_and_sigmas_are_taken(
+    tmp_path: Path, more: str, pairs: Any, sigmas: float
+) -> None:
+    yaml = YAML.replace("flip_idx: [0, 2, 1]", more)
+    write_ultralytics(tmp_path, yaml, "0 0.5 0.5 0.5 0.8 0.25 0.5 2 0.5 0.1 1 0 0 0")
+    skeleton = open_dataset(str(tmp_path), "val").skeleton
+    assert (skeleton.pairs, skeleton.sigmas[0]) == (pairs, sigmas)
+    assert skeleton.keypoints[0] == ("nose" if "kpt_names" in more else "keypoint_0")
+
+
+@pytest.mark.parametrize(
     ("yaml", "line", "message"),
     [
         ("names: [cow]", "", "kpt_shape"),
