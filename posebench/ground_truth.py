@@ -296,8 +296,8 @@ def _flags(flags: NDArray[np.bool_] | None, count: int) -> NDArray[np.bool_]:
 
 
 def texts_or_numbers(ids: Sequence[int | str]) -> Indices | Texts:
-    """Return ids as an array of numbers, or as texts if one of them is a text."""
-    if all(isinstance(one, int) for one in ids):
+    """Return ids as an array of numbers, or as texts if one is a text or fits no 64 bits."""
+    if all(isinstance(one, int) and -(2**63) <= one < 2**63 for one in ids):
         return np.array(ids, np.int64)
     return Texts.of(str(one) for one in ids)
 

@@ -334,6 +334,24 @@ def test_flags_may_mean_something_else(tmp_path: Path) -> None:
     assert truth.keypoints.tolist() == read(tmp_path, usual()).keypoints.tolist()
 
 
+def test_numbers_beyond_64_bits_are_ids_too(tmp_path: Path) -> None:
+    content = usual()
+    content["images"][0]["id"] = 2.0**63
+    for annotation in content["annotations"][:2]:
+        annotation["image_id"] = 2.0**63
+    truth = read(tmp_path, content)
+    assert truth.image.tolist() == [0, 0, 1, 1]
+    assert scored(truth, perfect(truth)) == 1
+
+
+@pytest.mark.parametrize("side", [2**31, 2.0**31, -1])
+def test_an_impossible_size_is_named(tmp_path: Path, side: float) -> None:
+    content = usual()
+    content["images"][1]["width"] = side
+    with pytest.raises(DataError, match=f"width and height above 0 .* image 2 .*{int(side)} and"):
+        read(tmp_path, content)
+
+
 # -------------------------------------------------------------------------------- boxes and areas
 
 
