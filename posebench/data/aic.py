@@ -6,8 +6,13 @@ evaluation differs from the one here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from posebench.errors import DataError
 from posebench.files import PERSON, finite_rows, parse_json, read_text
@@ -36,24 +41,78 @@ def read_aic(path: Path) -> Content:
     text = read_text(path, "an annotation file")
     if not text.lstrip().startswith(b"["):
         return parse_content(text, path)
+    people: list[_Person] = []
     images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
     for number, entry in enumerate(parse_json(text, path, "an annotation file"), start=1):
         owner = f"image {number} of {path}"
         name, boxes, keypoints = _fields(entry, owner)
         images.append({"id": number, "file_name": f"{name}.jpg"})
         for person in dict.fromkeys([*boxes, *keypoints]):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": PERSON,
-                    "iscrowd": 0,
-                    **_person(boxes.get(person), keypoints.get(person), f"{person} in {owner}"),
-                }
-            )
+            people.append(_Person(number, person, boxes.get(person), keypoints.get(person)))
     category = {"id": PERSON, "name": "person", "keypoints": [*named_skeletons()["aic"].keypoints]}
-    return Content(images, annotations, [category])
+    return Content(images, _records(people, path), [category])
+
+
+@dataclass(frozen=True, slots=True)
+class _Person:
+    image: int
+    name: str
+    box: Any  # None: the file has none
+    keypoints: Any
+
+
+def _records(people: list[_Person], path: Path) -> list[msgspec.Raw]:
+    """Return the people as annotations in JSON, which take a fraction of their memory.
+
+    Raises:
+        DataError: a box or keypoints do not fit.
+    """
+
+    def rows_of(field: str, width: int) -> dict[int, list[float]]:
+        """Return the numbers of those who have the field."""
+        attribute = {"human_annotations": "box", "keypoint_annotations": "keypoints"}[field]
+        given = [k for k, one in enumerate(people) if getattr(one, attribute) is not None]
+        rows = finite_rows(
+            [getattr(people[k], attribute) for k in given], width, field,
+            lambda index: _owner(people[given[index]], path),
+        )  # fmt: skip
+        if width > 4:
+            _map_flags(rows.reshape(len(rows), -1, 3), [people[k] for k in given], path)
+        return dict(zip(given, rows.tolist(), strict=True))
+
+    boxes = rows_of("human_annotations", 4)
+    keypoints = rows_of("keypoint_annotations", 3 * len(named_skeletons()["aic"]))
+    encoder = msgspec.json.Encoder()
+    records = []
+    for index, person in enumerate(people):
+        record: dict[str, Any] = {
+            "id": index + 1, "image_id": person.image, "category_id": PERSON, "iscrowd": 0,
+            "keypoints": keypoints.get(index, []),
+        }  # fmt: skip
+        if index in boxes:
+            left, top, right, bottom = boxes[index]
+            record["bbox"] = [left, top, right - left, bottom - top]
+        records.append(msgspec.Raw(encoder.encode(record)))
+    return records
+
+
+def _owner(person: _Person, path: Path) -> str:
+    return f"{person.name} in image {person.image} of {path}"
+
+
+def _map_flags(rows: NDArray[np.float64], people: list[_Person], path: Path) -> None:
+    """Make flags those of COCO, in place; keypoints that are not labelled become 0, 0, 0."""
+    flags = rows[..., 2].copy()
+    unknown = ~np.isin(flags, list(_VISIBILITY))
+    if unknown.any():
+        index, k = np.argwhere(unknown)[0]
+        raise DataError(
+            f"Expected a flag of 1 (visible), 2 (not visible) or 3 (absent) in the keypoints of "
+            f"{_owner(people[index], path)}, but found {flags[index, k]:g}. Correct it."
+        )
+    for flag, meant in _VISIBILITY.items():
+        rows[flags == flag, 2] = meant
+    rows[rows[..., 2] == 0] = 0
 
 
 def _fields(entry: Any, owner: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -68,23 +127,3 @@ def _fields(entry: Any, owner: str) -> tuple[str, dict[str, Any], dict[str, Any]
             "images with these fields."
         )
     return name, boxes, keypoints
-
-
-def _person(box: Any, keypoints: Any, owner: str) -> dict[str, Any]:
-    """Return a person's box and keypoints, as far as the file has them."""
-    fields: dict[str, Any] = {"keypoints": []}
-    if box is not None:
-        left, top, right, bottom = finite_rows([box], 4, "human_annotations", lambda _: owner)[0]
-        fields["bbox"] = [float(left), float(top), float(right - left), float(bottom - top)]
-    if keypoints is not None:
-        count = 3 * len(named_skeletons()["aic"])
-        row = finite_rows([keypoints], count, "keypoint_annotations", lambda _: owner)[0]
-        for x, y, flag in row.reshape(-1, 3).tolist():
-            if flag not in _VISIBILITY:
-                raise DataError(
-                    f"Expected a flag of 1 (visible), 2 (not visible) or 3 (absent) in the "
-                    f"keypoints of {owner}, but found {flag:g}. Correct it."
-                )
-            labelled = _VISIBILITY[int(flag)]
-            fields["keypoints"] += [x, y, labelled] if labelled else [0.0, 0.0, 0]
-    return fields
