@@ -32,7 +32,8 @@ M = TypeVar("M", bound=PoseModel)
 class Evaluation:
     """Metrics, with the predictions they were computed from."""
 
-    metrics: dict[str, float]  # as fractions; -1 where there was no ground truth to detect
+    # As fractions; -1 where there was no ground truth to detect. Empty: images without annotations.
+    metrics: dict[str, float]
     results: Sequence[dict[str, Any]]  # in COCO's format
     images: int
     seconds: float
@@ -138,6 +139,8 @@ def evaluate(
 ) -> Evaluation:
     """Predict and score a dataset; the ranks share its images, and all return the whole result.
 
+    Images without annotations are predicted, and not scored.
+
     Args:
         strict: stop at the first image that cannot be read; otherwise its people count as missed
             and it is listed in the evaluation.
@@ -181,7 +184,8 @@ def evaluate(
             f"None of the {len(dataset)} images of {dataset.name} {dataset.split} can be read; the "
             f"first: {unreadable[0].message}"
         )
-    metrics = broadcast_object(score(results, dataset) if rank() == 0 else {})
+    scored = rank() == 0 and dataset.ground_truth().annotated
+    metrics = broadcast_object(score(results, dataset) if scored else {})
     seconds = time.perf_counter() - start
     return Evaluation(metrics, results, len(dataset), seconds, unreadable)
 
@@ -226,5 +230,15 @@ def evaluate_file(path: Path, dataset: PoseDataset) -> Evaluation:
 
 
 def score(results: Results, dataset: PoseDataset) -> dict[str, float]:
-    """Return the metrics by the dataset's protocol."""
-    return evaluate_poses(dataset.ground_truth(), results, dataset.protocol)
+    """Return the metrics by the dataset's protocol.
+
+    Raises:
+        DataError: the images are not annotated.
+    """
+    truth = dataset.ground_truth()
+    if not truth.annotated:
+        raise DataError(
+            f"The images of {dataset.name} {dataset.split} are not annotated, so nothing can be "
+            f"scored here. {dataset.submission}".strip()
+        )
+    return evaluate_poses(truth, results, dataset.protocol)

@@ -304,10 +304,11 @@ def write_evaluation(
     if run is not None and rank() == 0:
         if recipe is not None:
             write_recipe(run, recipe, dataset.skeleton)
-        write_json(run / "metrics.json", evaluation.metrics)
         write_facts(run, dataset)
         _write_predictions(run / "predictions.json", evaluation.results)
-        write_results(run, rows)
+        if evaluation.metrics:
+            write_json(run / "metrics.json", evaluation.metrics)
+            write_results(run, rows)
     return rows
 
 
