@@ -197,7 +197,8 @@ def describe(
 ) -> None:
     """Print a first dataset.toml for a dataset of your own; `> dataset.toml` keeps it."""
     from posebench.data import choose_files
-    from posebench.data.described import describe_path, written_description
+    from posebench.data.described import describe_path
+    from posebench.data.describing import written_description
 
     layout = describe_path(str(path))
     if choice := choose_files(images, category or (), skeleton):
@@ -254,11 +255,14 @@ def convert(
         )  # fmt: skip
     for file in written:
         messages.print(
-            f"Wrote {escape(str(file.path))}: {file.images} images with {file.people} labelled "
-            "people.",
+            f"Wrote {escape(str(file.path))}: {file.images} image{'s' * (file.images != 1)} with "
+            f"{file.people} labelled people.",
             soft_wrap=True,
         )
-    messages.print(f"Use it with --dataset {escape(_as_path(output))}", soft_wrap=True)
+    images_there = f" --images {written[0].folder}" if written[0].folder else ""
+    messages.print(
+        f"Use it with --dataset {escape(_as_path(output) + images_there)}", soft_wrap=True
+    )
 
 
 def _as_path(path: Path) -> str:

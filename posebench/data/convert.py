@@ -22,11 +22,11 @@ from posebench.data.described import (
     fields_of,
     found_layout,
     identifier,
-    written_description,
 )
+from posebench.data.describing import written_description
 from posebench.data.formats import FORMATS, format_of
 from posebench.data.image_files import read_size
-from posebench.data.layout import SplitFiles
+from posebench.data.layout import SplitFiles, find_image_folder
 from posebench.data.mpii import OFFICIAL
 from posebench.errors import DataError, Notice, UsageError, unknown_name
 from posebench.files import atomic_write, write_json
@@ -50,6 +50,7 @@ class Written:
     path: Path
     images: int
     people: int  # with a labelled keypoint
+    folder: Path | None  # of the images, where they are not found by the file's place
 
 
 def source_layout(
@@ -190,9 +191,20 @@ def convert(
         with atomic_write(output / TOML) as beside:
             beside.write_text(written_description(whole, "."), encoding="utf-8")
     return [
-        Written(targets[one], truth.num_images, int(truth.people.sum()))
+        Written(
+            targets[one],
+            truth.num_images,
+            int(truth.people.sum()),
+            _elsewhere(targets[one], datasets[one].folder, truth) if single else None,
+        )
         for one, truth in truths.items()
     ]
+
+
+def _elsewhere(path: Path, folder: Path, truth: GroundTruth) -> Path | None:
+    """Return the folder of the images if it is not found by the place of the annotations."""
+    found = find_image_folder(path.absolute(), truth.file_names[:5])
+    return None if found is not None and found.samefile(folder) else folder
 
 
 def _check_free(paths: list[Path], *, overwrite: bool) -> None:

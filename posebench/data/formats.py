@@ -26,6 +26,7 @@ class FileFormat:
     skeleton: str
     kind: str  # of evaluation, as in a dataset.toml
     marks: tuple[bytes, ...]  # fields of which one occurs early in a JSON file
+    alone: bool = False  # everything is in the file: MPII's head boxes may lie beside it
 
     @property
     def keypoints(self) -> Skeleton:
@@ -35,7 +36,12 @@ class FileFormat:
 FORMATS = {
     "mpii": FileFormat("MPII", read_mpii, MPII.name, "mpii", (b'"joints_vis"', b'"joints"')),
     "aic": FileFormat(
-        "AI Challenger", read_aic, "aic", "oks", (b'"keypoint_annotations"', b'"human_annotations"')
+        "AI Challenger",
+        read_aic,
+        "aic",
+        "oks",
+        (b'"keypoint_annotations"', b'"human_annotations"'),
+        alone=True,
     ),
 }
 

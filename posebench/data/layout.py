@@ -107,6 +107,7 @@ class Layout:
     chosen: FileChoice = FileChoice()
     # Reads an annotation file into the lists of COCO's format; None: it is in that format.
     read: Callable[[Path], Content] | None = None
+    alone: bool = False  # `read` takes everything from the file itself, and none from others
     opener: Opener = open_files
     crowd: float = 0.1  # crowd level of the synthetic images that stand in for it in ablations
     title: str = ""  # its name in the papers' tables; empty: in none
@@ -196,8 +197,9 @@ class Layout:
         from posebench.data.annotations import read_as
 
         return read_as(
-            path, self.skeleton, self.reading, read=self.read, spare=spare, name=self.name
-        )
+            path, self.skeleton, self.reading, read=self.read, spare=spare, name=self.name,
+            alone=self.read is None or self.alone,
+        )  # fmt: skip
 
     def open(
         self,
@@ -257,10 +259,16 @@ def find_image_folder(annotations: Path, names: Iterable[str]) -> Path | None:
         *(place / name for place in (here, above, above / "images") for name in stems if name),
     ]  # fmt: skip
     known = [name for name in names if name]
+
+    def has_them(folder: Path) -> bool:
+        return bool(known) and all((folder / name).is_file() for name in known)
+
     for folder in dict.fromkeys(folders):
-        if known and all((folder / name).is_file() for name in known):
+        if has_them(folder):
             return folder
-    return None
+    # Under any other name, if a single folder beside the file has them: `frames`, `rgb`, ...
+    beside = [folder for folder in here.iterdir() if folder.is_dir() and has_them(folder)]
+    return beside[0] if len(beside) == 1 else None
 
 
 def refuse_annotations(layout: Layout, annotations: Path | None) -> None:

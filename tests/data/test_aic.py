@@ -67,6 +67,18 @@ def test_people_without_a_box_or_keypoints_are_kept(tmp_path: Path) -> None:
     assert rows == [(42, [5, 6, 20, 40]), (0, [0, 0, 9, 9]), (42, None)]
 
 
+def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posebench.data.annotations.kept._SMALLEST_FILE", 1)
+    monkeypatch.setenv("POSEBENCH_CACHE", str(tmp_path / "cache"))
+    path = write(tmp_path / "keypoint_train_annotations_20170902.json", [entry("b2"), entry("a1")])
+    first = open_dataset(str(path), "all").ground_truth()
+    parses: list[Any] = []
+    monkeypatch.setattr("posebench.data.aic.parse_json", parses.append)
+    again = open_dataset(str(path), "all").ground_truth()
+    assert again.to_coco() == first.to_coco()
+    assert not parses
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -184,9 +184,16 @@ def test_the_command_says_what_it_wrote_and_how_to_use_it(
     monkeypatch.chdir(yolo.parent)
     result = run("data", "convert", "yolo/data.yaml", "--output", "out")
     assert result.code == 0, result.err
-    assert "Wrote out/annotations/train.json: 1 images with 2 labelled people." in result.err
+    assert "Wrote out/annotations/train.json: 1 image with 2 labelled people." in result.err
     assert "--dataset ./out" in result.err
     assert run("data", "doctor", "out").code == 0
     assert run("eval", "cid_tiny", "--oracle", "--dataset", "./out").code == 0
+    single = run("data", "convert", "yolo", "--output", "far/val.json", "--split", "val")
+    there = yolo / "images" / "val"
+    assert single.err.endswith(f"--dataset far/val.json --images {there}\n")
+    words = single.err.split("Use it with ")[1].split()
+    assert run("eval", "cid_tiny", "--oracle", *words).code == 0
+    near = run("data", "convert", "yolo", "--output", "yolo/images/val.json", "--split", "val")
+    assert near.err.endswith("--dataset yolo/images/val.json\n")
     described = run("data", "describe", "yolo")
     assert (described.code, "data convert" in described.err) == (2, True)

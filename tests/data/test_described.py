@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from posebench.data import choose_files, find_layout, like_dataset, open_dataset
-from posebench.data.described import describe_path, written_description
+from posebench.data.described import describe_path
+from posebench.data.describing import written_description
 from posebench.data.limited import FirstImages
 from posebench.errors import DataError, PosebenchError, UsageError
 from posebench.skeleton import COCO, MPII
@@ -372,6 +373,14 @@ def test_folders_of_exports_are_recognised(
     assert layout.splits == splits
     for split in splits:
         assert open_dataset(str(tmp_path), split).load(0).name == f"{split}.png"
+
+
+def test_images_in_the_only_folder_that_has_them_are_found(tmp_path: Path) -> None:
+    path = write(tmp_path / "cows.json", cows(), tmp_path / "some frames")
+    assert open_dataset(str(path), "all").load(0).name == "1.png"
+    picture(tmp_path / "other frames" / "1.png")  # now nobody knows which are meant
+    with pytest.raises(UsageError, match="name their folder with --images"):
+        open_dataset(str(path), "all").load(0)
 
 
 def test_a_folder_of_nothing_known_lists_what_was_looked_for(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def read_as(
     read: Callable[[Path], Content] | None = None,
     spare: Skeleton | None = None,
     name: str = "",
+    alone: bool = True,
 ) -> GroundTruth:
     """Read a file whose keypoints may be its own; say once what was derived.
 
@@ -87,13 +88,20 @@ def read_as(
         read: reads another format into the lists of COCO's; None: it is in COCO's.
         spare: the keypoints of a file that does not name its own.
         name: of keypoints that are the file's own; empty: the file's name.
+        alone: the annotations depend on nothing but the file, so that they can be kept.
 
     Raises:
         DataError: as `read_annotations`.
     """
-    if read is None:
-        return said(read_file(path, skeleton, options, spare=spare, name=name), path)
+    read = read or _content
+    if alone:
+        return said(read_file(path, skeleton, options, read=read, spare=spare, name=name), path)
     return said(inspect_content(read(path), path, skeleton, options, spare=spare, name=name), path)
+
+
+def _content(path: Path) -> Content:
+    """Return the lists of a file in COCO's format."""
+    return parse_content(read_text(path, "an annotation file"), path)
 
 
 def check_content(
@@ -125,22 +133,23 @@ def read_file(
     skeleton: Skeleton | None,
     options: ReadOptions,
     *,
+    read: Callable[[Path], Content] = _content,
     spare: Skeleton | None = None,
     name: str = "",
 ) -> Reading:
-    """Read a file in COCO's format; arguments as for `read_as`.
+    """Read a file, or what was kept of it; arguments as for `read_as`.
 
     Raises:
         DataError: as `read_annotations`.
     """
 
-    def read() -> tuple[GroundTruth, list[Finding]]:
-        text = read_text(path, "an annotation file")
-        content = parse_content(text, path)
+    def inspected() -> tuple[GroundTruth, list[Finding]]:
+        content = read(path)
         reading = inspect_content(content, path, skeleton, options, spare=spare, name=name)
         return reading.truth, reading.findings
 
-    return Reading(*read_kept(path, (skeleton, spare), options, name, read))
+    reader = f"{read.__module__}.{read.__name__}"
+    return Reading(*read_kept(path, (skeleton, spare), options, name, inspected, reader))
 
 
 def inspect_content(
