@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -176,11 +177,10 @@ def _check_apart(evaluated: set[Path], trained: set[Path], layout: Layout, repor
     training = f"in {layout.train_split}"
     for path in sorted(evaluated & trained):
         report.note(f"image is also {training}", path.name)
-    folders = [{path.parent for path in paths} for paths in (evaluated, trained)]
-    if min(map(len, folders)) > 1:
-        for folder in sorted(folders[0] & folders[1]):
-            times = sum(path.parent == folder for path in evaluated)
-            report.note(f"folder is also {training}", folder.name, times)
+    folders, others = (Counter(path.parent for path in paths) for paths in (evaluated, trained))
+    if min(len(folders), len(others)) > 1:
+        for folder in sorted(folders.keys() & others.keys()):
+            report.note(f"folder is also {training}", folder.name, folders[folder])
 
 
 def _named(truth: GroundTruth) -> list[str]:

@@ -94,6 +94,9 @@ def export_cvat(folder: Path) -> None:
 
 def test_workers_in_their_own_folders(trained: Path) -> None:
     export_cvat(Path())
+    export = "export_cvat/annotations/person_keypoints_train.json"
+    first = tomllib.loads(ran("data", "describe", export, "--images", "day1/rgb").out)
+    assert (first["skeleton"], first["read"]["category"]) == ("coco", ["worker"])
     Path("warehouse.toml").write_text(WAREHOUSE)
     described = tomllib.loads(ran("data", "describe", "warehouse.toml").out)
     assert described["skeleton"] == "coco"
@@ -192,6 +195,9 @@ def export_sleap(folder: Path) -> None:
 def test_cows_of_five_keypoints() -> None:
     export_sleap(Path())
     Path("cows.toml").write_text(COWS)
+    first = tomllib.loads(ran("data", "describe", "train.json").out)
+    assert first["splits"]["all"]["images"].endswith("frames")
+    assert first["skeleton"]["limbs"][3] == ["withers", "tail_base"]
     described = tomllib.loads(ran("data", "describe", "cows.toml").out)
     assert described["skeleton"]["pairs"] == [["L_ear", "R_ear"]]
     assert described["skeleton"]["sigmas"] == [0.03, 0.04, 0.04, 0.08, 0.08]
