@@ -67,21 +67,14 @@ def _records(people: list[_Person], path: Path) -> list[msgspec.Raw]:
     Raises:
         DataError: a box or keypoints do not fit.
     """
-
-    def rows_of(field: str, width: int) -> dict[int, list[float]]:
-        """Return the numbers of those who have the field."""
-        attribute = {"human_annotations": "box", "keypoint_annotations": "keypoints"}[field]
-        given = [k for k, one in enumerate(people) if getattr(one, attribute) is not None]
-        rows = finite_rows(
-            [getattr(people[k], attribute) for k in given], width, field,
-            lambda index: _owner(people[given[index]], path),
-        )  # fmt: skip
-        if width > 4:
-            _map_flags(rows.reshape(len(rows), -1, 3), [people[k] for k in given], path)
-        return dict(zip(given, rows.tolist(), strict=True))
-
-    boxes = rows_of("human_annotations", 4)
-    keypoints = rows_of("keypoint_annotations", 3 * len(named_skeletons()["aic"]))
+    boxed = [k for k, person in enumerate(people) if person.box is not None]
+    corners = _rows([people[k] for k in boxed], "box", 4, path)
+    boxes = dict(zip(boxed, corners.tolist(), strict=True))
+    labelled = [k for k, person in enumerate(people) if person.keypoints is not None]
+    count = len(named_skeletons()["aic"])
+    rows = _rows([people[k] for k in labelled], "keypoints", 3 * count, path)
+    _map_flags(rows.reshape(-1, count, 3), [people[k] for k in labelled], path)
+    keypoints = dict(zip(labelled, rows.tolist(), strict=True))
     encoder = msgspec.json.Encoder()
     records = []
     for index, person in enumerate(people):
@@ -94,6 +87,13 @@ def _records(people: list[_Person], path: Path) -> list[msgspec.Raw]:
             record["bbox"] = [left, top, right - left, bottom - top]
         records.append(msgspec.Raw(encoder.encode(record)))
     return records
+
+
+def _rows(people: list[_Person], field: str, width: int, path: Path) -> NDArray[np.float64]:
+    """Return the (n, width) numbers of people's boxes or keypoints."""
+    names = {"box": "human_annotations", "keypoints": "keypoint_annotations"}
+    given = [getattr(person, field) for person in people]
+    return finite_rows(given, width, names[field], lambda index: _owner(people[index], path))
 
 
 def _owner(person: _Person, path: Path) -> str:
