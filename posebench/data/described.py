@@ -263,6 +263,7 @@ def _folder(path: Path) -> DescribedLayout:
 
         return found_layout(path, name, **read_data_yaml(path / "data.yaml"))
     files = sorted((path / "annotations").glob("*.json")) or sorted(path.glob("*.json"))
+    files = [file for file in files if format_of(file)] or files  # results may lie beside
     keypoints = [file for file in files if "keypoints" in file.name] or files
     if keypoints:
         named = {_split_of(file, keypoints): file.absolute() for file in keypoints}

@@ -383,6 +383,15 @@ def test_images_in_the_only_folder_that_has_them_are_found(tmp_path: Path) -> No
         open_dataset(str(path), "all").load(0)
 
 
+def test_results_beside_the_annotations_are_no_split(tmp_path: Path) -> None:
+    write(tmp_path / "cows.json", cows())
+    (tmp_path / "results.json").write_text('[{"image_id": 1, "keypoints": [], "score": 0.5}]')
+    assert describe_path(str(tmp_path)).splits == ("cows",)
+    (tmp_path / "cows.json").unlink()
+    with pytest.raises(DataError, match="It looks like a result file"):
+        open_dataset(str(tmp_path), "results")
+
+
 def test_a_folder_of_nothing_known_lists_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"dataset\.toml.*Roboflow.*ultralytics.*CVAT"):
         find_layout(str(tmp_path))
