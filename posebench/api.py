@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posebench.data import FileChoice, choose_files, find_layout, is_built_in
+from posebench.data import FileChoice, choose_files, find_layout, is_described
 from posebench.errors import UsageError, unknown_name
 from posebench.models import RECIPES
 from posebench.plugins import PLUGINS
@@ -311,8 +311,8 @@ def train(
             (request.eval_split, request.eval_annotations),
         )
     )
-    own_data = not is_built_in(train_set.name)
-    chosen = engine.fit_recipe(chosen, train_set, adapt=own_data and resume is None)
+    adapt = is_described(train_set) and resume is None
+    chosen = engine.fit_recipe(chosen, train_set, adapt=adapt)
     labelled, own = len(train_set.labelled()), {*set_fields(settings), *fields}
     notes: list[str] = []
     if resume is None:
@@ -455,9 +455,7 @@ def evaluate(
         data = opened if limit is None else _first_images(opened, limit)
     if recipe:
         source = str(checkpoint.path) if checkpoint else ""
-        recipe = engine.fit_recipe(
-            recipe, data, source, adapt=oracle and not is_built_in(data.name)
-        )
+        recipe = engine.fit_recipe(recipe, data, source, adapt=oracle and is_described(data))
     place = engine.pick_device(device) if checkpoint else None
     label = recipe.name if recipe else name or Path(str(predictions)).stem
     label = predictor.name if predictor else label

@@ -19,7 +19,9 @@ from posebench.data.described import (
     find_skeleton,
     is_path,
 )
+from posebench.data.kinds import add_metrics
 from posebench.data.layout import FileChoice, Layout, data_root
+from posebench.data.public import public_layouts
 from posebench.errors import DataError, UsageError, unknown_name
 from posebench.plugins import PLUGINS, Registry
 from posebench.skeleton import SKELETONS, Skeleton
@@ -31,6 +33,7 @@ DATASETS = (coco, crowdpose, mpii, ochuman, synthetic)
 # Images as they are stored, as the published loaders read them, or turned as EXIF says.
 EXIF = ("stored", "upright")
 LAYOUTS: Registry[Layout] = Registry("datasets")
+_OF_PAPERS = {dataset.LAYOUT.name for dataset in DATASETS}
 
 __all__ = [
     "DATASETS",
@@ -42,7 +45,7 @@ __all__ = [
     "choose_files",
     "data_root",
     "find_layout",
-    "is_built_in",
+    "is_described",
     "like_dataset",
     "open_dataset",
     "read_upright",
@@ -73,12 +76,10 @@ def add_dataset(module: Any) -> None:
 
 for _dataset in DATASETS:
     add_dataset(_dataset)
+LAYOUTS.update({layout.name: layout for layout in public_layouts()})
+# Last, since plugins may import what is above.
+PLUGINS.take("metrics", add_metrics)
 PLUGINS.take("datasets", add_dataset)
-
-
-def is_built_in(name: str) -> bool:
-    """Return whether a dataset is one that recipes of posebench are made for."""
-    return name in {dataset.LAYOUT.name for dataset in DATASETS}
 
 
 def find_layout(name: str, choice: FileChoice | None = None) -> Layout:
@@ -142,13 +143,23 @@ def like_dataset(name: str, choice: FileChoice | None = None) -> str:
         UsageError, DataError: as `find_layout` and `open_dataset`.
     """
     layout = find_layout(name, choice)
-    if is_built_in(layout.name):
+    if layout.name in _OF_PAPERS:
         return layout.name
     if isinstance(layout, DescribedLayout):
         skeleton = layout.skeleton or layout.open(None, layout.train_split).skeleton
     else:
         skeleton = layout.skeletons[0]
     return skeleton.name if SKELETONS.get(skeleton.name) == skeleton else "coco"
+
+
+def is_described(dataset: PoseDataset) -> bool:
+    """Return whether a dataset is described by its user, by the package, or by a plugin.
+
+    No recipes are made for it, so they are adapted to its keypoints.
+    """
+    if dataset.reference in LAYOUTS:
+        return dataset.reference not in _OF_PAPERS
+    return dataset.reference != dataset.name
 
 
 def check_exif(exif: str) -> str:

@@ -8,12 +8,11 @@ from typing import Any
 
 from posebench.data.annotations.options import AREA_OF_BOX
 from posebench.errors import UsageError
-from posebench.plugins import PLUGINS, Registry
-from posebench.skeleton import Skeleton
+from posebench.plugins import Registry
 from posebench.structures import Metric, Protocol
 
-# Name of the kind -> the protocol of a keypoint set.
-KINDS: Registry[Callable[[Skeleton], Protocol]] = Registry("metrics")
+# Name of the kind -> the protocol of a keypoint set, whose other fields are keywords.
+KINDS: Registry[Callable[..., Protocol]] = Registry("metrics")
 KINDS["oks"] = Protocol
 KINDS["crowdpose"] = partial(Protocol, area_of_box=AREA_OF_BOX, crowd_index=(0.2, 0.8))
 KINDS["mpii"] = partial(Protocol, head_boxes=True)
@@ -32,6 +31,3 @@ def add_metrics(module: Any) -> None:
         if name in KINDS:
             raise UsageError(f"there is another metric named {name!r}: choose another name")
     KINDS.update({name: partial(Protocol, metric=metric) for name, metric in metrics.items()})
-
-
-PLUGINS.take("metrics", add_metrics)

@@ -23,7 +23,7 @@ def test_a_dataset_of_ones_own_goes_through_every_command(barn: Path) -> None:
     assert described.code == 0, described.err
     assert "1 given" not in described.out
     description = barn.with_name("dataset.toml")
-    description.write_text(described.out)
+    description.write_text(described.out + '[origin]\nlicence = "internal"\n')
 
     checked = run("data", "doctor", description, "--json")
     assert checked.code == 0, checked.err
@@ -37,6 +37,15 @@ def test_a_dataset_of_ones_own_goes_through_every_command(barn: Path) -> None:
     # Said once, though the file is opened for training and for evaluation.
     assert trained.err.count("0.53 of their box is taken") == 1
 
+    said = (
+        "sigmas: 3 of COCO, 2 default 0.05",
+        "area: 0.53 of the box",
+        "licence: internal",
+    )
+    assert all(line in trained.out.splitlines() for line in said)
+    facts = json.loads((folder / "dataset.json").read_text())
+    assert facts == {"dataset": "cows", "split": "all"} | dict(map(_fact, said))
+    assert said[0] in run("eval", folder).out.splitlines()
     scored = run("eval", folder, "--json")
     assert scored.code == 0, scored.err
     metrics = {row["metric"] for row in json.loads(scored.out)["rows"]}
@@ -44,6 +53,19 @@ def test_a_dataset_of_ones_own_goes_through_every_command(barn: Path) -> None:
     drawn = run("viz", barn.parent / "images", "--model", folder, "--min-score", "0", "--out", "d")
     assert drawn.code == 0, drawn.err
     assert len(list(Path("d").rglob("*.png"))) == 2
+
+
+def _fact(line: str) -> tuple[str, str]:
+    name, _, fact = line.partition(": ")
+    return name, fact
+
+
+def test_datasets_of_the_papers_are_printed_without_facts(root: Path, trained: Path) -> None:
+    scored = run("eval", trained, "--data-root", root)
+    assert scored.code == 0, scored.err
+    assert "sigmas" not in scored.out
+    assert not list(Path("runs").rglob("dataset.json"))
+    assert not (trained / "dataset.json").exists()
 
 
 def test_a_model_of_other_keypoints_names_both_and_the_way(barn: Path, trained: Path) -> None:
