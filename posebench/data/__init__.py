@@ -101,7 +101,8 @@ def find_layout(name: str, choice: FileChoice | None = None) -> Layout:
         return describe_path(name)
     raise UsageError(
         f"{unknown_name('dataset', name, LAYOUTS)} For a dataset of your own, give the path of its "
-        "dataset.toml, annotation file or folder: see docs/datasets.md."
+        "dataset.toml, annotation file or folder: see docs/datasets.md. One of a plugin needs its "
+        "--plugin, or its package."
     )
 
 
