@@ -133,6 +133,7 @@ def test_the_dataset_is_evaluated_by_its_metric(folder: Path) -> None:
         "eval --predictions found.json --dataset described.toml",
         "train mean_pose --dataset barn --limit 1 --device cpu --workers 1 --plugin mean_pose.py",
         "train cid --dataset barn --set epoch=3",  # COCO's recipe is taken
+        "ablate cid/embedding --dataset barn --set epochs=1",
         "eval --predictions found.json --dataset coco --plugin middle.py",
         plugins=os.pathsep.join(str(folder / name) for name in ("barn.py", "within.py")),
     )
@@ -142,7 +143,8 @@ def test_the_dataset_is_evaluated_by_its_metric(folder: Path) -> None:
     assert "37.5" in done[2][1] and "left" not in done[2][1]
     assert done[3][0] == 0, done[3]
     assert "Did you mean epochs?" in done[4][2]
-    assert done[5][0] == 3  # COCO's files are not there; the plugin is no obstacle
+    assert (done[5][0], "barn" in done[5][2]) == (2, True)
+    assert done[6][0] == 3  # COCO's files are not there; the plugin is no obstacle
 
 
 def test_the_predictor_is_scored_timed_and_drawn(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,10 @@ def add_method(module: Any) -> None:
         isinstance(recipe, Recipe) and recipe.name == name for name, recipe in recipes.items()
     ):
         raise UsageError("its RECIPES are not a dictionary of Recipe values by their names")
-    if not all(isinstance(study, Study) for study in studies):
-        raise UsageError("its STUDIES are not Study values")
+    if not all(
+        isinstance(study, Study) and re.fullmatch(r"[A-Z]\d+", study.entry) for study in studies
+    ):
+        raise UsageError("its STUDIES are not Study values with an entry such as A1")
     methods = {recipe.method for recipe in recipes.values()}
     for kind, names, known in (
         ("method", methods, _MODULES),

@@ -13,6 +13,7 @@ from posebench.data import find_layout
 from posebench.errors import UsageError, unknown_name
 from posebench.models import RECIPES, STUDIES, find_recipe
 from posebench.recipe import Recipe, with_settings
+from posebench.skeleton import SKELETONS
 from posebench.studies import Study
 
 SYNTHETIC = "synthetic"
@@ -88,7 +89,7 @@ def configure(
     Raises:
         UsageError: a name is unknown, or the options do not fit one another.
     """
-    find_layout(dataset)  # raises for an unknown name
+    layout = find_layout(dataset)  # raises for an unknown name
     if study not in STUDIES:
         raise unknown_name("study", study, STUDIES)
     chosen = STUDIES[study]
@@ -104,6 +105,11 @@ def configure(
     if base.method != chosen.method:
         raise UsageError(
             f"{study} studies {chosen.method}, but {base.name} is a recipe of {base.method}."
+        )
+    if dataset != SYNTHETIC and layout.skeleton not in SKELETONS.values():
+        raise UsageError(
+            f"Studies are made on the keypoints of {', '.join(SKELETONS)}, and {dataset} has "
+            "others: choose another --dataset."
         )
     with_settings(base, settings)  # raises for a setting that does not fit
     return StudyConfig(
