@@ -289,6 +289,7 @@ def train(
         chosen, notes = engine.fit_length(
             chosen, images, steps=steps, given=own, warn=limit is None
         )
+        engine.check_buildable(chosen, train_set.skeleton)
         folder = engine.new_run(Path(runs), "train", chosen.name, train_set.name)
     else:
         folder = Path(resume)

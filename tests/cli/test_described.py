@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from tests.cli.command import TINY, only, run
-from tests.data.test_described import COW, cows, write
+from tests.data.test_described import COW, PLACES, cows, write
 
 
 @pytest.fixture
@@ -69,3 +71,28 @@ def test_what_is_refused_loses_nothing(barn: Path) -> None:
     assert result.code == 3
     assert "annotation 1 in" in result.err
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("name", ["pifpaf_tiny", "dgcn_tiny"])
+def test_a_method_of_limbs_keeps_the_mean_pose_in_its_run(barn: Path, name: str) -> None:
+    alone = run("train", name, "--dataset", barn, *TINY)
+    assert alone.code == 4
+    assert "no limbs lead from nose to R_ear, withers, tail_base" in alone.err
+    assert not Path("runs").exists()  # found out before the run's folder is made
+    content = json.loads(barn.read_text())
+    content["categories"][0]["skeleton"] = [[1, 2], [1, 3], [1, 4], [4, 5]]
+    barn.write_text(json.dumps(content))
+    trained = run("train", name, "--dataset", barn, *TINY)
+    assert trained.code == 0, trained.err
+    folder = only(Path("runs"), "train/*")
+    weights = load_file(folder / "checkpoints" / "last.safetensors")
+    # The box is the hull, grown by a tenth of its 31 pixels: 37.2 x 13.2 around (20.5, 8.5).
+    places = (np.array(PLACES) - (20.5, 8.5)) * (1, -1) / np.sqrt(37.2 * 13.2)
+    np.testing.assert_allclose(weights["mean_pose"], places, rtol=1e-6)
+
+    picture = barn.parent / "images" / "1.png"
+    picture.rename("cow.png")
+    barn.unlink()  # the pose has come with the weights
+    drawn = run("viz", "cow.png", "--model", folder, "--min-score", "0", "--out", "d")
+    assert drawn.code == 0, drawn.err
+    assert len(list(Path("d").rglob("*.png"))) == 1
