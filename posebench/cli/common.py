@@ -152,6 +152,8 @@ def print_rows(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> None:
 
 def print_metrics(title: str, evaluation: Evaluation) -> None:
     """Print a table of the overall metrics, and one of the keypoints, left next to right."""
+    from posebench.skeleton import side_and_part
+
     overall = {k: v for k, v in evaluation.metrics.items() if "/" not in k}
     out.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
     table = Table()
@@ -166,8 +168,8 @@ def print_metrics(title: str, evaluation: Evaluation) -> None:
         before, slash, keypoint = name.partition("/")
         if slash:
             metric = before
-            side, _, part = keypoint.partition("_")
-            side, part = (side, part) if side in ("left", "right") else ("", keypoint)
+            side, part = side_and_part(keypoint)
+            part = part.replace(" ", "_") if side else keypoint
             parts.setdefault(part, {})[side] = value
     table = Table(f"{metric} of", "left", "right", "")
     for column in table.columns[1:]:

@@ -39,6 +39,9 @@ def test_a_dataset_of_ones_own_goes_through_every_command(barn: Path) -> None:
     # Said once, though the file is opened for training and for evaluation.
     assert trained.err.count("0.53 of their box is taken") == 1
 
+    # Left beside right, however the sides are spelt.
+    assert " ear " in trained.out and "L_ear" not in trained.out
+
     scored = run("eval", folder, "--json")
     assert scored.code == 0, scored.err
     metrics = {row["metric"] for row in json.loads(scored.out)["rows"]}
