@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ from safetensors.numpy import load_file
 
 from tests.cli.command import TINY, only, run
 from tests.data.test_described import COW, PLACES, cows, write
+
+KITES = Path(__file__).resolve().parents[2] / "benchmarks" / "drawn_kites.py"
 
 
 @pytest.fixture
@@ -99,3 +103,23 @@ def test_a_method_of_limbs_keeps_the_mean_pose_in_its_run(barn: Path, name: str)
     drawn = run("viz", "cow.png", "--model", folder, "--min-score", "0", "--out", "d")
     assert drawn.code == 0, drawn.err
     assert len(list(Path("d").rglob("*.png"))) == 1
+
+
+def test_drawn_kites_are_a_sound_dataset_and_always_the_same() -> None:
+    for name in ("first", "again"):
+        subprocess.run(
+            [sys.executable, KITES, name, "--images", "5", "--evaluated", "2"], check=True
+        )
+    for path in Path("first").rglob("*.*"):
+        again = Path("again") / path.relative_to("first")
+        assert path.read_bytes() == again.read_bytes(), path
+    checked = run("data", "doctor", "first", "--json")
+    assert checked.code == 0, checked.err
+    rows = [row for row in json.loads(checked.out)["rows"] if row["split"] == "train"]
+    assert {row["check"] for row in rows} == {
+        "images", "images with labelled people", "annotations", "people with labelled keypoints",
+        "labelled keypoints",
+    }  # fmt: skip
+    content = json.loads(Path("first/train.json").read_text())
+    flags = {flag for own in content["annotations"] for flag in own["keypoints"][2::3]}
+    assert flags == {0, 1, 2}
