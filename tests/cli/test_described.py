@@ -43,6 +43,7 @@ def test_a_dataset_of_ones_own_goes_through_every_command(barn: Path) -> None:
     # Said once, though the file is opened for training and for evaluation.
     assert trained.err.count("0.53 of their box is taken") == 1
 
+    assert "has one split, so the model is evaluated on the images that it is" in trained.err
     # Left beside right, however the sides are spelt.
     assert " ear " in trained.out and "L_ear" not in trained.out
 
