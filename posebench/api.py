@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posebench.data import find_layout, like_dataset
+from posebench.data import FileChoice, choose_files, find_layout, like_dataset
 from posebench.errors import UsageError, unknown_name
 from posebench.models import RECIPES, find_recipe
 from posebench.recipe import (
@@ -113,19 +113,25 @@ def open_dataset(
     *,
     data_root: str | Path | None = None,
     annotations: str | Path | None = None,
-    skeleton: Skeleton | None = None,
+    images: str | Path | None = None,
+    category: str | Sequence[str | int] = (),
+    skeleton: str | Skeleton | None = None,
     exif: str = "stored",
     limit: int | None = None,
 ) -> PoseDataset:
     """Open one split of a dataset.
 
     Args:
-        name: as `posebench data list` shows it.
+        name: as `posebench data list` shows it, or the path of a dataset.toml, an annotation file
+            or a folder.
         split: None: the one that models are usually evaluated on.
         data_root: the folder that contains the dataset folders; None: `$POSEBENCH_DATA`, else
             `./data`.
         annotations: a file to read in place of the split's own.
-        skeleton: the keypoint set, for a dataset that has several.
+        images: the folder of the images; None: where the dataset has them, or beside the file.
+        category: names or ids of the categories to read, where a file has several.
+        skeleton: the keypoints, where the file does not name them: the name of a built-in set, the
+            path of a TOML file, or a `Skeleton`.
         exif: `upright` turns images as their EXIF orientation says; `stored` ignores it, as the
             published loaders do.
         limit: take this many images at most, the first ones.
@@ -134,16 +140,25 @@ def open_dataset(
         UsageError: the dataset or the split does not exist, or the options do not fit it.
         DataError: its files are missing or wrong.
     """
+    choice = choose_files(images, category, skeleton)
+    return _open(name, split, choice, None, data_root, annotations, exif, limit)
+
+
+def _open(
+    name: str, split: str | None, choice: FileChoice | None, spare: Skeleton | None,
+    data_root: str | Path | None, annotations: str | Path | None, exif: str, limit: int | None,
+) -> PoseDataset:  # fmt: skip
+    """Open a split; `spare` are a model's keypoints, where the dataset leaves its own open."""
     from posebench.data import open_dataset as open_split
 
-    layout = find_layout(name)
     dataset = open_split(
         name,
-        split or layout.eval_split,
+        split or find_layout(name).eval_split,
         root=Path(data_root) if data_root else None,
         annotations=Path(annotations) if annotations else None,
-        skeleton=skeleton,
+        skeleton=spare,
         exif=exif,
+        choice=choice,
     )
     return dataset if limit is None else _first_images(dataset, limit)
 
@@ -163,6 +178,9 @@ def train(
     data_root: str | Path | None = None,
     annotations: str | Path | None = None,
     eval_annotations: str | Path | None = None,
+    images: str | Path | None = None,
+    category: str | Sequence[str | int] = (),
+    skeleton: str | None = None,
     exif: str | None = None,
     settings: Settings | None = None,
     pretrained: bool = True,
@@ -196,6 +214,10 @@ def train(
             `./data`.
         annotations: a file to train on in place of the split's own.
         eval_annotations: a file to evaluate on in place of the split's own.
+        images: the folder of the images; None: where the dataset has them, or beside the file.
+        category: names or ids of the categories to read, where a file has several.
+        skeleton: the keypoints, where the file does not name them: the name of a built-in set, or
+            the path of a TOML file.
         exif: `upright` turns images as their EXIF orientation says; None: `stored`, which ignores
             it, as the published loaders do.
         settings: recipe fields, `{"augment.size": 384}` or `["augment.size=384"]`.
@@ -242,8 +264,8 @@ def train(
         "split": split, "eval_split": eval_split, "data_root": _text(data_root),
         "annotations": _text(annotations), "eval_annotations": _text(eval_annotations),
         "exif": exif, "seed": seed, "device": device, "precision": precision, "workers": workers,
-        "strict": strict, "limit": limit,
-        "weights": _text(weights),
+        "strict": strict, "limit": limit, "weights": _text(weights),
+        "image_folder": _text(images), "category": _names(category) or None, "skeleton": skeleton,
     }  # fmt: skip
     if resume is None:
         request, chosen = engine.new_training(recipe, dataset, given)
@@ -266,15 +288,17 @@ def train(
         chosen_precision,
         strict=request.strict,
     )
+    choice = request.choice()
     train_set, eval_set = (
-        open_dataset(
+        _open(
             request.dataset,
             own_split,
-            data_root=request.data_root,
-            annotations=own_annotations,
-            skeleton=chosen.skeleton,
-            exif=request.exif,
-            limit=request.limit or None,
+            choice,
+            chosen.skeleton,
+            request.data_root,
+            own_annotations,
+            request.exif,
+            request.limit or None,
         )
         for own_split, own_annotations in (
             (request.split, request.annotations),
@@ -283,11 +307,11 @@ def train(
     )
     described = train_set.reference != train_set.name
     chosen = engine.fit_recipe(chosen, train_set, adapt=described and resume is None)
-    images, own = len(train_set.labelled()), {*set_fields(settings), *fields}
+    labelled, own = len(train_set.labelled()), {*set_fields(settings), *fields}
     notes: list[str] = []
     if resume is None:
         chosen, notes = engine.fit_length(
-            chosen, images, steps=steps, given=own, warn=limit is None
+            chosen, labelled, steps=steps, given=own, warn=limit is None
         )
         if eval_split is None and _same_images(request):
             notes.append(
@@ -300,9 +324,9 @@ def train(
     else:
         folder = Path(resume)
         if steps is not None:
-            chosen = engine.of_steps(chosen, images, steps, given=own, only_epochs=True)
+            chosen = engine.of_steps(chosen, labelled, steps, given=own, only_epochs=True)
         if recipe is not None:
-            chosen = engine.with_warmup_of(folder, chosen, images)
+            chosen = engine.with_warmup_of(folder, chosen, labelled)
     request = request.on(folder, train_set, eval_set)
     evaluation = engine.train(
         chosen, train_set, eval_set, folder, options,
@@ -337,6 +361,10 @@ def _text(path: str | Path | None) -> str | None:
     return None if path is None else str(path)
 
 
+def _names(names: str | Sequence[str | int]) -> list[str | int]:
+    return [names] if isinstance(names, str) else list(names)
+
+
 def evaluate(
     model: str | Path | Model | None = None,
     dataset: str | PoseDataset | None = None,
@@ -347,6 +375,9 @@ def evaluate(
     oracle: bool = False,
     data_root: str | Path | None = None,
     annotations: str | Path | None = None,
+    images: str | Path | None = None,
+    category: str | Sequence[str | int] = (),
+    skeleton: str | None = None,
     exif: str = "stored",
     flip: bool | None = None,
     scales: Sequence[float] | None = None,
@@ -376,6 +407,10 @@ def evaluate(
         data_root: the folder that contains the dataset folders; None: `$POSEBENCH_DATA`, else
             `./data`.
         annotations: a file to read in place of the split's own.
+        images: the folder of the images; None: where the dataset has them, or beside the file.
+        category: names or ids of the categories to read, where a file has several.
+        skeleton: the keypoints, where the file does not name them: the name of a built-in set, or
+            the path of a TOML file.
         exif: `upright` turns images as their EXIF orientation says; `stored` ignores it, as the
             published loaders do.
         flip: also predict on the mirrored image and merge both; None: as the recipe does.
@@ -400,13 +435,14 @@ def evaluate(
     _check_options(predictions, name, changed=not (flip is None and scales is None), limit=limit)
     chosen_precision = _eval_precision(precision)
     used = dataset if isinstance(dataset, str) else dataset.reference if dataset else ""
+    choice = choose_files(images, category, skeleton)
     checkpoint = None if oracle or model is None else _checkpoint(model)
     used = used or (checkpoint.trained_on if checkpoint else _ORACLE_DATASET)
     opened = None if dataset is None or isinstance(dataset, str) else dataset
     dataset_name = opened.name if opened else find_layout(used).name
     recipe = checkpoint.recipe if checkpoint else None
     if oracle:
-        like = used if opened else like_dataset(used)
+        like = used if opened else like_dataset(used, choice)
         recipe = find_recipe(str(model), like)
     if recipe:
         recipe = with_settings(recipe.on(dataset_name), settings)
@@ -414,15 +450,8 @@ def evaluate(
     from posebench import engine
 
     if opened is None:
-        data = open_dataset(
-            used,
-            split,
-            data_root=data_root,
-            annotations=annotations,
-            skeleton=recipe.skeleton if recipe else None,
-            exif=exif,
-            limit=limit,
-        )
+        spare = recipe.skeleton if recipe else None
+        data = _open(used, split, choice, spare, data_root, annotations, exif, limit)
     else:
         data = opened if limit is None else _first_images(opened, limit)
     if recipe:

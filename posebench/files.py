@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from posebench.errors import DataError, PosebenchError
 
+Floats = NDArray[np.float64]
+
 # COCO's category_id of people. Other categories have other keypoints, or none.
 PERSON = 1
 
@@ -158,13 +160,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+def _unchecked(rows: Sequence[Any] | Floats, width: int) -> Sequence[Any] | Floats:
+    """Return the rows whose length is still to be checked: all, or none of an array."""
+    return rows[:0] if isinstance(rows, np.ndarray) and rows.shape[1:] == (width,) else rows
+
+
 def finite_rows(
-    rows: Sequence[Any], width: int, what: str, owner: Callable[[int], str]
-) -> NDArray[np.float64]:
+    rows: Sequence[Any] | Floats, width: int, what: str, owner: Callable[[int], str]
+) -> Floats:
     """Return lists of numbers as one array; checking 262,000 lists takes a second.
 
     Args:
-        rows: N lists of `width` numbers.
+        rows: N lists of `width` numbers, or an array.
         width: number of values that each should have.
         what: what the lists are, for messages: "bbox".
         owner: returns the owner of list i, for messages: "annotation 5 (image 139) in val.json".
@@ -175,7 +182,7 @@ def finite_rows(
     Raises:
         DataError: a list has another length, or contains anything but finite numbers.
     """
-    for index, row in enumerate(rows):
+    for index, row in enumerate(_unchecked(rows, width)):
         found = len(row) if hasattr(row, "__len__") else None
         if found != width:
             raise DataError(
@@ -183,10 +190,10 @@ def finite_rows(
                 f"but found {repr(row)[:40] if found is None else found}. Correct or remove it."
             )
     try:
-        array = np.array(rows).reshape(len(rows), width)
+        array = np.asarray(rows).reshape(len(rows), width)
     except ValueError:  # nested lists
         array = np.array([None])
-    if rows and array.dtype.kind not in "iuf":  # text, null or lists among the numbers
+    if len(rows) and array.dtype.kind not in "iuf":  # text, null or lists among the numbers
         for index, row in enumerate(rows):
             for value in row:
                 if isinstance(value, bool) or not isinstance(value, int | float | np.number):
@@ -206,12 +213,12 @@ def finite_rows(
 
 
 def keypoint_rows(
-    rows: Sequence[Any], names: Sequence[str], owner: Callable[[int], str]
-) -> NDArray[np.float64]:
+    rows: Sequence[Any] | Floats, names: Sequence[str], owner: Callable[[int], str]
+) -> Floats:
     """Return flat keypoint lists x, y, v, x, y, v, ... as one array.
 
     Args:
-        rows: N lists of 3 K numbers.
+        rows: N lists of 3 K numbers, or an array.
         names: of the K keypoints.
         owner: as for `finite_rows`.
 
@@ -221,7 +228,7 @@ def keypoint_rows(
     Raises:
         DataError: as for `finite_rows`; the message counts keypoints.
     """
-    for index, row in enumerate(rows):
+    for index, row in enumerate(_unchecked(rows, 3 * len(names))):
         found = len(row) / 3 if hasattr(row, "__len__") else 0
         if found != len(names):
             raise DataError(

@@ -120,7 +120,7 @@ def _command(arguments: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _ap_of_first(results: list[dict[str, Any]], dataset: PoseDataset) -> float:
+def _ap_of_first(results: Sequence[dict[str, Any]], dataset: PoseDataset) -> float:
     """Return the AP on the first images alone."""
     truth = FirstImages(dataset, CHECK_IMAGES).ground_truth()
     ids = {truth.image_id(index) for index in range(truth.num_images)}

@@ -51,6 +51,26 @@ AnnotationsOption = Annotated[
     Path | None,
     typer.Option("--annotations", help="Annotation file to use instead of the split's own."),
 ]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images", help="Folder of the images (default: the dataset's, or beside the annotations)."
+    ),
+]
+CategoryOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--category",
+        help="Category to read, by name or id; repeat for others (default: those with keypoints).",
+    ),
+]
+SkeletonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--skeleton",
+        help="Keypoints, where the file does not name them: coco, crowdpose, mpii or a TOML file.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -9,9 +9,12 @@ import typer
 from rich.markup import escape
 
 from posebench.cli.common import (
+    CategoryOption,
     ExifOption,
+    ImagesOption,
     JsonOption,
     RootOption,
+    SkeletonOption,
     messages,
     out,
     print_rows,
@@ -84,6 +87,9 @@ def doctor(
             help="Folder of another dataset: report images that its training split also has."
         ),
     ] = None,
+    images: ImagesOption = None,
+    category: CategoryOption = None,
+    skeleton: SkeletonOption = None,
     exif: ExifOption = "stored",
     json: JsonOption = False,
 ) -> None:
@@ -92,12 +98,16 @@ def doctor(
 
     from rich.table import Table
 
+    from posebench.data import choose_files
     from posebench.data.described import describe_path
     from posebench.data.doctor import examine
     from posebench.errors import DataError
 
     upright = read_upright(exif)
+    choice = choose_files(images, category or (), skeleton)
     layout = _layout(folder, dataset)
+    if choice:
+        layout = layout.choosing(choice)
     other = (against, _layout(against, None)) if against else None
     with progress_bar() as bar:
         task = bar.add_task("check", total=None, note="")
@@ -112,6 +122,8 @@ def doctor(
                 raise
             # A folder of a built-in dataset's name with keypoints of its own.
             layout = describe_path(str(folder))
+            if choice:
+                layout = layout.choosing(choice)
             findings = examine(folder, layout, against=other, upright=upright, progress=progress)
     wrong = sum(finding.count for finding in findings if finding.severity == "wrong")
     if json:
@@ -161,11 +173,18 @@ def describe(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="An annotation file, or the folder of an export.")
     ],
+    images: ImagesOption = None,
+    category: CategoryOption = None,
+    skeleton: SkeletonOption = None,
 ) -> None:
     """Print a first dataset.toml for a dataset of your own; `> dataset.toml` keeps it."""
+    from posebench.data import choose_files
     from posebench.data.described import describe_path, written_description
 
-    typer.echo(written_description(describe_path(str(path))), nl=False)
+    layout = describe_path(str(path))
+    if choice := choose_files(images, category or (), skeleton):
+        layout = layout.choosing(choice)
+    typer.echo(written_description(layout), nl=False)
 
 
 @app.command("synth")

@@ -11,13 +11,16 @@ from rich.markup import escape
 from posebench.cli.common import (
     RANK,
     AnnotationsOption,
+    CategoryOption,
     DeviceOption,
     ExifOption,
+    ImagesOption,
     JsonOption,
     LimitOption,
     RootOption,
     RunsOption,
     SetOption,
+    SkeletonOption,
     SplitOption,
     StrictOption,
     WorkersOption,
@@ -50,6 +53,9 @@ def evaluate(
     data_root: RootOption = None,
     split: SplitOption = None,
     annotations: AnnotationsOption = None,
+    images: ImagesOption = None,
+    category: CategoryOption = None,
+    skeleton: SkeletonOption = None,
     exif: ExifOption = "stored",
     predictions: Annotated[
         Path | None,
@@ -113,6 +119,9 @@ def evaluate(
             oracle=oracle,
             data_root=data_root,
             annotations=annotations,
+            images=images,
+            category=category or (),
+            skeleton=skeleton,
             exif=exif,
             flip=flip,
             scales=chosen_scales,
@@ -132,8 +141,11 @@ def evaluate(
     if json:
         print_rows(run.rows)
         return
-    print_metrics(_title(run, oracle), run.evaluation)
-    messages.print(f"Written to {escape(str(run.folder))}", soft_wrap=True)
+    if run.metrics:
+        print_metrics(_title(run, oracle), run.evaluation)
+        messages.print(f"Written to {escape(str(run.folder))}", soft_wrap=True)
+    else:
+        _say_predicted(run)
 
 
 def _scales(text: str) -> tuple[float, ...]:
@@ -145,6 +157,18 @@ def _scales(text: str) -> tuple[float, ...]:
         raise UsageError(
             f"--scales expects comma-separated numbers such as 0.5,1,2, not {text!r}."
         ) from None
+
+
+def _say_predicted(run: Run) -> None:
+    """Say where the predictions on images without annotations are, and who scores them."""
+    assert run.folder is not None
+    found = run.evaluation.results
+    messages.print(
+        f"{len(found)} people in {run.evaluation.images} images of {run.dataset.name} "
+        f"{run.dataset.split}, which are not annotated: nothing is scored. Written to "
+        f"{escape(str(run.folder / 'predictions.json'))}. {escape(run.dataset.submission)}".strip(),
+        soft_wrap=True,
+    )
 
 
 def _title(run: Run, oracle: bool) -> str:

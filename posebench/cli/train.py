@@ -12,13 +12,16 @@ from rich.markup import escape
 from posebench.cli.common import (
     RANK,
     AnnotationsOption,
+    CategoryOption,
     DeviceOption,
     ExifOption,
+    ImagesOption,
     LimitOption,
     PrecisionOption,
     RootOption,
     RunsOption,
     SetOption,
+    SkeletonOption,
     SplitOption,
     StrictOption,
     WorkersOption,
@@ -61,6 +64,9 @@ def train(
     eval_annotations: Annotated[
         Path | None, typer.Option(help="Annotation file to evaluate on instead of the split's own.")
     ] = None,
+    images: ImagesOption = None,
+    category: CategoryOption = None,
+    skeleton: SkeletonOption = None,
     exif: ExifOption = "stored",
     resume: Annotated[
         Path | None,
@@ -130,6 +136,9 @@ def train(
             data_root=data_root,
             annotations=annotations,
             eval_annotations=eval_annotations,
+            images=images,
+            category=category or (),
+            skeleton=skeleton,
             exif=_given(context, "exif", exif),
             settings=settings,
             pretrained=pretrained,

@@ -6,14 +6,20 @@ when a dataset is opened.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posebench._lazy import lazy_names
 from posebench.data import coco, crowdpose, mpii, ochuman, synthetic
-from posebench.data.described import DescribedLayout, describe_path, is_path
-from posebench.data.layout import Layout, data_root
-from posebench.errors import UsageError, unknown_name
+from posebench.data.described import (
+    DescribedLayout,
+    describe_path,
+    find_skeleton,
+    is_path,
+)
+from posebench.data.layout import FileChoice, Layout, data_root
+from posebench.errors import DataError, UsageError, unknown_name
 from posebench.skeleton import SKELETONS, Skeleton
 
 if TYPE_CHECKING:
@@ -28,8 +34,10 @@ __all__ = [
     "DATASETS",
     "EXIF",
     "LAYOUTS",
+    "FileChoice",
     "PoseDataset",
     "check_exif",
+    "choose_files",
     "data_root",
     "find_layout",
     "like_dataset",
@@ -40,16 +48,19 @@ __all__ = [
 __getattr__ = lazy_names(__name__, base=("PoseDataset",))
 
 
-def find_layout(name: str) -> Layout:
+def find_layout(name: str, choice: FileChoice | None = None) -> Layout:
     """Return the layout of a dataset.
 
     Args:
         name: one of `LAYOUTS`, or the path of a dataset.toml, an annotation file or a folder.
+        choice: what is said beside its name about its files; None: nothing.
 
     Raises:
-        UsageError: there is no dataset of this name.
+        UsageError: there is no dataset of this name, or the choice does not fit it.
         DataError: nothing is at this path, or nothing that is recognised.
     """
+    if choice is not None:
+        return find_layout(name).choosing(choice)
     if name in LAYOUTS:
         return LAYOUTS[name]
     if is_path(name) or Path(name).is_dir():
@@ -60,18 +71,44 @@ def find_layout(name: str) -> Layout:
     )
 
 
-def like_dataset(name: str) -> str:
+def choose_files(
+    images: str | Path | None,
+    category: Sequence[str | int] | str,
+    skeleton: str | Skeleton | None,
+) -> FileChoice | None:
+    """Return what is said about a dataset's files; None: nothing.
+
+    Args:
+        images: the folder of the images.
+        category: names or ids of the categories that have the keypoints.
+        skeleton: the keypoints, the name of a built-in set, or the path of a TOML file.
+
+    Raises:
+        UsageError: there is no such keypoint set.
+        DataError: its file is missing or wrong, or the folder is missing.
+    """
+    named = (category,) if isinstance(category, str) else tuple(category)
+    if images is None and not named and skeleton is None:
+        return None
+    folder = None if images is None else Path(images).expanduser()
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"Expected the folder of the images at {folder}, but none is there.")
+    keypoints = find_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
+    return FileChoice(folder, named, keypoints)
+
+
+def like_dataset(name: str, choice: FileChoice | None = None) -> str:
     """Return the built-in dataset whose default recipes suit a dataset.
 
     It is the dataset itself, or that of a described dataset's keypoints, or COCO.
 
     Args:
-        name: as for `find_layout`.
+        name, choice: as for `find_layout`.
 
     Raises:
         UsageError, DataError: as `find_layout` and `open_dataset`.
     """
-    layout = find_layout(name)
+    layout = find_layout(name, choice)
     if not isinstance(layout, DescribedLayout):
         return layout.name
     skeleton = layout.skeleton or layout.open(None, layout.train_split).skeleton
@@ -97,6 +134,7 @@ def open_dataset(
     annotations: Path | None = None,
     skeleton: Skeleton | None = None,
     exif: str = "stored",
+    choice: FileChoice | None = None,
 ) -> PoseDataset:
     """Open one split of a dataset.
 
@@ -108,13 +146,14 @@ def open_dataset(
         skeleton: the keypoint set, for a dataset with several; None: its first.
         exif: `upright` turns images as their EXIF orientation says; `stored` ignores it, as the
             published loaders do.
+        choice: as for `find_layout`.
 
     Raises:
         UsageError: the dataset or the split does not exist, or an option does not apply to it.
         DataError: the dataset's files are missing or wrong.
     """
     check_exif(exif)
-    dataset = find_layout(name).open(root, split, annotations, skeleton)
+    dataset = find_layout(name, choice).open(root, split, annotations, skeleton)
     return read_upright(dataset) if exif == "upright" else dataset
 
 

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle
 from torch import Tensor
 
-from posebench.data.annotations import check_content, read_annotations
 from posebench.data.image_files import check_size, fit_size, read_image, read_size
-from posebench.data.layout import Layout
-from posebench.errors import DataError, Notice
+from posebench.data.layout import Layout, find_image_folder
+from posebench.errors import DataError, Notice, UsageError
 from posebench.ground_truth import GroundTruth, Indices
 from posebench.skeleton import Skeleton
 from posebench.structures import Poses, Protocol, Sample, box_corners
@@ -30,6 +29,7 @@ class PoseDataset(ABC):
     split: str
     skeleton: Skeleton  # the annotated keypoints
     protocol: Protocol  # how predictions are evaluated
+    submission: str = ""  # where predictions are scored if the annotations are not public
 
     @property
     def reference(self) -> str:
@@ -81,10 +81,12 @@ class FileDataset(PoseDataset):
         name: str,
         split: str,
         protocol: Protocol,
-        folder: Path,
+        folder: Path | None,
         truth: GroundTruth,
         *,
+        path: Path | None = None,
         reference: str = "",
+        submission: str = "",
     ) -> None:
         """Create a dataset.
 
@@ -92,14 +94,17 @@ class FileDataset(PoseDataset):
             name: the dataset's name.
             split: the split's name.
             protocol: how predictions are evaluated.
-            folder: the folder of the images.
+            folder: the folder of the images; None: it was not found.
             truth: their annotations; sizes that are missing are read from the image files.
+            path: of the annotations, for messages.
             reference: what `--dataset` calls it; empty: its name.
+            submission: where predictions are scored if the annotations are not public.
         """
         self.name = name
         self.split = split
         self.skeleton, self.protocol = truth.skeleton, protocol
-        self.folder = folder
+        self.submission = submission
+        self._folder, self._path = folder, path
         self._truth = truth
         self._reference = reference or name
 
@@ -108,23 +113,40 @@ class FileDataset(PoseDataset):
         return self._reference
 
     @classmethod
-    def read(cls, layout: Layout, split: str, folder: Path, path: Path) -> FileDataset:
+    def read(cls, layout: Layout, split: str, folder: Path | None, path: Path) -> FileDataset:
         """Return a split whose annotations are read from a file.
 
         Args:
             layout: the dataset's layout.
             split: the split's name.
-            folder: the folder of the images.
+            folder: the folder of the images, unless they lie beside the annotations.
             path: the annotation file.
 
         Raises:
             DataError: the annotation file is missing or wrong.
         """
-        if layout.read is None:
-            truth = read_annotations(path, layout.protocol)
-        else:
-            truth = check_content(layout.read(path), path, layout.protocol)
-        return cls(layout.name, split, layout.protocol, folder, truth)
+        truth = layout.read_file(path)
+        if folder is None or not folder.is_dir():
+            folder = find_image_folder(path, truth.file_names[:5]) or folder
+        return cls(
+            layout.name, split, layout.protocol, folder, truth,
+            path=path, submission=layout.submission if split in layout.unlabelled else "",
+        )  # fmt: skip
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the images.
+
+        Raises:
+            UsageError: it was not found.
+        """
+        if self._folder is None:
+            raise UsageError(
+                f"The images of {self._path} are neither beside it nor in a folder `images` there "
+                f"(looked for {self._truth.file_names[0]}): name their folder with --images, or "
+                f"in a dataset.toml, which `posebench data describe {self._path}` begins."
+            )
+        return self._folder
 
     def __len__(self) -> int:
         return self._truth.num_images

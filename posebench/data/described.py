@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.data.annotations.options import AREA_OF_BOX, ReadOptions
-from posebench.data.layout import Layout, SplitFiles
+from posebench.data.layout import FileChoice, Layout, SplitFiles, find_image_folder
 from posebench.errors import DataError, UsageError, unknown_name
 from posebench.skeleton import (
     SKELETONS,
@@ -27,8 +27,8 @@ from posebench.structures import Protocol
 from posebench.toml_tables import Table
 
 if TYPE_CHECKING:
+    from posebench.data.annotations.text import Content
     from posebench.data.base import PoseDataset
-    from posebench.ground_truth import GroundTruth
 
 TOML = "dataset.toml"
 _FORMAT = 1
@@ -57,13 +57,6 @@ class DescribedLayout(Layout):
     def reference(self) -> str:
         return self.path
 
-    def _read(self, path: Path, spare: Skeleton | None) -> GroundTruth:
-        from posebench.data.annotations import read_as
-
-        return read_as(
-            path, self.skeleton, self.reading, read=self.read, spare=spare, name=self.name
-        )
-
     @property
     def skeleton(self) -> Skeleton | None:
         return self.keypoints
@@ -73,6 +66,20 @@ class DescribedLayout(Layout):
         if self.kind == "crowdpose" and self.options.area == "auto":
             return replace(self.options, area=AREA_OF_BOX)
         return self.options
+
+    def choosing(self, choice: FileChoice) -> DescribedLayout:
+        """Return the layout with what is said about its files."""
+        files = self.files
+        if choice.images is not None:
+            images = choice.images.absolute()
+            files = {split: replace(own, images=images) for split, own in files.items()}
+        category = choice.category or self.options.category
+        return replace(
+            self,
+            files=files,
+            options=replace(self.options, category=category),
+            keypoints=choice.skeleton or self.keypoints,
+        )
 
     def files_in(self, folder: Path | None = None) -> dict[str, SplitFiles]:
         """Return the files of all splits; `folder` replaces the root that is described."""
@@ -103,17 +110,14 @@ class DescribedLayout(Layout):
             raise unknown_name(f"split of {self.name}", split, self.splits)
         files = self.files_in(root)[split]
         paths = files.annotations if annotations is None else (annotations,)
-        truths = [self._read(path, skeleton) for path in paths]
+        truths = [self.read_file(path, skeleton) for path in paths]
         truth = truths[0] if len(truths) == 1 else join(truths)
+        # Scoring a result file does without the images.
         folder = files.images or find_image_folder(paths[0], truth.file_names[:5])
-        if folder is None:
-            raise DataError(
-                f"The images of {paths[0]} are neither beside it nor in a folder `images` there "
-                f"(looked for {truth.file_names[0]}): name their folder in a dataset.toml, which "
-                f"`posebench data describe {paths[0]}` begins."
-            )
         protocol = protocol_of(self.kind, truth.skeleton)
-        return FileDataset(self.name, split, protocol, folder, truth, reference=self.reference)
+        return FileDataset(
+            self.name, split, protocol, folder, truth, path=paths[0], reference=self.reference
+        )
 
 
 def protocol_of(kind: str, skeleton: Skeleton) -> Protocol:
@@ -196,12 +200,38 @@ def _folder(path: Path) -> DescribedLayout:
         return _found(
             path, name, _in_order({s: SplitFiles(None, (file,)) for s, file in named.items()})
         )
+    if image_names(path):
+        images = path.absolute()
+        return _found(path, name, {"all": SplitFiles(images, (images,))}, read=list_images)
     raise DataError(
         f"The folder {path} is not recognised as a dataset: looked for {TOML}, for "
-        f"{_ROBOFLOW} in its sub-folders (Roboflow), for data.yaml (ultralytics) and for JSON "
-        "files in it or in annotations/ (COCO, CVAT, FiftyOne). Write a dataset.toml: `posebench "
-        "data describe FILE.json` prints a first one."
+        f"{_ROBOFLOW} in its sub-folders (Roboflow), for data.yaml (ultralytics), for JSON files "
+        "in it or in annotations/ (COCO, CVAT, FiftyOne), and for images. Write a dataset.toml: "
+        "`posebench data describe FILE.json` prints a first one."
     )
+
+
+def image_names(folder: Path) -> list[str]:
+    """Return the paths of the images in a folder and its sub-folders, relative to it."""
+    from posebench.data.image_files import is_image_name, list_files
+
+    files = list_files(folder, recursive=True)
+    return [file.relative_to(folder).as_posix() for file in files if is_image_name(file)]
+
+
+def list_images(folder: Path) -> Content:
+    """Return the images of a folder, which has no annotations.
+
+    Their ids are the numbers that they are named by, as those of COCO are, or else their paths.
+    """
+    from posebench.data.annotations.text import Content
+
+    names = image_names(folder)
+    stems = [Path(name).stem for name in names]
+    numbers = {int(stem) for stem in stems if re.fullmatch(r"[0-9]{1,18}", stem)}
+    ids = [int(stem) for stem in stems] if len(numbers) == len(names) else names
+    images = [{"id": id_, "file_name": name} for id_, name in zip(ids, names, strict=True)]
+    return Content(images, [], None, annotated=False)
 
 
 def _split_of(file: Path, files: list[Path]) -> str:
@@ -237,27 +267,6 @@ def _identifier(text: str) -> str:
 
     name = re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_") or "dataset"
     return f"own_{name}" if name in LAYOUTS else name
-
-
-def find_image_folder(annotations: Path, names: Iterable[str]) -> Path | None:
-    """Return the folder in which the images of an annotation file lie; None: it is not found.
-
-    Args:
-        annotations: the file.
-        names: a few of the images' file names.
-    """
-    here = annotations.parent
-    above = here.parent
-    stems = [annotations.stem, *re.split(r"[^A-Za-z0-9]+", annotations.stem)]
-    folders = [
-        here, here / "images", here / "data", above / "images", above,
-        *(place / name for place in (here, above, above / "images") for name in stems if name),
-    ]  # fmt: skip
-    known = [name for name in names if name]
-    for folder in dict.fromkeys(folders):
-        if known and all((folder / name).is_file() for name in known):
-            return folder
-    return None
 
 
 # ------------------------------------------------------------------------------------ dataset.toml

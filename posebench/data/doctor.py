@@ -16,9 +16,8 @@ from pathlib import Path
 
 from posebench.data.annotations import Reading, inspect_content, rules
 from posebench.data.annotations.text import parse_content
-from posebench.data.described import find_image_folder
 from posebench.data.image_files import fit_size, read_image, read_orientation
-from posebench.data.layout import Layout
+from posebench.data.layout import Layout, find_image_folder
 from posebench.errors import DataError
 from posebench.files import read_text
 from posebench.ground_truth import GroundTruth

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from posebench.data.annotations.options import ReadOptions
     from posebench.data.annotations.text import Content
     from posebench.data.base import PoseDataset
+    from posebench.ground_truth import GroundTruth
 
 
 def data_root(named: Path | None) -> Path:
@@ -51,9 +53,9 @@ def open_files(
 
     # With annotations from elsewhere, result files can be scored without the dataset's folder.
     folder = layout.folder(root, split, needed=annotations is None)
-    path = annotations or layout.file(folder / layout.annotations.format(split=split))
-    images = folder / layout.images.format(split=split)
-    return FileDataset.read(layout, split, images, path)
+    own = layout.split_files(folder, split)
+    path = annotations or layout.file(own.annotations[0])
+    return FileDataset.read(layout, split, own.images, path)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,15 @@ class SplitFiles:
 
     images: Path | None  # folder to which file names are appended; None: found by them
     annotations: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class FileChoice:
+    """What is said beside a dataset's name about its files, as by `--images`."""
+
+    images: Path | None = None  # the folder of the images
+    category: tuple[str | int, ...] = ()  # names or ids of those with the keypoints
+    skeleton: Skeleton | None = None  # the keypoints
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,10 @@ class Layout:
     source: str  # where to download it
     annotations: str = ""  # the file of a {split}, below the dataset's folder
     images: str = ""  # the folder of a {split}'s images, below the dataset's folder
+    # Splits whose annotations are not public, with the list of their images, likewise.
+    unlabelled: Mapping[str, SplitFiles] = field(default_factory=dict)
+    submission: str = ""  # where predictions on these are scored
+    chosen: FileChoice = FileChoice()
     # Reads an annotation file into the lists of COCO's format; None: it is in that format.
     read: Callable[[Path], Content] | None = None
     opener: Opener = open_files
@@ -105,14 +120,38 @@ class Layout:
         None: the folder of its name below `data_root`.
         """
         folder = folder or data_root(None) / self.name
-        files = {
-            split: SplitFiles(
-                folder / self.images.format(split=split),
-                (folder / self.annotations.format(split=split),),
-            )
-            for split in self.splits
-        }
+        labelled = (split for split in self.splits if split not in self.unlabelled)
+        files = {split: self.split_files(folder, split) for split in labelled}
         return {split: own for split, own in files.items() if own.annotations[0].is_file()}
+
+    def split_files(self, folder: Path, split: str) -> SplitFiles:
+        """Return where the files of a split are, in the dataset's folder."""
+        own = self.unlabelled.get(split) or SplitFiles(
+            Path(self.images.format(split=split)), (Path(self.annotations.format(split=split)),)
+        )
+        images = self.chosen.images or (None if own.images is None else folder / own.images)
+        return SplitFiles(images, tuple(folder / path for path in own.annotations))
+
+    def choosing(self, choice: FileChoice) -> Layout:
+        """Return the layout with what is said about its files.
+
+        Raises:
+            UsageError: it has no files, or other keypoints.
+        """
+        if not self.tree and (choice.images or choice.category):
+            raise UsageError(
+                f"{self.name} makes its own images: leave out --images and --category."
+            )
+        protocols = self.protocols
+        if choice.skeleton is not None:
+            protocols = tuple(p for p in protocols if p.skeleton == choice.skeleton)
+        if not protocols:
+            own = " or ".join(skeleton.name for skeleton in self.skeletons)
+            raise UsageError(
+                f"{self.name} has the keypoints of {own}: leave out --skeleton. Of another "
+                "dataset, give the path of its annotation file as --dataset."
+            )
+        return replace(self, protocols=protocols, chosen=choice)
 
     @property
     def skeleton(self) -> Skeleton | None:
@@ -124,7 +163,23 @@ class Layout:
         """How its annotation files are read."""
         from posebench.data.annotations.options import ReadOptions
 
-        return ReadOptions(area=self.protocol.area_of_box or "auto")
+        return ReadOptions(self.chosen.category, area=self.protocol.area_of_box or "auto")
+
+    def read_file(self, path: Path, spare: Skeleton | None = None) -> GroundTruth:
+        """Read an annotation file of the dataset.
+
+        Args:
+            path: the file.
+            spare: the keypoints, where neither the layout nor the file names them.
+
+        Raises:
+            DataError: it is missing or wrong.
+        """
+        from posebench.data.annotations import read_as
+
+        return read_as(
+            path, self.skeleton, self.reading, read=self.read, spare=spare, name=self.name
+        )
 
     def open(
         self,
@@ -165,6 +220,27 @@ class Layout:
                 "choose another --split, or name a file with --annotations."
             )
         return path
+
+
+def find_image_folder(annotations: Path, names: Iterable[str]) -> Path | None:
+    """Return the folder in which the images of an annotation file lie; None: it is not found.
+
+    Args:
+        annotations: the file.
+        names: a few of the images' file names.
+    """
+    here = annotations.parent
+    above = here.parent
+    stems = [annotations.stem, *re.split(r"[^A-Za-z0-9]+", annotations.stem)]
+    folders = [
+        here, here / "images", here / "data", above / "images", above,
+        *(place / name for place in (here, above, above / "images") for name in stems if name),
+    ]  # fmt: skip
+    known = [name for name in names if name]
+    for folder in dict.fromkeys(folders):
+        if known and all((folder / name).is_file() for name in known):
+            return folder
+    return None
 
 
 def refuse_annotations(layout: Layout, annotations: Path | None) -> None:

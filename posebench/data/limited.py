@@ -24,6 +24,7 @@ class FirstImages(PoseDataset):
             raise UsageError(f"The limit is the number of images, at least 1, not {count}.")
         self.name = dataset.name
         self.skeleton, self.protocol = dataset.skeleton, dataset.protocol
+        self.submission = dataset.submission
         self._dataset = dataset
         self._count = min(count, len(dataset))
         self.split = f"{dataset.split}[:{count}]" if count < len(dataset) else dataset.split

@@ -65,7 +65,7 @@ def open_mpii(
 
     folder = layout.folder(root, split, needed=annotations is None)
     path = annotations or _split_file(layout, folder, split)
-    return FileDataset.read(layout, split, folder / layout.images, path)
+    return FileDataset.read(layout, split, layout.split_files(folder, split).images, path)
 
 
 def _split_file(layout: Layout, folder: Path, split: str) -> Path:

@@ -24,7 +24,8 @@ def open_synthetic(
     from posebench.data.synthetic_crowds import SyntheticCrowds
 
     refuse_annotations(layout, annotations)
-    return SyntheticCrowds(skeleton or layout.skeletons[0], split)
+    several = len(layout.skeletons) > 1
+    return SyntheticCrowds((several and skeleton) or layout.skeletons[0], split)
 
 
 LAYOUT = Layout(

@@ -17,7 +17,8 @@ from posebench.data.loader import Unreadable, eval_samples
 from posebench.distributed import all_gather_object, broadcast_object, rank, world_size
 from posebench.errors import DataError, ModelError, Notice
 from posebench.layers.folding import folded
-from posebench.metrics import evaluate_poses, read_results
+from posebench.metrics import ResultFile, evaluate_poses, read_results
+from posebench.metrics.results import Results
 from posebench.models import PoseModel, profile_of
 from posebench.preprocess import blank_batch
 from posebench.recipe import Precision, Recipe
@@ -31,8 +32,9 @@ M = TypeVar("M", bound=PoseModel)
 class Evaluation:
     """Metrics, with the predictions they were computed from."""
 
-    metrics: dict[str, float]  # as fractions; -1 where there was no ground truth to detect
-    results: list[dict[str, Any]]  # COCO results format
+    # As fractions; -1 where there was no ground truth to detect. Empty: images without annotations.
+    metrics: dict[str, float]
+    results: Sequence[dict[str, Any]]  # in COCO's format
     images: int
     seconds: float
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -147,6 +149,8 @@ def evaluate(
 ) -> Evaluation:
     """Predict and score a dataset; the ranks share its images, and all return the whole result.
 
+    Images without annotations are predicted, and not scored.
+
     Args:
         strict: stop at the first image that cannot be read; otherwise its people count as missed
             and it is listed in the evaluation.
@@ -189,7 +193,8 @@ def evaluate(
             f"None of the {len(dataset)} images of {dataset.name} {dataset.split} can be read; the "
             f"first: {unreadable[0].message}"
         )
-    metrics = broadcast_object(score(results, dataset) if rank() == 0 else {})
+    scored = rank() == 0 and dataset.ground_truth().annotated
+    metrics = broadcast_object(score(results, dataset) if scored else {})
     seconds = time.perf_counter() - start
     return Evaluation(metrics, results, len(dataset), seconds, unreadable)
 
@@ -228,11 +233,20 @@ def evaluate_file(path: Path, dataset: PoseDataset) -> Evaluation:
         DataError: the file is missing or damaged, or its content cannot be scored.
     """
     start = time.perf_counter()
-    results = read_results(path, dataset.ground_truth())
-    metrics = score(results, dataset)
-    return Evaluation(metrics, results, len(dataset), time.perf_counter() - start)
+    metrics = score(read_results(path, dataset.ground_truth()), dataset)
+    return Evaluation(metrics, ResultFile(path), len(dataset), time.perf_counter() - start)
 
 
-def score(results: list[dict[str, Any]], dataset: PoseDataset) -> dict[str, float]:
-    """Return the metrics by the dataset's protocol."""
-    return evaluate_poses(dataset.ground_truth(), results, dataset.protocol)
+def score(results: Results, dataset: PoseDataset) -> dict[str, float]:
+    """Return the metrics by the dataset's protocol.
+
+    Raises:
+        DataError: the images are not annotated.
+    """
+    truth = dataset.ground_truth()
+    if not truth.annotated:
+        raise DataError(
+            f"The images of {dataset.name} {dataset.split} are not annotated, so nothing can be "
+            f"scored here. {dataset.submission}".strip()
+        )
+    return evaluate_poses(truth, results, dataset.protocol)

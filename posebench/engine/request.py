@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posebench.data import FileChoice, choose_files, find_layout, like_dataset
 from posebench.data import data_root as default_root
-from posebench.data import find_layout, like_dataset
 from posebench.engine.runs import checkpoint_facts, has_checkpoint
 from posebench.errors import DataError, ModelError, UsageError
 from posebench.files import read_json, write_json
@@ -28,8 +28,11 @@ _FILE = "request.json"
 _VERSION = 1
 # Where the data lie and how they are computed with; everything else stays as it was.
 _MAY_CHANGE = (
-    "data_root", "annotations", "eval_annotations", "device", "precision", "workers", "strict",
+    "data_root", "annotations", "eval_annotations", "image_folder", "device", "precision",
+    "workers", "strict",
 )  # fmt: skip
+# Fields whose option has another name.
+_OPTION_OF = {"image_folder": "images"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class TrainingRequest:
     data_root: str | None = None  # None: the usual one
     annotations: str | None = None
     eval_annotations: str | None = None
+    image_folder: str | None = None  # None: where the dataset has its images
+    category: list[str | int] = field(default_factory=list)  # empty: those with keypoints
+    skeleton: str | None = None  # name or file of the keypoints; None: those of the dataset
     exif: str = "stored"  # or upright: images are turned as their EXIF orientation says
     seed: int = 0
     device: str = "auto"
@@ -64,6 +70,10 @@ class TrainingRequest:
         usual = cls(dataset, layout.train_split, layout.eval_split)
         return replace(usual, **{name: value for name, value in given.items() if value is not None})
 
+    def choice(self) -> FileChoice | None:
+        """Return what is said about the dataset's files."""
+        return choose_files(self.image_folder, self.category, self.skeleton)
+
     def changed(self, run: Path, **given: Any) -> TrainingRequest:
         """Return the request with what is given beside `--resume`; None: not given.
 
@@ -74,7 +84,7 @@ class TrainingRequest:
         for name, value in chosen.items():
             own = getattr(self, name)
             if name not in _MAY_CHANGE and value != own:
-                option = f"--{name.replace('_', '-')}"
+                option = f"--{_OPTION_OF.get(name, name).replace('_', '-')}"
                 had = f"with {option} {own}" if own else f"without {option}"
                 if name == "seed":
                     had = f"with --seed {own}"
@@ -120,9 +130,11 @@ class TrainingRequest:
         # A described dataset knows where it lies, unless it is told otherwise.
         if layout.tree and (self.data_root or layout.reference == layout.name):
             values["data_root"] = str(default_root(_path(self.data_root)).absolute())
-        for name in ("annotations", "eval_annotations"):
+        for name in ("annotations", "eval_annotations", "image_folder"):
             if values[name] is not None:
                 values[name] = str(Path(values[name]).absolute())
+        if self.skeleton and Path(self.skeleton).exists():
+            values["skeleton"] = str(Path(self.skeleton).absolute())
         if self.weights and Path(self.weights).exists():
             values["weights"] = str(Path(self.weights).absolute())
         content = {"version": _VERSION, **values}
@@ -193,8 +205,10 @@ def new_training(
             f"train needs {missing}, as in `posebench train cid_tiny --dataset synthetic`; only "
             "--resume RUN does without."
         )
-    chosen = find_recipe(recipe, like_dataset(dataset)) if isinstance(recipe, str) else recipe
-    return TrainingRequest.new(dataset, **given, **world()), chosen
+    request = TrainingRequest.new(dataset, **given, **world())
+    if isinstance(recipe, str):
+        recipe = find_recipe(recipe, like_dataset(dataset, request.choice()))
+    return request, recipe
 
 
 def resumed_training(
@@ -218,7 +232,7 @@ def resumed_training(
         return request, saved
     if not isinstance(recipe, str):
         return request, recipe  # compared field by field when the training goes on
-    named = find_recipe(recipe, like_dataset(request.dataset))
+    named = find_recipe(recipe, like_dataset(request.dataset, request.choice()))
     if named.name != saved.name:
         raise ModelError(
             f"{run} was trained with another recipe ({saved.name}, not {named.name}): leave out "

@@ -7,9 +7,10 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from posebench.engine.devices import cpu_info
 from posebench.errors import ModelError, PosebenchError, command_line
 from posebench.files import atomic_write, write_json
+from posebench.metrics import ResultFile
 from posebench.recipe import Recipe, recipe_to_json
 from posebench.skeleton import Skeleton
 
@@ -302,10 +304,20 @@ def write_evaluation(
     if run is not None and rank() == 0:
         if recipe is not None:
             write_recipe(run, recipe, dataset.skeleton)
-        write_json(run / "metrics.json", evaluation.metrics)
-        write_json(run / "predictions.json", evaluation.results)
-        write_results(run, rows)
+        _write_predictions(run / "predictions.json", evaluation.results)
+        if evaluation.metrics:
+            write_json(run / "metrics.json", evaluation.metrics)
+            write_results(run, rows)
     return rows
+
+
+def _write_predictions(path: Path, results: Sequence[dict[str, Any]]) -> None:
+    """Write predictions, or copy the file that they are in."""
+    if isinstance(results, ResultFile):
+        with atomic_write(path) as beside:
+            shutil.copyfile(results.path, beside)
+    else:
+        write_json(path, results)
 
 
 def write_results(run: Path, rows: pd.DataFrame) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from posebench.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Scoring a result file needs no torch, and importing it takes longer than scoring.
+Numbers = TypeVar("Numbers", NDArray[np.float64], "Tensor")
 
 # What the official tool adds to an area before it divides by it.
 EPSILON = float(np.spacing(1))
@@ -46,8 +53,13 @@ def keypoint_similarity(squared_distance: Tensor, area: Tensor, sigmas: Tensor) 
     Returns:
         (..., K) in [0, 1], 1 where the keypoints coincide.
     """
+    return similarity_exponent(squared_distance, area, sigmas).exp()
+
+
+def similarity_exponent(squared_distance: Numbers, area: Numbers, sigmas: Numbers) -> Numbers:
+    """Return the logarithm of `keypoint_similarity`, of arrays or tensors."""
     variance = (2 * sigmas) ** 2
-    return (-squared_distance / variance / (area[..., None] + EPSILON) / 2).exp()
+    return -squared_distance / variance / (area[..., None] + EPSILON) / 2
 
 
 def count_keypoints(visibility: NDArray[np.float64], skeleton: Skeleton) -> NDArray[np.int64]:

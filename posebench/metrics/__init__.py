@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from posebench.metrics.keypoints import evaluate_keypoints
     from posebench.metrics.names import main_at_thresholds, main_metric, main_parts
     from posebench.metrics.pckh import evaluate_pckh
-    from posebench.metrics.results import read_results
+    from posebench.metrics.results import ResultFile, read_results
     from posebench.metrics.scoring import evaluate_poses
 
 __all__ = [
+    "ResultFile",
     "evaluate_keypoints",
     "evaluate_pckh",
     "evaluate_poses",
@@ -26,6 +27,6 @@ __getattr__ = lazy_names(
     keypoints=("evaluate_keypoints",),
     names=("main_at_thresholds", "main_metric", "main_parts"),
     pckh=("evaluate_pckh",),
-    results=("read_results",),
+    results=("ResultFile", "read_results"),
     scoring=("evaluate_poses",),
 )

@@ -1,4 +1,4 @@
-"""Inner loops of matching and of resampled AP, compiled by numba.
+"""The inner loop of resampled AP, compiled by numba.
 
 Callers import this module within functions, since importing numba takes half a second.
 """
@@ -11,44 +11,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-
-@numba.njit(cache=True)
-def match_best_first(
-    similarity: Floats, counted: Flags, crowd: Flags, thresholds: Floats
-) -> tuple[Flags, Flags]:
-    """Match the detections of one image to its people as COCO does.
-
-    Args:
-        similarity: (detections, people) OKS; detections sorted by score, ignored people last.
-        counted: (people,) False for people who are ignored.
-        crowd: (people,) whether several detections may match this annotation.
-        thresholds: (T,) minimum OKS of a match.
-
-    Returns:
-        (T, detections) True where a detection matched a person who is not ignored.
-        (T, detections) True where a detection matched nobody.
-    """
-    detections, people = similarity.shape
-    correct = np.zeros((len(thresholds), detections), np.bool_)
-    wrong = np.ones((len(thresholds), detections), np.bool_)
-    for t in range(len(thresholds)):
-        taken = np.zeros(people, np.bool_)
-        for d in range(detections):
-            best, highest = -1, min(thresholds[t], 1 - 1e-10)
-            for p in range(people):
-                if taken[p] and not crowd[p]:
-                    continue
-                if best > -1 and counted[best] and not counted[p]:
-                    break
-                if similarity[d, p] < highest:
-                    continue
-                best, highest = p, similarity[d, p]
-            if best > -1:
-                taken[best] = True
-                correct[t, d] = counted[best]
-                wrong[t, d] = False
-    return correct, wrong
 
 
 @numba.njit(cache=True)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from posebench.ground_truth import GroundTruth
-from posebench.metrics.matching import ALL_AREAS, LARGE, MEDIUM, Detections, Matcher, People
-from posebench.metrics.results import parse_results
+from posebench.metrics.matching import (
+    ALL_AREAS,
+    LARGE,
+    MEDIUM,
+    Criterion,
+    Detections,
+    Matcher,
+    People,
+)
+from posebench.metrics.results import Results, parse_results
 from posebench.structures import Protocol
 
 
 def evaluate_keypoints(
-    truth: GroundTruth, results: list[dict[str, Any]], protocol: Protocol
+    truth: GroundTruth, results: Results, protocol: Protocol
 ) -> dict[str, float]:
     """Return the metrics of a protocol, unrounded.
 
@@ -35,15 +41,19 @@ def evaluate_keypoints(
 
     Source: pycocotools 2.0.11 and crowdposetools; docs/evaluation.md lists the differences.
     """
-    matcher = match(truth, parse_results(results, truth), protocol)
+    keypoints = protocol.skeleton.keypoints
+    sizes = (ALL_AREAS, MEDIUM, LARGE) if protocol.crowd_index is None else (ALL_AREAS,)
+    criteria = [Criterion(area) for area in sizes]
+    criteria += [Criterion(keypoint=index) for index in range(len(keypoints))]
+    matches = match(truth, parse_results(results, truth), protocol).matches(criteria)
+    everyone = matches[0].curves()
     if protocol.crowd_index is None:
-        everyone, medium, large = matcher.curves((ALL_AREAS, MEDIUM, LARGE))
+        medium, large = matches[1].curves(), matches[2].curves()
         parts = {"APM": medium.ap(), "APL": large.ap(), "ARM": medium.ar(), "ARL": large.ar()}
     else:
-        [everyone] = matcher.curves()
         crowding = _crowding(truth, protocol.crowd_index)
         parts = {
-            name: matcher.curves(images=crowding == degree)[0].ap()
+            name: matches[0].curves(crowding == degree).ap()
             for degree, name in enumerate(("APE", "APM", "APH"))
         }
     metrics = {
@@ -55,8 +65,8 @@ def evaluate_keypoints(
         "AR75": everyone.ar(0.75),
         **parts,
     }
-    for index, name in enumerate(protocol.skeleton.keypoints):
-        metrics[f"AP/{name}"] = matcher.curves(keypoint=index)[0].ap()
+    for name, of_keypoint in zip(keypoints, matches[len(sizes) :], strict=True):
+        metrics[f"AP/{name}"] = of_keypoint.curves().ap()
     return metrics
 
 

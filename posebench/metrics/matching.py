@@ -1,4 +1,4 @@
-"""Matching of detections and people by COCO's rules, in faster-coco-eval's C++ code.
+"""Matching of detections and people by COCO's rules, of all images at a time.
 
 Shapes: N people, D detections, M pairs of both in one image, K keypoints, T OKS thresholds,
 R recall points.
@@ -6,19 +6,17 @@ R recall points.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
-from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
-from posebench.files import PERSON
-from posebench.layers.oks import keypoint_similarity
+from posebench.layers.oks import similarity_exponent
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
@@ -28,21 +26,25 @@ MEDIUM = (32.0**2, 96.0**2)
 LARGE = (96.0**2, 1e10)
 
 _DETECTIONS_PER_IMAGE = 20
+_RECALLS = np.linspace(0.0, 1.0, 101)
+_WRONG, _IGNORED, _CORRECT = -1, 0, 1
+_PAIRS = 1024
+_TOGETHER = 8  # criteria that are matched together: faster, but more memory
 
 
 @dataclass(frozen=True)
 class People:
     """All annotated people of a dataset."""
 
-    image: NDArray[np.int64]  # (N,) index of the image, in the order of image ids
+    image: Indices  # (N,) index of the image, in the order of image ids
     keypoints: Floats  # (N, K, 2) pixels
-    labelled: NDArray[np.bool_]  # (N, K)
+    labelled: Flags  # (N, K)
     area: Floats  # (N,) square pixels, the area that OKS divides by
     boxes: Floats  # (N, 4) x, y, width, height
-    crowd: NDArray[np.bool_]  # (N,) a crowd region
-    required: NDArray[np.bool_]  # (N,) False: ignored, since no keypoint counts
+    crowd: Flags  # (N,) a crowd region
+    required: Flags  # (N,) False: ignored, since no keypoint counts
 
-    def __getitem__(self, index: NDArray[np.int64]) -> People:
+    def __getitem__(self, index: Indices) -> People:
         return People(
             self.image[index], self.keypoints[index], self.labelled[index], self.area[index],
             self.boxes[index], self.crowd[index], self.required[index],
@@ -53,12 +55,12 @@ class People:
 class Detections:
     """All predicted poses of a dataset."""
 
-    image: NDArray[np.int64]  # (D,) index of the image, in the order of image ids
+    image: Indices  # (D,) index of the image, in the order of image ids
     keypoints: Floats  # (D, K, 2) pixels
     scores: Floats  # (D,)
     area: Floats  # (D,) square pixels; assigns a pose to the ranges of size
 
-    def __getitem__(self, index: NDArray[np.int64]) -> Detections:
+    def __getitem__(self, index: Indices) -> Detections:
         return Detections(
             self.image[index], self.keypoints[index], self.scores[index], self.area[index]
         )
@@ -88,19 +90,43 @@ def _mean(values: Floats, threshold: float | None) -> float:
 
 @dataclass(frozen=True)
 class Matches:
-    """Which detections of a model are correct, which are false positives, and in which images."""
+    """Which detections of a model are correct, which are false positives, and in which images.
+
+    Detections are sorted by score; those of equal score by image, as in the official tools.
+    """
 
     scores: Floats  # (D,)
-    image: NDArray[np.int64]  # (D,) index of the image
-    correct: NDArray[np.bool_]  # (T, D) matched a person who is not ignored
-    wrong: NDArray[np.bool_]  # (T, D) matched nobody; neither of both: matched an ignored person
-    people: NDArray[np.int64]  # (images,) people of each image who are not ignored
+    image: Indices  # (D,) index of the image
+    correct: Flags  # (T, D) matched a person who is not ignored
+    wrong: Flags  # (T, D) matched nobody; neither of both: matched an ignored person
+    people: Indices  # (images,) people of each image who are not ignored
+
+    def curves(self, images: Flags | None = None) -> Curves:
+        """Return precision and recall over all images, or over those where `images` is True."""
+        people, correct, wrong = self.people, self.correct, self.wrong
+        if images is not None:
+            inside = images[self.image]
+            people, correct, wrong = people[images], correct[:, inside], wrong[:, inside]
+        precision = np.full((len(THRESHOLDS), len(_RECALLS)), -1.0)
+        recall = np.full(len(THRESHOLDS), -1.0)
+        if total := int(people.sum()):
+            for t in range(len(THRESHOLDS)):
+                precision[t], recall[t] = _curve(correct[t], wrong[t], total)
+        return Curves(precision, recall)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What a matching compares."""
+
+    area: tuple[float, float] = ALL_AREAS  # people and unmatched detections outside are ignored
+    keypoint: int | None = None  # the only one to compare, ignoring people without it; None: all
 
 
 class Matcher:
-    """Holds the OKS of every detection with every person of its image for several evaluations.
+    """Holds the similarity of every detection with every person of its image for several matchings.
 
-    An evaluation of CrowdPose matches nineteen times (all people, three degrees of crowding, each
+    An evaluation of COCO matches twenty times (people of all, medium and large size, and each
     keypoint alone) with the similarities computed here once.
 
     Args:
@@ -114,107 +140,171 @@ class Matcher:
     def __init__(
         self, people: People, detections: Detections, num_images: int, sigmas: Sequence[float]
     ) -> None:
-        people = people[np.argsort(people.image, kind="stable")]
+        self._people = people = people[np.argsort(people.image, kind="stable")]
         detections = _best_first(detections)
+        self._num_images = num_images
         people_in = np.bincount(people.image, minlength=num_images)
-        detections_in = np.bincount(detections.image, minlength=num_images)
         person, detection = _pairs(people_in, detections.image)
+        self._labelled = people.labelled[person]  # (M, K)
+        self._similarity = _similarity(people, detections, person, detection, sigmas)  # (M, K)
+        self._groups = list(_groups(people_in, detections.image))
+        ranking = np.argsort(-detections.scores, kind="stable")
+        self._rank = np.empty_like(ranking)
+        self._rank[ranking] = np.arange(len(ranking))
+        self._detections = detections[ranking]
 
-        self._shapes = list(zip(detections_in.tolist(), people_in.tolist(), strict=True))
-        self._labelled = people.labelled
-        self._pair_labelled = people.labelled[person]  # (M, K)
-        self._similarity = _similarity(people[person], detections[detection], sigmas)  # (M, K)
-        self._required = people.required
-        self._counted = people.required & ~people.crowd
-        self._crowd = people.crowd
-        self._scores, self._image = detections.scores, detections.image
-        self._counted_in = np.bincount(people.image[self._counted], minlength=num_images)
-        self._images = np.arange(num_images)
-        self._ground_truth = _index(
-            {"id": index + 1, "image_id": image, "category_id": PERSON, "area": area, "iscrowd": c}
-            for index, (image, area, c) in enumerate(_columns(people, "image", "area", "crowd"))
-        )
-        self._results = _index(
-            {"id": index + 1, "image_id": image, "category_id": PERSON, "area": area, "score": s}
-            for index, (image, area, s) in enumerate(
-                _columns(detections, "image", "area", "scores")
-            )
-        )
+    def matches(self, criteria: Sequence[Criterion] = (Criterion(),)) -> list[Matches]:
+        """Match each image's detections to its people by each criterion, the best first.
 
-    def curves(
-        self,
-        areas: Sequence[tuple[float, float]] = (ALL_AREAS,),
-        images: NDArray[np.bool_] | None = None,
-        keypoint: int | None = None,
-    ) -> list[Curves]:
-        """Match, and return precision and recall for each range of areas.
-
-        Args:
-            areas: ranges; people and unmatched detections outside a range are ignored.
-            images: (num_images,) True for images to evaluate; None: all.
-            keypoint: index of the only keypoint to compare, ignoring people without it; None: all
-                keypoints.
+        A detection takes the person of the highest OKS who is not taken yet; one who is ignored
+        only if no other reaches the threshold. Of equal ones it takes the last.
         """
-        chosen = self._images if images is None else self._images[images]
-        if len(chosen) == 0:
-            empty = Curves(np.full((len(THRESHOLDS), 101), -1.0), np.full(len(THRESHOLDS), -1.0))
-            return [empty] * len(areas)
-        required = self._required
-        if keypoint is not None:
-            required = required & self._labelled[:, keypoint]
-        for annotation, count in zip(
-            self._ground_truth.dataset["annotations"], required.tolist(), strict=True
-        ):
-            annotation["num_keypoints"] = int(count)
+        found = []
+        for start in range(0, len(criteria), _TOGETHER):
+            found += self._match(criteria[start : start + _TOGETHER])
+        return found
 
-        evaluator = _Evaluator(self._ground_truth, self._results, iouType="keypoints")
-        evaluator.given_oks = self._oks(keypoint)
-        evaluator.params.imgIds = chosen.tolist()
-        # By default only categories with annotations are evaluated, of which there may be none.
-        evaluator.params.catIds = [PERSON]
-        evaluator.params.areaRng = [list(limits) for limits in areas]
-        evaluator.params.areaRngLbl = [str(limits) for limits in areas]
-        evaluator.evaluate()  # type: ignore[no-untyped-call]
-        precision = np.asarray(evaluator.eval["precision"])[:, :, 0, :, 0]  # (T, R, areas)
-        recall = np.asarray(evaluator.eval["recall"])[:, 0, :, 0]  # (T, areas)
-        return [Curves(precision[..., area], recall[..., area]) for area in range(len(areas))]
-
-    def matches(self) -> Matches:
-        """Return the matches by all keypoints, over people of all sizes."""
-        ends = np.cumsum([columns for _, columns in self._shapes])[:-1]
-        parts = [
-            _match_image(similarity, counted, crowd)
-            for similarity, counted, crowd in zip(
-                self._oks(None),
-                np.split(self._counted, ends),
-                np.split(self._crowd, ends),
-                strict=True,
+    def _match(self, criteria: Sequence[Criterion]) -> list[Matches]:
+        people, detections = self._people, self._detections
+        counted = np.stack([self._counted(criterion) for criterion in criteria])  # (C, N)
+        similarity = np.stack([self._oks(criterion.keypoint) for criterion in criteria])  # (C, M)
+        outcome = np.full((len(THRESHOLDS), len(criteria), len(detections.scores)), _WRONG, np.int8)
+        for group in self._groups:
+            _match(group, similarity, counted, people.crowd, outcome, self._rank)
+        return [
+            Matches(
+                detections.scores,
+                detections.image,
+                outcome[:, index] == _CORRECT,
+                (outcome[:, index] == _WRONG) & _within(detections.area, criterion.area),
+                np.bincount(people.image[counted[index]], minlength=self._num_images),
             )
+            for index, criterion in enumerate(criteria)
         ]
-        correct, wrong = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
-        return Matches(self._scores, self._image, correct, wrong, self._counted_in)
 
-    def _oks(self, keypoint: int | None) -> list[Floats]:
-        """Return the (detections, people) OKS of each image, of one keypoint or of all."""
-        if keypoint is None:
-            # If no keypoint is labelled, all are compared, each with the box.
-            some = self._pair_labelled.any(1, keepdims=True)
-            counted = self._pair_labelled | ~some
-            values = (self._similarity * counted).sum(1) / counted.sum(1)
-        else:
-            values = self._similarity[:, keypoint]
-        ends = np.cumsum([rows * columns for rows, columns in self._shapes])
-        blocks = np.split(values, ends[:-1])
-        return [block.reshape(shape) for block, shape in zip(blocks, self._shapes, strict=True)]
+    def _counted(self, criterion: Criterion) -> Flags:
+        """Return (N,) False for people who are ignored."""
+        people = self._people
+        counted = people.required & ~people.crowd & _within(people.area, criterion.area)
+        if criterion.keypoint is not None:
+            counted &= people.labelled[:, criterion.keypoint]
+        return counted
+
+    def _oks(self, keypoint: int | None) -> Floats:
+        """Return the (M,) OKS of each pair, of one keypoint or of all."""
+        if keypoint is not None:
+            return self._similarity[:, keypoint]
+        # If no keypoint is labelled, all are compared, each with the box.
+        counted = self._labelled | ~self._labelled.any(1, keepdims=True)
+        return np.asarray((self._similarity * counted).sum(1) / counted.sum(1), np.float64)
 
 
-class _Evaluator(COCOeval_faster):
-    """faster-coco-eval with precomputed OKS, which it would compute pair by pair on every run."""
+@dataclass(frozen=True)
+class _Group:
+    """All images with the same number of people P, those with the most detections first.
 
-    given_oks: list[Floats]
+    Step d matches the detections of rank d, of the first images: those that have so many.
+    """
 
-    def computeOks(self, imgId: int, catId: int) -> Floats:  # noqa: N802, N803 (the library's names)
-        return self.given_oks[imgId]
+    people: Indices  # (P, images), each image's last person first
+    steps: list[tuple[Indices, Indices]]  # detections (n,), and their pairs (P, n) with the people
+
+
+def _groups(people_in: Indices, image: Indices) -> Iterator[_Group]:
+    """Yield the groups of images in which there is something to match.
+
+    Args:
+        people_in: (images,) number of people; people are sorted by image.
+        image: (D,) index of each detection's image; detections are sorted by image and score.
+    """
+    detections_in = np.bincount(image, minlength=len(people_in))
+    first_person = np.cumsum(people_in) - people_in
+    first_detection = np.cumsum(detections_in) - detections_in
+    partners = people_in[image]
+    first_pair = np.cumsum(partners) - partners
+    for count in np.unique(people_in[(people_in > 0) & (detections_in > 0)]).tolist():
+        chosen = np.flatnonzero(people_in == count)
+        chosen = chosen[np.argsort(-detections_in[chosen], kind="stable")]
+        backwards = np.arange(count)[::-1, None]
+        steps = []
+        for rank in range(int(detections_in[chosen[0]])):
+            active = chosen[detections_in[chosen] > rank]
+            detection = first_detection[active] + rank
+            steps.append((detection, first_pair[detection] + backwards))
+        yield _Group(first_person[chosen] + backwards, steps)
+
+
+def _match(
+    group: _Group,
+    similarity: Floats,
+    counted: Flags,
+    crowd: Flags,
+    outcome: NDArray[np.int8],
+    rank: Indices,
+) -> None:
+    """Match the detections of a group of images by C criteria.
+
+    Args:
+        group: the images.
+        similarity: (C, M) OKS of each pair.
+        counted: (C, N) False for people who are ignored.
+        crowd: (N,) whether several detections may match this annotation.
+        outcome: (T, C, D), sorted by score; is set where a detection matches anybody.
+        rank: (D,) where each detection is in `outcome`.
+    """
+    counted, crowd = counted[:, group.people], crowd[group.people]  # (C, P, images), (P, images)
+    free = np.ones((len(THRESHOLDS), *counted.shape), np.bool_)
+    for detections, pairs in group.steps:
+        oks = similarity[:, pairs]  # (C, P, n)
+        c, i = np.nonzero(oks.max(1) >= THRESHOLDS[0])  # the others match nobody
+        oks = oks[c, :, i].T  # (P, near)
+        available = free[:, c, :, i].transpose(2, 1, 0) & (oks[:, None] >= THRESHOLDS[:, None])
+        person, found = _most_similar(oks, available, counted[c, :, i].T)
+        t, near = np.nonzero(person >= 0)
+        person, found, c, i = person[t, near], found[t, near], c[near], i[near]
+        free[t, c, person, i] = crowd[person, i]
+        outcome[t, c, rank[detections[i]]] = np.where(found, _CORRECT, _IGNORED)
+
+
+def _most_similar(oks: Floats, available: Flags, counted: Flags) -> tuple[Indices, Flags]:
+    """Return whom each of n detections matches, and whether that person counts.
+
+    Args:
+        oks: (P, n)
+        available: (P, T, n) whether a detection may match the person.
+        counted: (P, n) False for people who are ignored.
+
+    Returns:
+        (T, n) index of the person; -1: nobody.
+        (T, n)
+    """
+    shape = available.shape[1:]
+    person, best, found = np.full(shape, -1), np.full(shape, -1.0), np.zeros(shape, np.bool_)
+    for index in range(len(oks)):
+        better = np.where(counted[index] == found, oks[index] > best, counted[index])
+        better &= available[index]
+        np.copyto(person, index, where=better)
+        np.copyto(best, oks[index], where=better)
+        np.copyto(found, counted[index], where=better)
+    return person, found
+
+
+def _curve(correct: Flags, wrong: Flags, people: int) -> tuple[Floats, float]:
+    """Return the precision at each recall point, and the recall, of detections sorted by score.
+
+    The precision at a recall is the highest from there on, which a correct detection has.
+    """
+    at = np.flatnonzero(correct)
+    true = np.arange(1.0, len(at) + 1)
+    false = np.cumsum(wrong)[at]
+    precision = true / (false + true)
+    highest = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+    points = np.searchsorted(true / people, _RECALLS)
+    return highest[points], len(at) / people
+
+
+def _within(area: Floats, limits: tuple[float, float]) -> Flags:
+    return (area >= limits[0]) & (area <= limits[1])
 
 
 def _best_first(detections: Detections) -> Detections:
@@ -229,9 +319,7 @@ def _best_first(detections: Detections) -> Detections:
     return detections[np.flatnonzero(rank < _DETECTIONS_PER_IMAGE)]
 
 
-def _pairs(
-    people_in: NDArray[np.int64], image: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pairs(people_in: Indices, image: Indices) -> tuple[Indices, Indices]:
     """Pair each detection with every person of its image, detection by detection.
 
     Args:
@@ -249,43 +337,27 @@ def _pairs(
     return first_person + number, detection
 
 
-def _similarity(people: People, detections: Detections, sigmas: Sequence[float]) -> Floats:
-    """Return the (M, K) similarity of each keypoint of M pairs.
+def _similarity(
+    people: People,
+    detections: Detections,
+    person: Indices,
+    detection: Indices,
+    sigmas: Sequence[float],
+) -> Floats:
+    """Return the (M, K) similarity of each keypoint of M pairs of a person and a detection.
 
     An unlabelled keypoint is compared with the person's box, extended by its own size on each side:
     a detection inside it may be of that person and must not count as a false positive.
     """
-    displacement = detections.keypoints - people.keypoints
     low = (people.boxes[:, :2] - people.boxes[:, 2:])[:, None]
     high = (people.boxes[:, :2] + 2 * people.boxes[:, 2:])[:, None]
-    outside = np.maximum(0, low - detections.keypoints) + np.maximum(0, detections.keypoints - high)
-    squared = (np.where(people.labelled[..., None], displacement, outside) ** 2).sum(-1)
-    similarity = keypoint_similarity(
-        torch.from_numpy(squared),
-        torch.from_numpy(people.area),
-        torch.tensor(sigmas, dtype=torch.float64),
-    )
-    return np.asarray(similarity.numpy(), dtype=np.float64)
-
-
-def _columns(table: People | Detections, *names: str) -> Any:
-    """Return an iterator over rows of Python numbers, which the C++ code needs."""
-    return zip(*(getattr(table, name).tolist() for name in names), strict=True)
-
-
-def _index(annotations: Any) -> COCO:
-    """Return the library's index of annotations; ids start at 1, since 0 means `not matched`."""
-    coco = COCO()
-    coco.dataset = {"images": [], "annotations": list(annotations), "categories": [{"id": PERSON}]}
-    coco.createIndex()  # type: ignore[no-untyped-call]
-    return coco
-
-
-def _match_image(
-    similarity: Floats, counted: NDArray[np.bool_], crowd: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Match the detections of one image; sorts people as `match_best_first` needs them."""
-    from posebench.metrics.compiled import match_best_first
-
-    order = np.argsort(~counted, kind="stable")
-    return match_best_first(similarity[:, order], counted[order], crowd[order], THRESHOLDS)
+    falloff = np.asarray(sigmas, np.float64)
+    similarity = np.empty((len(person), len(falloff)))
+    for start in range(0, len(person), _PAIRS):  # few at a time stay in the processor's cache
+        p, d = person[start : start + _PAIRS], detection[start : start + _PAIRS]
+        found, labelled = detections.keypoints[d], people.labelled[p]
+        outside = np.maximum(0, low[p] - found) + np.maximum(0, found - high[p])
+        distance = np.where(labelled[..., None], found - people.keypoints[p], outside)
+        exponent = similarity_exponent((distance**2).sum(-1), people.area[p], falloff)
+        np.exp(exponent, out=similarity[start : start + _PAIRS])
+    return similarity

@@ -6,7 +6,7 @@ Shapes: N people, K = 16 keypoints.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from posebench.errors import DataError
 from posebench.ground_truth import GroundTruth
 from posebench.metrics.matching import Detections, Floats
 from posebench.metrics.names import PCKH_PARTS, pckh_name
-from posebench.metrics.results import parse_results
+from posebench.metrics.results import Results, parse_results
 from posebench.skeleton import MPII
 
 # The official mean excludes these two, which nearly every method predicts correctly.
@@ -97,7 +97,7 @@ Matching = Literal["score", "pckh"]
 
 def evaluate_pckh(
     truth: GroundTruth,
-    results: list[dict[str, Any]],
+    results: Results,
     threshold: float = 0.5,
     matching: Matching = "score",
 ) -> dict[str, float]:

@@ -9,20 +9,19 @@ Shapes: T OKS thresholds, N images, D detections of one model, R resamples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from posebench.ground_truth import GroundTruth
 from posebench.metrics.keypoints import match
 from posebench.metrics.matching import Floats, Matches
-from posebench.metrics.results import parse_results
+from posebench.metrics.results import Results, parse_results
 from posebench.structures import Protocol
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
 
-def matches(truth: GroundTruth, results: list[dict[str, Any]], protocol: Protocol) -> Matches:
+def matches(truth: GroundTruth, results: Results, protocol: Protocol) -> Matches:
     """Match detections of all images by a protocol's OKS, over people of all sizes.
 
     Args:
@@ -33,7 +32,8 @@ def matches(truth: GroundTruth, results: list[dict[str, Any]], protocol: Protoco
     Raises:
         DataError: as `evaluate_keypoints`.
     """
-    return match(truth, parse_results(results, truth), protocol).matches()
+    [found] = match(truth, parse_results(results, truth), protocol).matches()
+    return found
 
 
 def resampled_ap(models: Sequence[Matches], weights: Sequence[Floats]) -> Floats:

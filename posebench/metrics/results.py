@@ -4,21 +4,74 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from posebench.errors import DataError, Notice
-from posebench.files import PERSON, finite_rows, keypoint_rows, read_json
+from posebench.files import PERSON, finite_rows, keypoint_rows, parse_json, read_text
 from posebench.ground_truth import GroundTruth
 from posebench.metrics.matching import Detections, Floats
 
 _UNNAMED = "the results"
+_KIND = "a result file"
 _FORMAT = "Results are in COCO's format: [{image_id, category_id, keypoints, score}, ...]."
 
+# What metrics are computed of: entries of a result file, or what is read from one.
+Results = Sequence[dict[str, Any]] | Detections
 
-def read_results(path: Path, truth: GroundTruth) -> list[dict[str, Any]]:
+
+class ResultFile(Sequence[dict[str, Any]]):
+    """The entries of a result file, which is parsed when they are first asked for.
+
+    Scoring needs arrays only; 100,000 poses as Python objects take a second and 500 MB.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def _entries(self) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = parse_json(read_text(self.path, _KIND), self.path, _KIND)
+        return entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        return self._entries[index]
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The fields of all E entries of a result file."""
+
+    image_ids: list[Any]
+    category_ids: list[Any]
+    keypoints: Floats | list[Any]  # (E, 3 K), or a list for each entry
+    scores: list[Any]
+    boxes: list[Any]  # None, or a list
+
+
+class _Entry(msgspec.Struct, gc=False):
+    image_id: int | float | str
+    category_id: int | float | str
+    keypoints: msgspec.Raw
+    score: float
+    bbox: list[float] | None = None
+
+
+def read_results(path: Path, truth: GroundTruth) -> Detections:
     """Read and check a result file, of posebench or any other program.
 
     Args:
@@ -28,12 +81,14 @@ def read_results(path: Path, truth: GroundTruth) -> list[dict[str, Any]]:
     Raises:
         DataError: the file is missing or damaged, or its content is wrong (see `parse_results`).
     """
-    results: list[dict[str, Any]] = read_json(path, "a result file")
-    parse_results(results, truth, source=str(path))
-    return results
+    text = read_text(path, _KIND)
+    columns = _fast_columns(text, 3 * len(truth.skeleton))
+    if columns is None:
+        columns = _columns(parse_json(text, path, _KIND), str(path))
+    return _detections(columns, truth, str(path))
 
 
-def parse_results(results: Any, truth: GroundTruth, source: str = _UNNAMED) -> Detections:
+def parse_results(results: Results, truth: GroundTruth, source: str = _UNNAMED) -> Detections:
     """Check results and return them as arrays.
 
     Entries of other categories are left out, as in the official tools, and counted in a notice. An
@@ -41,7 +96,7 @@ def parse_results(results: Any, truth: GroundTruth, source: str = _UNNAMED) -> D
 
     Args:
         results: a list of objects with image_id, category_id, keypoints (3 K numbers), score and
-            optionally bbox.
+            optionally bbox; or what `read_results` returned.
         truth: the annotations that the results belong to.
         source: where the results come from, for messages.
 
@@ -50,29 +105,76 @@ def parse_results(results: Any, truth: GroundTruth, source: str = _UNNAMED) -> D
             has an unknown image, another number of keypoints, NaN or infinity. The official tools
             count NaN as a match and ignore infinite poses.
     """
+    if isinstance(results, Detections):
+        return results
+    return _detections(_columns(results, source), truth, source)
+
+
+def _fast_columns(text: bytes, width: int) -> _Columns | None:
+    """Return the fields of a file's entries; None: they are not as posebench writes them."""
+    try:
+        entries = msgspec.json.decode(text, type=list[_Entry])
+        decoder = msgspec.json.Decoder(list[float])
+        keypoints = np.empty((len(entries), width))
+        for index, entry in enumerate(entries):  # one at a time: few Python numbers at once
+            row = decoder.decode(entry.keypoints)
+            if len(row) != width:
+                return None
+            keypoints[index] = row
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return _Columns(
+        [entry.image_id for entry in entries],
+        [entry.category_id for entry in entries],
+        keypoints,
+        [entry.score for entry in entries],
+        [entry.bbox for entry in entries],
+    )
+
+
+def _columns(results: Any, source: str) -> _Columns:
+    """Return the fields of entries, whose content is still to be checked.
+
+    Raises:
+        DataError: they are no list of objects with these fields.
+    """
     _check_form(results, source)
-    images = _Images(truth, source)
-    ranks = [images.rank_of(result["image_id"], index) for index, result in enumerate(results)]
-    people = _of_people(results, truth, source)
-    chosen = [results[index] for index in people]
+    return _Columns(
+        [result["image_id"] for result in results],
+        [result["category_id"] for result in results],
+        [_flat(result["keypoints"]) for result in results],
+        [result["score"] for result in results],
+        [result.get("bbox") for result in results],
+    )
+
+
+def _detections(columns: _Columns, truth: GroundTruth, source: str) -> Detections:
+    image = _Images(truth, source).ranks_of(columns.image_ids)
+    people = _of_people(columns.category_ids, truth, source)
 
     def owner(index: int) -> str:
-        return f"entry {people[index]} (image {chosen[index]['image_id']}) of {source}"
+        entry = people[index]
+        return f"entry {entry} (image {columns.image_ids[entry]}) of {source}"
 
-    rows = [_flat(result["keypoints"]) for result in chosen]
-    _check_pairs(rows, len(truth.skeleton), owner)
+    if isinstance(columns.keypoints, list):
+        rows: Any = [columns.keypoints[index] for index in people]
+        _check_pairs(rows, len(truth.skeleton), owner)
+    else:
+        rows = columns.keypoints[people]
     keypoints = keypoint_rows(rows, truth.skeleton.keypoints, owner)
-    scores = finite_rows([[r["score"]] for r in chosen], 1, "score", owner)[:, 0]
+    scores = finite_rows([[columns.scores[index]] for index in people], 1, "score", owner)[:, 0]
     extent = keypoints[..., :2].max(1) - keypoints[..., :2].min(1)
     area = extent[:, 0] * extent[:, 1]
     # If the first entry has a box, the official tools expect one in all entries, else they use
     # none. Here an entry without a box has the extent of its keypoints.
-    if results and results[0].get("bbox"):
-        boxed = [index for index, r in enumerate(chosen) if r.get("bbox")]
-        given = [chosen[index]["bbox"] for index in boxed]
-        boxes: Floats = finite_rows(given, 4, "bbox", lambda index: owner(boxed[index]))
+    if columns.boxes and columns.boxes[0]:
+        chosen = [columns.boxes[index] for index in people]
+        boxed = [index for index, box in enumerate(chosen) if box]
+        boxes: Floats = finite_rows(
+            [chosen[index] for index in boxed], 4, "bbox", lambda index: owner(boxed[index])
+        )
         area[boxed] = boxes[:, 2] * boxes[:, 3]
-    image = np.array([ranks[index] for index in people], dtype=np.int64)
+    image = image[people]
     if source != _UNNAMED:  # read from a file
         _notice(image, keypoints, scores, source)
     return Detections(image, keypoints[..., :2], scores, area)
@@ -140,6 +242,23 @@ class _Images:
         self._by_digits: dict[str, int] = {}
         self._by_name: dict[str, int] = {}
 
+    def ranks_of(self, image_ids: list[Any]) -> NDArray[np.int64]:
+        """Return the rank among the sorted ids of each entry's image.
+
+        Raises:
+            DataError: there is no such image.
+        """
+        known: dict[Any, int] = {}
+        ranks = np.empty(len(image_ids), np.int64)
+        for index, image_id in enumerate(image_ids):
+            rank = known.get(image_id) if isinstance(image_id, int | str) else None
+            if rank is None:
+                rank = self.rank_of(image_id, index)
+                if isinstance(image_id, int | str):
+                    known[image_id] = rank
+            ranks[index] = rank
+        return ranks
+
     def rank_of(self, image_id: Any, index: int) -> int:
         """Return the rank of an image among the sorted ids.
 
@@ -178,13 +297,13 @@ class _Images:
                     self._by_name.setdefault(name, rank)
 
 
-def _of_people(results: list[dict[str, Any]], truth: GroundTruth, source: str) -> list[int]:
+def _of_people(category_ids: list[Any], truth: GroundTruth, source: str) -> list[int]:
     """Return the entries of the annotated categories, and say how many are left out.
 
     Raises:
         DataError: there are entries, and all are of other categories.
     """
-    kinds = [_whole(result["category_id"]) for result in results]
+    kinds = [_whole(category_id) for category_id in category_ids]
     wanted: set[Any] = set(truth.category_ids)
     if not wanted & set(kinds) and set(kinds) == {PERSON}:
         wanted = {PERSON}  # as models without a category of their own write people
@@ -197,11 +316,11 @@ def _of_people(results: list[dict[str, Any]], truth: GroundTruth, source: str) -
     if not people:
         raise DataError(
             f"Expected results of category_id {expected} in {source}, but all of its "
-            f"{len(results)} entries have {listed}. Some tools count categories from 0: write the "
+            f"{len(kinds)} entries have {listed}. Some tools count categories from 0: write the "
             "category_id of the annotations."
         )
     warnings.warn(
-        f"{source}: {others.total()} of {len(results)} entries are of other categories "
+        f"{source}: {others.total()} of {len(kinds)} entries are of other categories "
         f"(category_id {listed}, not {expected}) and left out.",
         Notice,
         stacklevel=3,
@@ -248,7 +367,7 @@ def _notice(image: Any, keypoints: Floats, scores: Floats, source: str) -> None:
             stacklevel=3,
         )
     rows = np.column_stack([image, scores, keypoints.reshape(len(scores), -1)])
-    twins = len(rows) - len(np.unique(rows, axis=0))
+    twins = len(rows) - len({row.tobytes() for row in rows})
     if twins:
         warnings.warn(
             f"{source}: {twins} entries are exact copies of others and count as false positives. "

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from posebench.ground_truth import GroundTruth
 from posebench.metrics.keypoints import evaluate_keypoints
 from posebench.metrics.pckh import Matching, evaluate_pckh, has_head_boxes, one_person_each
+from posebench.metrics.results import Results
 from posebench.structures import Protocol
 
 
-def evaluate_poses(
-    truth: GroundTruth, results: list[dict[str, Any]], protocol: Protocol
-) -> dict[str, float]:
+def evaluate_poses(truth: GroundTruth, results: Results, protocol: Protocol) -> dict[str, float]:
     """Return the metrics of a protocol, with the main metric first.
 
     The main metric is PCKh if protocol and annotations have head boxes, else AP. If an image has

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.cli.command import TINY, only, run
-from tests.data.test_described import COW, PLACES, cows, write
+from tests.data.test_described import COW, PLACES, cows, picture, write
 
 KITES = Path(__file__).resolve().parents[2] / "benchmarks" / "drawn_kites.py"
 
@@ -98,8 +98,7 @@ def test_a_method_of_limbs_keeps_the_mean_pose_in_its_run(barn: Path, name: str)
     places = (np.array(PLACES) - (20.5, 8.5)) * (1, -1) / np.sqrt(37.2 * 13.2)
     np.testing.assert_allclose(weights["mean_pose"], places, rtol=1e-6)
 
-    picture = barn.parent / "images" / "1.png"
-    picture.rename("cow.png")
+    (barn.parent / "images" / "1.png").rename("cow.png")
     barn.unlink()  # the pose has come with the weights
     drawn = run("viz", "cow.png", "--model", folder, "--min-score", "0", "--out", "d")
     assert drawn.code == 0, drawn.err
@@ -124,3 +123,52 @@ def test_drawn_kites_are_a_sound_dataset_and_always_the_same() -> None:
     content = json.loads(Path("first/train.json").read_text())
     flags = {flag for own in content["annotations"] for flag in own["keypoints"][2::3]}
     assert flags == {0, 1, 2}
+
+
+def test_options_say_what_a_bare_file_leaves_open(tmp_path: Path) -> None:
+    """A training remembers them, so that it goes on without them."""
+    content = cows(images=("1.png", "2.png"))
+    content["categories"] = [{"id": 1, "name": "cow"}, {"id": 2, "name": "stable"}]
+    path = write(tmp_path / "labels" / "cows.json", content, tmp_path / "frames" / "day")
+    (tmp_path / "cow.toml").write_text(f"keypoints = {json.dumps(COW)}")
+    options = ("--images", "frames/day", "--category", "cow", "--skeleton", "cow.toml")
+    described = run("data", "describe", path, *options)
+    assert described.code == 0, described.err
+    assert str(tmp_path / "frames" / "day") in described.out
+    assert run("data", "doctor", path, *options).code == 0
+
+    trained = run("train", "cid_tiny", "--dataset", path, *options, *TINY)
+    assert trained.code == 0, trained.err
+    folder = only(Path("runs"), "train/*")
+    resumed = run("train", "--resume", folder, "--set", "epochs=2")
+    assert resumed.code == 0, resumed.err
+    unnamed = run("eval", folder, "--dataset", path)
+    assert unnamed.code == 3
+    assert "None of the categories of" in unnamed.err and "with --category" in unnamed.err
+    missing = run("eval", folder, "--dataset", path, "--category", "1")
+    assert missing.code == 2
+    assert "name their folder with --images" in missing.err
+    scored = run("eval", folder, "--dataset", path, *options, "--json")
+    assert scored.code == 0, scored.err
+    changed = run("train", "--resume", folder, "--category", "stable")
+    assert changed.code == 4
+    assert "leave out --category" in changed.err
+
+
+def test_images_without_annotations_are_predicted_and_not_scored(tmp_path: Path) -> None:
+    for name in ("1.png", "2.png"):
+        picture(tmp_path / "frames" / name)
+    predicted = run("eval", "cid_tiny", "--dataset", "./frames", "--device", "cpu")
+    assert predicted.code == 0, predicted.err
+    assert "in 2 images of frames all, which are not annotated" in predicted.err
+    folder = only(Path("runs"), "eval/*")
+    results = json.loads((folder / "predictions.json").read_text())
+    assert {result["image_id"] for result in results} <= {1, 2}
+    assert not (folder / "results.csv").exists()
+    scored = run("eval", "--predictions", folder / "predictions.json", "--dataset", "./frames",
+                 "--skeleton", "coco")  # fmt: skip
+    assert scored.code == 3
+    assert "are not annotated, so nothing can be scored here" in scored.err
+    trained = run("train", "cid", "--dataset", "./frames", "--skeleton", "coco")
+    assert trained.code == 3
+    assert "nothing to train on" in trained.err

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from posebench.data import find_layout, like_dataset, open_dataset
+from posebench.data import choose_files, find_layout, like_dataset, open_dataset
 from posebench.data.described import describe_path, written_description
 from posebench.errors import DataError, PosebenchError, UsageError
-from posebench.skeleton import COCO
+from posebench.skeleton import COCO, MPII
 
 COW = ("nose", "L_ear", "R_ear", "withers", "tail_base")
 PLACES = [(8, 8), (5, 5), (12, 5), (20, 10), (36, 12)]
@@ -150,8 +150,94 @@ def test_a_bare_file_has_one_split_and_its_own_keypoints(tmp_path: Path) -> None
 
 def test_images_that_are_not_found_are_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "cows.json", cows(), tmp_path / "far" / "away")
-    with pytest.raises(DataError, match=r"looked for 1\.png.*dataset\.toml"):
+    dataset = open_dataset(str(path), "all")
+    assert len(dataset.ground_truth()) == 1  # all that scoring a result file needs
+    with pytest.raises(UsageError, match=r"looked for 1\.png.*--images.*dataset\.toml"):
+        dataset.load(0)
+    choice = choose_files(tmp_path / "far" / "away", (), None)
+    assert open_dataset(str(path), "all", choice=choice).load(0).image.shape == (30, 40, 3)
+    with pytest.raises(DataError, match="Expected the folder of the images"):
+        choose_files(tmp_path / "nowhere", (), None)
+
+
+def test_images_beside_a_file_stand_in_for_those_of_the_dataset(tmp_path: Path) -> None:
+    people = cows(COCO.keypoints[:5])
+    people["categories"][0]["keypoints"] = list(COCO.keypoints)
+    people["annotations"][0]["keypoints"] = [8, 8, 2] * 17
+    path = write(tmp_path / "mine" / "people.json", people)
+    dataset = open_dataset("coco", "val", root=tmp_path / "none", annotations=path)
+    assert dataset.load(0).image.shape == (30, 40, 3)
+
+
+def test_a_category_is_chosen_by_name_or_id(tmp_path: Path) -> None:
+    content = cows()
+    other = {"id": 7, "name": "calf", "keypoints": ["nose", "tail"]}
+    content["categories"].append(other)
+    content["annotations"].append(
+        {"id": 2, "image_id": 1, "category_id": 7, "keypoints": [8, 8, 2, 20, 9, 2]}
+    )
+    path = write(tmp_path / "herd.json", content)
+    with pytest.raises(DataError, match="--category"):
         open_dataset(str(path), "all")
+    for name in ("calf", "7"):
+        found = open_dataset(str(path), "all", choice=choose_files(None, name, None))
+        assert found.skeleton.keypoints == ("nose", "tail")
+        assert found.ground_truth().keypoints.tolist() == [[[8, 8, 2], [20, 9, 2]]]
+
+
+def test_keypoints_that_a_file_does_not_name_are_chosen(tmp_path: Path) -> None:
+    content = cows()
+    content["categories"] = []
+    path = write(tmp_path / "cows.json", content)
+    with pytest.raises(DataError, match="--skeleton"):
+        open_dataset(str(path), "all")
+    (tmp_path / "cow.toml").write_text(f"keypoints = {json.dumps(COW)}")
+    choice = choose_files(None, (), str(tmp_path / "cow.toml"))
+    assert open_dataset(str(path), "all", choice=choice).skeleton.keypoints == COW
+    with pytest.raises(UsageError, match="coco has the keypoints of coco: leave out --skeleton"):
+        find_layout("coco", choice)
+    assert find_layout("synthetic", choose_files(None, (), "mpii")).skeleton == MPII
+    with pytest.raises(UsageError, match="makes its own images"):
+        find_layout("synthetic", choose_files(tmp_path, (), None))
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        (("000000000139.jpg", "000000000285.jpg"), [139, 285]),
+        (("a.jpg", "b/7.jpg"), ["a.jpg", "b/7.jpg"]),
+        (("07.jpg", "7.png"), ["07.jpg", "7.png"]),  # two images of one number
+    ],
+)
+def test_a_folder_of_images_alone_is_a_dataset_without_annotations(
+    names: tuple[str, ...], ids: list[int | str], tmp_path: Path
+) -> None:
+    for name in (*names, ".hidden/x.jpg"):
+        picture(tmp_path / "frames" / name)
+    with pytest.raises(DataError, match="--skeleton"):
+        open_dataset(str(tmp_path / "frames"), "all")
+    dataset = open_dataset(str(tmp_path / "frames"), "all", skeleton=COCO)
+    truth = dataset.ground_truth()
+    assert not truth.annotated
+    assert [truth.image_id(index) for index in range(len(dataset))] == ids
+    assert dataset.load(1).image.shape == (30, 40, 3)
+
+
+def test_the_images_of_test_dev_are_listed_without_annotations(tmp_path: Path) -> None:
+    folder = tmp_path / "coco" / "test2017"
+    picture(folder / "000000000001.jpg")
+    listed = tmp_path / "coco" / "annotations" / "image_info_test-dev2017.json"
+    listed.parent.mkdir()
+    content = {
+        "images": [{"id": 1, "file_name": "000000000001.jpg", "width": 40, "height": 30}],
+        "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "bicycle"}],
+    }
+    listed.write_text(json.dumps(content))
+    dataset = open_dataset("coco", "test-dev", root=tmp_path)
+    assert dataset.load(0).image_id == 1
+    assert not dataset.ground_truth().annotated
+    assert "cocodataset.org/#upload" in dataset.submission
+    assert find_layout("coco").files_in(tmp_path / "coco") == {}  # nothing for the doctor
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def evaluation() -> tuple[dict[str, float], list[dict[str, object]]]:
     model: PoseModel = recipe.build(COCO)
     crowds = SyntheticCrowds(COCO, "val", 7, size=64)
     found = evaluate(model, crowds, Inference(Resize(64)), batch_size=2)
-    return found.metrics, found.results
+    return found.metrics, list(found.results)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import csv
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def images(split: str) -> PoseDataset:
 # ------------------------------------------------------------------------------------ comparisons
 
 
-def assert_people(results: list[dict[str, Any]], wanted: dict[str, Any]) -> None:
+def assert_people(results: Sequence[dict[str, Any]], wanted: dict[str, Any]) -> None:
     """Check the number of people in each image, and the best of them."""
     counts = Counter(str(person["image_id"]) for person in results)
     # Rounding can lift a person over the least score, or not.

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from posebench.errors import DataError, Notice
 from posebench.files import write_json
-from posebench.metrics import evaluate_keypoints, read_results
+from posebench.metrics import ResultFile, evaluate_keypoints, read_results
 from posebench.metrics.results import parse_results
 from posebench.skeleton import COCO
 from tests.builders import PROTOCOLS, truth_of
@@ -32,9 +34,35 @@ def test_written_results_score_to_the_last_digit(tmp_path: Path) -> None:
     truth = truth_of(content)
     write_json(tmp_path / "deep" / "results.json", results)
     read = read_results(tmp_path / "deep" / "results.json", truth)
-    assert read == results
+    assert list(ResultFile(tmp_path / "deep" / "results.json")) == results
     expected = evaluate_keypoints(truth, results, PROTOCOLS["coco"])
     assert evaluate_keypoints(truth, read, PROTOCOLS["coco"]) == expected
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        {"image_id": 8.0},
+        {"category_id": None},
+        {"keypoints": [[1.5, 2.5, 1.0]] * 16 + [[5.5, 4.5, 1.0]]},
+        {"bbox": []},
+        {"bbox": [0, 0, 9, 5]},
+        {"score": 1},
+        {"category_id": 4, "score": None},
+    ],
+)
+def test_entries_that_are_read_one_by_one_are_as_those_read_at_once(
+    unusual: dict[str, Any], tmp_path: Path
+) -> None:
+    """Files as posebench writes them are read to arrays; the others through Python objects."""
+    entries = [result(), result(score=0.25) | unusual]
+    write_json(tmp_path / "results.json", entries)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Notice)
+        read = read_results(tmp_path / "results.json", GROUND_TRUTH)
+        parsed = parse_results(entries, GROUND_TRUTH)
+    for one, other in zip(vars(read).values(), vars(parsed).values(), strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_writing_fails_whole(tmp_path: Path) -> None:

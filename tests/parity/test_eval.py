@@ -87,7 +87,8 @@ def assert_metrics(predictions: Path, protocol: Protocol, expected: dict[str, An
 
     ground_truth = read_annotations(predictions.parent / "gt.json", protocol)
     detections = parse_results(load(predictions), ground_truth)
-    [curves] = match(ground_truth, detections, protocol).curves()
+    [matches] = match(ground_truth, detections, protocol).matches()
+    curves = matches.curves()
     for key, ours in (("AP", curves.ap), ("AR", curves.ar)):
         if per_threshold := expected.get(f"{key}_per_oks_threshold"):
             values = [ours(threshold) for threshold in THRESHOLDS]

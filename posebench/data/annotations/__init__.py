@@ -173,9 +173,10 @@ def inspect_content(
         raise DataError(
             f"Expected images in {path}, but its list of images is empty. Check the path."
         )
-    if not content.annotated and skeleton is not None and content.categories:
+    known = skeleton or spare
+    if not content.annotated and known is not None:
         # COCO's test-dev lists eighty categories without keypoints.
-        chosen = choose(None, skeleton, options, path, report)
+        chosen = choose(None, known, options, path, report)
     else:
         chosen = choose(content.categories, skeleton, options, path, report, spare=spare, name=name)
     reader = PeopleReader(chosen, images, options, path, report)

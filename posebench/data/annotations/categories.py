@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +77,8 @@ def choose(
     if wanted is None:
         if not own:
             raise DataError(
-                f"{path} does not name its keypoints: say in a dataset.toml which they are, as in "
-                f'skeleton = "coco" (or {", ".join(list(SKELETONS)[1:])}, or a table of its own).'
+                f"{path} does not name its keypoints: say which they are with --skeleton "
+                f"({', '.join(SKELETONS)} or a TOML file), or in a dataset.toml."
             )
         wanted = skeleton_of(own_names, chosen[0].limbs, name or path.stem, report)
     if own:
@@ -150,7 +152,20 @@ def _with_keypoints(listed: list[_Category], path: Path) -> list[_Category]:
         _check_equal(chosen, path)
         return chosen
     # Minimal files list a category without its keypoints.
-    return listed if len(listed) == 1 else []
+    people = (
+        [c for c in listed if canonical_name(c.name) == "person"] if len(listed) > 1 else listed
+    )
+    if listed and not people:
+        raise DataError(
+            f"None of the categories of {path} lists keypoints: {_some(c.name for c in listed)}. "
+            "Choose the one whose annotations have them with --category."
+        )
+    return people
+
+
+def _some(names: Iterable[str]) -> str:
+    first = list(islice(names, 6))
+    return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "")
 
 
 def _check_equal(chosen: list[_Category], path: Path) -> None:
@@ -160,7 +175,7 @@ def _check_equal(chosen: list[_Category], path: Path) -> None:
             found = "; ".join(f"{c.name}: {len(c.keypoints)} keypoints" for c in chosen)
             raise DataError(
                 f"Expected one set of keypoints in {path}, but its categories have different ones "
-                f"({found}): choose one with `category` in a dataset.toml."
+                f"({found}): choose one with --category, or with `category` in a dataset.toml."
             )
 
 

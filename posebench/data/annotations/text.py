@@ -16,7 +16,7 @@ from posebench.errors import DataError
 from posebench.files import parse_json
 
 _KIND = "an annotation file"
-_PART = 8192  # records that are decoded together
+_PART = 128  # records that are decoded together
 
 # A record is an object, or JSON text of one.
 Records = Sequence[Any]
