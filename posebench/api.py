@@ -11,7 +11,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posebench.data import FileChoice, choose_files, find_layout, like_dataset
+from posebench.data import (
+    FileChoice,
+    choose_files,
+    find_layout,
+    is_described,
+    like_dataset,
+)
 from posebench.errors import UsageError, unknown_name
 from posebench.models import RECIPES, find_recipe
 from posebench.recipe import (
@@ -305,8 +311,8 @@ def train(
             (request.eval_split, request.eval_annotations),
         )
     )
-    described = train_set.reference != train_set.name
-    chosen = engine.fit_recipe(chosen, train_set, adapt=described and resume is None)
+    adapt = is_described(train_set) and resume is None
+    chosen = engine.fit_recipe(chosen, train_set, adapt=adapt)
     labelled, own = len(train_set.labelled()), {*set_fields(settings), *fields}
     notes: list[str] = []
     if resume is None:
@@ -456,8 +462,7 @@ def evaluate(
         data = opened if limit is None else _first_images(opened, limit)
     if recipe:
         source = str(checkpoint.path) if checkpoint else ""
-        own = data.reference != data.name  # a dataset that the user describes
-        recipe = engine.fit_recipe(recipe, data, source, adapt=oracle and own)
+        recipe = engine.fit_recipe(recipe, data, source, adapt=oracle and is_described(data))
     place = engine.pick_device(device) if checkpoint else None
     label = recipe.name if recipe else name or Path(str(predictions)).stem
     # Made first: a folder that cannot be written should not cost an evaluation.

@@ -88,6 +88,8 @@ class GroundTruth:
     # (N,) polygons or run lengths in JSON, of annotations that are no labelled people; else empty
     outlines: Texts
     head_boxes: Floats | None = None  # (N, 4) x1, y1, x2, y2, NaN where a person has none
+    # (N,) people without an annotated area, whose area is derived from their box; None: nobody
+    area_derived: NDArray[np.bool_] | None = None
     # Annotations that share the keypoints may be of several categories, as animals of AP-10K are.
     category: NDArray[np.integer[Any]] | None = None  # (N,) index into `categories`; None: all 0
     categories: tuple[str, ...] = ("person",)
@@ -175,6 +177,7 @@ class GroundTruth:
             ids=self.ids.select(kept),
             outlines=self.outlines.select(kept),
             head_boxes=None if self.head_boxes is None else self.head_boxes[kept],
+            area_derived=None if self.area_derived is None else self.area_derived[kept],
             category=None if self.category is None else self.category[kept],
         )
 
@@ -275,6 +278,12 @@ def join(parts: Sequence[GroundTruth]) -> GroundTruth:
         np.concatenate([box for box in heads if box is not None])
         if all(box is not None for box in heads)
         else None,
+        np.concatenate(
+            [
+                np.zeros(len(p), np.bool_) if p.area_derived is None else p.area_derived
+                for p in parts
+            ]
+        ),
         np.concatenate(category) if len(kinds) > 1 else None,
         tuple(kinds),
         tuple(numbers[name] for name in kinds),
@@ -282,9 +291,13 @@ def join(parts: Sequence[GroundTruth]) -> GroundTruth:
     )
 
 
+def _flags(flags: NDArray[np.bool_] | None, count: int) -> NDArray[np.bool_]:
+    return np.zeros(count, np.bool_) if flags is None else flags
+
+
 def texts_or_numbers(ids: Sequence[int | str]) -> Indices | Texts:
-    """Return ids as an array of numbers, or as texts if one of them is a text."""
-    if all(isinstance(one, int) for one in ids):
+    """Return ids as an array of numbers, or as texts if one is a text or fits no 64 bits."""
+    if all(isinstance(one, int) and -(2**63) <= one < 2**63 for one in ids):
         return np.array(ids, np.int64)
     return Texts.of(str(one) for one in ids)
 

@@ -1,6 +1,7 @@
 """Keypoint sets as data: names, mirror pairs, limbs and OKS sigmas.
 
-The built-in ones are files of `skeletons/`, written as users write theirs (docs/datasets.md).
+The built-in ones are files of `skeletons/`, written as users write theirs (docs/datasets.md):
+those of the papers, for which there are recipes, and those of further public datasets.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def skeleton_from_table(
     """Return the skeleton that a table describes.
 
     Args:
-        table: with the keys keypoints, pairs, limbs, sigmas, not_counted and mirror.
+        table: with the keys keypoints, pairs, limbs, sigmas, sigmas_from, not_counted and mirror.
         name: of the skeleton.
         keypoints: names from an annotation file, where the table has none.
         limbs: likewise.
@@ -159,7 +160,8 @@ def skeleton_from_table(
     _check_names(names, table.where)
     pairs = _named_pairs(table, "pairs", names, pairs_by_name(names))
     joined = _named_pairs(table, "limbs", names, limbs or ())
-    sigmas, origin = _sigmas(table, names)
+    sigmas, taken = _sigmas(table, names)
+    origin = table.take("sigmas_from", str, "") or taken
     not_counted = table.texts("not_counted", ())
     _check_known(not_counted, names, "not_counted", table.where)
     mirror = table.take("mirror", bool, True)
@@ -251,9 +253,9 @@ def _sigmas(table: Table, names: tuple[str, ...]) -> tuple[tuple[float, ...], st
 def _known_sigmas() -> dict[str, tuple[float, str]]:
     """Return the sigmas of the built-in sets by name, COCO's first, with their source."""
     found: dict[str, tuple[float, str]] = {}
-    for skeleton in (COCO, CROWDPOSE, MPII):
+    for skeleton, source in ((COCO, "COCO"), (CROWDPOSE, "CrowdPose"), (MPII, "MPII")):
         for name, sigma in zip(skeleton.keypoints, skeleton.sigmas, strict=True):
-            found.setdefault(canonical_name(name), (sigma, f"of {skeleton.name}"))
+            found.setdefault(canonical_name(name), (sigma, f"of {source}"))
     return found
 
 
@@ -270,6 +272,8 @@ def skeleton_table(skeleton: Skeleton) -> dict[str, Any]:
         table["pairs"] = named(skeleton.pairs)
     table["limbs"] = named(skeleton.limbs)
     table["sigmas"] = list(skeleton.sigmas)
+    if skeleton.sigmas_from:
+        table["sigmas_from"] = skeleton.sigmas_from
     if skeleton.not_counted:
         table["not_counted"] = list(skeleton.not_counted)
     return table
@@ -293,3 +297,30 @@ COCO = _built_in("coco")
 CROWDPOSE = _built_in("crowdpose")
 MPII = _built_in("mpii")
 SKELETONS = {skeleton.name: skeleton for skeleton in (COCO, CROWDPOSE, MPII)}
+# Of further public datasets, which are read when they are first asked for.
+FURTHER_SKELETONS = ("aic", "ap10k", "halpe26", "human_art_21")
+
+
+@cache
+def named_skeletons() -> dict[str, Skeleton]:
+    """Return all built-in skeletons by name: the papers', then those of further datasets."""
+    return SKELETONS | {name: _built_in(name) for name in FURTHER_SKELETONS}
+
+
+def built_in_of(keypoints: Sequence[str]) -> Skeleton | None:
+    """Return the built-in skeleton of these names; None: there is none.
+
+    One in the same order comes first: AI Challenger and CrowdPose have the same names.
+    """
+    names = [canonical_name(name) for name in keypoints]
+    others = {
+        one.name: [canonical_name(name) for name in one.keypoints]
+        for one in named_skeletons().values()
+    }
+    for name, own in others.items():
+        if own == names:
+            return named_skeletons()[name]
+    for name, own in others.items():
+        if set(own) == set(names):
+            return named_skeletons()[name]
+    return None

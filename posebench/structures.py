@@ -37,6 +37,7 @@ class Protocol:
     # crowdIndex at which images become medium and hard; None: results are split by people's size
     crowd_index: tuple[float, float] | None = None
     head_boxes: bool = False  # PCKh, where the annotations have head boxes
+    separate: bool = False  # AP is the mean of those of the categories
 
 
 @dataclass(frozen=True)
@@ -159,17 +160,26 @@ class PosePredictions:
             }
         )
 
-    def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
+    def to_coco(self, image_id: int | str, category_id: int = PERSON) -> list[dict[str, Any]]:
         """Return the people as entries of a result file in COCO's format.
 
         Nothing is rounded, so that a written file scores to the last digit like these predictions.
+
+        Args:
+            image_id: of the image, in the annotations.
+            category_id: of the people, in the annotations.
         """
         import torch
 
         scores = self.keypoint_scores[..., None].to(self.keypoints)
         keypoints = torch.cat([self.keypoints, scores], dim=-1)  # (N, K, 3)
         return [
-            {"image_id": image_id, "category_id": PERSON, "keypoints": triples, "score": score}
+            {
+                "image_id": image_id,
+                "category_id": category_id,
+                "keypoints": triples,
+                "score": score,
+            }
             for triples, score in zip(
                 keypoints.flatten(1).tolist(), self.scores.tolist(), strict=True
             )

@@ -12,9 +12,12 @@ from posebench.errors import DataError, UsageError
 from posebench.skeleton import (
     COCO,
     CROWDPOSE,
+    FURTHER_SKELETONS,
     SKELETONS,
     Skeleton,
+    built_in_of,
     canonical_name,
+    named_skeletons,
     pairs_by_name,
     read_skeleton,
     skeleton_from_table,
@@ -87,7 +90,7 @@ def test_a_table_has_what_it_says() -> None:
 def test_sigmas_are_those_of_a_built_in_name_or_005() -> None:
     mixed = parsed(keypoints=["LKnee", "RKnee", "Neck", "tail"], limbs=None, sigmas=None)
     assert mixed.sigmas == (0.087, 0.087, 0.079, 0.05)
-    assert mixed.sigmas_from == "2 of coco, 1 of crowdpose, 1 default 0.05"
+    assert mixed.sigmas_from == "2 of COCO, 1 of CrowdPose, 1 default 0.05"
     listed = parsed(sigmas=[0.1, 0.2, 0.3, 0.4, 0.45])
     assert (listed.sigmas, listed.sigmas_from) == ((0.1, 0.2, 0.3, 0.4, 0.45), "")
 
@@ -137,3 +140,49 @@ def test_a_skeleton_is_named_after_its_file(tmp_path: Path) -> None:
 
 def test_where_sigmas_come_from_makes_no_other_skeleton() -> None:
     assert replace(COCO, sigmas_from="elsewhere") == COCO != CROWDPOSE
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "pairs", "first", "last"),
+    [
+        ("aic", 14, 6, 0.01388152, 0.01236173),
+        ("ap10k", 17, 7, 0.025, 0.089),
+        ("halpe26", 26, 11, 0.026, 0.089),
+        ("human_art_21", 21, 10, 0.026, 0.089),
+    ],
+)
+def test_skeletons_of_further_public_datasets_are_whole(
+    name: str, count: int, pairs: int, first: float, last: float
+) -> None:
+    skeleton = named_skeletons()[name]
+    assert name in FURTHER_SKELETONS
+    assert (len(skeleton), skeleton.sigmas[0], skeleton.sigmas[-1]) == (count, first, last)
+    assert skeleton.sigmas_from.split()[0].strip(":") in ("official", "copied", "guessed")
+    assert skeleton.pairs is not None
+    assert len(skeleton.pairs) == pairs
+    # What the names say themselves.
+    assert {frozenset(pair) for pair in skeleton.pairs} == {
+        frozenset(pair) for pair in pairs_by_name(skeleton.keypoints) or ()
+    }
+    reached = {0}
+    for _ in skeleton.keypoints:
+        for ends in skeleton.limbs:
+            reached |= set(ends) if reached & set(ends) else set()
+    assert len(reached) == (count if name != "human_art_21" else 5)  # COCO's face is apart
+
+
+def test_names_in_the_order_of_a_built_in_set_are_that_set() -> None:
+    aic = named_skeletons()["aic"]
+    assert {*map(canonical_name, aic.keypoints)} == {*map(canonical_name, CROWDPOSE.keypoints)}
+    assert built_in_of(aic.keypoints) is aic
+    assert built_in_of(CROWDPOSE.keypoints) is CROWDPOSE
+    assert built_in_of(CROWDPOSE.keypoints[::-1]) is CROWDPOSE
+    assert built_in_of(("nose", "tail")) is None
+
+
+def test_where_sigmas_come_from_can_be_said() -> None:
+    said = parsed(sigmas=0.1, sigmas_from="measured by two annotators")
+    assert said.sigmas_from == "measured by two annotators"
+    again = skeleton_from_table(Table(skeleton_table(said), "a checkpoint"), "cows")
+    assert again.sigmas_from == said.sigmas_from
+    assert parsed(sigmas={}).sigmas_from == "3 of COCO, 2 default 0.05"

@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from posebench.cli.progress import ProgressBar
+from posebench.metrics.names import split_name
+from posebench.skeleton import side_and_part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,26 +172,28 @@ def print_rows(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> None:
     typer.echo(json.dumps({"schema_version": 1, "rows": records}))
 
 
-def print_metrics(title: str, evaluation: Evaluation) -> None:
-    """Print a table of the overall metrics, and one of the keypoints, left next to right."""
-    from posebench.skeleton import side_and_part
-
-    overall = {k: v for k, v in evaluation.metrics.items() if "/" not in k}
+def print_metrics(
+    title: str, evaluation: Evaluation, facts: Mapping[str, str] | None = None
+) -> None:
+    """Print a table of the overall metrics, one of the keypoints, left next to right, and facts."""
+    overall = {k: v for k, v in evaluation.metrics.items() if "/" not in k and "[" not in k}
     out.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
-    table = Table()
-    for name in overall:
-        table.add_column(name, justify="right")
-    table.add_row(*(percent(value) for value in overall.values()))
-    out.print(table)
+    out.print(_overall_table(overall))
+    if each := {k[3:-1]: v for k, v in evaluation.metrics.items() if k.startswith("AP[")}:
+        table = Table("AP of category", "")
+        table.columns[1].justify = "right"
+        for name, value in each.items():
+            table.add_row(escape(name), percent(value))
+        out.print(table)
 
     parts: dict[str, dict[str, float]] = {}
     metric = ""
     for name, value in evaluation.metrics.items():
         before, slash, keypoint = name.partition("/")
-        if slash:
+        if slash and not name.startswith("AP["):
             metric = before
             side, part = side_and_part(keypoint)
-            part = part.replace(" ", "_") if side else keypoint
+            part = part if side else keypoint
             parts.setdefault(part, {})[side] = value
     table = Table(f"{metric} of", "left", "right", "")
     for column in table.columns[1:]:
@@ -197,6 +201,26 @@ def print_metrics(title: str, evaluation: Evaluation) -> None:
     for part, sides in parts.items():
         table.add_row(part, *(percent(sides.get(side)) for side in ("left", "right", "")))
     out.print(table)
+    for name, fact in (facts or {}).items():
+        out.print(f"{escape(name)}: {escape(fact)}", soft_wrap=True)
+
+
+def _overall_table(metrics: Mapping[str, float]) -> Table:
+    """Return the metrics in a row; those of merged categories in a row of their own."""
+    rows: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        plain, row = split_name(name)
+        rows.setdefault(row, {})[plain] = value
+    table = Table()
+    if len(rows) > 1 or "merged" in rows:
+        table.add_column("categories")
+    names = next(iter(rows.values()))
+    for name in names:
+        table.add_column(name, justify="right")
+    for row, values in rows.items():
+        label = [row or "mean"] if len(table.columns) > len(names) else []
+        table.add_row(*label, *(percent(values[name]) for name in names))
+    return table
 
 
 def percent(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""`posebench data`: list datasets, check or describe one, write synthetic ones."""
+"""`posebench data`: list datasets, check, describe or convert one, write synthetic ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from posebench.data.layout import Layout
 
 app = typer.Typer(
-    help="List datasets, check or describe one, write synthetic ones.", no_args_is_help=True
+    help="List, check, describe or convert datasets, write synthetic ones.",
+    no_args_is_help=True,
 )
 
 
@@ -43,7 +44,9 @@ def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> Non
             "dataset": layout.name,
             "keypoints": " or ".join(str(len(skeleton)) for skeleton in layout.skeletons),
             "splits": ", ".join(layout.splits),
-            "here": "built in" if not layout.tree else str((root / layout.name).is_dir()).lower(),
+            "here": "built in"
+            if not layout.tree
+            else str((root / layout.folder_name).is_dir()).lower(),
             "layout": layout.tree,
             "source": layout.source,
         }
@@ -53,10 +56,12 @@ def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> Non
         print_rows(rows)
         return
     out.print(f"Datasets below {escape(str(root))}", soft_wrap=True)
+    few = {row["dataset"]: _few(row["splits"].split(", ")) for row in rows}
+    shown = [{**row, "splits": few[row["dataset"]]} for row in rows]
     print_columns(
         [
             Column(
-                name, [row[name] for row in rows], numeric=False, gives_way=int(name == "splits")
+                name, [row[name] for row in shown], numeric=False, gives_way=int(name == "splits")
             )
             for name in ("dataset", "keypoints", "splits", "here")
         ]
@@ -66,6 +71,12 @@ def list_datasets(data_root: RootOption = None, json: JsonOption = False) -> Non
         if row["layout"]:
             out.print(f"[bold]{row['dataset']}[/] from {row['source']}", soft_wrap=True)
             out.print(f"  {escape(row['layout'])}", soft_wrap=True)
+        if row["splits"] != few[row["dataset"]]:
+            out.print(f"  splits: {row['splits']}", soft_wrap=True)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names if len(names) <= 4 else [*names[:2], "..."])
 
 
 @app.command("doctor")
@@ -151,15 +162,22 @@ def _layout(folder: Path, dataset: str | None) -> Layout:
 
     if not folder.exists():
         raise DataError(f"Expected a dataset at {folder}, but nothing is there.")
-    name = dataset or folder.resolve().name
+    name = dataset or _named_by(folder.resolve().name)
     known = LAYOUTS.get(name)
     # A file that only the layout's own reader knows is found by the layout alone.
     if dataset is None and not (known and (known.read or known.files_in(folder))):
         return describe_path(str(folder))
     layout = find_layout(name)
-    if not layout.annotations:
+    if not layout.tree:
         raise UsageError(f"{name} has no files to check.")
     return layout
+
+
+def _named_by(folder: str) -> str:
+    """Return the dataset whose folder has this name; if there is none, the name itself."""
+    from posebench.data import LAYOUTS
+
+    return next((one.name for one in LAYOUTS.values() if one.folder_name == folder), folder)
 
 
 def _of_files() -> list[str]:
@@ -179,12 +197,77 @@ def describe(
 ) -> None:
     """Print a first dataset.toml for a dataset of your own; `> dataset.toml` keeps it."""
     from posebench.data import choose_files
-    from posebench.data.described import describe_path, written_description
+    from posebench.data.described import describe_path
+    from posebench.data.describing import written_description
 
     layout = describe_path(str(path))
     if choice := choose_files(images, category or (), skeleton):
         layout = layout.choosing(choice)
     typer.echo(written_description(layout), nl=False)
+
+
+@app.command("convert")
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder or data.yaml of ultralytics, file of MPII or AI Challenger, or a folder "
+            "of such files.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            metavar="FILE|FOLDER",
+            help="A file that ends in .json, for one split; or a folder, for all splits and a "
+            "dataset.toml.",
+        ),
+    ],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="Format of the source: ultralytics, mpii or aic (default: recognized)."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Convert this split only (default: all).")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", help="Folder of the images (default: looked for near the file)."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist already.")
+    ] = False,
+) -> None:
+    """Write COCO's format from annotations of ultralytics, MPII or AI Challenger."""
+    from posebench.data.convert import convert as write_coco
+    from posebench.data.convert import source_layout
+
+    layout = source_layout(source, form, images)
+    with progress_bar() as bar:
+        task = bar.add_task("convert", total=None, note="")
+        written = write_coco(
+            layout, output, split=split, overwrite=overwrite,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    for file in written:
+        messages.print(
+            f"Wrote {escape(str(file.path))}: {file.images} image{'s' * (file.images != 1)} with "
+            f"{file.people} labelled people.",
+            soft_wrap=True,
+        )
+    images_there = f" --images {written[0].folder}" if written[0].folder else ""
+    messages.print(
+        f"Use it with --dataset {escape(_as_path(output) + images_there)}", soft_wrap=True
+    )
+
+
+def _as_path(path: Path) -> str:
+    """Return a path as `--dataset` takes it: a folder's name alone would be a dataset's name."""
+    return str(path) if path.suffix == ".json" or len(path.parts) > 1 else f"./{path}"
 
 
 @app.command("synth")

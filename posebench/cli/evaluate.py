@@ -142,7 +142,7 @@ def evaluate(
         print_rows(run.rows)
         return
     if run.metrics:
-        print_metrics(_title(run, oracle), run.evaluation)
+        print_metrics(_title(run, oracle), run.evaluation, run.dataset.facts)
         messages.print(f"Written to {escape(str(run.folder))}", soft_wrap=True)
     else:
         _say_predicted(run)

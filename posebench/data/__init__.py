@@ -19,6 +19,7 @@ from posebench.data.described import (
     is_path,
 )
 from posebench.data.layout import FileChoice, Layout, data_root
+from posebench.data.public import public_layouts
 from posebench.errors import DataError, UsageError, unknown_name
 from posebench.skeleton import SKELETONS, Skeleton
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 DATASETS = (coco, crowdpose, mpii, ochuman, synthetic)
 # Images as they are stored, as the published loaders read them, or turned as EXIF says.
 EXIF = ("stored", "upright")
-LAYOUTS: dict[str, Layout] = {dataset.LAYOUT.name: dataset.LAYOUT for dataset in DATASETS}
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout for layout in (*(one.LAYOUT for one in DATASETS), *public_layouts())
+}
 
 __all__ = [
     "DATASETS",
@@ -40,6 +43,7 @@ __all__ = [
     "choose_files",
     "data_root",
     "find_layout",
+    "is_described",
     "like_dataset",
     "open_dataset",
     "read_upright",
@@ -113,6 +117,17 @@ def like_dataset(name: str, choice: FileChoice | None = None) -> str:
         return layout.name
     skeleton = layout.skeleton or layout.open(None, layout.train_split).skeleton
     return skeleton.name if SKELETONS.get(skeleton.name) == skeleton else "coco"
+
+
+def is_described(dataset: PoseDataset) -> bool:
+    """Return whether a dataset is read by a description, a user's own or one of the package.
+
+    Recipes are adapted to its keypoints.
+    """
+    known = LAYOUTS.get(dataset.reference)
+    if known is None:
+        return dataset.reference != dataset.name
+    return isinstance(known, DescribedLayout)
 
 
 def check_exif(exif: str) -> str:

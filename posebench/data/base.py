@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,6 +36,11 @@ class PoseDataset(ABC):
     def reference(self) -> str:
         """What `--dataset` calls it: its name, or the path of its description."""
         return self.name
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What is printed with results on it, by name: whence sigmas and areas, licence."""
+        return {}
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -87,6 +93,7 @@ class FileDataset(PoseDataset):
         path: Path | None = None,
         reference: str = "",
         submission: str = "",
+        facts: Mapping[str, str] | None = None,
     ) -> None:
         """Create a dataset.
 
@@ -99,6 +106,7 @@ class FileDataset(PoseDataset):
             path: of the annotations, for messages.
             reference: what `--dataset` calls it; empty: its name.
             submission: where predictions are scored if the annotations are not public.
+            facts: what is printed with results on it.
         """
         self.name = name
         self.split = split
@@ -107,10 +115,15 @@ class FileDataset(PoseDataset):
         self._folder, self._path = folder, path
         self._truth = truth
         self._reference = reference or name
+        self._facts = facts or {}
 
     @property
     def reference(self) -> str:
         return self._reference
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        return self._facts
 
     @classmethod
     def read(cls, layout: Layout, split: str, folder: Path | None, path: Path) -> FileDataset:

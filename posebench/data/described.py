@@ -1,37 +1,37 @@
-"""Datasets that users describe: a dataset.toml, one annotation file, or the folder of an export.
+"""Datasets that are described: a dataset.toml, one annotation file, or the folder of an export.
 
 docs/datasets.md has the format and what is recognised.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.data.annotations.options import AREA_OF_BOX, ReadOptions
+from posebench.data.formats import FORMATS, format_of
 from posebench.data.layout import FileChoice, Layout, SplitFiles, find_image_folder
 from posebench.errors import DataError, UsageError, unknown_name
 from posebench.skeleton import (
     SKELETONS,
     Skeleton,
+    named_skeletons,
     read_skeleton,
     skeleton_from_table,
-    skeleton_table,
-    why_unpaired,
 )
 from posebench.structures import Protocol
 from posebench.toml_tables import Table
 
 if TYPE_CHECKING:
     from posebench.data.annotations.text import Content
-    from posebench.data.base import PoseDataset
+    from posebench.data.base import FileDataset
+    from posebench.ground_truth import GroundTruth
 
 TOML = "dataset.toml"
-_FORMAT = 1
+FORMAT = 1  # of a dataset.toml
 _KINDS = ("oks", "crowdpose", "mpii")
 
 # The file of a split in the folders that Roboflow exports.
@@ -51,6 +51,8 @@ class DescribedLayout(Layout):
     keypoints: Skeleton | None = None  # None: those of the annotation files
     options: ReadOptions = field(default_factory=ReadOptions)
     kind: str = "oks"
+    separate: bool = False  # AP is the mean of those of the categories
+    form: str = "coco"  # of the annotation files: this, or one of `formats.FORMATS`
     origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -72,7 +74,7 @@ class DescribedLayout(Layout):
         files = self.files
         if choice.images is not None:
             images = choice.images.absolute()
-            files = {split: replace(own, images=images) for split, own in files.items()}
+            files = {split: replace(own, images=images, others=()) for split, own in files.items()}
         category = choice.category or self.options.category
         return replace(
             self,
@@ -83,14 +85,11 @@ class DescribedLayout(Layout):
 
     def files_in(self, folder: Path | None = None) -> dict[str, SplitFiles]:
         """Return the files of all splits; `folder` replaces the root that is described."""
-        place = (self.base / self.root) if folder is None else folder
-        return {
-            split: SplitFiles(
-                None if files.images is None else place / files.images,
-                tuple(place / path for path in files.annotations),
-            )
-            for split, files in self.files.items()
-        }
+        return self.located((self.base / self.root) if folder is None else folder)
+
+    def located(self, folder: Path) -> dict[str, SplitFiles]:
+        """Return the files of all splits in a folder, with patterns replaced by what fits them."""
+        return {split: _located(files, folder) for split, files in self.files.items()}
 
     def open(
         self,
@@ -98,7 +97,7 @@ class DescribedLayout(Layout):
         split: str,
         annotations: Path | None = None,
         skeleton: Skeleton | None = None,
-    ) -> PoseDataset:
+    ) -> FileDataset:
         """Open one split; `root` replaces the root that the description names.
 
         `skeleton` is that of a model, and counts where the files do not name their keypoints.
@@ -108,28 +107,83 @@ class DescribedLayout(Layout):
 
         if split not in self.files:
             raise unknown_name(f"split of {self.name}", split, self.splits)
-        files = self.files_in(root)[split]
+        files = self.located(self.base / self.root if root is None else root)[split]
         paths = files.annotations if annotations is None else (annotations,)
         truths = [self.read_file(path, skeleton) for path in paths]
         truth = truths[0] if len(truths) == 1 else join(truths)
+        some = truth.file_names[:5]
         # Scoring a result file does without the images.
-        folder = files.images or find_image_folder(paths[0], truth.file_names[:5])
-        protocol = protocol_of(self.kind, truth.skeleton)
+        folder = files.folder_with(some) or find_image_folder(paths[0], some)
+        protocol = protocol_of(self.kind, truth.skeleton, separate=self.separate)
         return FileDataset(
-            self.name, split, protocol, folder, truth, path=paths[0], reference=self.reference
-        )
+            self.name, split, protocol, folder, truth, path=paths[0], reference=self.reference,
+            facts=facts_of(truth, protocol, self.reading, self.origin),
+        )  # fmt: skip
 
 
-def protocol_of(kind: str, skeleton: Skeleton) -> Protocol:
+def _located(files: SplitFiles, folder: Path) -> SplitFiles:
+    images = [
+        place
+        for path in (files.images, *files.others)
+        if path is not None
+        for place in _fitting(folder, path)
+    ]
+    annotations = tuple(one for path in files.annotations for one in _fitting(folder, path))
+    return SplitFiles(images[0] if images else None, annotations, tuple(images[1:]))
+
+
+def _fitting(folder: Path, path: Path) -> list[Path]:
+    """Return the paths that fit a pattern below a folder; without any, the pattern itself."""
+    found = []
+    if not path.is_absolute() and re.search(r"[*?[]", str(path)):
+        found = sorted(folder.glob(str(path)))
+    return found or [folder / path]
+
+
+def facts_of(
+    truth: GroundTruth, protocol: Protocol, options: ReadOptions, origin: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what a result on a described dataset depends on, by name, in words.
+
+    Args:
+        truth: the annotations.
+        protocol: how they are evaluated.
+        options: how they were read.
+        origin: what the description says of the dataset; `files` is left out.
+    """
+    skeleton = truth.skeleton
+    facts = {}
+    if skeleton.sigmas_from:
+        facts["sigmas"] = skeleton.sigmas_from
+    elif SKELETONS.get(skeleton.name) != skeleton:
+        facts["sigmas"] = f"{len(skeleton)} given"
+    if isinstance(options.area, int | float):
+        facts["area"] = "the box" if options.area == 1 else f"{options.area:g} of the box"
+    elif truth.area_derived is not None:
+        people = truth.people
+        derived = int((truth.area_derived & people).sum())
+        if derived:
+            facts["area"] = f"{AREA_OF_BOX:g} of the box" + (
+                f" of {derived} people, else annotated" if derived < people.sum() else ""
+            )
+    if len(truth.categories) > 1:
+        how = "AP is their mean, or merged where results tell none"
+        how = how if protocol.separate else "merged"
+        facts["categories"] = f"{len(truth.categories)}, {how}"
+    return facts | {key: value for key, value in origin.items() if key != "files"}
+
+
+def protocol_of(kind: str, skeleton: Skeleton, *, separate: bool = False) -> Protocol:
     """Return the rules of evaluation of a kind: oks, crowdpose or mpii."""
     if kind == "crowdpose":
-        return Protocol(skeleton, AREA_OF_BOX, crowd_index=(0.2, 0.8))
-    return Protocol(skeleton, head_boxes=kind == "mpii")
+        return Protocol(skeleton, AREA_OF_BOX, crowd_index=(0.2, 0.8), separate=separate)
+    return Protocol(skeleton, head_boxes=kind == "mpii", separate=separate)
 
 
 def is_path(name: str) -> bool:
     """Return whether a `--dataset` is a path and no name of a built-in dataset."""
-    return "/" in name or "\\" in name or name.endswith((".toml", ".json")) or name in (".", "..")
+    endings = (".toml", ".json", ".mat")
+    return "/" in name or "\\" in name or name.endswith(endings) or name in (".", "..")
 
 
 def describe_path(name: str) -> DescribedLayout:
@@ -155,10 +209,25 @@ def describe_path(name: str) -> DescribedLayout:
 
 
 def _single_file(path: Path) -> DescribedLayout:
-    return _found(path, _identifier(path.stem), {"all": SplitFiles(None, (path.absolute(),))})
+    files = {"all": SplitFiles(None, (path.absolute(),))}
+    return found_layout(path, identifier(path.stem), files, **fields_of(format_of(path)))
 
 
-def _found(path: Path, name: str, files: dict[str, SplitFiles], **fields: Any) -> DescribedLayout:
+def fields_of(form: str | None) -> dict[str, Any]:
+    """Return the fields of a `DescribedLayout` that follow from the format of its files."""
+    known = FORMATS.get(form or "coco")
+    if known is None:
+        return {}
+    return {
+        "form": form, "read": known.read, "keypoints": known.keypoints, "kind": known.kind,
+        "alone": known.alone,
+    }  # fmt: skip
+
+
+def found_layout(
+    path: Path, name: str, files: dict[str, SplitFiles], **fields: Any
+) -> DescribedLayout:
+    """Return the layout of a dataset at a path; `fields` are those of `DescribedLayout`."""
     splits = tuple(files)
     train = "train" if "train" in files else splits[0]
     evaluated = next((split for split in _EVALUATED if split in files), splits[-1])
@@ -181,28 +250,31 @@ def _folder(path: Path) -> DescribedLayout:
     """Return the layout of a folder by what lies in it."""
     if (path / TOML).is_file():
         return read_description(path / TOML)
-    name = _identifier(path.absolute().name)
+    name = identifier(path.absolute().name)
     roboflow = {
         folder.name: SplitFiles(folder.absolute(), ((folder / _ROBOFLOW).absolute(),))
         for folder in sorted(path.iterdir())
         if (folder / _ROBOFLOW).is_file()
     }
     if roboflow:
-        return _found(path, name, _in_order(roboflow))
+        return found_layout(path, name, _in_order(roboflow))
     if (path / "data.yaml").is_file():
         from posebench.data.ultralytics import read_data_yaml
 
-        return _found(path, name, **read_data_yaml(path / "data.yaml"))
+        return found_layout(path, name, **read_data_yaml(path / "data.yaml"))
     files = sorted((path / "annotations").glob("*.json")) or sorted(path.glob("*.json"))
+    files = [file for file in files if format_of(file)] or files  # results may lie beside
     keypoints = [file for file in files if "keypoints" in file.name] or files
     if keypoints:
         named = {_split_of(file, keypoints): file.absolute() for file in keypoints}
-        return _found(
-            path, name, _in_order({s: SplitFiles(None, (file,)) for s, file in named.items()})
+        splits = _in_order({s: SplitFiles(None, (file,)) for s, file in named.items()})
+        forms = {format_of(file) for file in keypoints}
+        return found_layout(
+            path, name, splits, **fields_of(forms.pop() if len(forms) == 1 else None)
         )
     if image_names(path):
         images = path.absolute()
-        return _found(path, name, {"all": SplitFiles(images, (images,))}, read=list_images)
+        return found_layout(path, name, {"all": SplitFiles(images, (images,))}, read=list_images)
     raise DataError(
         f"The folder {path} is not recognised as a dataset: looked for {TOML}, for "
         f"{_ROBOFLOW} in its sub-folders (Roboflow), for data.yaml (ultralytics), for JSON files "
@@ -261,7 +333,7 @@ def _in_order(files: dict[str, SplitFiles]) -> dict[str, SplitFiles]:
     )
 
 
-def _identifier(text: str) -> str:
+def identifier(text: str) -> str:
     """Return a name made of a path's last part, which is not that of a built-in dataset."""
     from posebench.data import LAYOUTS
 
@@ -272,26 +344,32 @@ def _identifier(text: str) -> str:
 # ------------------------------------------------------------------------------------ dataset.toml
 
 
-def read_description(path: Path) -> DescribedLayout:
+def read_description(path: Path, *, reserved: Iterable[str] | None = None) -> DescribedLayout:
     """Read a dataset.toml.
+
+    Args:
+        path: the file.
+        reserved: names that it may not have; None: those of the built-in datasets.
 
     Raises:
         DataError: it is missing or wrong.
     """
-    from posebench.data import LAYOUTS
+    if reserved is None:
+        from posebench.data import LAYOUTS
 
+        reserved = LAYOUTS
     table = Table.read(path, "a dataset's description")
-    version = table.take("format", int, _FORMAT)
-    if version != _FORMAT:
+    version = table.take("format", int, FORMAT)
+    if version != FORMAT:
         raise DataError(
             f"{path} is of format {version}, which this version of posebench does not have: it "
-            f"reads format {_FORMAT}."
+            f"reads format {FORMAT}."
         )
     name = table.take("name", str)
-    if not re.fullmatch(r"[a-z0-9_]+", name) or name in LAYOUTS:
+    if not re.fullmatch(r"[a-z0-9_]+", name) or name in reserved:
         raise DataError(
             f"Expected a name of small letters, digits and _ in {path}, and none of "
-            f"{', '.join(LAYOUTS)}, but found {name!r}. Choose another."
+            f"{', '.join(reserved)}, but found {name!r}. Choose another."
         )
     root = table.take("root", str, ".")
     splits = table.table("splits")
@@ -302,35 +380,43 @@ def read_description(path: Path) -> DescribedLayout:
             "images and annotations."
         )
     skeleton = _skeleton(table, name, path)
-    options = read_options(table.table("read"))
+    reading = table.table("read")
+    form = reading.one_of("format", ("coco", *FORMATS), "coco")
+    options = read_options(reading)
+    given = fields_of(form)
+    if skeleton is not None:
+        given["keypoints"] = skeleton
     rules = table.table("protocol")
-    kind = rules.one_of("kind", _KINDS, "oks")
+    given["kind"] = rules.one_of("kind", _KINDS, given.get("kind", "oks"))
+    categories = rules.one_of("categories", ("merged", "separate"), "merged")
+    given["separate"] = categories == "separate"
+    if given["separate"] and given["kind"] == "mpii":
+        raise rules.unfit("categories", "merged with the kind mpii (PCKh)", categories)
     rules.finish()
     origin = {key: str(value) for key, value in table.table("origin").rest().items()}
     train_split, eval_split = (table.take(key, str, "") for key in ("train_split", "eval_split"))
     table.finish()
-    layout = _found(
-        path, name, _in_order(files), keypoints=skeleton, options=options, kind=kind,
-        origin=origin,
-    )  # fmt: skip
+    layout = found_layout(path, name, _in_order(files), options=options, origin=origin, **given)
     for split in filter(None, (train_split, eval_split)):
         if split not in files:
             raise unknown_name(f"split of {path}", split, files)
     return replace(
         layout,
         root=root,
+        tree=origin.get("files", layout.tree),
+        source=origin.get("source", ""),
         train_split=train_split or layout.train_split,
         eval_split=eval_split or layout.eval_split,
     )
 
 
 def _split(table: Table) -> SplitFiles:
-    images = table.take("images", str, "")
+    images = [Path(one) for one in table.texts("images", ()) if one]
     annotations = tuple(Path(one) for one in table.texts("annotations"))
     table.finish()
     if not annotations:
         raise DataError(f"Expected a file or a list of files as annotations in {table.where}.")
-    return SplitFiles(Path(images) if images else None, annotations)
+    return SplitFiles(images[0] if images else None, annotations, tuple(images[1:]))
 
 
 def _skeleton(table: Table, name: str, path: Path) -> Skeleton | None:
@@ -351,11 +437,12 @@ def find_skeleton(name: str, base: Path = Path()) -> Skeleton:
         UsageError: there is none of that name.
         DataError: the file is missing or wrong.
     """
-    if name in SKELETONS:
-        return SKELETONS[name]
+    known = named_skeletons()
+    if name in known:
+        return known[name]
     if not name.endswith(".toml"):
         raise UsageError(
-            f"{unknown_name('skeleton', name, SKELETONS)} One of your own is a file whose name "
+            f"{unknown_name('skeleton', name, known)} One of your own is a file whose name "
             "ends in .toml: see docs/datasets.md."
         )
     return read_skeleton(base / name)
@@ -394,50 +481,3 @@ def _names_or_numbers(table: Table, key: str) -> tuple[str | int, ...]:
     if not all(isinstance(one, str | int) and not isinstance(one, bool) for one in rows):
         raise table.unfit(key, "names or numbers", value)
     return tuple(rows)
-
-
-def written_description(layout: DescribedLayout) -> str:
-    """Return a dataset.toml that says what is known of a dataset, to be completed by hand.
-
-    Raises:
-        DataError: its files cannot be read.
-    """
-    dataset = layout.open(None, layout.train_split)
-    skeleton, truth = dataset.skeleton, dataset.ground_truth()
-    lines = [
-        f"# {truth.num_images} images, {int(truth.people.sum())} labelled of {len(truth)} "
-        f"annotations in {layout.train_split}",
-        f"format = {_FORMAT}",
-        f"name = {json.dumps(layout.name)}",
-        f"root = {json.dumps(str(layout.base / layout.root))}",
-    ]
-
-    def relative(path: Path) -> str:
-        root = layout.base / layout.root
-        return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-    built_in = SKELETONS.get(skeleton.name) == skeleton
-    if built_in:
-        lines.append(f"skeleton = {json.dumps(skeleton.name)}")
-    for split, files in layout.files_in().items():
-        lines += ["", f"[splits.{split}]"]
-        own = truth if split == layout.train_split else layout.open(None, split).ground_truth()
-        folder = files.images or find_image_folder(files.annotations[0], own.file_names[:5])
-        if folder is None:
-            lines.append('images = ""  # the folder of the images')
-        else:
-            lines.append(f"images = {json.dumps(relative(folder))}")
-        names = [relative(path) for path in files.annotations]
-        lines.append(f"annotations = {json.dumps(names[0] if len(names) == 1 else names)}")
-    lines += ["", "[read]", f"category = {json.dumps(list(truth.categories))}"]
-    if not built_in:
-        lines += ["", "[skeleton]"]
-        if skeleton.pairs is None:
-            lines.append(
-                f"# Nothing is mirrored: {why_unpaired(skeleton.keypoints)} Say it with "
-                "`pairs` in place of `mirror`."
-            )
-        for key, value in skeleton_table(skeleton).items():
-            origin = f"  # {skeleton.sigmas_from}" if key == "sigmas" else ""
-            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}{origin}")
-    return "\n".join(lines) + "\n"

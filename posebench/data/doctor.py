@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from posebench.data import oddities
 from posebench.data.annotations import Reading, inspect_content, rules
 from posebench.data.annotations.text import parse_content
 from posebench.data.image_files import fit_size, read_image, read_orientation
-from posebench.data.layout import Layout, find_image_folder
+from posebench.data.layout import Layout, SplitFiles, find_image_folder
 from posebench.errors import DataError
 from posebench.files import read_text
 from posebench.ground_truth import GroundTruth
@@ -94,27 +96,34 @@ def examine(
     Raises:
         DataError: the folder contains no split of the layout, or an annotation file is not JSON.
     """
-    files = layout.files_in(folder) if layout.reference == layout.name else layout.files_in()
+    files = _files(layout, folder)
     if not files:
         raise DataError(
             f"No split of {layout.name} is in {folder}: it is expected as {layout.tree}."
         )
+    in_order = sorted(files, key=lambda split: split != layout.train_split)  # it is compared with
     readings = [
-        (split, own, path, _read(path, layout))
-        for split, own in files.items()
-        for path in own.annotations
+        (split, files[split], path, _read(path, layout))
+        for split in in_order
+        for path in files[split].annotations
     ]
     total = sum(reading.truth.num_images for *_, reading in readings)
     done = 0
     findings: list[Finding] = []
     others = _TrainingImages(*against) if against else None
+    images: dict[str, set[Path]] = {}
     for split, own, path, reading in readings:
         report = _Report(split)
         for found in reading.findings:
             report.take(found)
         _count(reading.truth, report)
-        names = reading.truth.file_names
-        image_folder = own.images or find_image_folder(path, names[:5]) or path.parent
+        _check_people(reading.truth, report)
+        some = reading.truth.file_names[:5]
+        image_folder = own.folder_with(some) or find_image_folder(path, some) or path.parent
+        in_split = images.setdefault(split, set())
+        in_split.update(image_folder / name for name in _named(reading.truth))
+        if split == layout.eval_split != layout.train_split:
+            _check_apart(in_split, images.get(layout.train_split, set()), layout, report)
         for _ in _check_files(reading.truth, image_folder, report, upright=upright):
             done += 1
             progress(done, total)
@@ -122,6 +131,11 @@ def examine(
             others.compare(_named(reading.truth), image_folder, report)
         findings += sorted(report.findings.values(), key=lambda f: _SEVERITIES.index(f.severity))
     return findings
+
+
+def _files(layout: Layout, folder: Path) -> dict[str, SplitFiles]:
+    """Return the files by split; a dataset with a path of its own knows its folder."""
+    return layout.files_in(folder) if layout.reference == layout.name else layout.files_in()
 
 
 def _read(path: Path, layout: Layout) -> Reading:
@@ -142,6 +156,31 @@ def _count(truth: GroundTruth, report: _Report) -> None:
     report.count("annotations", len(truth))
     report.count("people with labelled keypoints", int(people.sum()))
     report.count("labelled keypoints", int((truth.keypoints[people][..., 2] > 0).sum()))
+
+
+def _check_people(truth: GroundTruth, report: _Report) -> None:
+    """Report what looks wrong with the annotated people as a whole."""
+    if shares := oddities.visibility_shares(truth):
+        check = "keypoints: % not labelled/hidden/visible"
+        report.findings[check] = Finding(report.split, check, "count", len(shares), shares)
+    for person in oddities.outside_box(truth):
+        report.note("keypoint outside its box", person)
+    for pair in oddities.exchanged_pairs(truth):
+        report.note("left and right look exchanged", pair)
+
+
+def _check_apart(evaluated: set[Path], trained: set[Path], layout: Layout, report: _Report) -> None:
+    """Report images that are also trained on, or are of a video or pair that is trained on.
+
+    Videos and pairs are told by their folders, where both splits have several.
+    """
+    training = f"in {layout.train_split}"
+    for path in sorted(evaluated & trained):
+        report.note(f"image is also {training}", path.name)
+    folders, others = (Counter(path.parent for path in paths) for paths in (evaluated, trained))
+    if min(len(folders), len(others)) > 1:
+        for folder in sorted(folders.keys() & others.keys()):
+            report.note(f"folder is also {training}", folder.name, folders[folder])
 
 
 def _named(truth: GroundTruth) -> list[str]:
@@ -209,11 +248,13 @@ class _TrainingImages:
     def __init__(self, folder: Path, layout: Layout) -> None:
         self.name, self.split = layout.name, layout.train_split
         image_folder = folder / layout.images.format(split=layout.train_split)
-        annotations = folder / layout.annotations.format(split=layout.train_split)
-        if annotations.is_file():
-            names = _named(_read(annotations, layout).truth)
-        else:
+        own = _files(layout, folder).get(layout.train_split)
+        if own is None:
             names = sorted(path.name for path in image_folder.glob("*.*"))
+        else:
+            names = [n for path in own.annotations for n in _named(_read(path, layout).truth)]
+            found = own.folder_with(names[:5]) or find_image_folder(own.annotations[0], names[:5])
+            image_folder = found or image_folder
         if not names:
             raise DataError(
                 f"The training split {layout.train_split} of {layout.name} is not in {folder}: "

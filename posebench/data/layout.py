@@ -64,6 +64,19 @@ class SplitFiles:
 
     images: Path | None  # folder to which file names are appended; None: found by them
     annotations: tuple[Path, ...]
+    others: tuple[Path, ...] = ()  # further folders of which one may have the images
+
+    def folder_with(self, names: Iterable[str]) -> Path | None:
+        """Return the first folder with these images; if none has them, the first of all.
+
+        Args:
+            names: a few of the images' file names.
+        """
+        known = [name for name in names if name]
+        for folder in filter(None, (self.images, *self.others)):
+            if known and all((folder / name).is_file() for name in known):
+                return folder
+        return self.images
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,7 @@ class Layout:
     chosen: FileChoice = FileChoice()
     # Reads an annotation file into the lists of COCO's format; None: it is in that format.
     read: Callable[[Path], Content] | None = None
+    alone: bool = False  # `read` takes everything from the file itself, and none from others
     opener: Opener = open_files
     crowd: float = 0.1  # crowd level of the synthetic images that stand in for it in ablations
     title: str = ""  # its name in the papers' tables; empty: in none
@@ -114,12 +128,17 @@ class Layout:
         """What `--dataset` calls it."""
         return self.name
 
+    @property
+    def folder_name(self) -> str:
+        """The name of its folder below the data root."""
+        return self.name
+
     def files_in(self, folder: Path | None = None) -> dict[str, SplitFiles]:
         """Return the files of the splits whose annotations are in the dataset's folder.
 
         None: the folder of its name below `data_root`.
         """
-        folder = folder or data_root(None) / self.name
+        folder = folder or data_root(None) / self.folder_name
         labelled = (split for split in self.splits if split not in self.unlabelled)
         files = {split: self.split_files(folder, split) for split in labelled}
         return {split: own for split, own in files.items() if own.annotations[0].is_file()}
@@ -178,8 +197,9 @@ class Layout:
         from posebench.data.annotations import read_as
 
         return read_as(
-            path, self.skeleton, self.reading, read=self.read, spare=spare, name=self.name
-        )
+            path, self.skeleton, self.reading, read=self.read, spare=spare, name=self.name,
+            alone=self.read is None or self.alone,
+        )  # fmt: skip
 
     def open(
         self,
@@ -200,11 +220,12 @@ class Layout:
         """
         if split not in self.splits:
             raise unknown_name(f"split of {self.name}", split, self.splits)
-        folder = root / self.name
+        folder = root / self.folder_name
         if needed and not folder.is_dir():
             raise DataError(
                 f"The folder {folder} is not there: get {self.name} from {self.source}, lay it out "
-                f"as {self.tree}, and name the folder that contains {self.name}/ with --data-root."
+                f"as {self.tree}, and name the folder that contains {self.folder_name}/ with "
+                "--data-root."
             )
         return folder
 
@@ -231,16 +252,23 @@ def find_image_folder(annotations: Path, names: Iterable[str]) -> Path | None:
     """
     here = annotations.parent
     above = here.parent
-    stems = [annotations.stem, *re.split(r"[^A-Za-z0-9]+", annotations.stem)]
+    stem = annotations.stem
+    stems = [stem, stem.replace("annotations", "images"), *re.split(r"[^A-Za-z0-9]+", stem)]
     folders = [
         here, here / "images", here / "data", above / "images", above,
         *(place / name for place in (here, above, above / "images") for name in stems if name),
     ]  # fmt: skip
     known = [name for name in names if name]
+
+    def has_them(folder: Path) -> bool:
+        return bool(known) and all((folder / name).is_file() for name in known)
+
     for folder in dict.fromkeys(folders):
-        if known and all((folder / name).is_file() for name in known):
+        if has_them(folder):
             return folder
-    return None
+    # Under any other name, if a single folder beside the file has them: `frames`, `rgb`, ...
+    beside = [folder for folder in here.iterdir() if folder.is_dir() and has_them(folder)]
+    return beside[0] if len(beside) == 1 else None
 
 
 def refuse_annotations(layout: Layout, annotations: Path | None) -> None:

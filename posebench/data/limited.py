@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from posebench.data.base import PoseDataset
 from posebench.errors import UsageError
 from posebench.ground_truth import GroundTruth
@@ -32,6 +34,10 @@ class FirstImages(PoseDataset):
     @property
     def reference(self) -> str:
         return self._dataset.reference
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        return self._dataset.facts
 
     def __len__(self) -> int:
         return self._count

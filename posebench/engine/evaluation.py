@@ -22,7 +22,7 @@ from posebench.metrics.results import Results
 from posebench.models import PoseModel, profile_of
 from posebench.preprocess import blank_batch
 from posebench.recipe import Precision, Recipe
-from posebench.skeleton import SKELETONS, Skeleton, same_keypoints, why_unpaired
+from posebench.skeleton import Skeleton, named_skeletons, same_keypoints, why_unpaired
 from posebench.structures import Inference, PosePredictions, Sample
 
 M = TypeVar("M", bound=PoseModel)
@@ -100,7 +100,7 @@ def check_buildable(recipe: Recipe, skeleton: Skeleton) -> None:
 
 def _names(skeleton: Skeleton) -> str:
     """Return a built-in skeleton's name, or else the first names of its keypoints."""
-    if SKELETONS.get(skeleton.name) == skeleton:
+    if named_skeletons().get(skeleton.name) == skeleton:
         return skeleton.name
     return ", ".join(skeleton.keypoints[:20]) + (", ..." if len(skeleton) > 20 else "")
 
@@ -162,6 +162,7 @@ def evaluate(
     start = time.perf_counter()
     results: list[dict[str, Any]] = []
     unreadable: list[Unreadable] = []
+    category = dataset.ground_truth().category_ids[0]
     # Whole batches, so that the composition of batches does not depend on the number of ranks.
     indices = [i for i in range(len(dataset)) if i // batch_size % world_size() == rank()]
     stream = predict_dataset(
@@ -180,7 +181,7 @@ def evaluate(
             unreadable.append(item)
         else:
             sample, predictions = item
-            results += predictions.to_coco(sample.image_id)
+            results += predictions.to_coco(sample.image_id, category)
         progress(done, len(indices))
     if world_size() > 1:
         truth = dataset.ground_truth()
@@ -214,13 +215,14 @@ def evaluate_ideal(
     profile = profile_of(recipe.config)
     start = time.perf_counter()
     results: list[dict[str, Any]] = []
+    category = dataset.ground_truth().category_ids[0]
     with torch.inference_mode():
         for index in range(len(dataset)):
             sample = dataset.load(index, pixels=False)
             batch = blank_batch(sample, recipe.inference.resize)
             outputs = profile.ideal_outputs(model, batch)
             (predictions,) = model.decode(outputs, batch.geometry)
-            results += predictions.to_coco(sample.image_id)
+            results += predictions.to_coco(sample.image_id, category)
             progress(index + 1, len(dataset))
     seconds = time.perf_counter() - start
     return Evaluation(score(results, dataset), results, len(dataset), seconds)

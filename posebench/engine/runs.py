@@ -304,6 +304,7 @@ def write_evaluation(
     if run is not None and rank() == 0:
         if recipe is not None:
             write_recipe(run, recipe, dataset.skeleton)
+        write_facts(run, dataset)
         _write_predictions(run / "predictions.json", evaluation.results)
         if evaluation.metrics:
             write_json(run / "metrics.json", evaluation.metrics)
@@ -318,6 +319,13 @@ def _write_predictions(path: Path, results: Sequence[dict[str, Any]]) -> None:
             shutil.copyfile(results.path, beside)
     else:
         write_json(path, results)
+
+
+def write_facts(run: Path, dataset: PoseDataset) -> None:
+    """Write `dataset.json`: what results on a described dataset depend on, and its origin."""
+    if dataset.facts:
+        names = {"dataset": dataset.name, "split": dataset.split}
+        write_json(run / "dataset.json", names | dict(dataset.facts))
 
 
 def write_results(run: Path, rows: pd.DataFrame) -> None:

@@ -52,7 +52,7 @@ from posebench.engine.log import Log
 from posebench.engine.optimizer import frozen_part, make_optimizer
 from posebench.engine.request import TrainingRequest
 from posebench.engine.resuming import check_recipe_of_run
-from posebench.engine.runs import lock_run, resume_command, resume_words, write_recipe
+from posebench.engine.runs import lock_run, resume_command, resume_words, write_facts, write_recipe
 from posebench.engine.schedule import step_schedule
 from posebench.engine.starting import start_from
 from posebench.errors import DataError, Interrupted, ModelError, PosebenchError
@@ -251,6 +251,7 @@ class _Trainer:
             evaluation = evaluation or self._evaluate(step, stop)
             if rank() == 0:
                 write_json(self.folder / "metrics.json", evaluation.metrics)
+                write_facts(self.folder, self.eval_dataset)
                 write_json(self.folder / "predictions.json", evaluation.results)
             # Several ranks finish their evaluation before they stop.
             [stopping] = any_rank([stop.is_set()], self.options.device)

@@ -59,11 +59,13 @@ class Detections:
     keypoints: Floats  # (D, K, 2) pixels
     scores: Floats  # (D,)
     area: Floats  # (D,) square pixels; assigns a pose to the ranges of size
+    category: Indices | None = None  # (D,) index of the category; None: there is only one
 
     def __getitem__(self, index: Indices) -> Detections:
         return Detections(
-            self.image[index], self.keypoints[index], self.scores[index], self.area[index]
-        )
+            self.image[index], self.keypoints[index], self.scores[index], self.area[index],
+            None if self.category is None else self.category[index],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,22 @@ def pckh_name(threshold: float = 0.5, *, matched: bool = False) -> str:
     return f"PCKh@{threshold:g}" + (" (matched)" if matched else "")
 
 
+def merged_name(name: str) -> str:
+    """Return the name of a metric of all categories as one, where others are means over them."""
+    return f"{name} (merged)"
+
+
+def category_name(category: str) -> str:
+    """Return the name of the AP of one category."""
+    return f"AP[{category}]"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return an overall metric's plain name, and "merged" or nothing."""
+    plain = name.removesuffix(" (merged)")
+    return plain, "merged" if plain != name else ""
+
+
 def main_metric(metrics: Mapping[str, float]) -> tuple[str, float]:
     """Return the name and value of the metric by which models are compared."""
     return next(iter(metrics.items()))

@@ -177,7 +177,18 @@ def _detections(columns: _Columns, truth: GroundTruth, source: str) -> Detection
     image = image[people]
     if source != _UNNAMED:  # read from a file
         _notice(image, keypoints, scores, source)
-    return Detections(image, keypoints[..., :2], scores, area)
+    return Detections(image, keypoints[..., :2], scores, area, _categories(columns, people, truth))
+
+
+def _categories(
+    columns: _Columns, people: list[int], truth: GroundTruth
+) -> NDArray[np.int64] | None:
+    """Return the index of each entry's category; None: the annotations have a single one."""
+    if truth.category is None:
+        return None
+    place: dict[Any, int] = {number: index for index, number in enumerate(truth.category_ids)}
+    kinds = (_whole(columns.category_ids[entry]) for entry in people)
+    return np.array([place.get(kind, 0) for kind in kinds], np.int64)
 
 
 def _check_form(results: Any, source: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from posebench import __version__
+from posebench.data.public import public_layouts
 from posebench.data.video import open_video
 from posebench.engine import read_checkpoint, read_log
 from posebench.skeleton import COCO
@@ -132,7 +133,8 @@ def test_data_list_tells_which_datasets_are_here(root: Path) -> None:
     result = run("data", "list", "--data-root", root, "--json")
     here = {row["dataset"]: row["here"] for row in rows_of(result.out)}
     files = {"coco": "true", "crowdpose": "false", "mpii": "false", "ochuman": "false"}
-    assert here == {**files, "synthetic": "built in"}
+    described = {layout.name: "false" for layout in public_layouts()}
+    assert here == {**files, "synthetic": "built in", **described}
     table = run("data", "list", "--data-root", root)
     assert table.code == 0
     assert "person_keypoints_{train,val}2017.json" in table.out

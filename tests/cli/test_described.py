@@ -29,7 +29,7 @@ def test_a_dataset_of_ones_own_goes_through_every_command(barn: Path) -> None:
     assert described.code == 0, described.err
     assert "1 given" not in described.out
     description = barn.with_name("dataset.toml")
-    description.write_text(described.out)
+    description.write_text(described.out + '[origin]\nlicence = "internal"\n')
 
     checked = run("data", "doctor", description, "--json")
     assert checked.code == 0, checked.err
@@ -47,6 +47,15 @@ def test_a_dataset_of_ones_own_goes_through_every_command(barn: Path) -> None:
     # Left beside right, however the sides are spelt.
     assert " ear " in trained.out and "L_ear" not in trained.out
 
+    said = (
+        "sigmas: 3 of COCO, 2 default 0.05",
+        "area: 0.53 of the box",
+        "licence: internal",
+    )
+    assert all(line in trained.out.splitlines() for line in said)
+    facts = json.loads((folder / "dataset.json").read_text())
+    assert facts == {"dataset": "cows", "split": "all"} | dict(map(_fact, said))
+    assert said[0] in run("eval", folder).out.splitlines()
     scored = run("eval", folder, "--json")
     assert scored.code == 0, scored.err
     metrics = {row["metric"] for row in json.loads(scored.out)["rows"]}
@@ -54,6 +63,19 @@ def test_a_dataset_of_ones_own_goes_through_every_command(barn: Path) -> None:
     drawn = run("viz", barn.parent / "images", "--model", folder, "--min-score", "0", "--out", "d")
     assert drawn.code == 0, drawn.err
     assert len(list(Path("d").rglob("*.png"))) == 2
+
+
+def _fact(line: str) -> tuple[str, str]:
+    name, _, fact = line.partition(": ")
+    return name, fact
+
+
+def test_datasets_of_the_papers_are_printed_without_facts(root: Path, trained: Path) -> None:
+    scored = run("eval", trained, "--data-root", root)
+    assert scored.code == 0, scored.err
+    assert "sigmas" not in scored.out
+    assert not list(Path("runs").rglob("dataset.json"))
+    assert not (trained / "dataset.json").exists()
 
 
 def test_a_model_of_other_keypoints_names_both_and_the_way(barn: Path, trained: Path) -> None:
@@ -115,11 +137,10 @@ def test_drawn_kites_are_a_sound_dataset_and_always_the_same() -> None:
         assert path.read_bytes() == again.read_bytes(), path
     checked = run("data", "doctor", "first", "--json")
     assert checked.code == 0, checked.err
-    rows = [row for row in json.loads(checked.out)["rows"] if row["split"] == "train"]
-    assert {row["check"] for row in rows} == {
-        "images", "images with labelled people", "annotations", "people with labelled keypoints",
-        "labelled keypoints",
-    }  # fmt: skip
+    rows = json.loads(checked.out)["rows"]
+    assert {row["severity"] for row in rows} == {"count"}  # nothing is wrong, nothing derived
+    counts = {row["check"]: row["count"] for row in rows if row["split"] == "train"}
+    assert counts["images with labelled people"] == 5
     content = json.loads(Path("first/train.json").read_text())
     flags = {flag for own in content["annotations"] for flag in own["keypoints"][2::3]}
     assert flags == {0, 1, 2}

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from posebench.data import choose_files, find_layout, like_dataset, open_dataset
-from posebench.data.described import describe_path, written_description
+from posebench.data.described import describe_path
+from posebench.data.describing import written_description
+from posebench.data.limited import FirstImages
 from posebench.errors import DataError, PosebenchError, UsageError
 from posebench.skeleton import COCO, MPII
+from tests.data import test_aic
 
 COW = ("nose", "L_ear", "R_ear", "withers", "tail_base")
 PLACES = [(8, 8), (5, 5), (12, 5), (20, 10), (36, 12)]
@@ -99,6 +102,42 @@ def test_a_description_is_opened_by_its_path(barn: Path) -> None:
     assert like_dataset(str(barn)) == "coco"
 
 
+def test_what_results_depend_on_is_said_in_words(barn: Path) -> None:
+    assert open_dataset(str(barn), "train").facts == {
+        "sigmas": "3 given, 2 default 0.08", "area": "0.53 of the box", "licence": "internal",
+    }  # fmt: skip
+    barn.write_text(
+        BARN.replace(
+            "{ nose = 0.03, L_ear = 0.04, R_ear = 0.04, default = 0.08 }",
+            "[0.03, 0.04, 0.04, 0.08, 0.08]",
+        )
+    )
+    assert open_dataset(str(barn), "val").facts["sigmas"] == "5 given"
+    text = BARN.replace("sigmas = { nose = 0.03, L_ear = 0.04, R_ear = 0.04, default = 0.08 }", "")
+    barn.write_text(text.replace("area = 0.53", 'area = "box"').replace("[origin]", ""))
+    barn.write_text(barn.read_text().replace('licence = "internal"', ""))
+    assert open_dataset(str(barn), "train").facts == {
+        "sigmas": "3 of COCO, 2 default 0.05", "area": "the box",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("areas", "said"),
+    [
+        ((50.0, 60.0), None),
+        ((0, 60.0), "0.53 of the box of 1 people, else annotated"),
+        ((0, 0), "0.53 of the box"),
+    ],
+)
+def test_a_derived_area_is_a_fact(tmp_path: Path, areas: tuple[float, ...], said: str) -> None:
+    content = cows(images=("1.png", "2.png"))
+    for annotation, area in zip(content["annotations"], areas, strict=True):
+        annotation["area"] = area
+    dataset = open_dataset(str(write(tmp_path / "cows.json", content)), "all")
+    assert dataset.facts.get("area") == said
+    assert FirstImages(dataset, 1).facts == dataset.facts
+
+
 def test_several_files_are_one_split_with_ids_of_their_own(barn: Path) -> None:
     dataset = open_dataset(str(barn), "val")
     assert [dataset.load(index).name for index in range(len(dataset))] == ["2.png", "3.png"]
@@ -124,7 +163,8 @@ def test_another_root_and_another_file_can_be_given(barn: Path, tmp_path: Path) 
         ('images = "frames"', 'image = "frames"', "no key 'image' .*Did you mean images"),
         ("area = 0.53", 'area = "half"', "a share of the box"),
         ('box = "keypoints"', 'box = "hull"', "one of auto, annotated, keypoints"),
-        ('kind = "oks"', 'categories = "separate"', "no key 'categories'"),
+        ('kind = "oks"', 'categories = "apart"', "one of merged, separate as categories"),
+        ('kind = "oks"', 'kind = "mpii"\ncategories = "separate"', "merged with the kind mpii"),
         ('kind = "oks"', 'kind = "coco"', "one of oks, crowdpose, mpii"),
         ("area = 0.53", "visibility = { 3 = 7 }", "flags and what they mean"),
         ("default = 0.08", "default = 0.8", "above 0 and below 0"),
@@ -136,6 +176,70 @@ def test_mistakes_in_a_description_are_named(barn: Path, old: str, new: str, mes
     barn.write_text(BARN.replace(old, new))
     with pytest.raises(PosebenchError, match=message):
         open_dataset(str(barn), "val")
+
+
+def test_images_and_files_can_be_patterns_and_lists(barn: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        part = write(
+            tmp_path / "parts" / f"part{number}.json",
+            cows(images=(f"p{number}.png",)),
+            tmp_path / "takes" / "take 1",
+        )
+        assert part.is_file()
+    picture(tmp_path / "takes" / "take 0" / "other.png")
+    text = BARN.replace('"train.json"', '"parts/part*.json"')
+    barn.write_text(text.replace('images = "frames"', 'images = ["nowhere", "takes/take *"]', 1))
+    dataset = open_dataset(str(barn), "train")
+    assert [dataset.load(index).name for index in range(2)] == ["p1.png", "p2.png"]
+    barn.write_text(BARN.replace('"train.json"', '"parts/none*.json"'))
+    with pytest.raises(DataError, match=r"annotation file at .*none\*\.json, but found nothing"):
+        open_dataset(str(barn), "train")
+
+
+def test_keypoints_of_another_field_need_not_have_names(tmp_path: Path) -> None:
+    content = cows(COW[:2])
+    row = content["annotations"][0]["keypoints"]
+    content["annotations"][0]["more"] = [*row, 20, 10, 2]
+    write(tmp_path / "a.json", content)
+    path = tmp_path / "dataset.toml"
+    path.write_text(
+        'name = "cows"\n[splits.all]\nannotations = "a.json"\n[read]\nkeypoints_field = "more"\n'
+        '[skeleton]\nkeypoints = ["nose", "L_ear", "withers"]\npairs = []\n'
+    )
+    poses = open_dataset(str(path), "all").load(0).poses
+    assert poses.keypoints[0].tolist() == [[8, 8], [5, 5], [20, 10]]
+
+
+@pytest.mark.parametrize("names", [(), ("a", "b", "c", "d", "e")])
+def test_keypoints_are_selected_by_number(tmp_path: Path, names: tuple[str, ...]) -> None:
+    content = cows()
+    if names:
+        content["categories"][0]["keypoints"] = list(names)
+    else:
+        del content["categories"][0]["keypoints"]
+    write(tmp_path / "a.json", content)
+    path = tmp_path / "dataset.toml"
+    text = (
+        'name = "cows"\n[splits.all]\nannotations = "a.json"\n[read]\nselect = [3, 0]\n'
+        '[skeleton]\nkeypoints = ["withers", "nose"]\npairs = []\n'
+    )
+    path.write_text(text)
+    poses = open_dataset(str(path), "all").load(0).poses
+    assert poses.keypoints[0].tolist() == [list(PLACES[3]), list(PLACES[0])]
+    path.write_text(text.replace("[3, 0]", "[7, 0]"))
+    with pytest.raises(DataError, match=r"keypoints 0 to 4 of .* in select, but found 7"):
+        open_dataset(str(path), "all")
+
+
+def test_a_files_own_format_is_named(tmp_path: Path) -> None:
+    test_aic.write(tmp_path / "people_annotations.json", [test_aic.entry()])
+    path = tmp_path / "dataset.toml"
+    path.write_text(
+        'name = "crowd"\n[splits.all]\nannotations = "people_annotations.json"\n'
+        '[read]\nformat = "aic"\narea = "box"\n'
+    )
+    poses = open_dataset(str(path), "all").load(0).poses
+    assert (poses.keypoints.shape, poses.area.tolist()) == ((1, 14, 2), [20.0 * 40.0])
 
 
 def test_a_bare_file_has_one_split_and_its_own_keypoints(tmp_path: Path) -> None:
@@ -271,6 +375,23 @@ def test_folders_of_exports_are_recognised(
         assert open_dataset(str(tmp_path), split).load(0).name == f"{split}.png"
 
 
+def test_images_in_the_only_folder_that_has_them_are_found(tmp_path: Path) -> None:
+    path = write(tmp_path / "cows.json", cows(), tmp_path / "some frames")
+    assert open_dataset(str(path), "all").load(0).name == "1.png"
+    picture(tmp_path / "other frames" / "1.png")  # now nobody knows which are meant
+    with pytest.raises(UsageError, match="name their folder with --images"):
+        open_dataset(str(path), "all").load(0)
+
+
+def test_results_beside_the_annotations_are_no_split(tmp_path: Path) -> None:
+    write(tmp_path / "cows.json", cows())
+    (tmp_path / "results.json").write_text('[{"image_id": 1, "keypoints": [], "score": 0.5}]')
+    assert describe_path(str(tmp_path)).splits == ("cows",)
+    (tmp_path / "cows.json").unlink()
+    with pytest.raises(DataError, match="It looks like a result file"):
+        open_dataset(str(tmp_path), "results")
+
+
 def test_a_folder_of_nothing_known_lists_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"dataset\.toml.*Roboflow.*ultralytics.*CVAT"):
         find_layout(str(tmp_path))
@@ -342,6 +463,26 @@ def test_two_numbers_a_keypoint_have_no_visibility(tmp_path: Path) -> None:
     dataset = open_dataset(str(tmp_path), "train")
     assert dataset.load(0).poses.visibility[0].tolist() == [2, 2, 0]
     assert dataset.skeleton.pairs is None  # absent: no mirroring
+
+
+@pytest.mark.parametrize(
+    ("more", "pairs", "sigmas"),
+    [
+        ("flip_idx: [0, 2, 1]", ((1, 2),), 0.05),
+        ("flip_idx: [0, 1, 2]", (), 0.05),  # there is no left and right
+        ("", None, 0.05),  # nobody knows: nothing is mirrored
+        ("kpt_names: {0: [nose, L_ear, R_ear]}", ((1, 2),), 0.026),
+        ("kpt_names: [nose, L_ear, R_ear]\nkpt_oks_sigmas: [0.1, 0.2, 0.2]", ((1, 2),), 0.1),
+    ],
+)
+def test_ultralytics_names_pairs_and_sigmas_are_taken(
+    tmp_path: Path, more: str, pairs: Any, sigmas: float
+) -> None:
+    yaml = YAML.replace("flip_idx: [0, 2, 1]", more)
+    write_ultralytics(tmp_path, yaml, "0 0.5 0.5 0.5 0.8 0.25 0.5 2 0.5 0.1 1 0 0 0")
+    skeleton = open_dataset(str(tmp_path), "val").skeleton
+    assert (skeleton.pairs, skeleton.sigmas[0]) == (pairs, sigmas)
+    assert skeleton.keypoints[0] == ("nose" if "kpt_names" in more else "keypoint_0")
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,15 @@ import cv2
 import numpy as np
 import pytest
 
-from posebench.data import crowdpose, open_dataset
+from posebench.data import crowdpose, find_layout, open_dataset
 from posebench.data.coco import LAYOUT as COCO_LAYOUT
 from posebench.data.doctor import Finding, examine
 from posebench.data.synthetic_files import write_synthetic
 from posebench.errors import DataError
+from posebench.skeleton import COCO
 from tests.builders import write_coco
 from tests.cli.command import run
+from tests.data.test_described import cows, write
 
 
 @pytest.fixture
@@ -48,6 +50,7 @@ def test_a_sound_folder_has_counts_only(folder: Path) -> None:
         "annotations": 4,
         "people with labelled keypoints": 4,
         "labelled keypoints": 4 * 17,
+        "keypoints: % not labelled/hidden/visible": 17,
     }
 
 
@@ -216,3 +219,143 @@ def test_the_layout_is_the_folders_name_or_named(folder: Path, tmp_path: Path) -
 
 def test_real_images_are_sound(shared_data: Path) -> None:
     assert run("data", "doctor", shared_data / "coco").code == 0
+
+
+# ---------------------------------------------------------------------------- what looks wrong
+
+
+Points = dict[str, dict[str, float]]
+
+
+def crowd_of(folder: Path, count: int, how: Callable[[Points], object]) -> None:
+    """Write a split of people who face the camera, each changed by `how`."""
+    names = COCO.keypoints
+
+    def people(content: dict[str, Any]) -> None:
+        content["annotations"] = []
+        for number in range(count):
+            points = {}
+            for k, name in enumerate(names):
+                side = {"left": 8, "right": -8}.get(name.partition("_")[0], 0)
+                points[name] = {"x": 60.0 + side, "y": 20.0 + 4 * k, "v": 2 - (k == 9)}
+            how(points)
+            row = [points[name][key] for name in names for key in ("x", "y", "v")]
+            content["annotations"].append(
+                {
+                    "id": number + 1, "image_id": 1 + number % 3, "category_id": 1, "area": 900,
+                    "keypoints": row, "num_keypoints": 17, "bbox": [40, 10, 40, 90], "iscrowd": 0,
+                }
+            )  # fmt: skip
+
+    change(folder, people)
+
+
+def swap(points: Points, part: str) -> None:
+    left, right = points[f"left_{part}"], points[f"right_{part}"]
+    left["x"], right["x"] = right["x"], left["x"]
+
+
+PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+
+
+@pytest.mark.parametrize(
+    ("parts", "unlabelled", "expected"),
+    [
+        ((), (), set()),
+        (("elbow",), (), {"elbow"}),
+        (PARTS, (), set(PARTS)),
+        # Without a face only what differs from the other pairs is seen.
+        (("elbow",), ("nose",), {"elbow"}),
+        (PARTS, ("nose",), set()),
+    ],
+)
+def test_exchanged_sides_are_noted(
+    folder: Path, parts: tuple[str, ...], unlabelled: tuple[str, ...], expected: set[str]
+) -> None:
+    def how(points: Points) -> None:
+        for part in parts:
+            swap(points, part)
+        for name in unlabelled:
+            points[name]["v"] = 0
+
+    crowd_of(folder, 12, how)
+    [finding] = [
+        found(folder, "note").get("left and right look exchanged", Finding("train", "", "note"))
+    ]
+    assert finding.count == len(expected)
+    shown = [f"left_{p} and right_{p} of 12 of 12 people" for p in PARTS if p in expected]
+    assert finding.examples == shown[:5]
+
+
+def test_a_few_people_seen_from_behind_say_nothing(folder: Path) -> None:
+    everyone = iter(range(12))
+
+    def some_turned(points: Points) -> None:
+        for part in PARTS if next(everyone) % 2 else ():
+            swap(points, part)
+
+    crowd_of(folder, 12, some_turned)
+    assert "left and right look exchanged" not in found(folder, "note")
+    everyone = iter([1] * 9)  # all are turned, but nine are too few to tell
+    crowd_of(folder, 9, some_turned)
+    assert "left and right look exchanged" not in found(folder, "note")
+
+
+def test_the_shares_of_visibility_are_counted_for_each_keypoint(folder: Path) -> None:
+    crowd_of(folder, 4, lambda points: points["left_ear"].update(v=0))
+    shares = found(folder, "count")["keypoints: % not labelled/hidden/visible"]
+    assert shares.count == 17
+    assert shares.examples[:4] == [
+        "nose 0/0/100", "left_eye 0/0/100", "right_eye 0/0/100", "left_ear 100/0/0",
+    ]  # fmt: skip
+    assert shares.examples[9] == "left_wrist 0/100/0"
+    assert found(folder, "note")["keypoint never labelled"].examples == ["left_ear"]
+
+
+def test_keypoints_outside_their_box_are_noted(folder: Path) -> None:
+    # The longer side is 90, so that 9 pixels beside the box are allowed.
+    crowd_of(folder, 3, lambda points: points["left_hip"].update(x=88.9))
+    assert "keypoint outside its box" not in found(folder, "note")
+    crowd_of(folder, 3, lambda points: points["left_hip"].update(x=89.1))
+    note = found(folder, "note")["keypoint outside its box"]
+    assert (note.count, note.examples[0]) == (3, "annotation 1")
+    crowd_of(folder, 3, lambda points: points["left_hip"].update(x=89.1, v=0))
+    assert "keypoint outside its box" not in found(folder, "note")
+
+
+def apart(tmp_path: Path, train: tuple[str, ...], val: tuple[str, ...]) -> dict[str, Finding]:
+    """Return what is noted of val in a dataset of cows with these images."""
+    for split, names in (("train", train), ("val", val)):
+        write(tmp_path / f"{split}.json", cows(images=names), tmp_path / "images")
+    layout = find_layout(str(tmp_path))
+    return {f.check: f for f in examine(tmp_path, layout) if f.split == "val"}
+
+
+def test_images_and_videos_of_both_splits_are_noted(tmp_path: Path) -> None:
+    noted = apart(
+        tmp_path, ("take1/1.png", "take2/1.png", "take3/1.png"), ("take2/2.png", "take4/2.png")
+    )
+    folders = noted["folder is also in train"]
+    assert (folders.severity, folders.count, folders.examples) == ("note", 1, ["take2"])
+    assert "image is also in train" not in noted
+
+
+def test_one_folder_of_all_images_is_no_video(tmp_path: Path) -> None:
+    noted = apart(tmp_path, ("all/1.png", "all/2.png"), ("all/3.png", "all/2.png"))
+    assert "folder is also in train" not in noted
+    assert noted["image is also in train"].examples == ["2.png"]
+
+
+def test_label_studios_joint_annotations_are_an_error(tmp_path: Path) -> None:
+    content = cows(images=("1.png", "2.png"))
+    content["categories"].append({"id": 2, "name": "box"})
+    boxes = [
+        {"id": 10 + n, "image_id": 1 + n % 2, "category_id": 2, "bbox": [1, 1, 5, 5]}
+        for n in range(4)
+    ]
+    content["annotations"] += boxes
+    path = write(tmp_path / "result.json", content)
+    [wrong] = [f for f in examine(path, find_layout(str(path))) if f.severity == "wrong"]
+    assert wrong.check == "all keypoints of an image in one annotation"
+    with pytest.raises(DataError, match=r"joins the keypoints of all people"):
+        open_dataset(str(path), "all")

@@ -4,10 +4,11 @@ import copy
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from posebench.errors import Notice
-from posebench.metrics import evaluate_keypoints
+from posebench.metrics import evaluate_keypoints, main_metric
 from posebench.skeleton import COCO, CROWDPOSE, MPII
 from posebench.structures import Protocol
 from tests.builders import PROTOCOLS, truth_of
@@ -210,3 +211,81 @@ def test_another_skeleton_follows_cocos_rules() -> None:
     assert evaluate(ground_truth, results, protocol)["AP"] == pytest.approx(
         official["AP"], abs=1e-12
     )
+
+
+# ------------------------------------------------------------------------------------- categories
+
+
+def of_species(content: dict[str, Any], count: int, seed: int) -> dict[str, Any]:
+    """Return annotations or results whose people are of random categories, by their image."""
+    rng = np.random.default_rng(seed)
+    kinds = {image["id"]: rng.integers(1, count + 1, 50).tolist() for image in content["images"]}
+    annotations = [
+        {**one, "category_id": kinds[one["image_id"]][number % 50]}
+        for number, one in enumerate(content["annotations"])
+    ]
+    names = content["categories"][0]["keypoints"]
+    # The last category has nobody.
+    categories = [
+        {"id": number, "name": f"species {number}", "keypoints": names}
+        for number in range(1, count + 2)
+    ]
+    return {**content, "annotations": annotations, "categories": categories}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_separate_categories_equal_pycocotools(seed: int) -> None:
+    content, results = random_case(COCO, seed)
+    content = of_species(content, 3, seed)
+    rng = np.random.default_rng(seed)
+    results = [{**result, "category_id": int(rng.integers(1, 4))} for result in results]
+    protocol = replace(PROTOCOLS["coco"], separate=True)
+    ours = evaluate(content, results, protocol)
+    official = coco_metrics(content, results, protocol)
+    assert {name: ours[name] for name in official} == pytest.approx(official, abs=1e-12)
+    merged = evaluate(content, results, PROTOCOLS["coco"])
+    names = [name for name in merged if "/" not in name]
+    assert {f"{name} (merged)": merged[name] for name in names}.items() <= ours.items()
+    assert {name: merged[name] for name in merged if "/" in name}.items() <= ours.items()
+    each = [value for name, value in ours.items() if name.startswith("AP[")]
+    assert [name for name in ours if name.startswith("AP[")] == [
+        f"AP[species {number}]" for number in (1, 2, 3)
+    ]
+    assert ours["AP"] == pytest.approx(sum(each) / 3)
+    assert main_metric(ours)[0] == "AP"
+    assert ours["AP"] != ours["AP (merged)"]
+
+
+def test_results_without_categories_are_merged_and_called_so() -> None:
+    content, results = random_case(COCO, 0)
+    content = of_species(content, 3, 0)
+    protocol = replace(PROTOCOLS["coco"], separate=True)
+    merged = evaluate(content, results, PROTOCOLS["coco"])
+    ours = evaluate(content, results, protocol)  # all are of category 1
+    assert main_metric(ours) == ("AP (merged)", merged["AP"])
+    assert "AP" not in ours
+    assert list(ours.values()) == list(merged.values())
+    # No detections at all have the same names, so that a training's curve goes on.
+    assert evaluate(content, [], protocol).keys() == ours.keys()
+
+
+def test_a_single_category_is_not_separated() -> None:
+    content, results = random_case(COCO, 1)
+    protocol = replace(PROTOCOLS["coco"], separate=True)
+    assert evaluate(content, results, protocol) == evaluate(content, results, PROTOCOLS["coco"])
+
+
+def test_the_mean_over_categories_by_hand() -> None:
+    first, second = person(id=1), person(image_id=2, id=2, category_id=2)
+    content = truth(first, second)
+    content["categories"] = [
+        {"id": number, "name": name, "keypoints": list(COCO.keypoints)}
+        for number, name in ((1, "cat"), (2, "dog"))
+    ]
+    # The dog's pose is called a cat's, and somewhere a dog is seen.
+    results = [found(first), found(second, 0.95), {**found(first, 0.1, 400), "category_id": 2}]
+    ours = evaluate(content, results, replace(PROTOCOLS["coco"], separate=True))
+    assert ours["AP[dog]"] == 0
+    assert ours["AP[cat]"] == pytest.approx(0.5)  # the better one is in an image without cats
+    assert ours["AP"] == pytest.approx(0.25)
+    assert ours["AP (merged)"] == 1

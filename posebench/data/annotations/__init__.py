@@ -22,6 +22,7 @@ from posebench.data.annotations.options import ReadOptions
 from posebench.data.annotations.people import People, PeopleReader
 from posebench.data.annotations.rules import Finding, Owner, Report
 from posebench.data.annotations.text import Content, content_of, parse_content
+from posebench.data.annotations.text import parts as record_parts
 from posebench.errors import DataError, Notice
 from posebench.files import read_text
 from posebench.ground_truth import Floats, GroundTruth, Texts, texts_or_numbers
@@ -76,6 +77,7 @@ def read_as(
     read: Callable[[Path], Content] | None = None,
     spare: Skeleton | None = None,
     name: str = "",
+    alone: bool = True,
 ) -> GroundTruth:
     """Read a file whose keypoints may be its own; say once what was derived.
 
@@ -86,13 +88,20 @@ def read_as(
         read: reads another format into the lists of COCO's; None: it is in COCO's.
         spare: the keypoints of a file that does not name its own.
         name: of keypoints that are the file's own; empty: the file's name.
+        alone: the annotations depend on nothing but the file, so that they can be kept.
 
     Raises:
         DataError: as `read_annotations`.
     """
-    if read is None:
-        return said(read_file(path, skeleton, options, spare=spare, name=name), path)
+    read = read or _content
+    if alone:
+        return said(read_file(path, skeleton, options, read=read, spare=spare, name=name), path)
     return said(inspect_content(read(path), path, skeleton, options, spare=spare, name=name), path)
+
+
+def _content(path: Path) -> Content:
+    """Return the lists of a file in COCO's format."""
+    return parse_content(read_text(path, "an annotation file"), path)
 
 
 def check_content(
@@ -124,22 +133,23 @@ def read_file(
     skeleton: Skeleton | None,
     options: ReadOptions,
     *,
+    read: Callable[[Path], Content] = _content,
     spare: Skeleton | None = None,
     name: str = "",
 ) -> Reading:
-    """Read a file in COCO's format; arguments as for `read_as`.
+    """Read a file, or what was kept of it; arguments as for `read_as`.
 
     Raises:
         DataError: as `read_annotations`.
     """
 
-    def read() -> tuple[GroundTruth, list[Finding]]:
-        text = read_text(path, "an annotation file")
-        content = parse_content(text, path)
+    def inspected() -> tuple[GroundTruth, list[Finding]]:
+        content = read(path)
         reading = inspect_content(content, path, skeleton, options, spare=spare, name=name)
         return reading.truth, reading.findings
 
-    return Reading(*read_kept(path, (skeleton, spare), options, name, read))
+    reader = f"{read.__module__}.{read.__name__}"
+    return Reading(*read_kept(path, (skeleton, spare), options, name, inspected, reader))
 
 
 def inspect_content(
@@ -179,6 +189,8 @@ def inspect_content(
         chosen = choose(None, known, options, path, report)
     else:
         chosen = choose(content.categories, skeleton, options, path, report, spare=spare, name=name)
+    if not chosen.file_keypoints:
+        chosen = replace(chosen, file_keypoints=_keypoints_in(content, chosen, options, path))
     reader = PeopleReader(chosen, images, options, path, report)
     truth = _joined(
         reader.read(content.annotations), chosen, images, options, path, report, content.annotated
@@ -191,6 +203,27 @@ def inspect_content(
     if strict:
         report.raise_refused()
     return Reading(truth, report.findings)
+
+
+def _keypoints_in(content: Content, chosen: Chosen, options: ReadOptions, path: Path) -> int:
+    """Return how many keypoints the first annotation with some has.
+
+    Raises:
+        DataError: they are fewer than `select` counts.
+    """
+    needed = max(chosen.columns) + 1
+    for part in record_parts(content.annotations, dict[str, Any]):
+        for record in part.plain():
+            row = record.get(options.keypoints_field) if isinstance(record, dict) else None
+            if isinstance(row, list) and row:
+                found = len(row) if isinstance(row[0], list) else len(row) // 3
+                if found < needed:
+                    raise DataError(
+                        f"Expected keypoints 0 to {found - 1} of {path} in select, but found "
+                        f"{needed - 1}."
+                    )
+                return found
+    return needed
 
 
 def _joined(
@@ -217,7 +250,7 @@ def _joined(
     boxes = derived.derive_boxes(
         joined("boxes", (0, 4), np.float64), keypoints, people, crowd, options, owner, report
     )
-    area = derived.derive_area(
+    area, area_derived = derived.derive_area(
         joined("area", (0,), np.float64), boxes, people, crowd, options, owner, report
     )
     derived.check_places(keypoints, image, sizes, skeleton, owner, path, report)
@@ -242,6 +275,7 @@ def _joined(
         Texts.of(ids),
         Texts.of(outlines),
         heads,
+        area_derived,
         joined("category", (0,), np.int64) if several else None,
         chosen.names,
         tuple(number if isinstance(number, int) else 1 for number in chosen.ids) or (1,),

@@ -13,7 +13,14 @@ from posebench.data.annotations import rules
 from posebench.data.annotations.options import ReadOptions
 from posebench.data.annotations.rules import Report
 from posebench.errors import DataError, UsageError, unknown_name
-from posebench.skeleton import SKELETONS, Pairs, Skeleton, canonical_name, skeleton_from_table
+from posebench.skeleton import (
+    Pairs,
+    Skeleton,
+    built_in_of,
+    canonical_name,
+    named_skeletons,
+    skeleton_from_table,
+)
 from posebench.toml_tables import Table
 
 
@@ -26,7 +33,8 @@ class Chosen:
     # As the file has them; empty: all annotations, since the file does not tell categories.
     ids: tuple[Any, ...]
     columns: tuple[int, ...]  # which of the file's keypoints each of the skeleton's is
-    file_keypoints: int  # how many keypoints an annotation has in the file
+    # How many keypoints an annotation has in the file; 0: more than are selected, as it shows.
+    file_keypoints: int
     others: dict[Any, str]  # id -> name of the other categories
 
 
@@ -64,7 +72,7 @@ def choose(
             expected.
         UsageError: there is no such category.
     """
-    listed = _listed(categories, options, path)
+    listed = _listed(categories, wanted, options, path)
     chosen = _named(listed, options, path) if options.category else _with_keypoints(listed, path)
     own = chosen[0].keypoints if chosen else ()
     if own and options.select:
@@ -78,11 +86,13 @@ def choose(
         if not own:
             raise DataError(
                 f"{path} does not name its keypoints: say which they are with --skeleton "
-                f"({', '.join(SKELETONS)} or a TOML file), or in a dataset.toml."
+                f"({', '.join(named_skeletons())} or a TOML file), or in a dataset.toml."
             )
         wanted = skeleton_of(own_names, chosen[0].limbs, name or path.stem, report)
-    if own:
+    if own and not _by_number(own_names, wanted, options, report):
         columns = tuple(picked[k] for k in _columns(own_names, wanted, path, report))
+    elif own:
+        columns = picked
     else:
         columns = _given(options.select, len(wanted), path)
     ids = tuple(category.id for category in chosen)
@@ -91,12 +101,16 @@ def choose(
         tuple(category.name for category in chosen) or ("person",),
         ids,
         columns,
-        len(own) or (max(columns) + 1 if options.select else len(wanted)),
+        len(own) or (0 if options.select else len(wanted)),
         {c.id: c.name for c in listed if c.id not in ids},
     )
 
 
-def _listed(categories: list[Any] | None, options: ReadOptions, path: Path) -> list[_Category]:
+def _listed(
+    categories: list[Any] | None, wanted: Skeleton | None, options: ReadOptions, path: Path
+) -> list[_Category]:
+    # Names of `keypoints` are not those of another field, if it is known which these are.
+    unnamed = options.keypoints_field != "keypoints" and wanted is not None
     listed = []
     for record in categories or ():
         if not isinstance(record, dict) or not isinstance(record.get("id"), int | float | str):
@@ -104,7 +118,10 @@ def _listed(categories: list[Any] | None, options: ReadOptions, path: Path) -> l
                 f"Expected objects with an id as the categories of {path}, but found "
                 f"{str(record)[:60]}. Correct the file."
             )
-        names = record.get(options.keypoints_field, record.get("keypoints")) or []
+        names = record.get(options.keypoints_field)
+        if names is None and not unnamed:
+            names = record.get("keypoints")
+        names = names or []
         limbs = record.get("skeleton") or []
         keypoints = tuple(map(str, names)) if isinstance(names, list) else ()
         times = Counter(keypoints)
@@ -195,6 +212,30 @@ def _selected(own: tuple[str, ...], select: tuple[str | int, ...], path: Path) -
     return tuple(picked)
 
 
+def _by_number(
+    own: tuple[str, ...], wanted: Skeleton, options: ReadOptions, report: Report
+) -> bool:
+    """Return whether keypoints are those that `select` counts, whatever the file calls them.
+
+    Names that are those of other keypoints of the skeleton say that the numbers are wrong.
+    """
+    if not options.select or not all(isinstance(one, int) for one in options.select):
+        return False
+    names = [canonical_name(name) for name in wanted.keypoints]
+    if len(own) != len(names):
+        return False
+    other = [
+        (name, given)
+        for given, name, canonical in zip(own, wanted.keypoints, names, strict=True)
+        if canonical_name(given) != canonical
+    ]
+    if not other or any(canonical_name(given) in names for _, given in other):
+        return False
+    for name, given in other:
+        report.note(rules.UNKNOWN_NAME, f"{given} is {name}")
+    return True
+
+
 def _given(select: tuple[str | int, ...], count: int, path: Path) -> tuple[int, ...]:
     """Return the columns where the file does not name its keypoints."""
     if not select:
@@ -213,10 +254,9 @@ def skeleton_of(
     keypoints: tuple[str, ...], limbs: list[Any], name: str, report: Report
 ) -> Skeleton:
     """Return the built-in skeleton of these names, or else one of the file's own."""
-    own = {canonical_name(keypoint) for keypoint in keypoints}
-    for skeleton in SKELETONS.values():
-        if own == {canonical_name(keypoint) for keypoint in skeleton.keypoints}:
-            return skeleton
+    skeleton = built_in_of(keypoints)
+    if skeleton is not None:
+        return skeleton
     table = Table({"keypoints": list(keypoints)}, f"the keypoints of {name}")
     return skeleton_from_table(table, name, limbs=limbs_of(limbs, len(keypoints), report))
 

@@ -70,7 +70,8 @@ def derive_boxes(
             )  # fmt: skip
     boxes = np.where(missing[:, None], 0.0, boxes)
     if derived.any():
-        report.note(rules.NO_BOX, "", int(derived.sum()))
+        if options.box == "auto":  # otherwise the user has asked for it
+            report.note(rules.NO_BOX, "", int(derived.sum()))
         boxes[derived] = hull(keypoints[derived])
     return boxes
 
@@ -78,11 +79,15 @@ def derive_boxes(
 def derive_area(
     area: Floats, boxes: Floats, people: NDArray[np.bool_], crowd: NDArray[np.bool_],
     options: ReadOptions, owner: OwnerOf, report: Report,
-) -> Floats:  # fmt: skip
-    """Return the areas by which OKS divides; (N,) as `derive_boxes`."""
+) -> tuple[Floats, NDArray[np.bool_] | None]:  # fmt: skip
+    """Return the areas by which OKS divides, and whose are derived though others are annotated.
+
+    Args and returned arrays are (N,), as for `derive_boxes`; None: nobody's.
+    """
     width, height = boxes[:, 2], boxes[:, 3]
     if isinstance(options.area, int | float):
-        return options.area * width * height  # in this order, as the published loaders multiply
+        # In this order, as the published loaders multiply.
+        return options.area * width * height, None
     missing = people & ~crowd & ~(area > 0)
     if options.area == "annotated":
         for index in np.flatnonzero(missing).tolist():
@@ -95,7 +100,8 @@ def derive_area(
         report.note(rules.NO_AREA, "", int(missing.sum()))
     # A person or region that is not evaluated needs none.
     derived = AREA_OF_BOX * width * height
-    return np.where(missing, derived, np.where(np.isnan(area), width * height, area))
+    areas = np.where(missing, derived, np.where(np.isnan(area), width * height, area))
+    return areas, missing if missing.any() else None
 
 
 def check_places(

@@ -186,6 +186,7 @@ def _add(image: _Image, images: Images, path: Path, report: Report) -> None:
             f"Expected a width and height above 0 and below {_LARGEST} of image {image.id} in "
             f"{path}, but found {width} and {height}. Correct them.",
         )  # fmt: skip
+        width = height = 0
     images.place[image.id] = len(images.ids)
     images.ids.append(image.id)
     images.names.append(_slashed(image.file_name))

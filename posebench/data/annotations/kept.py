@@ -40,6 +40,7 @@ def read_kept(
     options: ReadOptions,
     name: str,
     read: Callable[[], Kept],
+    reader: str = "",
 ) -> Kept:
     """Return what was read from a file before, else read it and keep that.
 
@@ -49,6 +50,7 @@ def read_kept(
         options: how the file is read.
         name: of keypoints that are the file's own; empty: the file's name.
         read: reads it.
+        reader: its name.
     """
     try:
         if path.stat().st_size < _SMALLEST_FILE:
@@ -58,7 +60,7 @@ def read_kept(
     except OSError:
         return read()  # which says what is wrong
     tables = [one and (one.name, skeleton_table(one)) for one in skeletons]
-    how = f"{content} {_code()} {tables} {options} {name or path.stem}"
+    how = f"{content} {_code()} {tables} {options} {name or path.stem} {reader}"
     folder = cache_folder() / "annotations" / hashlib.sha256(how.encode()).hexdigest()[:24]
     with suppress(OSError, ValueError, KeyError, EOFError):  # not there yet, or damaged
         return _load(folder)
@@ -141,6 +143,7 @@ def _code() -> str:
     state = hashlib.sha256()
     for path in (
         *sorted(Path(__file__).parent.glob("*.py")),
+        root / "data" / "aic.py",
         root / "ground_truth.py",
         root / "skeleton.py",
     ):

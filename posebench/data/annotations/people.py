@@ -42,6 +42,7 @@ class _Annotation(msgspec.Struct, gc=False):
     bbox: tuple[float, float, float, float] = _NO_BOX
     area: float = math.nan
     iscrowd: int = 0
+    is_crowd: int | bool | None = None  # another spelling, which needs a second look
     num_keypoints: int = -1
     segmentation: msgspec.Raw = msgspec.Raw(b"")
     headbox_xyxy: tuple[float, float, float, float] = _NO_BOX
@@ -135,7 +136,7 @@ class PeopleReader:
             self.options.keypoints_field != "keypoints"
             or not all(len(a.keypoints) == self._width for a in part)
             or not all(a.image_id in place and a.category_id in known for a in part)
-            or not all(a.iscrowd in (0, 1) for a in part)
+            or not all(a.iscrowd in (0, 1) and a.is_crowd is None for a in part)
         ):
             return None
         self.with_keypoints += len(part)
