@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from posebench.data import PoseDataset
-    from posebench.engine import Checkpoint, Model, Predictor
+    from posebench.engine import Checkpoint, Model, Predictor, TrainingRequest
     from posebench.engine.callbacks import Callback
     from posebench.engine.evaluation import Evaluation
     from posebench.recipe import Precision
@@ -319,6 +319,13 @@ def train(
         chosen, notes = engine.fit_length(
             chosen, labelled, steps=steps, given=own, warn=limit is None
         )
+        if eval_split is None and _same_images(request):
+            notes.append(
+                f"warning: {train_set.name} has one split, so the model is evaluated on the images "
+                "that it is trained on, and its AP says little about others: hold some back, and "
+                "name their file with --eval-annotations or in a dataset.toml."
+            )
+        engine.check_buildable(chosen, train_set.skeleton)
         folder = engine.new_run(Path(runs), "train", chosen.name, train_set.name)
     else:
         folder = Path(resume)
@@ -337,6 +344,11 @@ def train(
     )  # fmt: skip
     engine.write_results(folder, rows)
     return Run(evaluation, eval_set, chosen, rows, folder)
+
+
+def _same_images(request: TrainingRequest) -> bool:
+    trained, evaluated = request.annotations, request.eval_annotations
+    return request.split == request.eval_split and trained == evaluated
 
 
 def _frozen(recipe: Recipe, part: str, *, learned: bool) -> Recipe:

@@ -406,10 +406,11 @@ class Inference:
 
 
 @dataclass(frozen=True)
-class KeypointDistances:
-    """Mean distances between keypoints, relative to the size of the people."""
+class KeypointStatistics:
+    """Mean distances between keypoints, and their mean places, relative to people's size."""
 
-    mean: NDArray[np.float64]  # (K, K), 0 on the diagonal
+    distances: NDArray[np.float64]  # (K, K), 0 on the diagonal
+    pose: NDArray[np.float64]  # (K, 2) from the box's centre, y up; 0 if never labelled
     pairs: NDArray[np.int64]  # (K, K) number of people on whom both are labelled
     people: int  # number of people with at least two labelled keypoints
 

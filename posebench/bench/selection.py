@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from posebench.data import LAYOUTS, find_layout
 from posebench.engine import PREDICTORS, Predictor
-from posebench.errors import unknown_name
+from posebench.errors import UsageError, unknown_name
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, Reported
 
@@ -18,12 +19,17 @@ def select_recipes(words: Sequence[str]) -> list[Recipe]:
     as "tiny" or "w32". All but a recipe's name select one recipe of each network.
 
     Raises:
-        UsageError: a word names nothing.
+        UsageError: a word names nothing, or a trained run.
     """
     selected: dict[str, Recipe] = {}
     networks = one_recipe_per_network()
     for word in words:
         recipes = [RECIPES[word]] if word in RECIPES else _named(word, networks)
+        if not recipes and Path(word).exists():
+            raise UsageError(
+                f"Expected the name of a recipe, but {word} is a path. Times and counts do not "
+                "depend on trained weights: name the run's recipe; `posebench models` shows all."
+            )
         if not recipes:
             methods = {recipe.method for recipe in networks.values()}
             raise unknown_name("model", word, {"all", *RECIPES, *networks, *methods})

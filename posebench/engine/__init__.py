@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from posebench.engine.devices import default_workers, has_bf16, pick_device, pick_precision
     from posebench.engine.evaluation import (
         Evaluation,
+        check_buildable,
         evaluate,
         evaluate_file,
         evaluate_ideal,
@@ -61,6 +62,7 @@ __all__ = [
     "TrainOptions",
     "TrainingRequest",
     "as_rgb",
+    "check_buildable",
     "default_recipe",
     "default_workers",
     "evaluate",
@@ -104,6 +106,7 @@ __getattr__ = lazy_names(
     devices=("default_workers", "has_bf16", "pick_device", "pick_precision"),
     evaluation=(
         "Evaluation",
+        "check_buildable",
         "fit_recipe",
         "evaluate",
         "evaluate_file",

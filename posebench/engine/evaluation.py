@@ -92,6 +92,16 @@ def fit_recipe(
     return recipe
 
 
+def check_buildable(recipe: Recipe, skeleton: Skeleton) -> None:
+    """Check that a recipe's network can be built for a keypoint set, before anything is written.
+
+    Raises:
+        ModelError: the method cannot predict this keypoint set.
+    """
+    with torch.device("meta"):
+        recipe.build(skeleton)
+
+
 def _names(skeleton: Skeleton) -> str:
     """Return a built-in skeleton's name, or else the first names of its keypoints."""
     if named_skeletons().get(skeleton.name) == skeleton:

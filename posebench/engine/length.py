@@ -16,7 +16,8 @@ from posebench.engine.schedule import step_schedule
 from posebench.errors import UsageError
 from posebench.recipe import Recipe
 
-FEW_STEPS = 10  # of an epoch; below, a warning
+FEW_STEPS = 10  # of an epoch, and
+SHORT = 2000  # steps of a whole training; below, a warning
 WARMUP_SHARE = 10  # warm-up takes at most a tenth of the training
 EVALUATIONS = 10  # about so many during a training whose length is given in steps
 
@@ -36,7 +37,8 @@ def fit_length(
         images: number of labelled images.
         steps: optimizer steps, about as many as are made; None: the recipe's epochs.
         given: recipe fields that the user has set; they stay.
-        warn: whether to warn of epochs of a few steps.
+        warn: whether to warn of a short training; one whose epochs are given is meant to be as
+            long as it is, unless they are a few steps each.
 
     Raises:
         UsageError: the number of steps is not above 0, or much less than an epoch.
@@ -53,11 +55,11 @@ def fit_length(
             f"Trains for {_count(recipe.epochs, 'epoch')} of {_count(each, 'step')}, {total} in "
             f"all, and evaluates every {_count(recipe.evaluate_every, 'epoch')}."
         )
-    elif warn and each < FEW_STEPS:
+    elif warn and total < SHORT and (each < FEW_STEPS or "epochs" not in given):
         notes.append(
             f"warning: an epoch is {_count(each, 'step')} here ({images} images in batches of "
             f"{recipe.batch_size}), and the whole training {total}: give its length in steps, e.g. "
-            f"--steps 2000, or more epochs with --set epochs=..."
+            f"--steps {SHORT}, or more epochs with --set epochs=..."
         )
     warmup = min(recipe.warmup_steps, total // WARMUP_SHARE)
     if warmup < recipe.warmup_steps and "warmup_steps" not in given:

@@ -29,7 +29,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from posebench.data.base import PoseDataset
 from posebench.data.limited import FirstImages
 from posebench.data.loader import MicroBatch, Unreadable, micro_batches
-from posebench.data.statistics import keypoint_distances
+from posebench.data.statistics import keypoint_statistics
 from posebench.distributed import (
     all_reduce_,
     any_rank,
@@ -60,7 +60,7 @@ from posebench.files import write_json
 from posebench.metrics import main_metric
 from posebench.models import PoseModel
 from posebench.recipe import Precision, Recipe
-from posebench.structures import Batch, KeypointDistances
+from posebench.structures import Batch, KeypointStatistics
 
 SAVE_EVERY_SECONDS = 600.0  # so that a lost machine costs ten minutes
 
@@ -270,7 +270,7 @@ class _Trainer:
             announce(self.callback, taken.line())
         elif self.recipe.pretrained:
             self.model.load_pretrained()
-        self.model.prepare(self._distances)
+        self.model.prepare(self._statistics)
         if rank() == 0:
             write_recipe(self.folder, self.recipe, self.dataset.skeleton)
 
@@ -280,11 +280,11 @@ class _Trainer:
             command=resume_words(self.folder),
         )
 
-    def _distances(self) -> KeypointDistances:
+    def _statistics(self) -> KeypointStatistics:
         # Only rank 0 measures: it is slow on synthetic data, and all ranks would write one file.
-        distances = broadcast_object(keypoint_distances(self.dataset) if rank() == 0 else None)
-        assert distances is not None  # rank 0 has measured them
-        return distances
+        measured = broadcast_object(keypoint_statistics(self.dataset) if rank() == 0 else None)
+        assert measured is not None  # by rank 0
+        return measured
 
     def _restore(self) -> dict[str, Any]:
         checkpoint, state = self.state.read()

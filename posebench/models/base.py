@@ -19,7 +19,7 @@ from posebench.structures import (
     Batch,
     Geometry,
     Inference,
-    KeypointDistances,
+    KeypointStatistics,
     PosePredictions,
     Sample,
 )
@@ -68,11 +68,11 @@ class PoseModel(nn.Module, ABC):
         """
         return {}
 
-    def prepare(self, distances: Callable[[], KeypointDistances]) -> None:
+    def prepare(self, statistics: Callable[[], KeypointStatistics]) -> None:
         """Take statistics of the training set before the first step; most methods need none.
 
         Args:
-            distances: measures the mean distances between keypoints.
+            statistics: measures the mean distances between keypoints, and the mean pose.
         """
 
     @abstractmethod

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from posebench.skeleton import Skeleton
+from posebench.skeleton import Skeleton, side_and_part
 from posebench.structures import PosePredictions, Poses
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
@@ -204,17 +204,21 @@ def _draw_person(image: RGB, person: _Person, skeleton: Skeleton) -> None:
         hole = 0.55 * radius if person.hollow[k] else None
         disc = Capsule(point, point, radius=radius, opacity=opacity, hole=hole)
         disc.paint(image, INK, _OUTLINE_OPACITY, grown=outline)
-        disc.paint(image, person.shades[_side(skeleton.keypoints[k])])
+        disc.paint(image, person.shades[_side(skeleton, int(k))])
 
 
-def _side(keypoint: str) -> str:
-    side = keypoint.partition("_")[0]
-    return side if side in _SIDES else "centre"
+def _side(skeleton: Skeleton, k: int) -> str:
+    """Return the side of a keypoint by its name, or else by its place in a pair, left first."""
+    side, _ = side_and_part(skeleton.keypoints[k])
+    if not side:
+        places = [pair.index(k) for pair in skeleton.pairs or () if k in pair]
+        side = ("left", "right")[places[0]] if places else "centre"
+    return side
 
 
 def _limb_side(skeleton: Skeleton, start: int, end: int) -> str:
     """Return the side of a limb; from nose to left eye is left, from hip to hip is centre."""
-    sides = {_side(skeleton.keypoints[k]) for k in (start, end)} - {"centre"}
+    sides = {_side(skeleton, k) for k in (start, end)} - {"centre"}
     return sides.pop() if len(sides) == 1 else "centre"
 
 

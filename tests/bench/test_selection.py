@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from posebench.bench.selection import network_of, one_recipe_per_network, select_recipes
@@ -40,3 +42,8 @@ def test_words_are_joined_in_their_order_and_once() -> None:
 def test_a_misspelt_name_has_a_suggestion() -> None:
     with pytest.raises(UsageError, match="Did you mean cid_tiny"):
         select_recipes(["cid_tinny"])
+
+
+def test_a_trained_run_is_told_from_a_misspelt_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is a path\. Times and counts do not depend"):
+        select_recipes([str(tmp_path)])

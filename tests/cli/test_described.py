@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from tests.cli.command import TINY, only, run
-from tests.data.test_described import COW, cows, picture, write
+from tests.data.test_described import COW, PLACES, cows, picture, write
+
+KITES = Path(__file__).resolve().parents[2] / "benchmarks" / "drawn_kites.py"
 
 
 @pytest.fixture
@@ -36,6 +42,10 @@ def test_a_dataset_of_ones_own_goes_through_every_command(barn: Path) -> None:
     folder = only(Path("runs"), "train/*")
     # Said once, though the file is opened for training and for evaluation.
     assert trained.err.count("0.53 of their box is taken") == 1
+
+    assert "has one split, so the model is evaluated on the images that it is" in trained.err
+    # Left beside right, however the sides are spelt.
+    assert " ear " in trained.out and "L_ear" not in trained.out
 
     said = (
         "sigmas: 3 of COCO, 2 default 0.05",
@@ -91,6 +101,49 @@ def test_what_is_refused_loses_nothing(barn: Path) -> None:
     assert result.code == 3
     assert "annotation 1 in" in result.err
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("name", ["pifpaf_tiny", "dgcn_tiny"])
+def test_a_method_of_limbs_keeps_the_mean_pose_in_its_run(barn: Path, name: str) -> None:
+    alone = run("train", name, "--dataset", barn, *TINY)
+    assert alone.code == 4
+    assert "no limbs lead from nose to R_ear, withers, tail_base" in alone.err
+    assert not Path("runs").exists()  # found out before the run's folder is made
+    content = json.loads(barn.read_text())
+    content["categories"][0]["skeleton"] = [[1, 2], [1, 3], [1, 4], [4, 5]]
+    barn.write_text(json.dumps(content))
+    trained = run("train", name, "--dataset", barn, *TINY)
+    assert trained.code == 0, trained.err
+    folder = only(Path("runs"), "train/*")
+    weights = load_file(folder / "checkpoints" / "last.safetensors")
+    # The box is the hull, grown by a tenth of its 31 pixels: 37.2 x 13.2 around (20.5, 8.5).
+    places = (np.array(PLACES) - (20.5, 8.5)) * (1, -1) / np.sqrt(37.2 * 13.2)
+    np.testing.assert_allclose(weights["mean_pose"], places, rtol=1e-6)
+
+    (barn.parent / "images" / "1.png").rename("cow.png")
+    barn.unlink()  # the pose has come with the weights
+    drawn = run("viz", "cow.png", "--model", folder, "--min-score", "0", "--out", "d")
+    assert drawn.code == 0, drawn.err
+    assert len(list(Path("d").rglob("*.png"))) == 1
+
+
+def test_drawn_kites_are_a_sound_dataset_and_always_the_same() -> None:
+    for name in ("first", "again"):
+        subprocess.run(
+            [sys.executable, KITES, name, "--images", "5", "--evaluated", "2"], check=True
+        )
+    for path in Path("first").rglob("*.*"):
+        again = Path("again") / path.relative_to("first")
+        assert path.read_bytes() == again.read_bytes(), path
+    checked = run("data", "doctor", "first", "--json")
+    assert checked.code == 0, checked.err
+    rows = json.loads(checked.out)["rows"]
+    assert {row["severity"] for row in rows} == {"count"}  # nothing is wrong, nothing derived
+    counts = {row["check"]: row["count"] for row in rows if row["split"] == "train"}
+    assert counts["images with labelled people"] == 5
+    content = json.loads(Path("first/train.json").read_text())
+    flags = {flag for own in content["annotations"] for flag in own["keypoints"][2::3]}
+    assert flags == {0, 1, 2}
 
 
 def test_options_say_what_a_bare_file_leaves_open(tmp_path: Path) -> None:

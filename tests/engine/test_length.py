@@ -67,11 +67,18 @@ def test_a_length_that_cannot_be_is_refused(
         of_steps(recipe(), images, steps, given=given)
 
 
-def test_epochs_of_a_few_steps_give_a_warning() -> None:
+def test_a_short_training_gives_a_warning() -> None:
     (note,) = fit_length(recipe(), 60)[1]
     assert note.startswith("warning: an epoch is 3 steps here (60 images in batches of 20), and")
     assert "the whole training 300: give its length in steps, e.g. --steps 2000" in note
-    assert fit_length(recipe(), 181)[1] == []  # ten steps
+    (note,) = fit_length(recipe(), 380)[1]
+    assert note.startswith("warning: an epoch is 19 steps here")
+    assert "the whole training 1900: give" in note
+    # Ten steps and more, in so many epochs on purpose.
+    assert fit_length(recipe(), 181, given={"epochs"})[1] == []
+    assert len(fit_length(recipe(), 180, given={"epochs"})[1]) == 1
+    assert fit_length(recipe(), 400)[1] == []
+    assert fit_length(recipe(epochs=1000), 60)[1] == []
     assert fit_length(recipe(), 60, warn=False)[1] == []
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from posebench.data.loader import MicroBatchSampler
-from posebench.data.statistics import keypoint_distances
+from posebench.data.statistics import keypoint_statistics
 from posebench.engine import Interrupted, read_checkpoint, train
 from posebench.engine.schedule import StepSchedule
 from posebench.models import RECIPES
@@ -57,7 +57,7 @@ def test_the_backbones_rate_by_epoch() -> None:
 
 def test_a_run_takes_its_graph_from_its_training_set(tmp_path: Path) -> None:
     weights = weights_after(small_recipe(epochs=1), tmp_path)
-    measured = keypoint_distances(crowds()).mean
+    measured = keypoint_statistics(crowds()).distances
     assert weights["adjacency"].equal(soft_adjacency(measured, 0.5))
     assert weights["graphs_drawn"] == 3  # one a pass: 6 images, 2 at once
 

@@ -180,7 +180,9 @@ def test_weights_taken_by_name_lose_as_much_in_another_order(name: str) -> None:
     )
     torch.manual_seed(0)
     source = RECIPES[name].build(COCO).double()
-    source.train(not source.computed_tensors)  # DGCN's graphs of training are drawn anew
+    source.train(
+        "graphs_drawn" not in source.computed_tensors
+    )  # DGCN's graphs of training are drawn anew
     for parameter in source.parameters():  # heads start near zero, all rows alike
         parameter.data += 0.01 * torch.randn_like(parameter)
     model = RECIPES[name].build(shuffled).double().train(source.training)

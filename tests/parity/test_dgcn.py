@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from posebench.data.annotations import read_annotations
-from posebench.data.statistics import measure_distances
+from posebench.data.statistics import measure_keypoints
 from posebench.ground_truth import join
 from posebench.models.dgcn.adjacency import soft_adjacency
 from posebench.skeleton import SKELETONS
@@ -53,14 +53,14 @@ def test_soft_adjacency(name: str, stored: dict[str, Any]) -> None:
 def test_distances_of_real_people(shared_data: Path, name: str, stored: dict[str, Any]) -> None:
     files = sorted(shared_data.glob(ANNOTATIONS[name]))
     truth = join([read_annotations(path, PROTOCOLS[name]) for path in files])
-    found = measure_distances(truth)
+    found = measure_keypoints(truth)
     assert found.people == stored["persons_used"]
     np.testing.assert_array_equal(found.pairs, stored["pair_counts"])
     np.testing.assert_allclose(
-        found.mean, stored["mean_normalised_distance_M_d"], rtol=0, atol=DISTANCE_TOLERANCE
+        found.distances, stored["mean_normalised_distance_M_d"], rtol=0, atol=DISTANCE_TOLERANCE
     )
     np.testing.assert_allclose(
-        soft_adjacency(found.mean, stored["gamma"]),
+        soft_adjacency(found.distances, stored["gamma"]),
         stored["soft_adjacency_A_s"],
         rtol=0,
         atol=ADJACENCY_TOLERANCE,

@@ -62,6 +62,25 @@ def test_left_limbs_are_lighter_than_right_limbs_of_the_same_person() -> None:
     assert left.sum() > right.sum() + 90
 
 
+@pytest.mark.parametrize(
+    ("spelt", "pairs"),
+    [
+        (("L_knee", "R_knee"), None),
+        (("knee left", "KneeRight"), ()),
+        (("inner", "outer"), ((8, 9),)),
+    ],
+)
+def test_sides_are_found_however_they_are_spelt(
+    spelt: tuple[str, str], pairs: tuple[tuple[int, int], ...] | None
+) -> None:
+    names = list(CROWDPOSE.keypoints)
+    names[_LEFT_KNEE], names[_RIGHT_KNEE] = spelt
+    poses = people((40, 60))
+    usual = draw_poses(grey(), poses, CROWDPOSE)
+    drawn = draw_poses(grey(), poses, replace(CROWDPOSE, keypoints=tuple(names), pairs=pairs))
+    assert (drawn == usual).all()
+
+
 def test_two_people_have_different_colours_unless_given_the_same() -> None:
     poses = people((40, 60), (200, 60))
 

@@ -18,7 +18,12 @@ Floats = NDArray[np.float64]
 
 
 def upright_distances(layout: FieldLayout) -> Floats:
-    """Return the distances (K, K) in the upright pose, used until annotated ones are known."""
+    """Return the distances (K, K) in the upright pose, used until annotated ones are known.
+
+    Where that pose is not known either, all keypoints are equally far from each other.
+    """
+    if not layout.upright:
+        return 1 - np.eye(len(layout.sigmas))
     upright = np.array(layout.upright)
     size = np.sqrt(np.prod(upright.max(0) - upright.min(0)))
     distances: Floats = np.linalg.norm(upright[:, None] - upright[None], axis=-1) / size
@@ -37,7 +42,7 @@ def soft_adjacency(mean: Floats, gamma: float) -> Tensor:
 
 def limb_adjacency(layout: FieldLayout) -> Tensor:
     """Return A_h (K, K) float32: 1 between the ends of a limb and on the diagonal, else 0."""
-    adjacency = torch.eye(len(layout.upright))
+    adjacency = torch.eye(len(layout.sigmas))
     for first, second in layout.limbs:
         adjacency[first, second] = adjacency[second, first] = 1.0
     return adjacency

@@ -44,7 +44,7 @@ from posebench.models.pifpaf.targets import (
     keypoint_fields,
 )
 from posebench.skeleton import Skeleton
-from posebench.structures import Batch, KeypointDistances
+from posebench.structures import Batch, KeypointStatistics
 
 OWN_SHARE = 0.5  # initial weight of a keypoint's own channel in the graph convolution
 
@@ -176,7 +176,7 @@ class DGCN(PifPaf):
     """PifPaf's fields predicted from two pyramids of modules, one for each kind of field."""
 
     config: DGCNConfig
-    computed_tensors = ("adjacency", "graph_seed", "graphs_drawn")
+    computed_tensors = (*PifPaf.computed_tensors, "adjacency", "graph_seed", "graphs_drawn")
 
     adjacency: Tensor  # (K, K) of every module; a dynamic graph's edge probabilities
     graph_seed: Tensor  # int64
@@ -216,10 +216,11 @@ class DGCN(PifPaf):
                 rows[f"{module}.expand.weight"] = {1: keypoints}
         return rows
 
-    def prepare(self, distances: Callable[[], KeypointDistances]) -> None:
+    def prepare(self, statistics: Callable[[], KeypointStatistics]) -> None:
         """Set the training set's mean distances, if the adjacency is computed from them."""
+        super().prepare(statistics)
         if self.config.adjacency in ("soft", "dynamic"):
-            self.set_distances(distances().mean)
+            self.set_distances(statistics().distances)
 
     def set_distances(self, mean: Any) -> None:
         """Set the adjacency from mean distances (K, K); limbs and identity ignore them."""

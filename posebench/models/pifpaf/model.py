@@ -12,12 +12,14 @@ Shapes: B images, K keypoints, M limbs, H x W network input, h x w cells of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from posebench.layers.affine import apply
@@ -30,6 +32,7 @@ from posebench.models.pifpaf.recipes import PifPafConfig
 from posebench.models.pifpaf.targets import (
     KEYPOINT_VALUES,
     LIMB_VALUES,
+    FieldLayout,
     FieldPeople,
     field_layout,
     field_people,
@@ -38,7 +41,13 @@ from posebench.models.pifpaf.targets import (
     limb_fields,
 )
 from posebench.skeleton import Skeleton
-from posebench.structures import Batch, Geometry, Inference, PosePredictions
+from posebench.structures import (
+    Batch,
+    Geometry,
+    Inference,
+    KeypointStatistics,
+    PosePredictions,
+)
 
 BACKBONE_STRIDE = 16  # of the map from which fields are predicted
 STRIDE = 8  # of the fields
@@ -48,6 +57,9 @@ _OF_KEYPOINTS = ("confidence", "x", "y", "scale")
 _OF_LIMBS = (
     ("confidence", None), ("x", 0), ("y", 0), ("x", 1), ("y", 1), ("scale", 0), ("scale", 1),
 )  # fmt: skip
+# Root of the area of the box around a mean pose, relative to that of figures; below, they face or
+# are turned every way, and what is left of the pose is noise.
+LEAST_POSE = 0.3
 IDEAL_LOGIT = 15.0  # of an ideal field's positive cells; all others have -IDEAL_LOGIT
 
 
@@ -107,6 +119,9 @@ class PifPaf(PoseModel):
     """Keypoint and limb fields predicted from a backbone's coarsest map."""
 
     config: PifPafConfig
+    computed_tensors: ClassVar[tuple[str, ...]] = ("mean_pose",)
+
+    mean_pose: Tensor  # (K, 2) of the training set, 0: not known; where no upright pose is known
 
     published_names: ClassVar[dict[str, str]] = {}  # no weights of this architecture are published
     strides: tuple[int, ...] = (BACKBONE_STRIDE,)  # of the backbone's maps, the finest first
@@ -114,12 +129,34 @@ class PifPaf(PoseModel):
     def __init__(self, config: PifPafConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)
         self.layout = field_layout(skeleton)
+        if not self.layout.upright:
+            # Saved in checkpoints, so that whatever needs it later needs no dataset.
+            self.register_buffer("mean_pose", torch.zeros(len(skeleton), 2))
         self.backbone = unpooled_backbone(config.backbone, self.strides)
         self._build_heads(backbone_channels(self.backbone))
 
     def _build_heads(self, channels: Sequence[int]) -> None:
         self.keypoint_head = FieldHead(channels[-1], len(self.skeleton), KEYPOINT_VALUES)
         self.limb_head = FieldHead(channels[-1], len(self.layout.limbs), LIMB_VALUES)
+
+    def prepare(self, statistics: Callable[[], KeypointStatistics]) -> None:
+        """Set the training set's mean pose, if no upright pose of the keypoints is known."""
+        if not self.layout.upright:
+            self.set_mean_pose(statistics().pose)
+
+    def set_mean_pose(self, pose: NDArray[np.float64]) -> None:
+        """Set the pose (K, 2), y up, from which sizes of partly labelled people are extrapolated.
+
+        One that is small beside the people, since they face or are turned every way, is not used.
+        """
+        if np.sqrt(np.ptp(pose, 0).prod()) >= LEAST_POSE:
+            self.mean_pose.copy_(torch.from_numpy(pose))
+
+    def current_layout(self) -> FieldLayout:
+        """Return the layout, with the training set's mean pose where no upright one is known."""
+        if self.layout.upright or self.mean_pose.is_meta or not self.mean_pose.any():
+            return self.layout
+        return replace(self.layout, upright=tuple((x, y) for x, y in self.mean_pose.tolist()))
 
     def load_pretrained(self) -> None:
         self.backbone = unpooled_backbone(self.config.backbone, self.strides, pretrained=True)
@@ -163,35 +200,43 @@ class PifPaf(PoseModel):
         both: PifPafOutputs = self(torch.cat([batch.images, batch.images.flip(-1)]))
         width = batch.images.shape[-1]
         flipped_keypoints = list(self.skeleton.flip_index)
-        flipped_limbs, ends = self._flipped_limbs()
+        flipped_limbs, ends, alone = self._flipped_limbs()
         keypoints, mirrored_keypoints = both.keypoints.chunk(2)
         limbs, mirrored_limbs = both.limbs.chunk(2)
         mirrored_limbs = mirrored_limbs[:, flipped_limbs]
         swapped = mirrored_limbs[:, :, [0, 3, 4, 1, 2, 6, 5]]
         exchange = torch.tensor(ends, device=swapped.device)[None, :, None, None, None]
         mirrored_limbs = torch.where(exchange, swapped, mirrored_limbs)
+        merged_limbs = _merged(limbs, _unmirrored(mirrored_limbs, width))
+        merged_limbs[:, alone] = limbs[:, alone]
         return PifPafOutputs(
             _merged(keypoints, _unmirrored(mirrored_keypoints[:, flipped_keypoints], width)),
-            _merged(limbs, _unmirrored(mirrored_limbs, width)),
+            merged_limbs,
         )
 
-    def _flipped_limbs(self) -> tuple[list[int], list[bool]]:
-        """Return the index of each limb's mirror image, and whether their ends are swapped."""
+    def _flipped_limbs(self) -> tuple[list[int], list[bool], list[int]]:
+        """Return the index of each limb's mirror image, and whether their ends are swapped.
+
+        Last are the limbs whose mirror image is no limb; their own index stands for it.
+        """
         flip = self.skeleton.flip_index
         numbers = {limb: number for number, limb in enumerate(self.layout.limbs)}
-        partners, exchanged = [], []
-        for first, second in self.layout.limbs:
+        partners, exchanged, alone = [], [], []
+        for number, (first, second) in enumerate(self.layout.limbs):
             mirrored = (flip[first], flip[second])
+            if mirrored not in numbers and mirrored[::-1] not in numbers:
+                alone.append(number)
             exchanged.append(mirrored not in numbers)
-            partners.append(numbers[mirrored[::-1] if exchanged[-1] else mirrored])
-        return partners, exchanged
+            partners.append(numbers.get(mirrored, numbers.get(mirrored[::-1], number)))
+        return partners, exchanged, alone
 
     # ----------------------------------------------------------------------------- targets, losses
 
     def people_in_cells(self, batch: Batch, stride: int) -> list[FieldPeople]:
         """Return the people of each image, in cells of `stride` pixels."""
+        layout = self.current_layout()
         return [
-            field_people(poses, self.layout, stride, (0.0, 0.0, width - 1.0, height - 1.0))
+            field_people(poses, layout, stride, (0.0, 0.0, width - 1.0, height - 1.0))
             for poses, (width, height) in zip(
                 batch.poses, batch.geometry.sizes.tolist(), strict=True
             )

@@ -39,7 +39,8 @@ class FieldLayout:
 
     limbs: tuple[tuple[int, int], ...]  # first and second end
     sigmas: tuple[float, ...]  # (K,) size of a keypoint relative to its person
-    upright: tuple[tuple[float, float], ...]  # (K,) pose of a standing person, y up, any unit
+    # (K,) pose of a standing person, or of a mean one, y up, any unit; empty: not known
+    upright: tuple[tuple[float, float], ...]
     score_weights: tuple[float, ...]  # (K,) of a person's keypoints, highest score first
 
 
@@ -83,15 +84,15 @@ _FIRST_WEIGHTS = {COCO.keypoints: (3.0, 3.0, 3.0)}
 def field_layout(skeleton: Skeleton) -> FieldLayout:
     """Return the layout with which fields of a keypoint set are encoded and decoded.
 
+    The upright pose is empty if it lacks one of the keypoints.
+
     Raises:
-        ModelError: the upright pose lacks a keypoint of the set, or its limbs are not connected.
+        ModelError: the limbs do not connect all keypoints, or there is one keypoint only.
     """
-    unknown = [name for name in skeleton.keypoints if canonical_name(name) not in _PLACES]
-    if unknown:
+    if len(skeleton) < 2:
         raise ModelError(
-            f"PifPaf's upright pose has no position for {', '.join(unknown)} of {skeleton.name}; "
-            f"known are {', '.join(_UPRIGHT)}. Take a method that needs none (cid, posedet, "
-            "group_pose, higher_hrnet, mask_rcnn), or use these names."
+            f"PifPaf builds people limb by limb, but {skeleton.name} has one keypoint: take "
+            "another method (cid, posedet, group_pose, higher_hrnet, mask_rcnn)."
         )
     limbs = _LIMBS.get(skeleton.keypoints, skeleton.limbs)
     apart = _apart(limbs, len(skeleton))
@@ -101,11 +102,13 @@ def field_layout(skeleton: Skeleton) -> FieldLayout:
             f"{skeleton.keypoints[0]} to {', '.join(skeleton.keypoints[k] for k in apart)} of "
             f"{skeleton.name}: give `limbs` that connect all keypoints in its dataset.toml."
         )
+    names = [canonical_name(name) for name in skeleton.keypoints]
+    known = all(name in _PLACES for name in names)
     first = _FIRST_WEIGHTS.get(skeleton.keypoints, ())
     return FieldLayout(
         limbs=limbs,
         sigmas=skeleton.sigmas,
-        upright=tuple(_PLACES[canonical_name(name)] for name in skeleton.keypoints),
+        upright=tuple(_PLACES[name] for name in names) if known else (),
         score_weights=first + (1.0,) * (len(skeleton) - len(first)),
     )
 
@@ -176,14 +179,15 @@ def person_scales(keypoints: Tensor, labelled: Tensor, layout: FieldLayout) -> T
     """Return the sizes (N,) of people: the square root of the area of a box around all keypoints.
 
     The area around the labelled keypoints is extrapolated: it grows by the ratio of the same two
-    areas in the upright pose, or in that pose rotated by 45 degrees, whichever is smaller. NaN:
-    fewer than three keypoints are labelled, or the person is too small.
+    areas in the upright pose, or in that pose rotated by 45 degrees, whichever is smaller; where
+    that pose is not known, it is not. NaN: fewer than three keypoints are labelled, or the person
+    is too small.
     """
-    growth = keypoints.new_full((len(keypoints),), LARGEST_GROWTH)
-    upright = keypoints.new_tensor(layout.upright)
+    growth = keypoints.new_full((len(keypoints),), LARGEST_GROWTH if layout.upright else 1.0)
+    upright = keypoints.new_tensor(layout.upright).reshape(-1, 2)
     turn = math.sqrt(0.5)
     turned = upright @ upright.new_tensor([[turn, turn], [-turn, turn]])
-    for pose in (upright, turned):
+    for pose in (upright, turned) if layout.upright else ():
         everyone = pose.expand(len(keypoints), -1, -1)
         whole = _extent(pose[None], torch.ones_like(labelled[:1]))
         growth = torch.minimum(growth, (whole / _extent(everyone, labelled)).sqrt())

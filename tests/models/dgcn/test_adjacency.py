@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from posebench.data.statistics import measure_distances
+from posebench.data.statistics import measure_keypoints
 from posebench.models.dgcn.adjacency import (
     limb_adjacency,
     sampled_adjacency,
@@ -18,16 +19,16 @@ from posebench.models.dgcn.adjacency import (
 )
 from posebench.models.pifpaf.targets import field_layout
 from posebench.skeleton import COCO, SKELETONS, Skeleton
-from posebench.structures import KeypointDistances, Protocol
+from posebench.structures import KeypointStatistics, Protocol
 from tests.builders import truth_of
 
 THREE = Skeleton("three", ("a", "b", "c"), (), (0.1, 0.1, 0.1))
 
 
-def measured(people: list[dict[str, Any]]) -> KeypointDistances:
+def measured(people: list[dict[str, Any]]) -> KeypointStatistics:
     listed = [{"id": n, "image_id": 1, "category_id": 1, **p} for n, p in enumerate(people)]
     content = {"images": [{"id": 1}], "annotations": listed}
-    return measure_distances(truth_of(content, Protocol(THREE)))
+    return measure_keypoints(truth_of(content, Protocol(THREE)))
 
 
 def person(keypoints: list[float], size: float = 10.0, **fields: Any) -> dict[str, Any]:
@@ -44,16 +45,28 @@ def test_distances_are_shares_of_the_boxs_root_and_means_of_who_has_both() -> No
     found = measured(people)
     assert found.people == 2
     assert found.pairs.tolist() == [[2, 2, 1], [2, 2, 1], [1, 1, 1]]
-    assert found.mean[0].tolist() == [0.0, pytest.approx((0.5 + 1.0) / 2), 0.5]
-    assert (found.mean == found.mean.T).all()
+    assert found.distances[0].tolist() == [0.0, pytest.approx((0.5 + 1.0) / 2), 0.5]
+    assert (found.distances == found.distances.T).all()
+
+
+def test_the_mean_pose_is_seen_from_the_boxs_centre_by_those_who_have_it() -> None:
+    people = [
+        person([0, 0, 2, 5, 10, 1, 0, 0, 0]),
+        person([10, 0, 2, 20, 20, 1, 0, 0, 0], size=20.0),
+        person([0, 0, 2, 90, 90, 2, 5, 5, 2], iscrowd=1),
+    ]
+    # Of 10 px: (-0.5, 0.5) and (0, -0.5); of 20 px: (0, 0.5) and (0.5, -0.5). The third keypoint
+    # is labelled on nobody.
+    assert measured(people).pose.tolist() == [[-0.25, 0.5], [0.25, -0.5], [0, 0]]
+    assert measured([]).pose.tolist() == [[0, 0]] * 3
 
 
 def test_a_pair_that_nobody_has_is_far_and_an_empty_set_is_even() -> None:
     found = measured([person([0, 0, 2, 3, 4, 1, 0, 0, 0])])
-    assert found.mean[0, 2] == found.mean[1, 2] == 0.5
+    assert found.distances[0, 2] == found.distances[1, 2] == 0.5
     nobody = measured([])
     assert nobody.people == 0
-    assert soft_adjacency(nobody.mean, 0.5).tolist() == [
+    assert soft_adjacency(nobody.distances, 0.5).tolist() == [
         [1, 0.5, 0.5],
         [0.5, 1, 0.5],
         [0.5, 0.5, 1],
@@ -75,6 +88,7 @@ def test_graphs_of_the_upright_pose_and_of_limbs(skeleton: Skeleton) -> None:
     mean = upright_distances(layout)
     assert (mean == mean.T).all()
     assert (mean.diagonal() == 0).all()
+    assert (upright_distances(replace(layout, upright=())) == 1 - np.eye(len(skeleton))).all()
     limbs = limb_adjacency(layout)
     assert limbs.equal(limbs.T)
     assert limbs.sum() == len(skeleton) + 2 * len(layout.limbs)

@@ -18,8 +18,8 @@ from posebench.models.dgcn.model import DGCM, DGCN, GraphConvolution, NonLocal, 
 from posebench.models.dgcn.recipes import ADJACENCIES, Adjacency, DGCNConfig
 from posebench.models.pifpaf.model import PifPaf
 from posebench.models.pifpaf.targets import field_layout
-from posebench.skeleton import COCO
-from posebench.structures import KeypointDistances
+from posebench.skeleton import COCO, Skeleton
+from posebench.structures import KeypointStatistics
 from tests.builders import make_batch
 
 TINY = DGCNConfig(backbone="resnet_tiny", width=32)
@@ -208,9 +208,9 @@ def test_the_training_sets_distances_are_taken_over_where_they_count(adjacency: 
     mean = np.random.default_rng(0).uniform(0.1, 1.0, (17, 17))
     asked = []
 
-    def distances() -> KeypointDistances:
+    def distances() -> KeypointStatistics:
         asked.append(True)
-        return KeypointDistances(mean, np.ones((17, 17), np.int64), 1)
+        return KeypointStatistics(mean, np.zeros((17, 2)), np.ones((17, 17), np.int64), 1)
 
     model.prepare(distances)
     if adjacency in ("soft", "dynamic"):
@@ -218,6 +218,19 @@ def test_the_training_sets_distances_are_taken_over_where_they_count(adjacency: 
     else:
         assert not asked
         assert model.adjacency.equal(before)
+
+
+def test_another_keypoint_sets_mean_pose_and_distances_are_taken_over() -> None:
+    skeleton = Skeleton("bird", ("beak", "back", "tail"), ((0, 1), (1, 2)), (0.1,) * 3)
+    model = DGCN(TINY, skeleton)
+    even = 0.5 + 0.5 * torch.eye(3)
+    assert model.adjacency.equal(even)
+    pose = np.array([[-0.5, 0.5], [0.0, 0.0], [0.5, -0.5]])
+    mean = np.array([[0, 0.5, 1.0], [0.5, 0, 0.5], [1.0, 0.5, 0]])
+    model.prepare(lambda: KeypointStatistics(mean, pose, np.ones((3, 3), np.int64), 1))
+    assert model.adjacency.equal(soft_adjacency(mean, 0.5))
+    assert np.array_equal(model.current_layout().upright, pose)
+    assert set(model.computed_tensors) <= set(model.state_dict())
 
 
 def test_gamma_sharpens_the_graph() -> None:

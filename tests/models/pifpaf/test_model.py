@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -20,11 +22,16 @@ from posebench.models.pifpaf.model import (
 )
 from posebench.models.pifpaf.recipes import PifPafConfig
 from posebench.preprocess import scaled_batches
-from posebench.skeleton import COCO
-from posebench.structures import Inference, Resize, box_corners
+from posebench.skeleton import COCO, Skeleton
+from posebench.structures import Inference, KeypointStatistics, Resize, box_corners
 from tests.builders import make_batch, make_sample
 
 TINY = PifPafConfig(backbone="resnet_tiny")
+KITE = Skeleton(
+    "kite", ("tip", "l corner", "r corner", "foot"), ((0, 1), (0, 2), (1, 3)), (0.1,) * 4,
+    pairs=((1, 2),),
+)  # fmt: skip
+KITE_POSE = np.array([[0.0, 0.5], [-0.5, 0.25], [0.5, 0.25], [0.0, -0.5]])
 
 
 def eager(model: PifPaf) -> PifPaf:
@@ -207,3 +214,51 @@ def test_a_perfect_network_finds_people_in_the_box_of_a_crowd() -> None:
 def test_an_unknown_backbone_is_refused() -> None:
     with pytest.raises(ValueError, match="resnext50"):
         PifPafConfig(backbone="vgg")
+
+
+def kite_statistics(pose: np.ndarray[Any, np.dtype[np.float64]] = KITE_POSE) -> KeypointStatistics:
+    return KeypointStatistics(np.ones((4, 4)), pose, np.ones((4, 4), np.int64), 1)
+
+
+def test_the_training_sets_mean_pose_stands_for_an_unknown_upright_one() -> None:
+    model = PifPaf(TINY, KITE)
+    assert model.current_layout().upright == ()
+    model.prepare(kite_statistics)
+    assert model.current_layout() == replace(
+        model.layout, upright=tuple((x, y) for x, y in KITE_POSE.tolist())
+    )
+    again = PifPaf(TINY, KITE)
+    again.load_state_dict(model.state_dict())  # as from a checkpoint
+    assert again.current_layout() == model.current_layout()
+    # Without the foot, the box is a third as high.
+    batch = make_batch((1,), KITE, 64)
+    places = 10 + 40 * torch.from_numpy(KITE_POSE * (1, -1) + 0.5)
+    poses = replace(batch.poses[0], keypoints=places[None], visibility=torch.tensor([[2, 2, 2, 0]]))
+    [people] = model.people_in_cells(replace(batch, poses=[poses]), 8)
+    turned = KITE_POSE @ np.array([[1, 1], [-1, 1]])
+    growth = min(4.0, float(np.ptp(turned, 0).prod() / np.ptp(turned[:3], 0).prod()))
+    assert people.scales[0, 0].item() == pytest.approx(0.1 * math.sqrt(5 * 1.25 * growth))
+
+
+def test_a_mean_pose_of_figures_that_face_every_way_is_not_used() -> None:
+    model = PifPaf(TINY, KITE)
+    model.prepare(lambda: kite_statistics(0.2 * KITE_POSE))
+    assert model.current_layout().upright == ()
+    known = PifPaf(TINY, COCO)
+    before = known.current_layout()
+    known.prepare(lambda: pytest.fail("measured for nothing"))
+    assert known.current_layout() == before
+    assert "mean_pose" not in known.state_dict()
+
+
+def test_limbs_without_a_mirror_image_are_those_of_the_image_itself() -> None:
+    torch.manual_seed(0)
+    model = eager(PifPaf(TINY, KITE))  # a limb from the left corner to the foot, none on the right
+    [[_, [batch]]] = scaled_batches([make_sample(1, KITE)], Inference(Resize(128)))
+    batch = replace(batch, images=batch.images.double())
+    with torch.no_grad():
+        own = model.merged_outputs([batch], Inference(Resize(128), flip=False))
+        merged = model.merged_outputs([batch], Inference(Resize(128), flip=True))
+    assert merged.limbs[:, 2].equal(own.limbs[:, 2])
+    assert not merged.limbs[:, 0].equal(own.limbs[:, 0])
+    assert not merged.keypoints.equal(own.keypoints)

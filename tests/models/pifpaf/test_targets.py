@@ -71,10 +71,13 @@ def test_another_keypoint_set_has_the_limbs_of_its_skeleton() -> None:
     assert layout.limbs == legs.limbs
     assert layout.upright == ((-1.26, 4.0), (1.26, 4.0), (-1.4, 2.0), (1.4, 2.1))
     assert layout.score_weights == (1.0,) * 4
-    with pytest.raises(ModelError, match=r"for left_toe of legs; known are nose"):
-        field_layout(replace(legs, keypoints=("left_hip", "right_hip", "left_toe", "left_knee")))
+    toes = replace(legs, keypoints=("left_hip", "right_hip", "left_toe", "left_knee"))
+    assert field_layout(toes).upright == ()
+    assert field_layout(toes).limbs == legs.limbs
     with pytest.raises(ModelError, match=r"from left_hip to right_hip, right_knee of legs"):
         field_layout(replace(legs, limbs=((0, 2), (1, 3))))
+    with pytest.raises(ModelError, match="legs has one keypoint: take another method"):
+        field_layout(Skeleton("legs", ("hip",), (), (0.1,)))
     spelt = replace(legs, keypoints=("L_hip", "R_hip", "knee left", "RKnee"))
     assert field_layout(spelt).upright == layout.upright
 
@@ -131,6 +134,18 @@ def test_scales_of_parts_follow_the_upright_pose() -> None:
     # Upright, 2 x 4 over 2 x 2 of the three that are labelled; turned, the growth is less.
     scale = person_scales(four, part, layout).item()
     assert math.sqrt(2) < scale <= math.sqrt(2) * math.sqrt(2)
+
+
+def test_scales_of_parts_stay_where_no_pose_is_known() -> None:
+    points = torch.tensor([[[0.0, 0.0], [2.0, 4.0], [1.0, 2.0], [9.0, 9.0]]])
+    part = torch.tensor([[True, True, True, False]])
+    layout = FieldLayout(((0, 1), (1, 2), (2, 3)), (0.1,) * 4, (), (1.0,) * 4)
+    assert person_scales(points, part, layout).item() == pytest.approx(math.sqrt(8))
+    # In this pose, all four keypoints cover a box of twice the area of the first three, and of
+    # 1.5 times when it is turned by 45 degrees: the smaller ratio counts.
+    pose = ((0.0, 0.0), (1.0, 1.0), (0.5, 0.5), (1.0, 2.0))
+    known = person_scales(points, part, replace(layout, upright=pose)).item()
+    assert known == pytest.approx(math.sqrt(8 * 2))
 
 
 def test_the_nearer_person_is_told_of_and_the_hidden_is_not() -> None:
