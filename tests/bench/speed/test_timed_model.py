@@ -130,7 +130,7 @@ def test_statistics_are_those_of_the_case(name: str, images: tuple[str, ...]) ->
 
 
 def test_a_turn_lasts_as_long_as_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("posebench.bench.speed.timed_model._MAX_PASSES", 5)
+    monkeypatch.setattr("posebench.bench.speed.clock._MAX_PASSES", 5)
     model = timed_model("cid_tiny")
     assert len(model.measure_for(0, 0.0)) == 1
     assert len(model.measure_for(0, 600.0)) == 5  # passes at most, whatever time is left
