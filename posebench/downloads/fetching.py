@@ -327,8 +327,8 @@ class _Fetch:
             part.restart()
             raise ModelError(
                 f"{self.source} is damaged or another file (its SHA-256 begins with "
-                f"{found[: max(len(self.sha256), 8)]}, not {self.sha256}) and was removed: try "
-                f"again later, or {self.instead}"
+                f"{found[: max(len(self.sha256), 8)]}, not {self.sha256}), so the download was "
+                f"removed: try again later, or {self.instead}"
             )
 
     def _disk_error(self, error: OSError) -> ModelError:

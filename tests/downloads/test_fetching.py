@@ -166,12 +166,16 @@ def test_a_part_that_is_whole_is_only_renamed(
     assert server.ranges() == ([] if size else ["bytes=300000-"])
 
 
-def test_a_part_that_is_too_long_is_thrown_away(server: FileServer, target: Path) -> None:
+@pytest.mark.parametrize("size", [len(CONTENT), None])
+def test_a_part_that_is_too_long_is_thrown_away(
+    size: int | None, server: FileServer, target: Path
+) -> None:
     begin(server, target)
     part_of(target).write_bytes(CONTENT + b"more")
     os.utime(part_of(target), (1e9, 1e9))
-    download(server.url("/weights.pth"), target, patience=QUICK)
+    download(server.url("/weights.pth"), target, size=size, patience=QUICK)
     assert target.read_bytes() == CONTENT
+    assert server.ranges() == ([None] if size else ["bytes=300004-", None])
 
 
 def test_what_was_killed_is_resumed(server: FileServer, target: Path) -> None:
@@ -285,7 +289,7 @@ def test_a_wrong_hash_leaves_nothing(server: FileServer, target: Path) -> None:
     with pytest.raises(ModelError) as raised:
         download(server.url("/weights.pth"), target, sha256="0123abcd", patience=QUICK)
     message = str(raised.value)
-    assert f"begins with {SHA256[:8]}, not 0123abcd) and was removed" in message
+    assert f"begins with {SHA256[:8]}, not 0123abcd), so the download was removed" in message
     assert f"download {server.url('/weights.pth')} on another machine" in message
     assert left(target) == []
     assert len(server.asked) == 1
