@@ -26,8 +26,10 @@ from posebench.cli import (
     weights,
 )
 from posebench.cli.common import RANK
+from posebench.cli.downloads import show_download
 from posebench.cli.notices import shown_notices
 from posebench.cli.stopping import StoppableGroup, say_stopped
+from posebench.downloads.showing import shown_by
 from posebench.errors import Interrupted, PosebenchError
 
 app = typer.Typer(
@@ -97,7 +99,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     words = _plugins_first([word for word in sys.argv[1:] if word != "--debug"])
     try:
-        with _process_group(), shown_notices():
+        with _process_group(), shown_notices(), shown_by(show_download):
             app(words)
     except Interrupted as stopped:
         say_stopped(stopped)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import timm
 from torch import nn
 
-from posebench.downloads import downloading, hub_within_seconds
+from posebench.downloads import cache_folder, download
 from posebench.errors import ModelError
 
 _NARROW = {"model_name": "resnet10t", "channels": (32, 64, 128, 256), "stem_width": 16}
@@ -50,18 +50,46 @@ def timm_backbone(name: str, *, pretrained: bool, **options: Any) -> nn.Module:
     if name in _TINY and pretrained:
         raise ModelError(f"There are no ImageNet weights for {name}: add --no-pretrained.")
     model = {"model_name": name, **_TINY.get(name, {})}
-    hub = hub_within_seconds() if pretrained else nullcontext()
+    if pretrained:
+        file = _imagenet_weights(name)
+        model["pretrained_cfg_overlay"] = {"file": str(file)}
     try:
-        with downloading(), hub:
-            backbone: nn.Module = timm.create_model(
-                features_only=True, pretrained=pretrained, **model, **options
-            )
+        backbone: nn.Module = timm.create_model(
+            features_only=True, pretrained=pretrained, **model, **options
+        )
     except Exception as error:
         if not pretrained:
             raise
-        # timm passes on any error of its download library: there are no weights.
+        # A file that was put there by hand may be anything, and timm passes on any error of it.
         raise ModelError(
-            f"The ImageNet weights of {name} could not be downloaded ({type(error).__name__}). "
-            "Connect to the network, or add --no-pretrained to start from random weights."
+            f"{file} does not hold the ImageNet weights of {name}: delete it to download them "
+            "again, or add --no-pretrained to start from random weights."
         ) from error
     return backbone
+
+
+def _imagenet_weights(name: str) -> Path:
+    """Return the file of timm's ImageNet weights, from a cache or downloaded.
+
+    Raises:
+        ModelError: there is none, or it cannot be downloaded.
+    """
+    from huggingface_hub import hf_hub_url, try_to_load_from_cache
+
+    weights = timm.get_pretrained_cfg(name)
+    if weights is None or not weights.hf_hub_id:
+        raise ModelError(f"timm has no ImageNet weights for {name}: add --no-pretrained.")
+    repository, _, revision = weights.hf_hub_id.partition("@")
+    file = weights.hf_hub_filename or "model.safetensors"
+    cached = try_to_load_from_cache(repository, file, revision=revision or None)
+    if isinstance(cached, str):  # by timm itself
+        return Path(cached)
+    # All files of the hub have one name; the repository's tells them apart.
+    target = cache_folder() / f"{repository.rpartition('/')[2]}{Path(file).suffix}"
+    try:
+        return download(hf_hub_url(repository, file, revision=revision or None), target)
+    except ModelError as error:
+        raise ModelError(
+            f"The ImageNet weights of {name} are missing: {error} Or add --no-pretrained to start "
+            "from random weights."
+        ) from error
