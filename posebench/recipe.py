@@ -40,7 +40,7 @@ DRAW_SCORE = 0.1  # of people whose method is not known; see `ModelConfig.draw_s
 ALL_EPOCHS = 10**6
 
 # These identify a recipe, or are its authors' results: --set cannot change them.
-_IDENTITY = ("name", "skeleton", "default_for", "test_overrides", "reported", "weights_url")
+_IDENTITY = ("name", "skeleton", "default_for", "test_overrides", "reported")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,6 @@ class Recipe:
     # trained on.
     test_overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reported: tuple[Reported, ...] = ()
-    weights_url: str = ""  # of the authors' checkpoint; empty: it cannot be downloaded
 
     def __post_init__(self) -> None:
         for name, choices in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
@@ -319,6 +318,7 @@ def recipe_from_json(values: dict[str, Any], base: Recipe) -> Recipe:
     """
     try:
         skeleton = _saved_skeleton(values["skeleton"])
+        # Earlier versions also saved where the authors' weights are.
         own = ("skeleton", "test_overrides", "reported", "weights_url")
         current = {current_name(name): value for name, value in values.items()}
         kept = {name: value for name, value in current.items() if name not in own}

@@ -29,6 +29,7 @@ from posebench.cli.common import RANK
 from posebench.cli.downloads import show_download
 from posebench.cli.notices import shown_notices
 from posebench.cli.stopping import StoppableGroup, say_stopped
+from posebench.downloads.network import go_offline
 from posebench.downloads.showing import shown_by
 from posebench.errors import Interrupted, PosebenchError
 
@@ -86,8 +87,12 @@ def _options(
             "--debug", help="Show the traceback of an error; accepted before or after the command."
         ),
     ] = False,
+    offline: Annotated[
+        bool,
+        typer.Option("--offline", help="Download nothing; accepted before or after the command."),
+    ] = False,
 ) -> None:
-    """Options of every command; `main` puts `--plugin` first and removes `--debug`."""
+    """Options of every command; `main` puts `--plugin` first and removes the flags."""
     from posebench.plugins import PLUGINS
 
     for file in plugin or ():
@@ -97,7 +102,9 @@ def _options(
 def main() -> None:
     """Run the command line; an error that the user can fix is one sentence and an exit code."""
     debug = "--debug" in sys.argv
-    words = _plugins_first([word for word in sys.argv[1:] if word != "--debug"])
+    if "--offline" in sys.argv:
+        go_offline()
+    words = _plugins_first([word for word in sys.argv[1:] if word not in ("--debug", "--offline")])
     try:
         with _process_group(), shown_notices(), shown_by(show_download):
             app(words)

@@ -12,6 +12,7 @@ from posebench.cli.common import JsonOption, out, print_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from posebench.published import Published
     from posebench.recipe import Recipe
 
 _SORTED_BY = ("zoo", "name", "ap", "params", "gmacs")
@@ -68,11 +69,12 @@ def _row(recipe: Recipe, dataset: str | None) -> dict[str, Any]:
 
 def _weights(recipe: Recipe) -> str:
     """Return where a recipe's weights come from; empty: they have to be trained or imported."""
+    from posebench.published import find_published
     from posebench.shipped import shipped_weights
 
     if shipped_weights(recipe.name):
         return "in the package"
-    return "downloaded" if recipe.weights_url else ""
+    return "downloaded" if find_published(recipe.name) else ""
 
 
 def _sorted(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
@@ -150,7 +152,7 @@ def _facts(recipe: Recipe, row: dict[str, Any]) -> list[tuple[str, str]]:
             ("authors", f"{result.metric} {result.value:g} on {result.dataset} {result.split} "
              f"({result.source})")
         )  # fmt: skip
-    facts.append(("weights", _weights_in_full(recipe)))
+    facts += [("weights", text) for text in _weights_in_full(recipe)]
     facts.append(("train", f"posebench train {recipe.name} --dataset {dataset_of(recipe)}"))
     return facts
 
@@ -163,18 +165,26 @@ def _page(recipe: Recipe) -> str:
     return f"docs/{'dgcn' if recipe.method == 'pifpaf' else recipe.method}.md"
 
 
-def _weights_in_full(recipe: Recipe) -> str:
+def _weights_in_full(recipe: Recipe) -> list[str]:
+    """Return where a recipe's weights can be had, a text for each place."""
+    from posebench.published import published_for
     from posebench.shipped import read_card, shipped_weights
 
     if shipped_weights(recipe.name):
         card = read_card(recipe.name)
-        return (
+        return [
             f"in the package, AP {card.ap} [{card.ap_low}, {card.ap_high}] on {card.images} images "
             f"of {card.dataset} {card.split} ({card.date}, {card.hardware})"
-        )
-    if recipe.weights_url:
-        return f"downloaded when they are used: {recipe.weights_url}"
-    return (
+        ]
+    return [_published_in_full(entry) for entry in published_for(recipe.name)] or [
         "train the recipe, or convert the authors' checkpoint, if there is one: "
         f"posebench weights import FILE --recipe {recipe.name}"
+    ]
+
+
+def _published_in_full(entry: Published) -> str:
+    way = "downloaded when it is used" if entry.url else f"by hand from {entry.page}"
+    return (
+        f"{entry.name} of {entry.source}, AP {entry.ap} on {entry.dataset} {entry.split}, "
+        f"licence {entry.licence}, {way}"
     )

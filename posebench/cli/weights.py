@@ -3,16 +3,103 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from posebench.cli.common import RootOption, messages, out, progress_bar
+from posebench.cli.common import (
+    JsonOption,
+    RootOption,
+    messages,
+    out,
+    print_rows,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from posebench.published import Published
 
 app = typer.Typer(
-    help="Convert the authors' weights, and pack your own to share them.", no_args_is_help=True
+    help="List, download and convert published weights, and pack your own to share them.",
+    no_args_is_help=True,
 )
+
+
+@app.command("list")
+def list_weights(json: JsonOption = False) -> None:
+    """List the published checkpoints that fit a recipe: source, printed AP, size, licence."""
+    from dataclasses import asdict
+
+    from posebench.cli.columns import Column, print_columns
+    from posebench.downloads.cache import cache_folder
+    from posebench.published import registry
+
+    entries = list(registry().values())
+    if json:
+        rows = [
+            asdict(entry)
+            | {"recipe": entry.recipe, "here": entry.here, "settings": " ".join(entry.settings)}
+            for entry in entries
+        ]
+        print_rows(rows)
+        return
+    print_columns(
+        [
+            Column("checkpoint", [entry.name for entry in entries], numeric=False),
+            Column("AP", [f"{entry.ap:.1f}" for entry in entries]),
+            Column("on", [f"{e.dataset} {e.split}" for e in entries], numeric=False, gives_way=2),
+            Column("MB", [_megabytes(entry) for entry in entries], gives_way=1),
+            Column("weights", [_state(entry) for entry in entries], numeric=False),
+        ],
+        "A wider terminal shows all columns.",
+    )
+    out.print()
+    out.print(
+        "AP: as printed, with the flip test where the source used it. Commands take a checkpoint's "
+        "name, or its recipe's, and download what is missing; those by hand are converted with "
+        f"`posebench weights import`. Files lie in {escape(str(cache_folder()))}.",
+        soft_wrap=True,
+    )
+
+
+def _megabytes(entry: Published) -> str:
+    size = entry.bytes / 1e6 or entry.megabytes
+    return f"{size:.0f}" if size else ""
+
+
+def _state(entry: Published) -> str:
+    if entry.here:
+        return "here"
+    return "to download" if entry.url else "by hand"
+
+
+@app.command("download")
+def download_weights(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME ...", help="Checkpoints, recipes, shell patterns, or `all`."),
+    ],
+) -> None:
+    """Download published checkpoints, and check that each fits its recipe."""
+    from posebench.engine.weights import fetch_published
+    from posebench.errors import ModelError
+    from posebench.published import choose_published, find_published
+
+    by_name = [find_published(name) or name for name in names if name != "all"]
+    chosen = [one for one in by_name if not isinstance(one, str)]
+    patterns = [one for one in by_name if isinstance(one, str)]
+    if "all" in names or patterns:
+        found = choose_published(patterns if "all" not in names else ())
+        chosen += [entry for entry in found if entry.url or entry.here]
+        by_hand = [entry for entry in found if not entry.url and not entry.here]
+        if not chosen and by_hand:
+            raise ModelError(f"{by_hand[0].name}: {by_hand[0].by_hand()}.")
+        for entry in by_hand:
+            messages.print(f"{entry.name}: {escape(entry.by_hand())}.", soft_wrap=True)
+    for entry in dict.fromkeys(chosen):
+        fetch_published(entry)
+        out.print(escape(str(entry.path)), soft_wrap=True)
 
 
 @app.command("import")
@@ -38,9 +125,10 @@ def import_weights(
     from posebench.engine.weights import import_published
 
     target = to or Path("weights") / f"{recipe}.safetensors"
-    count = import_published(file, chosen, target)
+    imported = import_published(file, chosen, target)
     messages.print(
-        f"Converted {count} tensors. Use them: posebench eval {escape(str(target))}",
+        f"Converted {len(imported.weights)} tensors of {imported.facts['release']}. Use them: "
+        f"posebench eval {escape(str(target))}",
         soft_wrap=True,
     )
     out.print(escape(str(target)), soft_wrap=True)

@@ -124,7 +124,17 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
     """Load weights; names and shapes must be exactly those of the model.
 
     Raises:
-        ModelError: names or shapes differ; the message lists up to eight of them.
+        ModelError: they differ, as for `check_fit`.
+    """
+    check_fit(model, weights, source)
+    model.load_state_dict(weights)
+
+
+def check_fit(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Check that the names and shapes of weights are exactly those of the model.
+
+    Raises:
+        ModelError: they differ; the message lists up to eight of them.
     """
     expected = model.state_dict()
     problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]
@@ -140,7 +150,6 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
             f"{source} does not fit the model in {len(problems)} of {len(expected)} tensors: "
             f"{listed}. Choose the recipe it was trained with."
         )
-    model.load_state_dict(weights)
 
 
 class TrainingState:

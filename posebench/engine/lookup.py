@@ -12,6 +12,7 @@ from posebench.engine.predictor import find_predictor
 from posebench.engine.runs import find_checkpoint
 from posebench.errors import ModelError
 from posebench.models import RECIPES
+from posebench.published import find_published, published_for
 from posebench.shipped import shipped_weights
 
 if TYPE_CHECKING:
@@ -29,23 +30,19 @@ def find_model(place: str) -> Checkpoint:
             f"{place} is a predictor, which has no weights to load: name it with eval, speed or "
             "viz."
         )
-    if place in RECIPES and not Path(place).exists():
-        recipe = RECIPES[place]
+    named = place.partition("@")[0]
+    if named in RECIPES and not Path(place).exists():
         shipped = shipped_weights(place)
         if shipped:
             from posebench.engine.checkpoint import read_checkpoint
 
             return read_checkpoint(shipped)
-        if not recipe.weights_url:
-            raise ModelError(
-                f"The recipe {place} has no weights here, and none can be downloaded: train it "
-                f"(`posebench train {place} --dataset ...`), convert its authors' checkpoint with "
-                "`posebench weights import`, name a run or a checkpoint, or score its upper bound "
-                "with `eval --oracle`."
-            )
+        entry = find_published(place)
+        if entry is None:
+            raise ModelError(_no_weights(place))
         from posebench.engine.weights import fetch_published
 
-        return fetch_published(recipe)
+        return fetch_published(entry)
     if place in {recipe.method for recipe in RECIPES.values()} and not Path(place).exists():
         raise ModelError(
             f"{place} is a method, and a method alone has no weights: train it (`posebench train "
@@ -62,3 +59,14 @@ def find_model(place: str) -> Checkpoint:
     from posebench.engine.checkpoint import read_checkpoint
 
     return read_checkpoint(path)
+
+
+def _no_weights(recipe: str) -> str:
+    """Return what to do for a recipe whose weights no program can get."""
+    by_hand = [entry.by_hand() for entry in published_for(recipe)]
+    convert = "convert its authors' checkpoint with `posebench weights import`"
+    return (
+        f"The recipe {recipe} has no weights here, and none can be downloaded by a program: "
+        f"{by_hand[0] if by_hand else convert}, train it (`posebench train {recipe} --dataset "
+        "...`), name a run or a checkpoint, or score its upper bound with `eval --oracle`."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -25,6 +25,17 @@ from posebench.structures import (
 )
 
 
+@dataclass(frozen=True)
+class Release:
+    """Weights of a method's network in another code base than its authors'."""
+
+    source: str  # the code base, as users call it
+    names: Mapping[str, str]  # parameter prefix there -> ours; the first that matches is replaced
+    left_out: tuple[str, ...] = ()  # patterns of tensors that ours has no place for
+    # Fields of the configuration in which its network differs from the authors'.
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
 class PoseModel(nn.Module, ABC):
     """A multi-person pose estimator.
 
@@ -36,6 +47,7 @@ class PoseModel(nn.Module, ABC):
     published_names: ClassVar[Mapping[str, str]] = {}
     # Patterns of published tensors that ours has no place for: duplicates, and what is computed.
     ignored_checkpoint_keys: ClassVar[tuple[str, ...]] = ()
+    other_releases: ClassVar[tuple[Release, ...]] = ()
     # Tensors of the state that are computed, not learned: a training that starts from the weights
     # of another keeps its own.
     computed_tensors: ClassVar[tuple[str, ...]] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
 
@@ -11,16 +10,13 @@ from tests.builders import write_coco
 from tests.cli.command import TINY, only, run
 
 
-def unreachable(url: str, **options: object) -> dict[str, object]:
-    raise URLError("no network")
-
-
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in an empty folder, as `runs/` and `data/` are looked for in it, and off the network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("POSEBENCH_DATA", raising=False)
-    monkeypatch.setattr("torch.hub.load_state_dict_from_url", unreachable)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / ".torch"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nobody answers
 
 
 @pytest.fixture(scope="session")

@@ -81,9 +81,12 @@ def test_a_recipe_is_described_in_full() -> None:
         "hrnet_w32",
     ):
         assert part in shown
-    assert "posebench weights import FILE --recipe cid_hrnet_w32_coco" in shown
+    assert "cid_hrnet_w32_coco@mmpose0 of MMPose 0.x" in shown
+    assert "licence MIT" in shown and "by hand from https://1drv.ms" in shown
+    unpublished = run("models", "posedet_dla34_coco").out
+    assert "posebench weights import FILE --recipe posedet_dla34_coco" in unpublished
     assert "posebench train cid_hrnet_w32_coco --dataset coco" in shown
-    assert "https" in run("models", "mask_rcnn_resnet50_coco").out
+    assert "mask_rcnn_resnet50_coco@torchvision" in run("models", "mask_rcnn_resnet50_coco").out
 
 
 @pytest.mark.parametrize("name", shipped_names())

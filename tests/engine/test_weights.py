@@ -9,14 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from posebench.engine import read_checkpoint
-from posebench.engine.weights import _read_state_dict, convert_published, import_published
+from posebench.engine.torch_files import read_state_dict
+from posebench.engine.weights import convert_published, import_published
 from posebench.errors import ModelError
 from posebench.models import RECIPES, PoseModel
+from posebench.models.base import Release
+from posebench.models.cid.model import CID
 from posebench.models.group_pose import GroupPose
 from posebench.recipe import Recipe
 from posebench.skeleton import CROWDPOSE
@@ -67,11 +71,11 @@ def test_a_published_checkpoint_is_imported(
     path, out = tmp_path / "published.pth.tar", tmp_path / "weights" / "ours.safetensors"
     state = {"epoch": 139, "optimizer": {"state": {}, "param_groups": [{"lr": 1e-3}]}}
     torch.save(published if wrapped == "bare" else {**state, wrapped: published}, path)
-    assert import_published(path, RECIPE, out) == len(ours)
+    assert len(import_published(path, RECIPE, out).weights) == len(ours)
     checkpoint = read_checkpoint(out)
     assert checkpoint.recipe == RECIPE
     assert checkpoint.skeleton == CROWDPOSE
-    assert checkpoint.facts == {"imported_from": "published.pth.tar"}
+    assert checkpoint.facts == {"imported_from": "published.pth.tar", "release": "the authors"}
     assert all(torch.equal(checkpoint.weights[name], ours[name]) for name in ours)
 
 
@@ -80,7 +84,7 @@ def test_the_file_format_of_old_torch_is_imported(
 ) -> None:
     path = tmp_path / "old.pth"
     torch.save(published, path, _use_new_zipfile_serialization=False)
-    assert import_published(path, RECIPE, tmp_path / "x.safetensors") == len(published)
+    assert len(import_published(path, RECIPE, tmp_path / "x.safetensors").weights) == len(published)
 
 
 def test_names_are_converted_by_prefix() -> None:
@@ -110,12 +114,83 @@ def test_every_methods_published_names_are_imported(tmp_path: Path, name: str) -
     path, out = tmp_path / "published.pth", tmp_path / "ours.safetensors"
     published = as_published(weights, published_names(recipe), "module.")
     torch.save({"state_dict": published, "epoch": 3}, path)
-    assert import_published(path, recipe, out) == len(weights)
+    assert len(import_published(path, recipe, out).weights) == len(weights)
     imported = read_checkpoint(out).weights
     assert all(torch.equal(imported[key], value) for key, value in weights.items())
     torch.save({**published, next(iter(published)): torch.zeros(1)}, path)
     with pytest.raises(ModelError, match="does not fit"):
         import_published(path, recipe, out)
+
+
+def as_mmpose(ours: dict[str, Tensor], release: Release) -> dict[str, Tensor]:
+    return as_published(ours, release.names)
+
+
+@pytest.mark.parametrize("release", CID.other_releases, ids=lambda release: release.source)
+def test_a_checkpoint_of_mmpose_is_recognised_by_its_names(
+    release: Release, tmp_path: Path, ours: dict[str, Tensor]
+) -> None:
+    path, out = tmp_path / "mmpose.pth", tmp_path / "ours.safetensors"
+    published = as_mmpose(ours, release)
+    torch.save({"meta": {}, "state_dict": {**published, "data_preprocessor.mean": torch.ones(3)}
+                if release.left_out else published}, path)  # fmt: skip
+    import_published(path, RECIPE, out)
+    checkpoint = read_checkpoint(out)
+    assert checkpoint.facts["release"] == release.source
+    assert checkpoint.recipe.config == replace(RECIPE.config, **release.config)
+    assert all(torch.equal(checkpoint.weights[name], ours[name]) for name in ours)
+    assert isinstance(checkpoint.model(), CID)
+
+
+def test_the_wrapper_of_half_precision_is_taken_off(tmp_path: Path) -> None:
+    """The authors of HigherHRNet save the network between two conversions of precision."""
+    recipe = RECIPES["higher_hrnet_w32_640_coco"]
+    weights = build(recipe).state_dict()
+    published = {
+        f"1.{name}": value.half() if value.dim() == 4 else value
+        for name, value in as_published(weights, published_names(recipe)).items()
+    }
+    path, out = tmp_path / "x.pth.tar", tmp_path / "x.safetensors"
+    torch.save(published, path)
+    import_published(path, recipe, out)
+    found = read_checkpoint(out).weights
+    assert {name: value.dtype for name, value in found.items()} == {
+        name: value.dtype for name, value in weights.items()
+    }
+    assert torch.equal(found["heatmap_heads.0.bias"], weights["heatmap_heads.0.bias"])
+
+
+def test_a_checkpoint_of_another_recipe_names_the_one_that_fits(
+    tmp_path: Path, published: dict[str, Tensor]
+) -> None:
+    path = tmp_path / "x.pth"
+    torch.save(published, path)
+    message = refused(path, "does not fit", RECIPES["higher_hrnet_w32_crowdpose"])
+    assert "It fits cid_hrnet_w32_crowdpose: name that one with --recipe." in message
+    torch.save({"some.weight": torch.zeros(2)}, path)
+    assert "No recipe fits it" in refused(path, "does not fit")
+
+
+def test_what_a_checkpoint_names_beside_its_tensors_is_stepped_over(
+    tmp_path: Path, published: dict[str, Tensor], ours: dict[str, Tensor]
+) -> None:
+    path, trace = tmp_path / "x.pth", tmp_path / "was_here"
+    meta = {"best": np.float32(0.7), "sigmas": np.ones(17), "hook": RunsCode(trace)}
+    for old in (False, True):
+        torch.save(
+            {"state_dict": {**published, "steps": 3}, "meta": meta, "optimizer": {}},
+            path,
+            _use_new_zipfile_serialization=not old,
+        )
+        imported = import_published(path, RECIPE, tmp_path / "x.safetensors")
+        assert imported.weights.keys() == ours.keys()
+    assert not trace.exists()
+
+
+def test_a_script_that_would_be_run_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    torch.jit.script(torch.nn.Linear(2, 3)).save(path)
+    refused(path, "is not a PyTorch checkpoint")
 
 
 def test_a_method_without_published_weights_says_so(tmp_path: Path) -> None:
@@ -132,7 +207,7 @@ def test_what_the_published_network_never_reads_is_left_out(tmp_path: Path) -> N
     assert len(published) == len(weights) + 2
     path, out = tmp_path / "x.pth", tmp_path / "x.safetensors"
     torch.save({"state_dict": published}, path)
-    assert import_published(path, recipe, out) == len(weights)
+    assert len(import_published(path, recipe, out).weights) == len(weights)
     assert read_checkpoint(out).weights.keys() == weights.keys()
 
 
@@ -249,4 +324,4 @@ def test_a_checkpoint_may_hold_its_command_lines_options(tmp_path: Path) -> None
     path = tmp_path / "published.pth"
     weight = torch.ones(2)
     torch.save({"model": {"a": weight}, "args": argparse.Namespace(lr=1e-4)}, path)
-    assert _read_state_dict(path)["a"].equal(weight)
+    assert read_state_dict(path)["a"].equal(weight)

@@ -180,7 +180,11 @@ def test_published_names_and_shapes(path: Path) -> None:
 @pytest.mark.parametrize("path", arrays("forward_*.npz"))
 def test_forward(path: Path) -> None:
     case = np.load(path)
-    model = load_model(path, case)
+    check_forward(load_model(path, case), case)
+
+
+def check_forward(model: CID, case: Any) -> None:
+    """Compare what the network computes with a case."""
     image = tensor(case["image"])
     channels = case["feat_channels"]
     order = list(model.skeleton.flip_index)

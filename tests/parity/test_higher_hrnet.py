@@ -165,6 +165,12 @@ def test_targets(path: Path) -> None:
 def test_forward(path: Path) -> None:
     case = np.load(path)
     model = load_model(path, case)
+    assert {"out_half", "flip_out_quarter", "flip_out_half"} <= set(case.files)
+    check_forward(model, case)
+
+
+def check_forward(model: HigherHRNet, case: Any) -> None:
+    """Compare what the network computes with a case."""
     images = tensor(case["image"])
     with torch.inference_mode():
         features = model.features(images)
@@ -174,8 +180,10 @@ def test_forward(path: Path) -> None:
     assert_close(features[:, ::step], case["feat_quarter_slice"], relative=1e-4)
     for found, prefix in ((outputs, "out"), (mirrored, "flip_out")):
         quarter = torch.cat([found.heatmaps[0], found.tags[:, :, 0]], 1)
-        assert_close(quarter, case[f"{prefix}_quarter"], relative=1e-4)
-        assert_close(found.heatmaps[1], case[f"{prefix}_half"], relative=1e-4)
+        if f"{prefix}_quarter" in case:
+            assert_close(quarter, case[f"{prefix}_quarter"], relative=1e-4)
+        if f"{prefix}_half" in case:
+            assert_close(found.heatmaps[1], case[f"{prefix}_half"], relative=1e-4)
 
 
 # ---------------------------------------------------------------------------------------- decoding

@@ -36,6 +36,7 @@ class Decoupling(nn.Module):
         *,
         spatial: bool = True,
         channel: bool = True,
+        cell_centre: float = 0.0,
     ) -> None:
         """Create the layers of one recalibration, or of both.
 
@@ -45,9 +46,11 @@ class Decoupling(nn.Module):
             embedding: E.
             spatial: whether each person has a mask, Eq. 9.
             channel: whether each person has channel weights, Eq. 11.
+            cell_centre: what is added to the cells in Eq. 10.
         """
         super().__init__()
         self.has_spatial, self.has_channel = spatial, channel
+        self.cell_centre = cell_centre
         if channel:
             self.channel = nn.Linear(channels, embedding)
         if spatial:
@@ -125,6 +128,8 @@ class Decoupling(nn.Module):
         )
         columns = torch.arange(width, device=people.device)
         rows = torch.arange(height, device=people.device)
+        if self.cell_centre:
+            y, x = y - self.cell_centre, x - self.cell_centre
         dx = (x[:, None] - columns) / COORDINATE_SCALE
         dy = (y[:, None] - rows) / COORDINATE_SCALE
         size = (len(people), height, width)

@@ -22,7 +22,7 @@ from posebench.layers.backbones import HRNET_WIDTHS
 from posebench.layers.backbones.hrnet import hrnet, joined_at, joined_conv
 from posebench.layers.heatmaps import cell_poses, clamped_sigmoid
 from posebench.layers.precision import no_autocast
-from posebench.models.base import PoseModel
+from posebench.models.base import PoseModel, Release
 from posebench.models.cid.decoding import CIDOutputs, decode_people, find_centres
 from posebench.models.cid.decoupling import Decoupling
 from posebench.models.cid.losses import loss_terms
@@ -64,6 +64,36 @@ class CID(PoseModel):
         "gfd.fuse_attn.": "decoupling.fuse.",
         "gfd.heatmap_conv.": "decoupling.heatmap.",
     }
+    other_releases: ClassVar[tuple[Release, ...]] = (
+        Release(
+            "MMPose 0.x",
+            {
+                "backbone.": "backbone.",
+                "keypoint_head.keypoint_center_conv.": "keypoint_head.",
+                "keypoint_head.conv_down.": "reduce.",
+                "keypoint_head.c_attn.atn.": "decoupling.channel.",
+                "keypoint_head.s_attn.atn.": "decoupling.similarity.",
+                "keypoint_head.s_attn.conv.": "decoupling.mask.",
+                "keypoint_head.fuse_attn.": "decoupling.fuse.",
+                "keypoint_head.heatmap_conv.": "decoupling.heatmap.",
+            },
+        ),
+        Release(
+            "MMPose 1.x",
+            {
+                "backbone.": "backbone.",
+                "head.iia_module.keypoint_root_conv.": "keypoint_head.",
+                "head.gfd_module.conv_down.": "reduce.",
+                "head.gfd_module.channel_attention.atn.": "decoupling.channel.",
+                "head.gfd_module.spatial_attention.atn.": "decoupling.similarity.",
+                "head.gfd_module.spatial_attention.conv.": "decoupling.mask.",
+                "head.gfd_module.fuse_attention.": "decoupling.fuse.",
+                "head.gfd_module.heatmap_conv.": "decoupling.heatmap.",
+            },
+            left_out=(r"^data_preprocessor\.",),
+            config={"cell_centre": 0.5},
+        ),
+    )
 
     def __init__(self, config: CIDConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)
@@ -73,7 +103,7 @@ class CID(PoseModel):
         self.reduce = nn.Conv2d(channels, config.embedding, 1)  # the transformed map of Eq. 9
         self.decoupling = Decoupling(
             channels, len(skeleton), config.embedding,
-            spatial=config.spatial, channel=config.channel,
+            spatial=config.spatial, channel=config.channel, cell_centre=config.cell_centre,
         )  # fmt: skip
         for head in (self.keypoint_head, self.reduce, self.decoupling):
             for layer in head.modules():

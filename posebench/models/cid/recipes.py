@@ -26,6 +26,8 @@ class CIDConfig(ModelConfig):
     contrastive_weight: float = 1.0  # Table 1; 0 trains without Eq. 8
     spatial: bool = True  # Table 1, Eq. 9
     channel: bool = True  # Table 1, Eq. 11
+    # Where in a cell the coordinates of Eq. 10 are taken: MMPose 1.x has 0.5, the authors 0.
+    cell_centre: float = 0.0
     instance_weight: float = 4.0  # lambda of Eq. 5
     min_person_area: float = 32.0**2  # square input pixels; smaller people get no centre
     head_std: float = 0.001  # of the initial weights of the heads

@@ -21,7 +21,7 @@ from torchvision.models.resnet import BasicBlock
 from posebench.layers.backbones import HRNET_WIDTHS
 from posebench.layers.backbones.hrnet import hrnet
 from posebench.layers.precision import no_autocast
-from posebench.models.base import PoseModel
+from posebench.models.base import PoseModel, Release
 from posebench.models.higher_hrnet.decoding import (
     HigherHRNetOutputs,
     decode_image,
@@ -48,6 +48,23 @@ class HigherHRNet(PoseModel):
         "deconv_layers.": "deconvolutions.",
         "": "backbone.",
     }
+    # Associative embedding with HRNet has one head; its name has no number in MMPose.
+    other_releases: ClassVar[tuple[Release, ...]] = (
+        Release(
+            "MMPose 0.x",
+            {
+                "backbone.": "backbone.",
+                "keypoint_head.final_layers.": "heatmap_heads.",
+                "keypoint_head.final_layer.": "heatmap_heads.0.",
+                "keypoint_head.deconv_layers.": "deconvolutions.",
+            },
+        ),
+        Release(
+            "MMPose 1.x",
+            {"backbone.": "backbone.", "head.final_layer.": "heatmap_heads.0."},
+            left_out=(r"^data_preprocessor\.",),
+        ),
+    )
 
     def __init__(self, config: HigherHRNetConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)

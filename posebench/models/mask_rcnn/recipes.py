@@ -45,12 +45,6 @@ class MaskRCNNConfig(ModelConfig):
         return MaskRCNN(self, skeleton)
 
 
-# torchvision's KeypointRCNN_ResNet50_FPN_Weights.COCO_V1, repeated since recipes import no torch.
-_TORCHVISION_WEIGHTS = (
-    "https://download.pytorch.org/models/keypointrcnn_resnet50_fpn_coco-fc266e95.pth"
-)
-
-
 def _recipe(dataset: str, skeleton: Skeleton, **fields: Any) -> Recipe:
     """Return a recipe with torchvision's settings for COCO; it has none for other datasets."""
     return Recipe(
@@ -77,7 +71,6 @@ RECIPES = {
     for recipe in (
         _recipe(
             "coco", COCO, default_for=("coco", "ochuman"),
-            weights_url=_TORCHVISION_WEIGHTS,
             reported=(Reported("coco", "val2017", "AP", 65.0, "released"),),
         ),
         _recipe("crowdpose", CROWDPOSE, default_for=("crowdpose",)),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
+import pytest
 from torchvision.models.detection import KeypointRCNN_ResNet50_FPN_Weights
 
-from posebench.downloads import hash_in_name
-from posebench.models import RECIPES
+from posebench.published import find_published
 
 
 def test_downloaded_weights_are_torchvisions() -> None:
     weights = KeypointRCNN_ResNet50_FPN_Weights.COCO_V1
-    assert RECIPES["mask_rcnn_resnet50_coco"].weights_url == weights.url
-    # The file's SHA-256 is compared with the digits that its name ends in.
-    assert hash_in_name(PurePosixPath(weights.url).name) == "fc266e95"
-    with_weights = {name for name, recipe in RECIPES.items() if recipe.weights_url == weights.url}
-    assert with_weights == {"mask_rcnn_resnet50_coco"}
+    entry = find_published("mask_rcnn_resnet50_coco")
+    assert entry is not None and entry.url == weights.url
+    assert entry.megabytes * 1e6 == pytest.approx(weights.meta["_file_size"] * 2**20, rel=0.01)
+    printed = weights.meta["_metrics"]["COCO-val2017"]["kp_map"]
+    assert entry.ap == pytest.approx(printed, abs=0.05)
