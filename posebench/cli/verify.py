@@ -1,20 +1,40 @@
-"""`posebench verify`: checks the parameter and FLOP counts that the papers claim."""
+"""`posebench verify`: checks the papers' counts, and the printed AP of published checkpoints."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from posebench.cli.common import JsonOption, messages, out, print_rows, progress_bar
+from posebench.cli.common import (
+    DeviceOption,
+    JsonOption,
+    LimitOption,
+    RootOption,
+    RunsOption,
+    messages,
+    out,
+    print_rows,
+    progress_bar,
+)
+from posebench.errors import PosebenchError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from posebench.bench.accuracy import CheckedAccuracy
     from posebench.bench.tables import CheckedClaim
 
-_COLOURS = {"holds": "green", "explained": "cyan", "fails": "bold red"}
+_COLOURS = {
+    "holds": "green",
+    "near": "green",
+    "explained": "cyan",
+    "partial": "yellow",
+    "fails": "bold red",
+}
 
 
 def verify(
@@ -24,13 +44,37 @@ def verify(
             "--untested", help="Also list every printed figure that counting cannot check."
         ),
     ] = False,
+    accuracy: Annotated[
+        bool,
+        typer.Option(
+            "--accuracy",
+            help="Check the printed AP of the published checkpoints that are here instead, on the "
+            "datasets that are here.",
+        ),
+    ] = False,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--models",
+            help="With --accuracy: checkpoints or recipes, as shell patterns; repeat for others "
+            "(default: all).",
+        ),
+    ] = None,
+    limit: LimitOption = None,
+    data_root: RootOption = None,
+    device: DeviceOption = "auto",
+    runs: RunsOption = Path("runs"),
     json: JsonOption = False,
 ) -> None:
-    """Check the parameter and FLOP counts that the papers claim; exit with 1 if one fails."""
+    """Check what the papers print: parameter and FLOP counts, or AP; exit with 1 if one fails."""
+    if accuracy:
+        _verify_accuracy(models or (), limit, data_root, device, runs, json=json)
+        return
+    if models or limit:
+        raise UsageError("--models and --limit belong to --accuracy.")
     import pandas as pd
 
     from posebench.bench import tables
-    from posebench.errors import PosebenchError
 
     claims = tables.read_claims()
     with progress_bar() as bar:
@@ -99,3 +143,74 @@ def _print_untested(untested: pd.DataFrame, *, complete: bool) -> None:
             words = (str(source), f"{len(own)} of {figures}", str(needs))
             table.add_row(*map(escape, words))
     out.print(table)
+
+
+def _verify_accuracy(
+    patterns: Sequence[str],
+    limit: int | None,
+    data_root: Path | None,
+    device: str,
+    runs: Path,
+    *,
+    json: bool,
+) -> None:
+    """Evaluate published checkpoints, and print what each reaches beside what was printed."""
+    from posebench.bench.accuracy import accuracy_rows, check_accuracy
+    from posebench.published import choose_published
+
+    entries = choose_published(patterns)
+    with progress_bar() as bar:
+        task = bar.add_task("evaluate", total=None, note="")
+        checked = check_accuracy(
+            entries,
+            data_root=data_root,
+            limit=limit,
+            device=device,
+            runs=runs,
+            progress=lambda entry, done, total: bar.update(
+                task, completed=done, total=total, note=entry.name
+            ),
+        )
+    if json:
+        print_rows(accuracy_rows(checked))
+    else:
+        _print_accuracy(checked)
+    failed = [one.entry.name for one in checked if one.verdict == "fails"]
+    if failed:
+        raise PosebenchError(
+            f"{len(failed)} of {len(checked)} checkpoints do not reach their printed AP: "
+            f"{', '.join(failed)}. See docs/weights.md for what differs between code bases."
+        )
+
+
+def _print_accuracy(checked: list[CheckedAccuracy]) -> None:
+    from rich.table import Table
+
+    table = Table("checkpoint", title="AP of published checkpoints", title_justify="left")
+    for name in ("printed", "measured", "95 % interval", "images"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    for one in checked:
+        if one.interval is None:
+            continue
+        low, high = 100 * one.interval.low, 100 * one.interval.high
+        colour = _COLOURS[one.verdict]
+        table.add_row(
+            one.entry.name, f"{one.entry.ap:.1f}", f"{one.measured:.1f}",
+            f"{low:.1f} to {high:.1f}", str(one.images), f"[{colour}]{one.verdict}[/]",
+        )  # fmt: skip
+    if table.row_count:
+        out.print(table)
+    if any(one.verdict == "partial" for one in checked):
+        messages.print(
+            "[yellow]partial:[/] measured on part of the split, so it can neither confirm nor "
+            "refute the printed AP.",
+            soft_wrap=True,
+        )
+    untested = [one for one in checked if one.verdict == "untested"]
+    if untested:
+        messages.print(f"Not tested, since weights or data are not here ({len(untested)}):")
+    for one in untested:
+        messages.print(f"  {one.entry.name}, printed {one.entry.ap:.1f}:", soft_wrap=True)
+        for need in one.needs:
+            messages.print(f"    {escape(need)}", soft_wrap=True)

@@ -16,6 +16,7 @@ LAYOUT = Layout(
     train_split="train",
     eval_split="val",
     tree="coco/{train2017,val2017}/*.jpg  coco/annotations/person_keypoints_{train,val}2017.json",
+    images_in={"train": 118_287, "val": 5_000, "test-dev": 20_288},
     source="https://cocodataset.org/#download",
     annotations="annotations/person_keypoints_{split}2017.json",
     images="{split}2017",

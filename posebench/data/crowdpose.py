@@ -41,6 +41,7 @@ LAYOUT = Layout(
     train_split="trainval",
     eval_split="test",
     tree="crowdpose/images/*.jpg  crowdpose/annotations/crowdpose_{train,val,test}.json",
+    images_in={"train": 10_000, "val": 2_000, "trainval": 12_000, "test": 8_000},
     source="https://github.com/jeffffffli/CrowdPose",
     annotations="annotations/crowdpose_{split}.json",
     images="images",

@@ -103,6 +103,8 @@ class Layout:
     images: str = ""  # the folder of a {split}'s images, below the dataset's folder
     # Splits whose annotations are not public, with the list of their images, likewise.
     unlabelled: Mapping[str, SplitFiles] = field(default_factory=dict)
+    # Images of the splits as published; those that are not known are left out.
+    images_in: Mapping[str, int] = field(default_factory=dict)
     submission: str = ""  # where predictions on these are scored
     chosen: FileChoice = FileChoice()
     # Reads an annotation file into the lists of COCO's format; None: it is in that format.

@@ -21,6 +21,7 @@ LAYOUT = Layout(
         "ochuman/images/*.jpg  "
         "ochuman/annotations/ochuman_coco_format_{val,test}_range_0.00_1.00.json"
     ),
+    images_in={"val": 2_500, "test": 2_231},
     source="https://github.com/liruilong940607/OCHumanApi",
     annotations="annotations/ochuman_coco_format_{split}_range_0.00_1.00.json",
     images="images",
