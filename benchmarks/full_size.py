@@ -105,13 +105,13 @@ def detections(truth: dict[str, Any], each: int, rng: np.random.Generator) -> li
 
 
 def link_images(images: list[dict[str, Any]], folder: Path) -> None:
-    """Fill a folder with files of the images' sizes, of which each size is stored once."""
+    """Fill a folder with links to one image of each size."""
     for image in images:
         width, height = image["width"], image["height"]
         stored = folder.with_name(f"{width}x{height}.jpg")
         if not stored.exists():
             cv2.imwrite(str(stored), np.full((height, width, 3), 128, np.uint8))
-        os.link(stored, folder / image["file_name"])
+        os.symlink(stored, folder / image["file_name"])
 
 
 def prepare(root: Path, share: float) -> None:
