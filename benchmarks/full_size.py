@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -159,7 +160,12 @@ def main() -> None:
     tasks = [task for task in TASKS if task in options.only or task == "import torch"]
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        prepare(root, options.share)
+        # In another process: the peak of a process counts what its parent held when it began.
+        preparing = multiprocessing.get_context("spawn").Process(
+            target=prepare, args=(root, options.share)
+        )
+        preparing.start()
+        preparing.join()
         found: dict[tuple[Path, str], tuple[float, float]] = {}
         for _ in range(options.rounds):
             for checkout in options.checkouts:
