@@ -157,6 +157,9 @@ def test_options_say_what_a_bare_file_leaves_open(tmp_path: Path) -> None:
     assert described.code == 0, described.err
     assert str(tmp_path / "frames" / "day") in described.out
     assert run("data", "doctor", path, *options).code == 0
+    lost = run("data", "doctor", path, *options[2:])
+    assert lost.code == 3
+    assert lost.err.endswith("name their folder with --images.\n")
 
     trained = run("train", "cid_tiny", "--dataset", path, *options, *TINY)
     assert trained.code == 0, trained.err
