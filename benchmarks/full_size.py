@@ -112,7 +112,7 @@ def link_images(images: list[dict[str, Any]], folder: Path) -> None:
         stored = folder.with_name(f"{width}x{height}.jpg")
         if not stored.exists():
             cv2.imwrite(str(stored), np.full((height, width, 3), 128, np.uint8))
-        os.symlink(stored, folder / image["file_name"])
+        (folder / image["file_name"]).symlink_to(stored)
 
 
 def prepare(root: Path, share: float) -> None:
