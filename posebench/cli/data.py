@@ -111,7 +111,7 @@ def doctor(
 
     from posebench.data import choose_files
     from posebench.data.described import describe_path
-    from posebench.data.doctor import examine
+    from posebench.data.doctor import MISSING_IMAGE, examine
     from posebench.errors import DataError
 
     upright = read_upright(exif)
@@ -149,9 +149,11 @@ def doctor(
             )  # fmt: skip
         out.print(table)
     if wrong:
+        lost = any(finding.check == MISSING_IMAGE for finding in findings)
+        hint = " If the images lie elsewhere, name their folder with --images." if lost else ""
         raise DataError(
             f"{folder} has {wrong} error{'s' if wrong > 1 else ''} that would break training or "
-            "evaluation: correct the annotations, or download the files again."
+            f"evaluation: correct what is marked as wrong.{hint}"
         )
 
 

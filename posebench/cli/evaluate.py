@@ -143,6 +143,8 @@ def evaluate(
         return
     if run.metrics:
         print_metrics(_title(run, oracle), run.evaluation, run.dataset.facts)
+        if not run.dataset.ground_truth().people.any():
+            messages.print("note: nobody is annotated in these images: nothing can be scored.")
         messages.print(f"Written to {escape(str(run.folder))}", soft_wrap=True)
     else:
         _say_predicted(run)

@@ -241,7 +241,8 @@ def found_layout(
 
 def _folder(path: Path) -> DescribedLayout:
     """Return the layout of a folder by what lies in it."""
-    if (path / TOML).is_file():
+    # An empty one is what a shell makes of `data describe . > dataset.toml` before it runs.
+    if (path / TOML).is_file() and (path / TOML).stat().st_size:
         return read_description(path / TOML)
     name = identifier(path.absolute().name)
     roboflow = {

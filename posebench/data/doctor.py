@@ -24,6 +24,7 @@ from posebench.errors import DataError
 from posebench.files import read_text
 from posebench.ground_truth import GroundTruth
 
+MISSING_IMAGE = "missing image"  # the check's name
 _EXAMPLES = 5
 _SEVERITIES = ("count", "note", "wrong")
 
@@ -211,7 +212,7 @@ def _check_files(
         for name, annotated, size in zip(names, sizes, decoded, strict=True):
             if size is None:
                 exists = (folder / name).is_file()
-                report.wrong("unreadable image" if exists else "missing image", name)
+                report.wrong("unreadable image" if exists else MISSING_IMAGE, name)
             elif 0 not in annotated:
                 _check_size(folder / name, name, size, annotated, report, upright=upright)
             yield name

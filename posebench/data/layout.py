@@ -268,9 +268,13 @@ def find_image_folder(annotations: Path, names: Iterable[str]) -> Path | None:
     for folder in dict.fromkeys(folders):
         if has_them(folder):
             return folder
-    # Under any other name, if a single folder beside the file has them: `frames`, `rgb`, ...
-    beside = [folder for folder in here.iterdir() if folder.is_dir() and has_them(folder)]
-    return beside[0] if len(beside) == 1 else None
+    # Under any other name, if a single folder has them: `frames`, `rgb`, ... beside the file, or
+    # beside the folder of annotations.
+    for place in (here, above) if here.name in ("annotations", "labels") else (here,):
+        beside = [folder for folder in place.iterdir() if folder.is_dir() and has_them(folder)]
+        if len(beside) == 1:
+            return beside[0]
+    return None
 
 
 def refuse_annotations(layout: Layout, annotations: Path | None) -> None:

@@ -59,7 +59,7 @@ class _Columns:
     image_ids: list[Any]
     category_ids: list[Any]
     keypoints: Floats | list[Any]  # (E, 3 K), or a list for each entry
-    scores: list[Any]
+    scores: Floats | list[Any]  # (E, 1), or a list of one for each entry
     boxes: list[Any]  # None, or a list
 
 
@@ -127,7 +127,7 @@ def _fast_columns(text: bytes, width: int) -> _Columns | None:
         [entry.image_id for entry in entries],
         [entry.category_id for entry in entries],
         keypoints,
-        [entry.score for entry in entries],
+        np.array([entry.score for entry in entries]).reshape(-1, 1),
         [entry.bbox for entry in entries],
     )
 
@@ -143,7 +143,7 @@ def _columns(results: Any, source: str) -> _Columns:
         [result["image_id"] for result in results],
         [result["category_id"] for result in results],
         [_flat(result["keypoints"]) for result in results],
-        [result["score"] for result in results],
+        [[result["score"]] for result in results],
         [result.get("bbox") for result in results],
     )
 
@@ -156,13 +156,10 @@ def _detections(columns: _Columns, truth: GroundTruth, source: str) -> Detection
         entry = people[index]
         return f"entry {entry} (image {columns.image_ids[entry]}) of {source}"
 
-    if isinstance(columns.keypoints, list):
-        rows: Any = [columns.keypoints[index] for index in people]
-        _check_pairs(rows, len(truth.skeleton), owner)
-    else:
-        rows = columns.keypoints[people]
+    rows, scored = _chosen(columns.keypoints, people), _chosen(columns.scores, people)
+    _check_pairs(rows, len(truth.skeleton), owner)
     keypoints = keypoint_rows(rows, truth.skeleton.keypoints, owner)
-    scores = finite_rows([[columns.scores[index]] for index in people], 1, "score", owner)[:, 0]
+    scores = finite_rows(scored, 1, "score", owner)[:, 0]
     extent = keypoints[..., :2].max(1) - keypoints[..., :2].min(1)
     area = extent[:, 0] * extent[:, 1]
     # If the first entry has a box, the official tools expect one in all entries, else they use
@@ -189,6 +186,10 @@ def _categories(
     place: dict[Any, int] = {number: index for index, number in enumerate(truth.category_ids)}
     kinds = (_whole(columns.category_ids[entry]) for entry in people)
     return np.array([place.get(kind, 0) for kind in kinds], np.int64)
+
+
+def _chosen(values: Any, entries: list[int]) -> Any:
+    return values[entries] if isinstance(values, np.ndarray) else [values[i] for i in entries]
 
 
 def _check_form(results: Any, source: str) -> None:
@@ -314,7 +315,7 @@ def _of_people(category_ids: list[Any], truth: GroundTruth, source: str) -> list
     Raises:
         DataError: there are entries, and all are of other categories.
     """
-    kinds = [_whole(category_id) for category_id in category_ids]
+    kinds = [one if type(one) is int else _whole(one) for one in category_ids]
     wanted: set[Any] = set(truth.category_ids)
     if not wanted & set(kinds) and set(kinds) == {PERSON}:
         wanted = {PERSON}  # as models without a category of their own write people
@@ -354,8 +355,10 @@ def _flat(row: Any) -> Any:
     return row
 
 
-def _check_pairs(rows: list[Any], count: int, owner: Any) -> None:
+def _check_pairs(rows: Any, count: int, owner: Any) -> None:
     """Raise a DataError for lists of x, y without the third number."""
+    if isinstance(rows, np.ndarray):
+        return
     for index, row in enumerate(rows):
         if isinstance(row, list) and len(row) == 2 * count and len(row) != 3 * count:
             raise DataError(

@@ -157,6 +157,9 @@ def test_options_say_what_a_bare_file_leaves_open(tmp_path: Path) -> None:
     assert described.code == 0, described.err
     assert str(tmp_path / "frames" / "day") in described.out
     assert run("data", "doctor", path, *options).code == 0
+    lost = run("data", "doctor", path, *options[2:])
+    assert lost.code == 3
+    assert lost.err.endswith("name their folder with --images.\n")
 
     trained = run("train", "cid_tiny", "--dataset", path, *options, *TINY)
     assert trained.code == 0, trained.err
@@ -190,6 +193,12 @@ def test_images_without_annotations_are_predicted_and_not_scored(tmp_path: Path)
                  "--skeleton", "coco")  # fmt: skip
     assert scored.code == 3
     assert "are not annotated, so nothing can be scored here" in scored.err
+    images = [{"id": number, "file_name": f"{number}.png"} for number in (1, 2)]
+    Path("nobody.json").write_text(json.dumps({"images": images, "annotations": []}))
+    empty = run("eval", "--predictions", folder / "predictions.json", "--dataset", "nobody.json",
+                "--skeleton", "coco")  # fmt: skip
+    assert empty.code == 0, empty.err
+    assert "nobody is annotated in these images: nothing can be scored" in empty.err
     trained = run("train", "cid", "--dataset", "./frames", "--skeleton", "coco")
     assert trained.code == 3
     assert "nothing to train on" in trained.err

@@ -383,6 +383,23 @@ def test_images_in_the_only_folder_that_has_them_are_found(tmp_path: Path) -> No
         open_dataset(str(path), "all").load(0)
 
 
+def test_images_beside_the_folder_of_annotations_are_found(tmp_path: Path) -> None:
+    write(tmp_path / "annotations" / "cows.json", cows(), tmp_path / "pictures")
+    assert open_dataset(str(tmp_path), "cows").load(0).name == "1.png"
+    picture(tmp_path / "others" / "1.png")  # now nobody knows which are meant
+    with pytest.raises(UsageError, match="name their folder with --images"):
+        open_dataset(str(tmp_path), "cows").load(0)
+
+
+def test_an_empty_description_does_not_hide_the_files(tmp_path: Path) -> None:
+    write(tmp_path / "cows.json", cows())
+    (tmp_path / "dataset.toml").touch()  # as the shell does for `describe . > dataset.toml`
+    assert describe_path(str(tmp_path)).splits == ("cows",)
+    (tmp_path / "dataset.toml").write_text("format = 1")
+    with pytest.raises(DataError, match=r"'name' in .*dataset\.toml"):
+        describe_path(str(tmp_path))
+
+
 def test_results_beside_the_annotations_are_no_split(tmp_path: Path) -> None:
     write(tmp_path / "cows.json", cows())
     (tmp_path / "results.json").write_text('[{"image_id": 1, "keypoints": [], "score": 0.5}]')
