@@ -105,9 +105,15 @@ def download_weights(
 @app.command("import")
 def import_weights(
     file: Annotated[
-        Path, typer.Argument(help="Checkpoint saved by the authors' code (.pth, .pth.tar).")
+        Path,
+        typer.Argument(help="Checkpoint of the authors' code or of MMPose (.pth, .pth.tar)."),
     ],
-    recipe: Annotated[str, typer.Option(help="Recipe that the checkpoint was trained with.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Recipe that the checkpoint was trained with (default: the only one that fits)."
+        ),
+    ] = None,
     to: Annotated[
         Path | None,
         typer.Option("--out", help="Output file (default: weights/RECIPE.safetensors)."),
@@ -117,21 +123,20 @@ def import_weights(
     from posebench.errors import UsageError, unknown_name
     from posebench.models import RECIPES
 
-    if recipe not in RECIPES:
+    if recipe is not None and recipe not in RECIPES:
         raise unknown_name("recipe", recipe, RECIPES)
-    chosen = RECIPES[recipe]
-    if chosen.skeleton is None:
+    chosen = RECIPES[recipe] if recipe else None
+    if chosen and chosen.skeleton is None:
         raise UsageError(f"{recipe} has no published weights: choose a recipe of a dataset.")
     from posebench.engine.weights import import_published
 
-    target = to or Path("weights") / f"{recipe}.safetensors"
-    imported = import_published(file, chosen, target)
+    imported = import_published(file, chosen, to)
     messages.print(
-        f"Converted {len(imported.weights)} tensors of {imported.facts['release']}. Use them: "
-        f"posebench eval {escape(str(target))}",
+        f"Converted {len(imported.weights)} tensors of {imported.facts['release']} for "
+        f"{imported.recipe.name}. Use them: posebench eval {escape(str(imported.path))}",
         soft_wrap=True,
     )
-    out.print(escape(str(target)), soft_wrap=True)
+    out.print(escape(str(imported.path)), soft_wrap=True)
 
 
 @app.command("pack")

@@ -196,6 +196,7 @@ class _Trainer:
         self.unreadable: dict[int, Unreadable] = {}
         self.evaluated = 0  # the step of the last evaluation
         self.started_from = ""  # the weights of another run
+        self.licence = ""  # of these weights, if one is known
         self.best = -1.0  # -1 is also the metric where there is no ground truth
 
     def run(
@@ -265,6 +266,7 @@ class _Trainer:
             source = request.weights if request and request.weights else str(weights.path)
             taken = start_from(self.model, weights, source)
             self.started_from = source
+            self.licence = weights.facts.get("licence", "")
             if rank() == 0:
                 write_json(self.folder / "weights.json", taken.to_json())
             announce(self.callback, taken.line())
@@ -304,6 +306,7 @@ class _Trainer:
         self.best = checkpoint.facts["best"]
         self.evaluated = checkpoint.facts["evaluated"]
         self.started_from = checkpoint.facts.get("started_from", "")
+        self.licence = checkpoint.facts.get("licence", "")
         if self.started_from:
             announce(
                 self.callback, f"This run was started from {self.started_from} (weights.json)."
@@ -453,7 +456,9 @@ class _Trainer:
     def _origin(self) -> dict[str, Any]:
         """Return what a checkpoint says of its training, where that is out of the ordinary."""
         limited = isinstance(self.dataset, FirstImages) and len(self.dataset)
-        facts = {"limit": limited, "started_from": self.started_from}
+        facts = {
+            "limit": limited, "started_from": self.started_from, "licence": self.licence,
+        }  # fmt: skip
         return {name: value for name, value in facts.items() if value}
 
     def _evaluation_due(self, step: int) -> bool:

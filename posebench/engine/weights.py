@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,25 +46,40 @@ def fetch_published(entry: Published) -> Checkpoint:
     return Checkpoint(entry.path, fitting, weights, facts)
 
 
-def import_published(path: Path, recipe: Recipe, out: Path) -> Checkpoint:
+def import_published(path: Path, recipe: Recipe | None, out: Path | None = None) -> Checkpoint:
     """Convert a checkpoint of another code base, write it, and return it.
 
     Args:
         path: a state dict saved by the authors' code or by MMPose, or a training state that
             contains one.
-        recipe: a recipe with a skeleton.
-        out: where to write the `.safetensors` file.
+        recipe: a recipe with a skeleton; None: the only one that the file fits.
+        out: where to write the `.safetensors` file; None: weights/RECIPE.safetensors.
 
     Raises:
         ModelError: the file is not a plain checkpoint, it does not fit the recipe, or no weights of
             this network have been published.
     """
-    check_published(recipe)
-    fitting, weights, release = fit_published(read_state_dict(path), recipe, path.name)
+    if recipe is not None:
+        check_published(recipe)
+    published = unwrapped(read_state_dict(path))
+    if recipe is None:
+        recipe = _only_fit(published, path.name)
+    fitting, weights, release = fit_published(published, recipe, path.name)
     assert fitting.skeleton is not None
+    target = out or Path("weights") / f"{recipe.name}.safetensors"
     facts = {"imported_from": path.name, "release": release}
-    write_checkpoint(out, weights, fitting, fitting.skeleton, facts)
-    return Checkpoint(out, fitting, weights, facts)
+    write_checkpoint(target, weights, fitting, fitting.skeleton, facts)
+    return Checkpoint(target, fitting, weights, facts)
+
+
+def _only_fit(published: Mapping[str, Tensor], source: str) -> Recipe:
+    fitting = _fitting(published)
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise ModelError(f"{source} fits no recipe: is it of a network that is not in the zoo?")
+    names = " and ".join(recipe.name for recipe in fitting)
+    raise ModelError(f"{source} fits {names}, which differ in their settings: choose by --recipe.")
 
 
 def check_published(recipe: Recipe) -> None:
@@ -120,16 +135,24 @@ def known_releases(model: PoseModel) -> tuple[Release, ...]:
     return (authors, *model.other_releases)
 
 
-def unwrapped(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors without the prefixes of wrappers around the network.
+# Prefixes of wrappers around a whole network: parallel training, compiling, averaging, Lightning,
+# and the conversions of precision between which the authors of HigherHRNet save theirs.
+_WRAPPERS = ("module.", "_orig_mod.", "ema_model.", "ema.", "model.", "1.")
 
-    `module.` is left by a parallel wrapper; `1.` by the authors of HigherHRNet, who save the
-    network between two conversions of precision.
-    """
+
+def unwrapped(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors without the prefixes of wrappers around the network."""
     weights = {name.removeprefix("module."): value for name, value in published.items()}
-    if all(name.startswith("1.") for name in weights):
-        weights = {name.removeprefix("1."): value for name, value in weights.items()}
+    weights.pop("steps", None)  # a counter beside averaged weights
+    while weights and (prefix := _wrapper(weights)):
+        weights = {name.removeprefix(prefix): value for name, value in weights.items()}
     return weights
+
+
+def _wrapper(names: Iterable[str]) -> str:
+    """Return the wrapper's prefix with which all names begin; empty: there is none."""
+    listed = list(names)
+    return next((p for p in _WRAPPERS if all(name.startswith(p) for name in listed)), "")
 
 
 def _best_fit(
@@ -152,15 +175,21 @@ def _best_fit(
 
 def _advice(published: Mapping[str, Tensor]) -> str:
     """Return which recipes a checkpoint fits, if the chosen one does not."""
-    fitting = [
-        recipe.name
+    fitting = _fitting(published)
+    if not fitting:
+        return " No recipe fits it: is it of a network that is not in the zoo?"
+    names = " and ".join(recipe.name for recipe in fitting)
+    return f" It fits {names}: choose by --recipe."
+
+
+def _fitting(published: Mapping[str, Tensor]) -> list[Recipe]:
+    """Return the recipes whose networks have exactly these tensors."""
+    return [
+        recipe
         for method in _methods_of(published)
         for recipe in RECIPES.values()
         if recipe.method == method and _fits(published, recipe)
     ]
-    if not fitting:
-        return " No recipe fits it: is it of a network that is not in the zoo?"
-    return f" It fits {' and '.join(fitting)}: name that one with --recipe."
 
 
 def _methods_of(published: Mapping[str, Tensor]) -> list[str]:

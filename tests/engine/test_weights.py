@@ -16,7 +16,7 @@ from torch import Tensor
 
 from posebench.engine import read_checkpoint
 from posebench.engine.torch_files import read_state_dict
-from posebench.engine.weights import convert_published, import_published
+from posebench.engine.weights import convert_published, import_published, unwrapped
 from posebench.errors import ModelError
 from posebench.models import RECIPES, PoseModel
 from posebench.models.base import Release
@@ -166,9 +166,32 @@ def test_a_checkpoint_of_another_recipe_names_the_one_that_fits(
     path = tmp_path / "x.pth"
     torch.save(published, path)
     message = refused(path, "does not fit", RECIPES["higher_hrnet_w32_crowdpose"])
-    assert "It fits cid_hrnet_w32_crowdpose: name that one with --recipe." in message
+    assert "It fits cid_hrnet_w32_crowdpose: choose by --recipe." in message
     torch.save({"some.weight": torch.zeros(2)}, path)
     assert "No recipe fits it" in refused(path, "does not fit")
+
+
+def test_a_recipe_that_is_not_named_is_the_only_one_that_fits(
+    tmp_path: Path, published: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "x.pth"
+    torch.save(published, path)
+    imported = import_published(path, None)
+    assert imported.recipe.name == "cid_hrnet_w32_crowdpose"
+    assert read_checkpoint(Path("weights/cid_hrnet_w32_crowdpose.safetensors")).weights.keys()
+    weights = build(RECIPES["cid_hrnet_w32_coco"]).state_dict()
+    torch.save(as_published(weights, published_names(RECIPE)), path)
+    with pytest.raises(ModelError, match="fits cid_hrnet_w32_coco and cid_hrnet_w32_ochuman"):
+        import_published(path, None)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "ema_model.module.", "_orig_mod.", "model.", "1."])
+def test_the_prefixes_of_wrappers_are_taken_off(prefix: str) -> None:
+    wrapped = {f"{prefix}backbone.conv1.weight": torch.ones(1), f"{prefix}gfd.x": torch.ones(1)}
+    assert list(unwrapped(wrapped)) == ["backbone.conv1.weight", "gfd.x"]
+    counted = {"module.a.b": torch.ones(1), "steps": torch.ones(1)}  # as MMEngine averages
+    assert list(unwrapped(counted)) == ["a.b"]
 
 
 def test_what_a_checkpoint_names_beside_its_tensors_is_stepped_over(
