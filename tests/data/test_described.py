@@ -391,6 +391,14 @@ def test_images_beside_the_folder_of_annotations_are_found(tmp_path: Path) -> No
         open_dataset(str(tmp_path), "cows").load(0)
 
 
+def test_images_of_another_split_with_the_same_names_are_not_taken(tmp_path: Path) -> None:
+    write(tmp_path / "annotations" / "cows_val.json", cows(), tmp_path / "train2024")
+    with pytest.raises(UsageError, match="name their folder with --images"):
+        open_dataset(str(tmp_path), "val").load(0)
+    (tmp_path / "train2024").rename(tmp_path / "val2024")
+    assert open_dataset(str(tmp_path), "val").load(0).name == "1.png"
+
+
 def test_an_empty_description_does_not_hide_the_files(tmp_path: Path) -> None:
     write(tmp_path / "cows.json", cows())
     (tmp_path / "dataset.toml").touch()  # as the shell does for `describe . > dataset.toml`
