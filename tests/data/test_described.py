@@ -448,6 +448,14 @@ def test_a_written_description_reads_as_the_files_do(tmp_path: Path) -> None:
     assert after.load(0).name == "valid.png"
 
 
+def test_a_written_description_is_toml_whatever_folders_are_called(tmp_path: Path) -> None:
+    root = tmp_path / 'вид \N{CAMERA} "1"'
+    write(root / "day 1.a" / "_annotations.coco.json", cows())
+    path = tmp_path / "dataset.toml"
+    path.write_text(written_description(describe_path(str(root))), encoding="utf-8")
+    assert open_dataset(str(path), "day 1.a").load(0).name == "1.png"
+
+
 # ------------------------------------------------------------------------------------- ultralytics
 
 
