@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from posebench.data.annotations.options import ReadOptions
 from posebench.data.described import FORMAT, DescribedLayout
 from posebench.data.layout import find_image_folder
 from posebench.errors import UsageError
@@ -57,6 +58,7 @@ def written_description(layout: DescribedLayout, root: str | None = None) -> str
         names = [relative(path) for path in files.annotations]
         lines.append(f"annotations = {_toml(names[0] if len(names) == 1 else names)}")
     lines += ["", "[read]", f"category = {_toml(list(truth.categories))}"]
+    lines += _given(layout.options)
     if layout.form != "coco":
         lines.append(f"format = {_toml(layout.form)}")
     if layout.kind != "oks" or layout.separate:
@@ -76,6 +78,21 @@ def written_description(layout: DescribedLayout, root: str | None = None) -> str
         lines += ["", "[origin]"]
         lines += [f"{_toml(key)} = {_toml(v)}" for key, v in layout.origin.items()]
     return "\n".join(lines) + "\n"
+
+
+def _given(options: ReadOptions) -> list[str]:
+    """Return the lines of `[read]` that a description has already, besides the category."""
+    usual = ReadOptions()
+    given = {
+        key: getattr(options, key)
+        for key in ("keypoints_field", "select", "area", "box")
+        if getattr(options, key) != getattr(usual, key)
+    }
+    lines = [f"{key} = {_toml(value)}" for key, value in given.items()]
+    if options.visibility:
+        flags = ", ".join(f"{flag} = {meant}" for flag, meant in options.visibility.items())
+        lines.append(f"visibility = {{ {flags} }}")
+    return lines
 
 
 def _toml(value: object) -> str:

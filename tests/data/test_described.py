@@ -448,6 +448,24 @@ def test_a_written_description_reads_as_the_files_do(tmp_path: Path) -> None:
     assert after.load(0).name == "valid.png"
 
 
+def test_a_description_written_anew_keeps_how_the_files_are_read(tmp_path: Path) -> None:
+    content = cows()
+    content["annotations"][0]["keypoints"][5] = 3
+    write(tmp_path / "train.json", content)
+    path = tmp_path / "dataset.toml"
+    path.write_text(
+        'name = "cows"\n[splits.train]\nannotations = "train.json"\n[read]\n'
+        'select = ["withers", "L_ear"]\nvisibility = { 3 = 0 }\n'
+        'area = "box"\nbox = "keypoints"\n'
+    )
+    before = open_dataset(str(path), "train")
+    assert before.ground_truth().keypoints[0, :, 2].tolist() == [2, 0]
+    path.write_text(written_description(describe_path(str(path))))
+    after = open_dataset(str(path), "train")
+    assert after.skeleton == before.skeleton
+    assert after.ground_truth().to_coco() == before.ground_truth().to_coco()
+
+
 def test_a_written_description_is_toml_whatever_folders_are_called(tmp_path: Path) -> None:
     root = tmp_path / 'вид \N{CAMERA} "1"'
     write(root / "day 1.a" / "_annotations.coco.json", cows())
