@@ -134,13 +134,12 @@ class Layout:
         return self.name
 
     def files_in(self, folder: Path | None = None) -> dict[str, SplitFiles]:
-        """Return the files of the splits whose annotations are in the dataset's folder.
+        """Return the files of the splits whose annotations, or list of images, are in the folder.
 
         None: the folder of its name below `data_root`.
         """
         folder = folder or data_root(None) / self.folder_name
-        labelled = (split for split in self.splits if split not in self.unlabelled)
-        files = {split: self.split_files(folder, split) for split in labelled}
+        files = {split: self.split_files(folder, split) for split in self.splits}
         return {split: own for split, own in files.items() if own.annotations[0].is_file()}
 
     def split_files(self, folder: Path, split: str) -> SplitFiles:
