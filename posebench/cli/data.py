@@ -247,6 +247,7 @@ def convert(
     """Write COCO's format from annotations of ultralytics, MPII or AI Challenger."""
     from posebench.data.convert import convert as write_coco
     from posebench.data.convert import source_layout
+    from posebench.errors import command_line
 
     layout = source_layout(source, form, images)
     with progress_bar() as bar:
@@ -261,10 +262,9 @@ def convert(
             f"{file.people} labelled people.",
             soft_wrap=True,
         )
-    images_there = f" --images {written[0].folder}" if written[0].folder else ""
-    messages.print(
-        f"Use it with --dataset {escape(_as_path(output) + images_there)}", soft_wrap=True
-    )
+    images_there = ("--images", written[0].folder) if written[0].folder else ()
+    words = command_line("--dataset", _as_path(output), *images_there)
+    messages.print(f"Use it with {escape(words)}", soft_wrap=True)
 
 
 def _as_path(path: Path) -> str:

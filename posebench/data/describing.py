@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+from posebench.data.annotations.options import ReadOptions
 from posebench.data.described import FORMAT, DescribedLayout
 from posebench.data.layout import find_image_folder
 from posebench.errors import UsageError
@@ -33,8 +35,8 @@ def written_description(layout: DescribedLayout, root: str | None = None) -> str
         f"# {truth.num_images} images, {int(truth.people.sum())} labelled of {len(truth)} "
         f"annotations in {layout.train_split}",
         f"format = {FORMAT}",
-        f"name = {json.dumps(layout.name)}",
-        f"root = {json.dumps(root or str(layout.base / layout.root))}",
+        f"name = {_toml(layout.name)}",
+        f"root = {_toml(root or str(layout.base / layout.root))}",
     ]
 
     def relative(path: Path) -> str:
@@ -43,23 +45,24 @@ def written_description(layout: DescribedLayout, root: str | None = None) -> str
 
     built_in = named_skeletons().get(skeleton.name) == skeleton
     if built_in:
-        lines.append(f"skeleton = {json.dumps(skeleton.name)}")
+        lines.append(f"skeleton = {_toml(skeleton.name)}")
     for split, files in layout.files_in().items():
-        lines += ["", f"[splits.{split}]"]
+        lines += ["", f"[splits.{_key(split)}]"]
         own = truth if split == layout.train_split else layout.open(None, split).ground_truth()
         some = own.file_names[:5]
         folder = files.folder_with(some) or find_image_folder(files.annotations[0], some)
         if folder is None:
             lines.append('images = ""  # the folder of the images')
         else:
-            lines.append(f"images = {json.dumps(relative(folder))}")
+            lines.append(f"images = {_toml(relative(folder))}")
         names = [relative(path) for path in files.annotations]
-        lines.append(f"annotations = {json.dumps(names[0] if len(names) == 1 else names)}")
-    lines += ["", "[read]", f"category = {json.dumps(list(truth.categories))}"]
+        lines.append(f"annotations = {_toml(names[0] if len(names) == 1 else names)}")
+    lines += ["", "[read]", f"category = {_toml(list(truth.categories))}"]
+    lines += _given(layout.options)
     if layout.form != "coco":
-        lines.append(f"format = {json.dumps(layout.form)}")
+        lines.append(f"format = {_toml(layout.form)}")
     if layout.kind != "oks" or layout.separate:
-        lines += ["", "[protocol]", f"kind = {json.dumps(layout.kind)}"]
+        lines += ["", "[protocol]", f"kind = {_toml(layout.kind)}"]
     if layout.separate:
         lines.append('categories = "separate"')
     if not built_in:
@@ -70,8 +73,32 @@ def written_description(layout: DescribedLayout, root: str | None = None) -> str
                 "`pairs` in place of `mirror`."
             )
         for key, value in skeleton_table(skeleton).items():
-            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+            lines.append(f"{key} = {_toml(value)}")
     if layout.origin:
         lines += ["", "[origin]"]
-        lines += [f"{json.dumps(key)} = {json.dumps(v)}" for key, v in layout.origin.items()]
+        lines += [f"{_toml(key)} = {_toml(v)}" for key, v in layout.origin.items()]
     return "\n".join(lines) + "\n"
+
+
+def _given(options: ReadOptions) -> list[str]:
+    """Return the lines of `[read]` that a description has already, besides the category."""
+    usual = ReadOptions()
+    given = {
+        key: getattr(options, key)
+        for key in ("keypoints_field", "select", "area", "box")
+        if getattr(options, key) != getattr(usual, key)
+    }
+    lines = [f"{key} = {_toml(value)}" for key, value in given.items()]
+    if options.visibility:
+        flags = ", ".join(f"{flag} = {meant}" for flag, meant in options.visibility.items())
+        lines.append(f"visibility = {{ {flags} }}")
+    return lines
+
+
+def _toml(value: object) -> str:
+    """Return a value in TOML, which has no surrogate pairs: other signs than ASCII stay."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)

@@ -136,13 +136,12 @@ class Layout:
         return self.name
 
     def files_in(self, folder: Path | None = None) -> dict[str, SplitFiles]:
-        """Return the files of the splits whose annotations are in the dataset's folder.
+        """Return the files of the splits whose annotations, or list of images, are in the folder.
 
         None: the folder of its name below `data_root`.
         """
         folder = folder or data_root(None) / self.folder_name
-        labelled = (split for split in self.splits if split not in self.unlabelled)
-        files = {split: self.split_files(folder, split) for split in labelled}
+        files = {split: self.split_files(folder, split) for split in self.splits}
         return {split: own for split, own in files.items() if own.annotations[0].is_file()}
 
     def split_files(self, folder: Path, split: str) -> SplitFiles:
@@ -269,12 +268,22 @@ def find_image_folder(annotations: Path, names: Iterable[str]) -> Path | None:
         if has_them(folder):
             return folder
     # Under any other name, if a single folder has them: `frames`, `rgb`, ... beside the file, or
-    # beside the folder of annotations.
-    for place in (here, above) if here.name in ("annotations", "labels") else (here,):
-        beside = [folder for folder in place.iterdir() if folder.is_dir() and has_them(folder)]
-        if len(beside) == 1:
-            return beside[0]
-    return None
+    # beside the folder of annotations; there, images of another split may have the same names.
+    beside = _folders(here)
+    if here.name in ("annotations", "labels") and not any(map(has_them, beside)):
+        own = _splits_named(stem)
+        beside = [folder for folder in _folders(above) if _splits_named(folder.name) <= own]
+    found = [folder for folder in beside if has_them(folder)]
+    return found[0] if len(found) == 1 else None
+
+
+def _folders(place: Path) -> list[Path]:
+    return [folder for folder in place.iterdir() if folder.is_dir()]
+
+
+def _splits_named(name: str) -> set[str]:
+    words = set(re.findall("[a-z]+", name.lower()))
+    return words & {"train", "val", "valid", "validation", "test"}
 
 
 def refuse_annotations(layout: Layout, annotations: Path | None) -> None:

@@ -5,10 +5,11 @@ torch is imported only once the file is known to exist.
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posebench.engine.predictor import find_predictor
+from posebench.engine.predictor import PREDICTORS, find_predictor
 from posebench.engine.runs import find_checkpoint
 from posebench.errors import ModelError
 from posebench.models import RECIPES
@@ -54,6 +55,11 @@ def find_model(place: str) -> Checkpoint:
         raise ModelError(
             f"{place} looks like a result file, not a model: score it with `posebench eval "
             f"--predictions {place} --dataset ...`."
+        )
+    near = difflib.get_close_matches(place, [*RECIPES, *PREDICTORS], n=1)
+    if near and not Path(place).exists():
+        raise ModelError(
+            f"There is no run folder, checkpoint or recipe named {place}. Did you mean {near[0]}?"
         )
     path = find_checkpoint(Path(place))
     from posebench.engine.checkpoint import read_checkpoint

@@ -125,7 +125,9 @@ class Predictor(Predicting):
         from posebench.structures import PosePredictions
 
         if not isinstance(returned, list | tuple) or len(returned) != 2:
-            raise self._unfit("keypoints and scores, as a tuple, for each image", type(returned))
+            raise self._unfit(
+                "keypoints and scores, as a tuple, for each image", type(returned).__name__
+            )
         keypoints, scores = (self._array(value) for value in returned)
         count = len(self.skeleton)
         if keypoints.size == 0 and scores.size == 0:

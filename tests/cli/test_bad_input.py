@@ -346,6 +346,11 @@ def test_a_misspelt_name_is_answered_with_the_nearest(
     assert not Path("OUT").exists()
 
 
+def test_a_misspelt_model_is_answered_with_the_nearest() -> None:
+    fails(run("eval", "cid_tinny"), MODEL, "Did you mean cid_tiny?")
+    assert not Path("runs").exists()
+
+
 def test_a_misspelt_command_is_answered_with_the_nearest() -> None:
     result = run("trian")
     assert result.code == USAGE

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -188,10 +190,11 @@ def test_the_command_says_what_it_wrote_and_how_to_use_it(
     assert "--dataset ./out" in result.err
     assert run("data", "doctor", "out").code == 0
     assert run("eval", "cid_tiny", "--oracle", "--dataset", "./out").code == 0
-    single = run("data", "convert", "yolo", "--output", "far/val.json", "--split", "val")
-    there = yolo / "images" / "val"
-    assert single.err.endswith(f"--dataset far/val.json --images {there}\n")
-    words = single.err.split("Use it with ")[1].split()
+    shutil.copytree("yolo", "my yolo")
+    single = run("data", "convert", "my yolo", "--output", "far/val.json", "--split", "val")
+    there = yolo.parent / "my yolo" / "images" / "val"
+    assert single.err.endswith(f"--dataset far/val.json --images '{there}'\n")
+    words = shlex.split(single.err.split("Use it with ")[1])
     assert run("eval", "cid_tiny", "--oracle", *words).code == 0
     near = run("data", "convert", "yolo", "--output", "yolo/images/val.json", "--split", "val")
     assert near.err.endswith("--dataset yolo/images/val.json\n")

@@ -341,7 +341,7 @@ def test_the_images_of_test_dev_are_listed_without_annotations(tmp_path: Path) -
     assert dataset.load(0).image_id == 1
     assert not dataset.ground_truth().annotated
     assert "cocodataset.org/#upload" in dataset.submission
-    assert find_layout("coco").files_in(tmp_path / "coco") == {}  # nothing for the doctor
+    assert list(find_layout("coco").files_in(tmp_path / "coco")) == ["test-dev"]
 
 
 @pytest.mark.parametrize(
@@ -391,6 +391,14 @@ def test_images_beside_the_folder_of_annotations_are_found(tmp_path: Path) -> No
         open_dataset(str(tmp_path), "cows").load(0)
 
 
+def test_images_of_another_split_with_the_same_names_are_not_taken(tmp_path: Path) -> None:
+    write(tmp_path / "annotations" / "cows_val.json", cows(), tmp_path / "train2024")
+    with pytest.raises(UsageError, match="name their folder with --images"):
+        open_dataset(str(tmp_path), "val").load(0)
+    (tmp_path / "train2024").rename(tmp_path / "val2024")
+    assert open_dataset(str(tmp_path), "val").load(0).name == "1.png"
+
+
 def test_an_empty_description_does_not_hide_the_files(tmp_path: Path) -> None:
     write(tmp_path / "cows.json", cows())
     (tmp_path / "dataset.toml").touch()  # as the shell does for `describe . > dataset.toml`
@@ -438,6 +446,32 @@ def test_a_written_description_reads_as_the_files_do(tmp_path: Path) -> None:
     assert after.skeleton == before.skeleton
     assert after.ground_truth().to_coco() == before.ground_truth().to_coco()
     assert after.load(0).name == "valid.png"
+
+
+def test_a_description_written_anew_keeps_how_the_files_are_read(tmp_path: Path) -> None:
+    content = cows()
+    content["annotations"][0]["keypoints"][5] = 3
+    write(tmp_path / "train.json", content)
+    path = tmp_path / "dataset.toml"
+    path.write_text(
+        'name = "cows"\n[splits.train]\nannotations = "train.json"\n[read]\n'
+        'select = ["withers", "L_ear"]\nvisibility = { 3 = 0 }\n'
+        'area = "box"\nbox = "keypoints"\n'
+    )
+    before = open_dataset(str(path), "train")
+    assert before.ground_truth().keypoints[0, :, 2].tolist() == [2, 0]
+    path.write_text(written_description(describe_path(str(path))))
+    after = open_dataset(str(path), "train")
+    assert after.skeleton == before.skeleton
+    assert after.ground_truth().to_coco() == before.ground_truth().to_coco()
+
+
+def test_a_written_description_is_toml_whatever_folders_are_called(tmp_path: Path) -> None:
+    root = tmp_path / 'вид \N{CAMERA} "1"'
+    write(root / "day 1.a" / "_annotations.coco.json", cows())
+    path = tmp_path / "dataset.toml"
+    path.write_text(written_description(describe_path(str(root))), encoding="utf-8")
+    assert open_dataset(str(path), "day 1.a").load(0).name == "1.png"
 
 
 # ------------------------------------------------------------------------------------- ultralytics

@@ -96,7 +96,7 @@ ONE = np.zeros((1, 17, 2))
     [
         (None, "a list with an entry for each of 1 images .* found NoneType"),
         ([], "a list with an entry for each of 1 images .* found 0"),
-        ([ONE], "keypoints and scores, as a tuple"),
+        ([ONE], "keypoints and scores, as a tuple, .* found ndarray"),
         ([(ONE, 0.5)], r"scores of shape \(1,\) .* found \(\)"),
         ([(ONE, [0.5, 0.5])], r"scores of shape \(1,\) .* found \(2,\)"),
         ([(ONE[0], [0.5])], r"keypoints of shape \(people, 17, 2 or 3\) .* found \(17, 2\)"),
