@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from posebench.data.annotations.options import AREA_OF_BOX, ReadOptions
 from posebench.data.formats import FORMATS, format_of
 from posebench.data.kinds import KINDS
-from posebench.data.layout import FileChoice, Layout, SplitFiles, find_image_folder
+from posebench.data.layout import FileChoice, Layout, SplitFiles
 from posebench.errors import DataError, UsageError, unknown_name
 from posebench.skeleton import (
     SKELETONS,
@@ -111,9 +111,8 @@ class DescribedLayout(Layout):
         paths = files.annotations if annotations is None else (annotations,)
         truths = [self.read_file(path, skeleton) for path in paths]
         truth = truths[0] if len(truths) == 1 else join(truths)
-        some = truth.file_names[:5]
         # Scoring a result file does without the images.
-        folder = files.folder_with(some) or find_image_folder(paths[0], some)
+        folder = files.image_folder(truth.file_names[:5], paths[0])
         protocol = KINDS[self.kind](truth.skeleton, separate=self.separate)
         return FileDataset(
             self.name, split, protocol, folder, truth, path=paths[0], reference=self.reference,

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from posebench.data.annotations.options import ReadOptions
 from posebench.data.described import FORMAT, DescribedLayout
-from posebench.data.layout import find_image_folder
 from posebench.errors import UsageError
 from posebench.skeleton import named_skeletons, skeleton_table, why_unpaired
 
@@ -49,8 +48,7 @@ def written_description(layout: DescribedLayout, root: str | None = None) -> str
     for split, files in layout.files_in().items():
         lines += ["", f"[splits.{_key(split)}]"]
         own = truth if split == layout.train_split else layout.open(None, split).ground_truth()
-        some = own.file_names[:5]
-        folder = files.folder_with(some) or find_image_folder(files.annotations[0], some)
+        folder = files.image_folder(own.file_names[:5])
         if folder is None:
             lines.append('images = ""  # the folder of the images')
         else:

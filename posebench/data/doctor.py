@@ -19,7 +19,7 @@ from posebench.data import oddities
 from posebench.data.annotations import Reading, inspect_content, rules
 from posebench.data.annotations.text import parse_content
 from posebench.data.image_files import fit_size, read_image, read_orientation
-from posebench.data.layout import Layout, SplitFiles, find_image_folder
+from posebench.data.layout import Layout, SplitFiles
 from posebench.errors import DataError
 from posebench.files import read_text
 from posebench.ground_truth import GroundTruth
@@ -119,8 +119,7 @@ def examine(
             report.take(found)
         _count(reading.truth, report)
         _check_people(reading.truth, report)
-        some = reading.truth.file_names[:5]
-        image_folder = own.folder_with(some) or find_image_folder(path, some) or path.parent
+        image_folder = own.image_folder(reading.truth.file_names[:5], path) or path.parent
         in_split = images.setdefault(split, set())
         in_split.update(image_folder / name for name in _named(reading.truth))
         if split == layout.eval_split != layout.train_split:
@@ -254,8 +253,7 @@ class _TrainingImages:
             names = sorted(path.name for path in image_folder.glob("*.*"))
         else:
             names = [n for path in own.annotations for n in _named(_read(path, layout).truth)]
-            found = own.folder_with(names[:5]) or find_image_folder(own.annotations[0], names[:5])
-            image_folder = found or image_folder
+            image_folder = own.image_folder(names[:5]) or image_folder
         if not names:
             raise DataError(
                 f"The training split {layout.train_split} of {layout.name} is not in {folder}: "

@@ -66,17 +66,21 @@ class SplitFiles:
     annotations: tuple[Path, ...]
     others: tuple[Path, ...] = ()  # further folders of which one may have the images
 
-    def folder_with(self, names: Iterable[str]) -> Path | None:
-        """Return the first folder with these images; if none has them, the first of all.
+    def image_folder(self, names: Iterable[str], annotations: Path | None = None) -> Path | None:
+        """Return the folder of the images; None: none is named, and none is found.
+
+        It is the first of those named that has the images, or else the first of all; without any,
+        one that is found by the images' names.
 
         Args:
             names: a few of the images' file names.
+            annotations: the file near which they are looked for; None: the split's first.
         """
         known = [name for name in names if name]
         for folder in filter(None, (self.images, *self.others)):
             if known and all((folder / name).is_file() for name in known):
                 return folder
-        return self.images
+        return self.images or find_image_folder(annotations or self.annotations[0], known)
 
 
 @dataclass(frozen=True)
