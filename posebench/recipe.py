@@ -34,6 +34,10 @@ RENAMED_FIELDS = {
     "elsewhere": "test_overrides",
 }
 
+# Fields of configurations that came later, with the values that stand for what was before: with
+# these, a study's trainings are those of earlier versions.
+LATER_FIELDS: dict[str, Any] = {"cell_centre": 0.0}
+
 DRAW_SCORE = 0.1  # of people whose method is not known; see `ModelConfig.draw_score`
 
 # As `frozen_epochs`: more than any training has, also one that is resumed for more epochs.

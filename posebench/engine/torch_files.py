@@ -123,11 +123,16 @@ def _find_state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     for candidate in candidates:
         if _is_state_dict(candidate):
             return {name: value for name, value in candidate.items() if isinstance(value, Tensor)}
-    if isinstance(content, _StandIn) or any(isinstance(one, _StandIn) for one in candidates):
+    if any(map(_has_stand_in, candidates)):
         raise _runs_code(path)
     raise ModelError(
         f"{path} holds no state dict, neither itself nor under {', '.join(map(repr, _PLACES))}."
     )
+
+
+def _has_stand_in(value: Any) -> bool:
+    inside = value.values() if isinstance(value, dict) else [value]
+    return any(isinstance(one, _StandIn) for one in inside)
 
 
 def _is_state_dict(value: Any) -> bool:

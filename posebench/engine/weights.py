@@ -34,7 +34,10 @@ def fetch_published(entry: Published) -> Checkpoint:
     if not entry.url and not entry.here:
         raise ModelError(f"{entry.name} cannot be downloaded by a program: {entry.by_hand()}.")
     if not entry.here:
-        download(entry.url, entry.path, sha256=entry.sha256, size=entry.bytes or None)
+        try:
+            download(entry.url, entry.path, sha256=entry.sha256, size=entry.bytes or None)
+        except ModelError as error:
+            raise ModelError(f"{entry.name}: {error}") from error
         warnings.warn(
             f"{entry.name} is of {entry.source}. Licence: {entry.licence}.", Notice, stacklevel=2
         )

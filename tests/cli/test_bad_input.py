@@ -255,8 +255,10 @@ def test_a_folder_that_is_no_run_is_not_resumed(root: Path) -> None:
 
 def test_a_model_that_is_not_there_is_told(root: Path) -> None:
     fails(run("eval", "nothing", *EVAL, "--data-root", root), MODEL, "nothing", "found nothing")
-    recipe = "cid_hrnet_w32_coco"
+    recipe = "cid_hrnet_w32_crowdpose"
     fails(run("eval", recipe, *EVAL, "--data-root", root), MODEL, recipe, "posebench train")
+    recipe = "cid_hrnet_w32_coco@mmpose0"
+    fails(run("eval", recipe, *EVAL, "--data-root", root), MODEL, recipe, "put it into")
 
 
 def test_a_truncated_checkpoint_is_told(trained: Path, root: Path) -> None:
@@ -479,7 +481,7 @@ def test_files_of_a_finished_run_survive_a_failed_evaluation(trained: Path, data
     assert contents(trained) == before
 
 
-@pytest.mark.parametrize("model", ["cid", "cid_hrnet_w32_coco"])
+@pytest.mark.parametrize("model", ["cid", "posedet_dla34_coco"])
 def test_a_model_without_weights_is_answered_by_ways_to_get_them(model: str) -> None:
     result = run("eval", model, "--dataset", "coco")
     assert result.code == 4

@@ -16,7 +16,7 @@ from posebench.bench.ablation.config import SYNTHETIC, StudyConfig
 from posebench.data import find_layout, open_dataset
 from posebench.errors import UsageError
 from posebench.models import RECIPES, STUDIES, find_recipe
-from posebench.recipe import RENAMED_FIELDS, Recipe, override, recipe_to_json
+from posebench.recipe import LATER_FIELDS, RENAMED_FIELDS, Recipe, override, recipe_to_json
 from posebench.skeleton import SKELETONS
 from posebench.studies import Study, Variant
 
@@ -112,6 +112,10 @@ def fingerprint(recipe: Recipe, data: SplitSpec, more: dict[str, Any]) -> str:
     for old, new in RENAMED_FIELDS.items():
         if new in values:
             values[old] = values.pop(new)
+    values["weights_url"] = ""
+    for name, before in LATER_FIELDS.items():
+        if values["config"].get(name) == before:
+            del values["config"][name]
     text = json.dumps([values, asdict(data), more], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
