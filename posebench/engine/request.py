@@ -127,7 +127,7 @@ class TrainingRequest:
         """Write the request to a run folder, with absolute paths."""
         values = asdict(self)
         layout = find_layout(self.dataset)
-        # A described dataset knows where it lies, unless it is told otherwise.
+        # The description of a dataset says where its files are, unless --data-root does.
         if layout.tree and (self.data_root or layout.reference == layout.name):
             values["data_root"] = str(default_root(_path(self.data_root)).absolute())
         for name in ("annotations", "eval_annotations", "image_folder"):

@@ -128,7 +128,7 @@ def _rows_of(checkpoint: Checkpoint) -> Mapping[str, Rows]:
 def _fitting(
     own: Tensor, value: Tensor, rows: Rows | None, rows_there: Rows | None
 ) -> tuple[dict[int, Tensor], Tensor] | str:
-    """Return where the values go and the values themselves, or why there are none.
+    """Return the values to take and their place in the tensor, or why none are taken.
 
     They go to the given indices of the given dimensions, and to all of the others.
     """

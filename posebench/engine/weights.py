@@ -64,7 +64,7 @@ def import_published(path: Path, recipe: Recipe | None, out: Path | None = None)
     """
     if recipe is not None:
         check_published(recipe)
-    published = unwrapped(read_state_dict(path))
+    published = read_state_dict(path)
     if recipe is None:
         recipe = _only_fit(published, path.name)
     fitting, weights, release = fit_published(published, recipe, path.name)
@@ -117,7 +117,6 @@ def fit_published(
     assert recipe.skeleton is not None  # the command asks for a full recipe
     with torch.device("meta"):  # only names and shapes are read
         model = recipe.build(recipe.skeleton)
-    published = unwrapped(published)
     release, weights = _best_fit(published, model, known_releases(model))
     try:
         check_fit(model, weights, source)

@@ -9,7 +9,7 @@ from tests.downloads.server import FileServer, file_server
 
 @pytest.fixture(autouse=True)
 def plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy, mirror or offline mode of whoever runs the tests."""
+    """Unset the proxies, the mirror and the offline mode of the user who runs the tests."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

@@ -122,16 +122,12 @@ def test_every_methods_published_names_are_imported(tmp_path: Path, name: str) -
         import_published(path, recipe, out)
 
 
-def as_mmpose(ours: dict[str, Tensor], release: Release) -> dict[str, Tensor]:
-    return as_published(ours, release.names)
-
-
 @pytest.mark.parametrize("release", CID.other_releases, ids=lambda release: release.source)
 def test_a_checkpoint_of_mmpose_is_recognised_by_its_names(
     release: Release, tmp_path: Path, ours: dict[str, Tensor]
 ) -> None:
     path, out = tmp_path / "mmpose.pth", tmp_path / "ours.safetensors"
-    published = as_mmpose(ours, release)
+    published = as_published(ours, release.names)
     torch.save({"meta": {}, "state_dict": {**published, "data_preprocessor.mean": torch.ones(3)}
                 if release.left_out else published}, path)  # fmt: skip
     import_published(path, RECIPE, out)
