@@ -15,15 +15,11 @@ from typing import TYPE_CHECKING, Any
 from posebench._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from posebench.api import (
-        Run,
-        evaluate,
-        list_models,
-        load_model,
-        load_plugin,
-        open_dataset,
-        train,
-    )
+    from posebench.api.datasets import open_dataset
+    from posebench.api.evaluation import evaluate
+    from posebench.api.models import list_models, load_model, load_plugin
+    from posebench.api.run import Run
+    from posebench.api.training import train
     from posebench.engine.model import Model
     from posebench.engine.predictor import Predictor
     from posebench.skeleton import Skeleton
@@ -50,11 +46,13 @@ __all__ = [
 
 _public = lazy_names(
     __name__,
-    api=(
-        "Run", "evaluate", "list_models", "load_model", "load_plugin", "open_dataset", "train",
-    ),
     structures=("PosePredictions", "Skeleton"),
     **{
+        "api.datasets": ("open_dataset",),
+        "api.evaluation": ("evaluate",),
+        "api.models": ("list_models", "load_model", "load_plugin"),
+        "api.run": ("Run",),
+        "api.training": ("train",),
         "engine.model": ("Model",), "engine.predictor": ("Predictor",), "viz.single": ("draw",),
     },
 )  # fmt: skip
