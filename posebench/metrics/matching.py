@@ -117,12 +117,13 @@ class Matches:
         return Curves(precision, recall)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Criterion:
     """What a matching compares."""
 
     area: tuple[float, float] = ALL_AREAS  # people and unmatched detections outside are ignored
     keypoint: int | None = None  # the only one to compare, ignoring people without it; None: all
+    people: Flags | None = None  # (N,) False for people to ignore, in the order given; None: nobody
 
 
 class Matcher:
@@ -142,7 +143,8 @@ class Matcher:
     def __init__(
         self, people: People, detections: Detections, num_images: int, sigmas: Sequence[float]
     ) -> None:
-        self._people = people = people[np.argsort(people.image, kind="stable")]
+        self._order = np.argsort(people.image, kind="stable")  # of the people as they are given
+        self._people = people = people[self._order]
         detections = _best_first(detections)
         self._num_images = num_images
         people_in = np.bincount(people.image, minlength=num_images)
@@ -190,6 +192,8 @@ class Matcher:
         counted = people.required & ~people.crowd & _within(people.area, criterion.area)
         if criterion.keypoint is not None:
             counted &= people.labelled[:, criterion.keypoint]
+        if criterion.people is not None:
+            counted &= criterion.people[self._order]
         return counted
 
     def _oks(self, keypoint: int | None) -> Floats:
