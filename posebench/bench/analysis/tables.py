@@ -184,7 +184,7 @@ def _suppression(analysis: Analysis) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _names(names: tuple[str, ...], index: Any) -> pd.Categorical:
+def _names(names: tuple[str, ...], index: Any) -> pd.Categorical[str]:
     """Return names as a column; an index of -1 is empty."""
     return pd.Categorical.from_codes(np.asarray(index, np.int64), pd.Index(list(names)))
 
