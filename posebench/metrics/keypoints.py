@@ -122,7 +122,12 @@ def _merged(
 
 def match(truth: GroundTruth, detections: Detections, protocol: Protocol) -> Matcher:
     """Return a matcher of the detections and the annotated people."""
-    people = People(
+    return Matcher(annotated_people(truth), detections, truth.num_images, protocol.skeleton.sigmas)
+
+
+def annotated_people(truth: GroundTruth) -> People:
+    """Return the annotations as a matcher takes them, in their order."""
+    return People(
         image=truth.rank[truth.image],
         keypoints=np.asarray(truth.keypoints[..., :2], np.float64),
         labelled=truth.keypoints[..., 2] > 0,
@@ -131,7 +136,6 @@ def match(truth: GroundTruth, detections: Detections, protocol: Protocol) -> Mat
         crowd=truth.crowd,
         required=truth.counts > 0,
     )
-    return Matcher(people, detections, truth.num_images, protocol.skeleton.sigmas)
 
 
 def _crowding(truth: GroundTruth, limits: tuple[float, float]) -> NDArray[np.int64]:
