@@ -109,11 +109,11 @@ class Matches:
         if images is not None:
             inside = images[self.image]
             people, correct, wrong = people[images], correct[:, inside], wrong[:, inside]
-        precision = np.full((len(THRESHOLDS), len(_RECALLS)), -1.0)
-        recall = np.full(len(THRESHOLDS), -1.0)
+        precision = np.full((len(correct), len(_RECALLS)), -1.0)
+        recall = np.full(len(correct), -1.0)
         if total := int(people.sum()):
-            for t in range(len(THRESHOLDS)):
-                precision[t], recall[t] = curve(correct[t], wrong[t], total)
+            for t in range(len(correct)):
+                precision[t], recall[t] = _curve(correct[t], wrong[t], total)
         return Curves(precision, recall)
 
 
@@ -153,7 +153,7 @@ class Matcher:
         self._similarity = similarities(
             people, detections.keypoints, person, detection, sigmas
         )  # (M, K)
-        self._groups = list(_groups(people_in, detections.image, detections.scores))
+        self._groups = list(image_groups(people_in, detections.image, detections.scores))
         ranking = np.argsort(-detections.scores, kind="stable")
         self._rank = np.empty_like(ranking)
         self._rank[ranking] = np.arange(len(ranking))
@@ -206,33 +206,32 @@ class Matcher:
 
 
 def partners(
-    people_in: Indices,
-    image: Indices,
-    scores: Floats,
+    groups: Sequence[Group],
     oks: Floats,
     counted: Flags,
     crowd: Flags,
+    detections: int,
     thresholds: Floats = THRESHOLDS,
 ) -> Partners:
     """Return whom each detection is matched with at each threshold, as `Matcher` does it.
 
     Args:
-        people_in: (images,) number of people; people are sorted by image.
-        image: (D,) index of each detection's image; at most `DETECTIONS_PER_IMAGE` of each.
-        scores: (D,) detections of equal scores are matched in the order given.
+        groups: the images, as `image_groups` returns them.
         oks: (M,) of the pairs that `pairs` returns.
-        counted: (N,) False for people who are ignored.
+        counted: (C, N) False for people who are ignored, of each of C criteria.
         crowd: (N,) whether several detections may match this annotation.
+        detections: D.
         thresholds: (T,) of OKS, ascending.
 
     Returns:
-        (T, D) index of the person; -1: nobody.
+        (T, C, D) index of the person; -1: nobody.
     """
-    found = np.full((len(thresholds), 1, len(image)), -1, np.int32)
-    places = np.arange(len(image))
-    for group in _groups(people_in, image, scores):
-        _match(group, oks[None], counted[None], crowd, thresholds, found, places)
-    return found[:, 0]
+    found = np.full((len(thresholds), len(counted), detections), -1, np.int32)
+    places = np.arange(detections)
+    similarity = np.broadcast_to(oks, (len(counted), len(oks)))
+    for group in groups:
+        _match(group, similarity, counted, crowd, thresholds, found, places)
+    return found
 
 
 def correct(partner: Partners, counted: Flags) -> Flags:
@@ -246,7 +245,7 @@ def correct(partner: Partners, counted: Flags) -> Flags:
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """All images with the same number of people P, those with the most detections first.
 
     Step d matches the detections of rank d, of the first images: those that have so many.
@@ -256,13 +255,13 @@ class _Group:
     steps: list[tuple[Indices, Indices]]  # detections (n,), and their pairs (P, n) with the people
 
 
-def _groups(people_in: Indices, image: Indices, scores: Floats) -> Iterator[_Group]:
+def image_groups(people_in: Indices, image: Indices, scores: Floats) -> Iterator[Group]:
     """Yield the groups of images in which there is something to match.
 
     Args:
         people_in: (images,) number of people; people are sorted by image.
-        image: (D,) index of each detection's image.
-        scores: (D,) of the detections.
+        image: (D,) index of each detection's image; at most `DETECTIONS_PER_IMAGE` of each.
+        scores: (D,) detections of equal scores are matched in the order given.
     """
     order = np.lexsort((-scores, image))
     detections_in = np.bincount(image, minlength=len(people_in))
@@ -279,11 +278,11 @@ def _groups(people_in: Indices, image: Indices, scores: Floats) -> Iterator[_Gro
             active = chosen[detections_in[chosen] > rank]
             detection = order[first_detection[active] + rank]
             steps.append((detection, first_pair[detection] + backwards))
-        yield _Group(first_person[chosen] + backwards, steps)
+        yield Group(first_person[chosen] + backwards, steps)
 
 
 def _match(
-    group: _Group,
+    group: Group,
     similarity: Floats,
     counted: Flags,
     crowd: Flags,
@@ -338,7 +337,7 @@ def _most_similar(oks: Floats, available: Flags, counted: Flags) -> Indices:
     return person
 
 
-def curve(correct: Flags, wrong: Flags, people: int) -> tuple[Floats, float]:
+def _curve(correct: Flags, wrong: Flags, people: int) -> tuple[Floats, float]:
     """Return the precision at each recall point, and the recall, of detections sorted by score.
 
     The precision at a recall is the highest from there on, which a correct detection has.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from posebench._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from posebench.bench.analysis.diagnosis import analyze
     from posebench.bench.analysis.values import (
         ALONE_KINDS,
         CLASSES,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         PersonRecords,
         PrecisionRecall,
         Suppression,
+        TideErrors,
     )
 
 __all__ = [
@@ -47,6 +49,12 @@ __all__ = [
     "PersonRecords",
     "PrecisionRecall",
     "Suppression",
+    "TideErrors",
+    "analyze",
 ]
 
-__getattr__ = lazy_names(__name__, values=tuple(__all__))
+__getattr__ = lazy_names(
+    __name__,
+    diagnosis=("analyze",),
+    values=tuple(name for name in __all__ if name != "analyze"),
+)

@@ -10,7 +10,7 @@ I images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -25,11 +25,13 @@ from posebench.metrics.matching import (
     Detections,
     Flags,
     Floats,
+    Group,
     Indices,
     Matches,
     Partners,
     correct,
     evaluated,
+    image_groups,
     mean_similarity,
     pairs,
     partners,
@@ -39,6 +41,7 @@ from posebench.metrics.matching import (
 from posebench.structures import Protocol
 
 _PAIRS = 65536  # whose similarities are held at a time
+_TOGETHER = 8  # selections of people that are matched together
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class Scene:
         self.person, self.detection = pairs(self.people_in, self.detections.image)
         partners_of = self.people_in[self.detections.image]
         self.first_pair = np.cumsum(partners_of) - partners_of  # (D,)
+        self._grouped: tuple[Floats | None, list[Group]] = (None, [])
         self.partners_of = partners_of  # (D,) number of people in the detection's image
 
     @cached_property
@@ -128,29 +132,51 @@ class Scene:
         oks[at] = self.oks(keypoints, self.person[at], self.detection[at])
         return replace(poses, keypoints=keypoints, oks=oks)
 
-    def partners(self, poses: Poses, counted: Counted, thresholds: Floats = THRESHOLDS) -> Partners:
-        """Return the (T, D) person whom each detection is matched with; -1: nobody."""
-        return partners(
-            self.people_in,
-            self.detections.image,
-            poses.scores,
-            poses.oks,
-            counted.people,
-            self.people.crowd,
-            thresholds,
-        )
+    def partners(
+        self, poses: Poses, counted: Sequence[Counted], thresholds: Floats = THRESHOLDS
+    ) -> Partners:
+        """Return the (T, C, D) person whom each detection is matched with; -1: nobody."""
+        if poses.scores is not self._grouped[0]:
+            groups = image_groups(self.people_in, self.detections.image, poses.scores)
+            self._grouped = poses.scores, list(groups)
+        people = np.stack([one.people for one in counted])
+        size = len(self.positions)
+        return partners(self._grouped[1], poses.oks, people, self.people.crowd, size, thresholds)
 
     def outcome(self, poses: Poses, counted: Counted, thresholds: Floats = THRESHOLDS) -> Outcome:
         """Match detections with people."""
-        partner = self.partners(poses, counted, thresholds)
-        return Outcome(
-            scene=self,
-            scores=poses.scores,
-            partner=partner,
-            correct=correct(partner, counted.people),
-            wrong=(partner < 0) & within(self.detections.area, counted.area),
-            counted=counted.people,
-        )
+        return next(self.outcomes(poses, [counted], thresholds))
+
+    def outcomes(
+        self, poses: Poses, counted: Sequence[Counted], thresholds: Floats = THRESHOLDS
+    ) -> Iterator[Outcome]:
+        """Yield the matches of detections with several selections of people."""
+        for start in range(0, len(counted), _TOGETHER):
+            chosen = counted[start : start + _TOGETHER]
+            partner = self.partners(poses, chosen, thresholds)
+            for index, one in enumerate(chosen):
+                own = partner[:, index]
+                yield Outcome(
+                    scene=self,
+                    scores=poses.scores,
+                    partner=own,
+                    correct=correct(own, one.people),
+                    wrong=(own < 0) & within(self.detections.area, one.area),
+                    counted=one.people,
+                )
+
+    def outcome_of(self, kept: Flags) -> Outcome:
+        """Match the detections of the file of which `kept`, (D,), is True; the others vanish."""
+        poses = self.original
+        # They come last, and are like nobody.
+        scores = np.where(kept, poses.scores, -np.inf)
+        oks = np.where(kept[self.detection], poses.oks, -1.0)
+        outcome = self.outcome(replace(poses, scores=scores, oks=oks), self.everybody)
+        return replace(outcome, wrong=outcome.wrong & kept)
+
+    def in_truth(self, people: Flags) -> Indices:
+        """Return the chosen ones of (N,) people as indices into the ground truth, ascending."""
+        return np.sort(self.person_rows[people])
 
     def best_oks(self, poses: Poses, counted: Counted) -> Floats:
         """Return (D,) the highest OKS with a person who counts; 0 if there is none."""

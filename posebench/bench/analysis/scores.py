@@ -10,6 +10,7 @@ Shapes: D detections, K keypoints, n images of a block, m detections of an image
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +25,16 @@ _SMALLEST = 32.0**2  # people below it have no scoring errors
 _SIMILAR = 0.5  # OKS from which on a detection competes for a person
 
 
-def optimal_scores(scene: Scene, poses: Poses, counted: Counted) -> tuple[Floats, Floats]:
+def optimal_scores(
+    scene: Scene, poses: Poses, counted: Counted, blocks: Sequence[Resemblance]
+) -> tuple[Floats, Floats]:
     """Return the best scores that detections can have.
 
     Args:
         scene: people and detections.
         poses: the keypoints, with errors mended or not.
         counted: the people to find.
+        blocks: what `resemblances` returns for these poses.
 
     Returns:
         (D,) the highest OKS with somebody who counts; 0 if there is none.
@@ -38,7 +42,7 @@ def optimal_scores(scene: Scene, poses: Poses, counted: Counted) -> tuple[Floats
     """
     best = scene.best_oks(poses, counted)
     lowered = best.copy()
-    for block in resemblances(scene, poses):
+    for block in blocks:
         lowered[block.detection[block.real]] = _suppressed(block, best)[block.real]
     return best, lowered
 
@@ -94,7 +98,7 @@ def _suppressed(block: Resemblance, scores: Floats) -> Floats:
     return lowered
 
 
-def suppressed(blocks: list[Resemblance], scores: Floats, limit: float) -> Flags:
+def suppressed(blocks: Sequence[Resemblance], scores: Floats, limit: float) -> Flags:
     """Return (D,) which detections OKS suppression removes: those like a better one that is kept.
 
     Args:

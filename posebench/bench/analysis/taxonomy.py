@@ -128,7 +128,7 @@ def classify(scene: Scene, counted: Counted) -> Taxonomy:
             but not counted, unless none of these people's keypoints counts.
     """
     poses = scene.original
-    [partner] = scene.partners(poses, counted, LOCALISED)
+    [[partner]] = scene.partners(poses, [counted], LOCALISED)
     detection = np.flatnonzero(partner >= 0)
     person = partner[detection].astype(np.int64)
     own_pair = scene.first_pair[detection] + person - _first_person(scene)[detection]

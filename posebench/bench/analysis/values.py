@@ -204,6 +204,21 @@ class BackgroundCounts:
 
 
 @dataclass(frozen=True, eq=False)
+class TideErrors:
+    """What TIDE says at one OKS threshold, by its own matching (see docs/analysis.md)."""
+
+    oks: float
+    ap: float
+    # By mending one kind alone: "localisation", "duplicate", "background", "missed"; and by leaving
+    # out all "false_positives" or "false_negatives". Negative where scores tie.
+    gains: dict[str, float]
+    kind: Codes  # (D,) index into DETECTION_KINDS; 0: it found somebody
+    ignored: Flags  # (D,) is not counted, although it has a kind
+    missed: Indices  # rows of `people` for whom no badly localised detection is at hand
+    false_negatives: Indices  # rows of `people` whom nobody found
+
+
+@dataclass(frozen=True, eq=False)
 class Analysis:
     """What a result file loses AP by."""
 
@@ -218,6 +233,7 @@ class Analysis:
     suppression: tuple[Suppression, ...]
     groups: tuple[GroupAP, ...]
     background: tuple[BackgroundCounts, ...]
+    tide: tuple[TideErrors, ...]  # at OKS 0.5 and 0.75
     scoring_errors: int  # people whose best pose has not the highest score of those near them
     corrections: str  # "meant" or "published"
     draws: int

@@ -1,0 +1,53 @@
+"""Intervals of AP and of its changes: every file is matched once, and all use the same resamples.
+
+Shapes: R resamples, I images.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posebench.bench.statistics import Interval, limits
+from posebench.metrics.matching import Flags, Floats, Matches
+from posebench.metrics.resampling import resampled_ap
+
+_NAN = float("nan")
+
+
+class Resamples:
+    """Images drawn with replacement.
+
+    Args:
+        num_images: how many images there are, and are drawn each time.
+        draws: number of resamples; 0: no intervals.
+        seed: of the draws.
+    """
+
+    def __init__(self, num_images: int, draws: int, seed: int) -> None:
+        self.num_images, self.draws, self.seed = num_images, draws, seed
+
+    @cached_property
+    def weights(self) -> NDArray[np.int16]:
+        """(R, I) how often each image was drawn."""
+        rng = np.random.default_rng(self.seed)
+        weights = np.empty((self.draws, self.num_images), np.int16)
+        for row in weights:
+            drawn = rng.integers(0, self.num_images, self.num_images)
+            row[:] = np.bincount(drawn, minlength=self.num_images)
+        return weights
+
+    def ap(self, matches: Matches, images: Flags | None = None) -> Floats | None:
+        """Return the (R,) AP of each resample; None without resamples."""
+        if not self.draws:
+            return None
+        return resampled_ap([matches], [np.asarray(self.weights, np.float64)])
+
+
+def interval(value: float, samples: Floats | None) -> Interval:
+    """Return a value with the limits of its resamples, which are nan without any."""
+    if samples is None or np.isnan(samples).all():
+        return Interval(value, _NAN, _NAN)
+    return Interval(value, *limits(samples))
