@@ -72,10 +72,12 @@ def group_text(by: str, group: str) -> str:
         counted = "people" in group or "person" in group
         return f"in images with {group}" if counted else f"in images of crowdIndex {group}"
     if by == "overlap":
-        return f"for people whom {'nobody' if group == '0' else group} overlaps"
+        return f"for people whom {'nobody overlaps' if group == '0' else f'{group} others overlap'}"
     if by == "labelled":
         return f"for people with {group} labelled keypoints"
-    return f"for people of {by} {group}"
+    if by == "truncation":
+        return f"for people {group if 'border' in group else f'{group} the image'}"
+    return f"for {by} {group}"
 
 
 def points(value: float) -> str:
