@@ -70,7 +70,7 @@ details { margin: .8rem 0; } summary { cursor: pointer; color: var(--link); widt
 .reach, .gap { stroke: var(--c); stroke-width: 1.8; } .gap { stroke-width: 1; }
 .curve { fill: none; stroke: var(--c); stroke-width: 2.2; } .thin { stroke-width: 1;
   opacity: .75; } .band { fill: var(--c); opacity: .18; }
-.faint { opacity: .55; }
+.faint :is(line, circle) { opacity: .5; } .chart .faint text { fill: var(--muted); }
 .key { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: 13px; margin: .3rem 0;
   padding: 0; list-style: none; }
 .key i, th i { display: inline-block; width: .8em; height: .8em; margin-right: .4em;

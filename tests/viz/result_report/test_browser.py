@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from posebench.bench.analysis import analyze
+from posebench.data import LAYOUTS
 from posebench.skeleton import COCO
+from posebench.viz.draw import RGB
 from posebench.viz.pages import Cell, Column, sortable_table
+from posebench.viz.result_report import analysis_page
 from posebench.viz.result_report.gallery import gallery
 from posebench.viz.result_report.sections import folded, report
 from tests.browser import Page, browser
+from tests.planted import SIZE, planted, planted_truth
+from tests.viz.contrast import contrast
+from tests.viz.result_report.test_analysis_page import ERRORS
 from tests.viz.result_report.test_gallery import FILTERS, make_card
 
 pytestmark = pytest.mark.browser
@@ -52,6 +61,24 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(report("A report", ["A is better than B."], sections), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the report of an analysis of planted errors, with pictures."""
+    truth = planted_truth(16)
+    detections = planted(truth, ERRORS)
+    analysis = analyze(detections, truth, LAYOUTS["coco"].protocol, draws=100)
+
+    def picture(image: int) -> RGB:
+        return np.full((SIZE[1], SIZE[0], 3), 60 + 10 * image, np.uint8)
+
+    made = analysis_page(
+        "ours", analysis, truth, detections, pictures=picture, facts=[("draws", "100")]
+    )
+    path = tmp_path_factory.mktemp("analysis") / "analysis.html"
+    path.write_text(made, encoding="utf-8")
     return path
 
 
@@ -180,3 +207,58 @@ def test_without_scripts_everything_is_shown(page: Page, file: Path) -> None:
     page.open(plain)
     assert page.run(SHOWN) == "abcde"
     assert page.run("getComputedStyle(document.querySelector('.filters')).display") == "none"
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (400, True)])
+def test_a_whole_analysis_shows_filters_and_prints(
+    page: Page, analysed: Path, width: int, dark: bool
+) -> None:
+    page.open(analysed, width=width, dark=dark)
+    assert page.run("document.documentElement.scrollWidth") <= width
+    cards = page.run("document.querySelectorAll('.card').length")
+    shown = "document.querySelectorAll('.card:not([hidden])').length"
+    for kind in ("swap", "missed", "background"):
+        count = int(page.run(f"document.querySelector('#filter-kind-{kind} .count').textContent"))
+        press(page, f"filter-kind-{kind}")
+        assert 0 < page.run(shown) == count < cards
+    # No text is cut or hidden by the chart's border.
+    outside = page.run(
+        """[...document.querySelectorAll('svg.chart')].flatMap(svg => {
+          const frame = svg.getBoundingClientRect();
+          return [...svg.querySelectorAll('text')].filter(text => {
+            const box = text.getBoundingClientRect();
+            return box.left < frame.left - 1 || box.right > frame.right + 1;
+          }).map(text => text.textContent);
+        })"""
+    )
+    assert outside == []
+    assert page.printed().startswith(b"%PDF")
+    assert page.faults() == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_all_text_stands_out_from_what_is_behind_it(page: Page, analysed: Path, dark: bool) -> None:
+    """As computed by the browser: colour and size of every text, and the nearest ground."""
+    page.open(analysed, dark=dark)
+    press(page, "filter-kind-swap")
+    texts = page.run(
+        """[...document.querySelectorAll('main *')].filter(element =>
+          !element.closest('.pose') && element.getClientRects().length &&
+          [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim())
+        ).map(element => {
+          const style = getComputedStyle(element);
+          let behind = element;
+          while (behind !== document.documentElement &&
+                 getComputedStyle(behind).backgroundColor === 'rgba(0, 0, 0, 0)')
+            behind = behind.parentElement;
+          const ink = element.namespaceURI.endsWith('svg') ? style.fill : style.color;
+          return [ink, getComputedStyle(behind).backgroundColor, element.textContent.slice(0, 40)];
+        })"""
+    )
+    assert len(texts) > 300
+    for ink, ground, words in texts:
+        assert contrast(_hex(ink), _hex(ground)) >= 4.5, (ink, ground, words)
+
+
+def _hex(colour: str) -> str:
+    return "#" + bytes(map(int, re.findall(r"\d+", colour)[:3])).hex()
