@@ -102,7 +102,7 @@ def random_scene(seed: int, images: int = 12) -> tuple[GroundTruth, Detections, 
         for image in range(images)
         for _ in range(rng.integers(0, 4))
     ]
-    labelled = 2.0 * (rng.random((len(people), 5)) < 0.8)
+    labelled = np.where(rng.random((len(people), 5)) < 0.8, 2.0, 0.0)
     labelled[rng.random(len(people)) < 0.1] = 0
     crowd = rng.random(len(people)) < 0.1
     ids = rng.permutation(np.arange(1, images + 1) * 7).tolist()
