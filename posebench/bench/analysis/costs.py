@@ -53,6 +53,8 @@ class Step:
             return resamples.ap(self.outcome.matches())
         if not resamples.draws:
             return None
+        if not self.outcome.wrong.any():  # whoever is left was found, before anything wrong
+            return np.ones(resamples.draws)
         rows = [resamples.ap(one) for one in self._at_thresholds(self.left_out)]
         return _mean([row for row in rows if row is not None])
 
@@ -174,19 +176,21 @@ def error_costs(
     counts = error_counts(scene, taxonomy, kinds, baseline.outcome)
     costs = []
     base = _Level.of(baseline, resamples)
-    level = base
+    level = first = base
     steps = progressive_steps(scene, taxonomy, counted, correction)
     next(steps)  # the file as it is
     for step in steps:
         after = _Level.of(step, resamples)
         costs.append(after.cost(step.kind, "progressive", counts[step.kind], level))
+        first = after if step.kind == JOINT_KINDS[0] else first
         level = after
     alone = list(alone_steps(scene, taxonomy, counted, correction, optimal, published=published))
     for kind in ("duplicate", "localisation"):
         code = DETECTION_KINDS.index(kind)
         alone.append(Step(kind, without(baseline.outcome, kinds, code)))
     for step in alone:
-        after = _Level.of(step, resamples)
+        # What is mended first is mended alone.
+        after = first if step.kind == JOINT_KINDS[0] else _Level.of(step, resamples)
         costs.append(after.cost(step.kind, "alone", counts[step.kind], base))
     return tuple(costs)
 

@@ -16,7 +16,6 @@ from posebench.metrics.matching import Floats, Matches
 Weights = NDArray[np.int16]
 
 RECALLS = np.linspace(0.0, 1.0, 101)
-_BAND = 400  # draws of the band: its limits are drawn, not read off
 
 
 def precision_recall(outcome: Outcome, weights: Weights) -> PrecisionRecall:
@@ -30,7 +29,8 @@ def precision_recall(outcome: Outcome, weights: Weights) -> PrecisionRecall:
     curves = matches.curves()
     low = high = np.full(len(RECALLS), np.nan)
     if len(weights) and matches.people.any():
-        band = np.array([_mean_precision(matches, own) for own in weights[:_BAND]])
+        band_of = _Band(matches)
+        band = np.array([band_of.mean_precision(own) for own in weights])
         tail = (1 - CONFIDENCE) / 2
         low, high = np.nanquantile(band, [tail, 1 - tail], axis=0)
     return PrecisionRecall(
@@ -58,22 +58,30 @@ def _scores(matches: Matches) -> Floats:
     return scores
 
 
-def _mean_precision(matches: Matches, weights: Weights) -> Floats:
-    """Return the (P,) precision, a mean over thresholds, with each image so often; nan: nobody."""
-    people = int((weights * matches.people).sum())
-    if not people:
-        return np.full(len(RECALLS), np.nan)
-    weight = weights[matches.image]
-    running = np.cumsum(weight)
-    total = np.zeros(len(RECALLS))
-    for correct, wrong in zip(matches.correct, matches.wrong, strict=True):
-        ignored = ~correct & ~wrong
-        at = np.flatnonzero(correct & (weight > 0))
-        true = np.cumsum(weight[at])
-        false = running[at] - true
-        if ignored.any():
-            false = false - np.cumsum(weight * ignored)[at]
-        precision = true / (true + false)
-        highest = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-        total += highest[np.searchsorted(true / people, RECALLS)]
-    return total / len(matches.correct)
+class _Band:
+    """The mean curve of resamples; what they share is found once."""
+
+    def __init__(self, matches: Matches) -> None:
+        self._image, self._people = matches.image, matches.people
+        self._true = [np.flatnonzero(right) for right in matches.correct]
+        ignored = ~matches.correct & ~matches.wrong
+        self._ignored = [np.flatnonzero(row) for row in ignored]
+
+    def mean_precision(self, weights: Weights) -> Floats:
+        """Return the (P,) precision, a mean over thresholds, with each image so often."""
+        people = int((weights * self._people).sum())
+        if not people:
+            return np.full(len(RECALLS), np.nan)
+        weight = weights.astype(np.int32)[self._image]
+        running = np.cumsum(weight)
+        total = np.zeros(len(RECALLS))
+        for at, ignored in zip(self._true, self._ignored, strict=True):
+            true = np.cumsum(weight[at])
+            shown = running[at]
+            if len(ignored):
+                before = np.append(0, np.cumsum(weight[ignored]))
+                shown = shown - before[np.searchsorted(ignored, at)]
+            precision = true / np.maximum(shown, 1)
+            highest = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+            total += highest[np.searchsorted(true / people, RECALLS)]
+        return total / len(self._true)

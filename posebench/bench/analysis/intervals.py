@@ -15,6 +15,7 @@ from posebench.metrics.matching import Flags, Floats, Matches
 from posebench.metrics.resampling import resampled_ap
 
 _NAN = float("nan")
+_FEW = 400
 
 
 class Resamples:
@@ -39,10 +40,29 @@ class Resamples:
             row[:] = np.bincount(drawn, minlength=self.num_images)
         return weights
 
+    @cached_property
+    def few(self) -> Resamples:
+        """The first 400 of the resamples, for what is shown beside the costs."""
+        return Resamples(self.num_images, min(self.draws, _FEW), self.seed)
+
     def ap(self, matches: Matches, images: Flags | None = None) -> Floats | None:
-        """Return the (R,) AP of each resample; None without resamples."""
+        """Return the (R,) AP of each resample; None without resamples.
+
+        Args:
+            matches: what was found, of the images in the order of their ids.
+            images: (I,) True for the images that count; None: all.
+        """
         if not self.draws:
             return None
+        if images is not None:
+            inside = images[matches.image]
+            matches = Matches(
+                matches.scores[inside],
+                matches.image[inside],
+                matches.correct[:, inside],
+                matches.wrong[:, inside],
+                np.where(images, matches.people, 0),
+            )
         return resampled_ap([matches], [np.asarray(self.weights, np.float64)])
 
 

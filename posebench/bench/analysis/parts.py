@@ -15,7 +15,6 @@ from posebench.bench.analysis.scene import Outcome, Scene
 from posebench.bench.analysis.scores import Resemblance, suppressed
 from posebench.bench.analysis.values import GroupAP, JointRecords, Suppression
 from posebench.bench.groups import Group, groups_of
-from posebench.metrics.matching import Floats
 from posebench.structures import Protocol
 
 LIMITS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # OKS of two detections
@@ -66,7 +65,6 @@ def suppressions(
     scene: Scene,
     outcome: Outcome,
     blocks: Sequence[Resemblance],
-    samples: Floats | None,
     resamples: Resamples,
 ) -> tuple[Suppression, ...]:
     """Return what removing all but the best of similar detections would do to AP.
@@ -75,10 +73,10 @@ def suppressions(
         scene: people and detections.
         outcome: of the original file.
         blocks: how much its detections resemble each other.
-        samples: (R,) AP of its resamples.
         resamples: for intervals.
     """
     ap = outcome.curves().ap()
+    samples = resamples.ap(outcome.matches())
     found = []
     for limit in LIMITS:
         removed = suppressed(blocks, scene.original.scores, limit)

@@ -201,6 +201,8 @@ class Scene:
 
 def _runs(values: Indices) -> tuple[list[int], list[int]]:
     """Return where runs of equal values begin and end."""
+    if not len(values):
+        return [], []
     ends = [*(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
     return [0, *ends[:-1]], ends
 

@@ -135,11 +135,7 @@ def classify(scene: Scene, counted: Counted) -> Taxonomy:
     best, source, other = _nearest(scene, detection, own_pair)
     labelled = scene.people.labelled[person]
     own = _similarity(poses.keypoints[detection], scene.people.keypoints[person], person, scene)
-    kind = np.select(
-        [best < _NEAR, source == 0, source == 2],
-        [MISS, np.where(best > _GOOD, GOOD, JITTER), INVERSION],
-        SWAP,
-    ).astype(np.int8)
+    kind = class_of(best, source)
     nowhere = (poses.keypoints[detection] == 0).all(-1)
     kind[nowhere & (kind == MISS)] = ABSENT
     kind[~labelled | ~scene.people.required[person][:, None]] = -1
@@ -156,6 +152,26 @@ def classify(scene: Scene, counted: Counted) -> Taxonomy:
         at_person=np.where(near, np.where(source % 2 == 0, person[:, None], other), -1),
         at_mirror=source >= 2,
     )
+
+
+def class_of(similarity: Floats, source: Indices) -> Codes:
+    """Return the class of keypoints of any shape.
+
+    Args:
+        similarity: the highest with any annotated keypoint.
+        source: where that keypoint is: 0 it is the person's own, 2 its mirror, 1 or 3 somebody
+            else's.
+
+    Returns:
+        Index into CLASSES. A similarity of exactly 0.85, which the published program leaves without
+        a class, is a jitter.
+    """
+    kind = np.select(
+        [similarity < _NEAR, source == 0, source == 2],
+        [MISS, np.where(similarity > _GOOD, GOOD, JITTER), INVERSION],
+        SWAP,
+    )
+    return kind.astype(np.int8)
 
 
 def _first_person(scene: Scene) -> Indices:
