@@ -56,7 +56,7 @@ ERRORS: dict[str, ErrorName] = {
         "a further detection of a person who is found already",
     ),
     "localisation": ErrorName(
-        "poor poses", "poor poses", "fewer poor poses",
+        "poor poses", "poor poses", "more poses exact enough for strict OKS thresholds",
         "a detection of a person with an OKS above 0.1, but too low to count",
     ),
 }  # fmt: skip

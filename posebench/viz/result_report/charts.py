@@ -148,7 +148,7 @@ def intervals(
     else:
         low, high = 100 * limits[0], 100 * limits[1]
     scale = Scale(low, high, left, WIDTH - max(14.0, notes + _GAP))
-    heights = [max(_ROW, 11.0 * len(row.values) + 8) for row in rows]
+    heights = [max(_ROW, 11.0 * len(row.values) + 13) for row in rows]
     bottom = _TOP + sum(heights)
     parts = [level_axis(scale, _TOP, bottom, axis, zero=difference)]
     top = _TOP

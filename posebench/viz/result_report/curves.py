@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from posebench.viz.result_report.svg import (
-    WIDTH,
     Scale,
     chart,
     dot,
@@ -15,21 +14,19 @@ from posebench.viz.result_report.svg import (
     line,
     path,
     rectangle,
-    text,
-    text_width,
     upright_axis,
 )
 
-_LEFT, _TOP, _SIDE = 44.0, 26.0, 330.0
+_LEFT, _TOP, _SIDE = 44.0, 26.0, 360.0
 _BOTTOM = _TOP + _SIDE
+_WIDTH = _LEFT + _SIDE + 14
 Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve with what it is called, and a band around it."""
+    """A curve, and a band around it."""
 
-    name: str
     points: Points
     kind: str = "s0"  # its colour
     low: Points = ()  # the band's lower limit; empty: none
@@ -47,7 +44,7 @@ class Bin:
 
 
 def curves(lines: Sequence[Line], names: tuple[str, str], about: str) -> str:
-    """Draw curves in a square from 0 to 1 on both axes, with their names on the right.
+    """Draw curves in a square from 0 to 1 on both axes.
 
     Args:
         lines: the curves.
@@ -63,25 +60,7 @@ def curves(lines: Sequence[Line], names: tuple[str, str], about: str) -> str:
             path(_placed(one.points, x, y), "curve thin" if one.thin else "curve"),
         ]
         parts.append(group(shapes, one.kind))
-    parts += _key([(line.name, line.kind, line.thin) for line in lines])
-    return chart(WIDTH, _BOTTOM + 40, about, parts)
-
-
-def _key(entries: Sequence[tuple[str, str, bool]]) -> list[str]:
-    """Return the curves' names, right of the square."""
-    parts = []
-    left = _LEFT + _SIDE + 8
-    for index, (name, kind, thin) in enumerate(entries):
-        height = _TOP + 10 + 18 * index
-        mark = line(left, height, left + 14, height, "curve thin" if thin else "curve")
-        parts += [group([mark], kind), text(left + 18, height, _cut(name, WIDTH - left - 18))]
-    return parts
-
-
-def _cut(name: str, width: float) -> str:
-    while len(name) > 4 and text_width(name) > width + 8:
-        name = name[:-2].rstrip("…") + "…"
-    return name
+    return chart(_WIDTH, _BOTTOM + 40, about, parts)
 
 
 def reliability(bins: Sequence[Bin], names: tuple[str, str], about: str) -> str:
@@ -114,7 +93,7 @@ def reliability(bins: Sequence[Bin], names: tuple[str, str], about: str) -> str:
     ]  # fmt: skip
     trace = path(_placed([(b.score, b.value) for b in shown], x, y), "curve")
     parts.append(group([*gaps, trace, *dots], "s0"))
-    return chart(WIDTH, _BOTTOM + 40, about, parts)
+    return chart(_WIDTH, _BOTTOM + 40, about, parts)
 
 
 def _axes() -> tuple[Scale, Scale]:

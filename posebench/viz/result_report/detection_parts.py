@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from posebench.viz.result_report.curves import Bin, Line, Points, curves, reliab
 from posebench.viz.result_report.sections import (
     figure,
     interval_cell,
+    key,
     note,
     paragraph,
     side_by_side,
@@ -24,7 +26,9 @@ from posebench.viz.result_report.sections import (
 
 def detections_part(analysis: Analysis) -> str:
     """Return precision against recall, false positives, missed people and suppression."""
-    lines = [curve(analysis, "mean", "s0"), *_at_thresholds(analysis)]
+    chosen = {0: "s2", 5: "s1", 9: "s3"}  # thresholds, with their colours
+    lines = [curve(analysis, "s0"), *_at_thresholds(analysis, chosen)]
+    names = [("s0", "mean"), *((kind, f"OKS {THRESHOLDS[t]:.2f}") for t, kind in chosen.items())]
     ends = ", ".join(
         f"{points(_area(analysis.curves.precision[t]))} at {THRESHOLDS[t]:g}" for t in (0, 5)
     )
@@ -36,7 +40,8 @@ def detections_part(analysis: Analysis) -> str:
     return side_by_side(
         [
             figure(
-                "Precision against recall", drawn,
+                "Precision against recall",
+                key(names) + drawn,
                 "Bold: mean over the ten OKS thresholds, with its 95 % band."
                 if np.isfinite(analysis.curves.low).any()
                 else "Bold: mean over the ten OKS thresholds.",
@@ -46,22 +51,21 @@ def detections_part(analysis: Analysis) -> str:
     )  # fmt: skip
 
 
-def curve(analysis: Analysis, name: str, kind: str) -> Line:
+def curve(analysis: Analysis, kind: str) -> Line:
     """Return the mean precision of the thresholds with its band."""
     one = analysis.curves
     known = bool(np.isfinite(one.low).any())
     return Line(
-        name, _points(one.recall, one.mean), kind,
+        _points(one.recall, one.mean), kind,
         _points(one.recall, one.low) if known else (),
         _points(one.recall, one.high) if known else (),
     )  # fmt: skip
 
 
-def _at_thresholds(analysis: Analysis) -> list[Line]:
+def _at_thresholds(analysis: Analysis, chosen: Mapping[int, str]) -> list[Line]:
     one = analysis.curves
     return [
-        Line(f"OKS {THRESHOLDS[t]:.2f}", _points(one.recall, one.precision[t]), kind, thin=True)
-        for t, kind in ((0, "s2"), (5, "s1"), (9, "s3"))
+        Line(_points(one.recall, one.precision[t]), kind, thin=True) for t, kind in chosen.items()
     ]
 
 

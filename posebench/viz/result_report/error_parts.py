@@ -88,7 +88,7 @@ def _cost_table(costs: Sequence[ErrorCost]) -> str:
         count = (other or one or costs[0]).count
         rows.append(
             [
-                Cell(ERRORS[kind].label, ERRORS[kind].means, f"filter-kind-{kind}"),
+                error_cell(kind),
                 f"{count:,}".replace(",", " "),
                 interval_cell(one.cost) if one else "",
                 value_cell(one.ap_after) if one else "",
@@ -111,6 +111,12 @@ def limits(values: Sequence[Interval]) -> tuple[float, float]:
     """Return the ends of an axis that several charts share."""
     low, high = around(end for one in values for end in (one.value, one.low, one.high))
     return max(low, 0.0), min(high, 1.0)
+
+
+def error_cell(kind: str) -> Cell:
+    """Return an error's name, which leads to its images where pictures can show it."""
+    link = "" if kind == "localisation" else f"filter-kind-{kind}"
+    return Cell(ERRORS[kind].label, ERRORS[kind].means, link)
 
 
 def _measure(label: str, value: Interval, kind: str) -> Measure:

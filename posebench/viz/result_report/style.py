@@ -48,7 +48,7 @@ STYLE = (
   line-height: 1.4; text-wrap: pretty; }
 .skip { position: absolute; left: -99rem; } .skip:focus { position: static; }
 nav.contents { margin: 1.5rem 0 0; padding: .5rem 0; border-block: 1px solid var(--line); }
-section > p { max-width: 60rem; }
+section > p { max-width: 60rem; } section > .wide { margin: 1.2rem 0; }
 .side { display: grid; gap: 1.6rem 2.5rem; margin: 1.4rem 0; align-items: start;
   grid-template-columns: repeat(auto-fit, minmax(min(28rem, 100%), 1fr)); }
 .side > * { margin: 0; min-width: 0; } .side figcaption { font-size: 14px; }
@@ -75,9 +75,10 @@ details { margin: .8rem 0; } summary { cursor: pointer; color: var(--link); widt
   padding: 0; list-style: none; }
 .key i, th i { display: inline-block; width: .8em; height: .8em; margin-right: .4em;
   border-radius: 2px; background: var(--c); }
-table.matrix td { text-align: center; font-variant-numeric: tabular-nums; } table.matrix td small {
-  display: block; color: var(--muted); } table.matrix .sure { background: var(--measured);
-  font-weight: 600; } table.matrix th { font-weight: 600; }
+table.matrix td { text-align: center; font-variant-numeric: tabular-nums; }
+table.matrix td small { display: block; color: var(--muted); font-weight: 400; }
+table.matrix .sure { background: var(--measured); font-weight: 600; }
+table.matrix th { font-weight: 600; }
 .gallery .filters { position: sticky; top: 0; z-index: 2; background: var(--ground);
   border-bottom: 1px solid var(--line); padding: .4rem 0; max-height: 45vh; overflow-y: auto; }
 .bar { display: grid; grid-template-columns: 6rem 1fr; margin: .3rem 0; align-items: baseline; }
@@ -116,8 +117,11 @@ table.matrix td { text-align: center; font-variant-numeric: tabular-nums; } tabl
 @media (max-width: 40rem) { h1 { font-size: 1.5rem; } h2 { margin-top: 2.2rem; }
   .lead p:first-child { font-size: 1.15rem; } .gallery .filters { position: static;
   max-height: none; } .bar { grid-template-columns: 1fr; } dl.facts { grid-template-columns: 1fr; }
-  dl.facts dd { margin-bottom: .4rem; } }
+  dl.facts dd { margin-bottom: .4rem; }
+  .panels { grid-template-columns: repeat(auto-fit, minmax(min(9rem, 100%), 1fr)); } }
 @media print { .filters, .skip, nav.contents { display: none; } .card { break-inside: avoid; }
-  .side { grid-template-columns: 1fr 1fr; } summary { color: inherit; } }
+  .side { grid-template-columns: 1fr 1fr; } .key, caption, thead { break-after: avoid; }
+  .panels, .cards.pairs .panels { grid-template-columns: none; grid-auto-flow: column;
+  grid-auto-columns: 1fr; } summary { color: inherit; } }
 """
 )

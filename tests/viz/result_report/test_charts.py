@@ -98,13 +98,13 @@ def test_shares_add_up_to_the_whole_width() -> None:
     assert "nose: swap 25.0 %" in made
 
 
-def test_curves_have_bands_and_names() -> None:
+def test_curves_have_bands_and_their_axes_names() -> None:
     points = [(0.0, 1.0), (0.5, 0.8), (1.0, 0.0)]
-    band = Line("ours", points, "s0", [(x, y / 2) for x, y in points], points)
-    made = curves([band, Line("theirs", points, "s1")], ("recall", "precision"), "about")
+    band = Line(points, "s0", [(x, y / 2) for x, y in points], points)
+    made = curves([band, Line(points, "s1", thin=True)], ("recall", "precision"), "about")
     kinds = [one["class"] for one in _elements(made, "path")]
-    assert kinds == ["band", "curve", "curve"]
-    assert {"ours", "theirs", "recall", "precision"} <= set(_words(made))
+    assert kinds == ["band", "curve", "curve thin"]
+    assert {"recall", "precision"} <= set(_words(made))
 
 
 def test_a_score_that_is_right_lies_on_the_diagonal() -> None:
