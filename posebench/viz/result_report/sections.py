@@ -19,8 +19,9 @@ def report(title: str, sentences: Sequence[str], sections: Sequence[tuple[str, s
     Args:
         title: plain text.
         sentences: what it says, in plain text, the answer first.
-        sections: id, heading and content of each.
+        sections: id, heading and content of each; those without content are left out.
     """
+    sections = [one for one in sections if one[2]]
     lead = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
     links = " ".join(f'<a href="#{name}">{html.escape(head)}</a>' for name, head, _ in sections)
     body = [
@@ -30,7 +31,6 @@ def report(title: str, sentences: Sequence[str], sections: Sequence[tuple[str, s
             f'<section aria-labelledby="{name}"><h2 id="{name}">{html.escape(head)}</h2>\n'
             f"{content}</section>"
             for name, head, content in sections
-            if content
         ),
         "</main>",
     ]
