@@ -72,8 +72,9 @@ th[aria-sort=descending] button::after { content: " ▼"; }
 nav a { margin-right: .7em; white-space: nowrap; }
 .notes { font-size: 13px; color: var(--muted); } ul.notes { padding-left: 1.2rem; }
 @media screen and (prefers-color-scheme: dark) {
-  /* Plots that are drawn on white, turned dark; the half turn gives each hue back. */
-  .plot svg, img.plot { filter: invert(.92) hue-rotate(180deg); }
+  /* Plots that are drawn on white, inverted; the half turn gives each hue back, and the blending
+     lets the page's ground through where they are black. */
+  .plot svg, img.plot { filter: invert(1) hue-rotate(180deg); mix-blend-mode: screen; }
 }
 @media print {
   body { margin: 0; max-width: none; padding: 0; font-size: 10pt; }
