@@ -28,11 +28,11 @@ ERRORS: dict[str, ErrorName] = {
         "a keypoint near no annotated one (similarity below 0.5)",
     ),
     "swap": ErrorName(
-        "swaps", "keypoints on other people", "fewer swaps",
+        "swaps", "swaps", "fewer swaps",
         "a keypoint on another person's",
     ),
     "inversion": ErrorName(
-        "inversions", "exchanged left and right", "fewer inversions of left and right",
+        "inversions", "inversions of left and right", "fewer inversions of left and right",
         "a keypoint on the same person's of the other side",
     ),
     "jitter": ErrorName(
