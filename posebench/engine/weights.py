@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -41,12 +40,12 @@ def fetch_published(entry: Published) -> Checkpoint:
         warnings.warn(
             f"{entry.name} is of {entry.source}. Licence: {entry.licence}.", Notice, stacklevel=2
         )
-    recipe = with_settings(RECIPES[entry.recipe], entry.settings)
+    recipe = RECIPES[entry.recipe]
     fitting, weights, release = fit_published(read_state_dict(entry.path), recipe, entry.name)
     facts = {"published": entry.name, "release": release, "licence": entry.licence}
     if entry.url:
         facts["downloaded_from"] = entry.url
-    return Checkpoint(entry.path, fitting, weights, facts)
+    return Checkpoint(entry.path, with_settings(fitting, entry.settings), weights, facts)
 
 
 def import_published(path: Path, recipe: Recipe | None, out: Path | None = None) -> Checkpoint:
@@ -107,7 +106,7 @@ def fit_published(
         source: where they come from, for messages.
 
     Returns:
-        The recipe, with what this code base does otherwise.
+        The recipe, with the settings in which this code base differs from the authors'.
         The weights.
         The code base.
 
@@ -125,8 +124,7 @@ def fit_published(
     # Some were saved in half precision.
     own = model.state_dict()
     weights = {name: value.to(own[name].dtype).contiguous() for name, value in weights.items()}
-    changed = replace(recipe, config=replace(recipe.config, **release.config))
-    return changed, weights, release.source
+    return with_settings(recipe, release.settings), weights, release.source
 
 
 def known_releases(model: PoseModel) -> tuple[Release, ...]:

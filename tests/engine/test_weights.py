@@ -22,7 +22,7 @@ from posebench.models import RECIPES, PoseModel
 from posebench.models.base import Release
 from posebench.models.cid.model import CID
 from posebench.models.group_pose import GroupPose
-from posebench.recipe import Recipe
+from posebench.recipe import Recipe, with_settings
 from posebench.skeleton import CROWDPOSE
 
 RECIPE = RECIPES["cid_hrnet_w32_crowdpose"]
@@ -133,7 +133,8 @@ def test_a_checkpoint_of_mmpose_is_recognised_by_its_names(
     import_published(path, RECIPE, out)
     checkpoint = read_checkpoint(out)
     assert checkpoint.facts["release"] == release.source
-    assert checkpoint.recipe.config == replace(RECIPE.config, **release.config)
+    assert checkpoint.recipe.config == with_settings(RECIPE, release.settings).config
+    assert checkpoint.recipe.inference == with_settings(RECIPE, release.settings).inference
     assert all(torch.equal(checkpoint.weights[name], ours[name]) for name in ours)
     assert isinstance(checkpoint.model(), CID)
 
