@@ -130,6 +130,14 @@ def test_a_checkpoint_goes_through_every_command_by_its_name(
     verdicts = {row["checkpoint"]: row for row in json.loads(checked.out)["rows"]}
     assert {row["verdict"] for row in verdicts.values()} == {"partial"}
     assert all(row["images"] == 2 and row["run"] for row in verdicts.values())
+    ledger = json.loads(run("tables", "published", "--json", "--out", "kept").out)["rows"]
+    assert [row["checkpoint"] for row in ledger] == list(ENTRIES)
+    for row in ledger:
+        assert row["measured"] == verdicts[row["checkpoint"]]["measured"]
+        assert (row["printed"], row["verdict"], row["images"]) == (50.0, "partial", 2)
+        assert "torch" in row["versions"] and row["hardware"] and row["date"]
+    assert Path("kept", "published.csv").read_text().count("\n") == 1 + len(ENTRIES)
+    assert "3 of the 3 published checkpoints" in run("tables", "published").err
     shown = run("verify", "--accuracy", "--models", "higher*", *common)
     assert "can neither confirm nor refute" in shown.err.replace("\n", " ")
 
