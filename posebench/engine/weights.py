@@ -34,14 +34,22 @@ def fetch_published(entry: Published) -> Checkpoint:
         raise ModelError(f"{entry.name} cannot be downloaded by a program: {entry.by_hand()}.")
     if not entry.here:
         try:
-            download(entry.url, entry.path, sha256=entry.sha256, size=entry.bytes or None)
+            download(
+                entry.url, entry.path,
+                sha256=entry.sha256, sha384=entry.sha384, size=entry.bytes or None,
+            )  # fmt: skip
         except ModelError as error:
             raise ModelError(f"{entry.name}: {error}") from error
         warnings.warn(
             f"{entry.name} is of {entry.source}. Licence: {entry.licence}.", Notice, stacklevel=2
         )
     recipe = RECIPES[entry.recipe]
-    fitting, weights, release = fit_published(read_state_dict(entry.path), recipe, entry.name)
+    try:
+        published = read_state_dict(entry.path)
+    except ModelError as error:
+        way = "to download it again, or" if entry.url else "and"
+        raise ModelError(f"{error} Delete the file {way} {entry.by_hand()}.") from error
+    fitting, weights, release = fit_published(published, recipe, entry.name)
     facts = {"published": entry.name, "release": release, "licence": entry.licence}
     if entry.url:
         facts["downloaded_from"] = entry.url
@@ -79,7 +87,7 @@ def _only_fit(published: Mapping[str, Tensor], source: str) -> Recipe:
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
-        raise ModelError(f"{source} fits no recipe: is it of a network that is not in the zoo?")
+        raise ModelError(f"{source} fits no recipe: {_resemblance(published)}")
     names = " and ".join(recipe.name for recipe in fitting)
     raise ModelError(f"{source} fits {names}, which differ in their settings: choose by --recipe.")
 
@@ -177,7 +185,7 @@ def _advice(published: Mapping[str, Tensor]) -> str:
     """Return which recipes a checkpoint fits, if the chosen one does not."""
     fitting = _fitting(published)
     if not fitting:
-        return " No recipe fits it: is it of a network that is not in the zoo?"
+        return f" No recipe fits it: {_resemblance(published)}"
     names = " and ".join(recipe.name for recipe in fitting)
     return f" It fits {names}: choose by --recipe."
 
@@ -190,6 +198,17 @@ def _fitting(published: Mapping[str, Tensor]) -> list[Recipe]:
         for recipe in RECIPES.values()
         if recipe.method == method and _fits(published, recipe)
     ]
+
+
+def _resemblance(published: Mapping[str, Tensor]) -> str:
+    """Return what a checkpoint that no recipe fits may be of, as the end of a sentence."""
+    methods = _methods_of(published)
+    if not methods:
+        return "is it of a network that is not in the zoo?"
+    return (
+        f"its names are those of {' and '.join(methods)}, so tensors are missing, or it has other "
+        "sizes or keypoints; --recipe NAME lists what differs from a recipe."
+    )
 
 
 def _methods_of(published: Mapping[str, Tensor]) -> list[str]:

@@ -154,3 +154,29 @@ def test_a_checkpoint_goes_through_every_command_by_its_name(
     again = run("eval", "cid_hrnet_w32_coco@mmpose2", *common)
     assert again.code == 4
     assert "Did you mean cid_hrnet_w32_coco@mm" in again.err
+
+
+def test_what_is_known_of_a_checkpoint_and_what_failed_is_told(
+    server: str, photographs: Path, tmp_path: Path
+) -> None:
+    (row,) = json.loads(run("models", "higher_hrnet_w32_coco@mmpose0", "--json").out)["rows"]
+    assert (row["licence"], row["recipe"]) == ("MIT", "higher_hrnet_w32_coco")
+    described = run("models", "cid_hrnet_w32_coco@mmpose1")
+    assert "50.0 on coco val, with the flip test" in described.out
+    assert "inference.resize.short_side=64" in described.out
+    unknown = run("models", "cid_hrnet_w32_coco@mmpose2")
+    assert unknown.code == 4
+    assert "Did you mean" in unknown.err
+
+    page = tmp_path / "cache" / "hub" / "checkpoints" / "cid_hrnet_w32_coco@mine.pth"
+    page.parent.mkdir(parents=True)
+    page.write_text("<!DOCTYPE html>")
+    by_hand = run("eval", "cid_hrnet_w32_coco@mine", "--device", "cpu", "--data-root", photographs)
+    assert by_hand.code == 4
+    assert "is a web page" in by_hand.err and "Delete the file to download it again" in by_hand.err
+    page.unlink()
+    Path("served", "cid_hrnet_w32_coco@mine.pth").unlink()
+    several = run("weights", "download", "all")
+    assert several.code == 4
+    assert "1 of 3 checkpoints could not be had: cid_hrnet_w32_coco@mine." in several.err
+    assert "(404" in several.err and len(several.out.splitlines()) == 2
