@@ -6,18 +6,18 @@ R recall points.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posebench.layers.oks import similarity_exponent
+from posebench.metrics.greedy import Partners, image_groups, partners
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Partners = NDArray[np.int32]
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
@@ -26,7 +26,7 @@ ALL_AREAS = (0.0, 1e10)
 MEDIUM = (32.0**2, 96.0**2)
 LARGE = (96.0**2, 1e10)
 
-DETECTIONS_PER_IMAGE = 20
+_DETECTIONS_PER_IMAGE = 20
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _PAIRS = 1024
 _TOGETHER = 8  # criteria that are matched together: faster, but more memory
@@ -174,9 +174,7 @@ class Matcher:
         people, detections = self._people, self._detections
         counted = np.stack([self._counted(criterion) for criterion in criteria])  # (C, N)
         similarity = np.stack([self._oks(criterion.keypoint) for criterion in criteria])  # (C, M)
-        partner = np.full((len(THRESHOLDS), len(criteria), len(detections.scores)), -1, np.int32)
-        for group in self._groups:
-            _match(group, similarity, counted, people.crowd, THRESHOLDS, partner, self._rank)
+        partner = partners(self._groups, similarity, counted, people.crowd, THRESHOLDS, self._rank)
         return [
             Matches(
                 detections.scores,
@@ -205,35 +203,6 @@ class Matcher:
         return mean_similarity(self._similarity, self._labelled)
 
 
-def partners(
-    groups: Sequence[Group],
-    oks: Floats,
-    counted: Flags,
-    crowd: Flags,
-    detections: int,
-    thresholds: Floats = THRESHOLDS,
-) -> Partners:
-    """Return whom each detection is matched with at each threshold, as `Matcher` does it.
-
-    Args:
-        groups: the images, as `image_groups` returns them.
-        oks: (M,) of the pairs that `pairs` returns.
-        counted: (C, N) False for people who are ignored, of each of C criteria.
-        crowd: (N,) whether several detections may match this annotation.
-        detections: D.
-        thresholds: (T,) of OKS, ascending.
-
-    Returns:
-        (T, C, D) index of the person; -1: nobody.
-    """
-    found = np.full((len(thresholds), len(counted), detections), -1, np.int32)
-    places = np.arange(detections)
-    similarity = np.broadcast_to(oks, (len(counted), len(oks)))
-    for group in groups:
-        _match(group, similarity, counted, crowd, thresholds, found, places)
-    return found
-
-
 def correct(partner: Partners, counted: Flags) -> Flags:
     """Return which detections are matched with a person who is not ignored.
 
@@ -242,99 +211,6 @@ def correct(partner: Partners, counted: Flags) -> Flags:
         counted: (N,) False for people who are ignored.
     """
     return np.append(counted, False)[partner]
-
-
-@dataclass(frozen=True)
-class Group:
-    """All images with the same number of people P, those with the most detections first.
-
-    Step d matches the detections of rank d, of the first images: those that have so many.
-    """
-
-    people: Indices  # (P, images), each image's last person first
-    steps: list[tuple[Indices, Indices]]  # detections (n,), and their pairs (P, n) with the people
-
-
-def image_groups(people_in: Indices, image: Indices, scores: Floats) -> Iterator[Group]:
-    """Yield the groups of images in which there is something to match.
-
-    Args:
-        people_in: (images,) number of people; people are sorted by image.
-        image: (D,) index of each detection's image; at most `DETECTIONS_PER_IMAGE` of each.
-        scores: (D,) detections of equal scores are matched in the order given.
-    """
-    order = np.lexsort((-scores, image))
-    detections_in = np.bincount(image, minlength=len(people_in))
-    first_person = np.cumsum(people_in) - people_in
-    first_detection = np.cumsum(detections_in) - detections_in
-    partners = people_in[image]
-    first_pair = np.cumsum(partners) - partners
-    for count in np.unique(people_in[(people_in > 0) & (detections_in > 0)]).tolist():
-        chosen = np.flatnonzero(people_in == count)
-        chosen = chosen[np.argsort(-detections_in[chosen], kind="stable")]
-        backwards = np.arange(count)[::-1, None]
-        steps = []
-        for rank in range(int(detections_in[chosen[0]])):
-            active = chosen[detections_in[chosen] > rank]
-            detection = order[first_detection[active] + rank]
-            steps.append((detection, first_pair[detection] + backwards))
-        yield Group(first_person[chosen] + backwards, steps)
-
-
-def _match(
-    group: Group,
-    similarity: Floats,
-    counted: Flags,
-    crowd: Flags,
-    thresholds: Floats,
-    partner: Partners,
-    rank: Indices,
-) -> None:
-    """Match the detections of a group of images by C criteria.
-
-    Args:
-        group: the images.
-        similarity: (C, M) OKS of each pair.
-        counted: (C, N) False for people who are ignored.
-        crowd: (N,) whether several detections may match this annotation.
-        thresholds: (T,) of OKS, ascending.
-        partner: (T, C, D) index of the person; is set where a detection matches anybody.
-        rank: (D,) where each detection is in `partner`.
-    """
-    counted, crowd = counted[:, group.people], crowd[group.people]  # (C, P, images), (P, images)
-    free = np.ones((len(thresholds), *counted.shape), np.bool_)
-    for detections, pairs in group.steps:
-        oks = similarity[:, pairs]  # (C, P, n)
-        c, i = np.nonzero(oks.max(1) >= thresholds[0])  # the others match nobody
-        oks = oks[c, :, i].T  # (P, near)
-        available = free[:, c, :, i].transpose(2, 1, 0) & (oks[:, None] >= thresholds[:, None])
-        person = _most_similar(oks, available, counted[c, :, i].T)
-        t, near = np.nonzero(person >= 0)
-        person, c, i = person[t, near], c[near], i[near]
-        free[t, c, person, i] = crowd[person, i]
-        partner[t, c, rank[detections[i]]] = group.people[person, i]
-
-
-def _most_similar(oks: Floats, available: Flags, counted: Flags) -> Indices:
-    """Return whom each of n detections matches.
-
-    Args:
-        oks: (P, n)
-        available: (P, T, n) whether a detection may match the person.
-        counted: (P, n) False for people who are ignored.
-
-    Returns:
-        (T, n) index of the person; -1: nobody.
-    """
-    shape = available.shape[1:]
-    person, best, found = np.full(shape, -1), np.full(shape, -1.0), np.zeros(shape, np.bool_)
-    for index in range(len(oks)):
-        better = np.where(counted[index] == found, oks[index] > best, counted[index])
-        better &= available[index]
-        np.copyto(person, index, where=better)
-        np.copyto(best, oks[index], where=better)
-        np.copyto(found, counted[index], where=better)
-    return person
 
 
 def _curve(correct: Flags, wrong: Flags, people: int) -> tuple[Floats, float]:
@@ -368,7 +244,7 @@ def evaluated(detections: Detections) -> Indices:
     order = np.lexsort((-detections.scores, detections.image))
     image = detections.image[order]
     rank = np.arange(len(image)) - np.searchsorted(image, image)
-    return order[rank < DETECTIONS_PER_IMAGE]
+    return order[rank < _DETECTIONS_PER_IMAGE]
 
 
 def pairs(people_in: Indices, image: Indices) -> tuple[Indices, Indices]:

@@ -63,7 +63,7 @@ class Resamples:
                 matches.wrong[:, inside],
                 np.where(images, matches.people, 0),
             )
-        return resampled_ap([matches], [np.asarray(self.weights, np.float64)])
+        return resampled_ap([matches], [self.weights])
 
 
 def interval(value: float, samples: Floats | None) -> Interval:

@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from posebench.ground_truth import GroundTruth
+from posebench.metrics.greedy import Group, Partners, image_groups, partners
 from posebench.metrics.keypoints import annotated_people
 from posebench.metrics.matching import (
     ALL_AREAS,
@@ -25,16 +26,12 @@ from posebench.metrics.matching import (
     Detections,
     Flags,
     Floats,
-    Group,
     Indices,
     Matches,
-    Partners,
     correct,
     evaluated,
-    image_groups,
     mean_similarity,
     pairs,
-    partners,
     similarities,
     within,
 )
@@ -140,8 +137,9 @@ class Scene:
             groups = image_groups(self.people_in, self.detections.image, poses.scores)
             self._grouped = poses.scores, list(groups)
         people = np.stack([one.people for one in counted])
-        size = len(self.positions)
-        return partners(self._grouped[1], poses.oks, people, self.people.crowd, size, thresholds)
+        oks = np.broadcast_to(poses.oks, (len(people), len(poses.oks)))
+        places = np.arange(len(self.positions))
+        return partners(self._grouped[1], oks, people, self.people.crowd, thresholds, places)
 
     def outcome(self, poses: Poses, counted: Counted, thresholds: Floats = THRESHOLDS) -> Outcome:
         """Match detections with people."""
