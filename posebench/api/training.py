@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,10 +185,11 @@ def train(
         if recipe is not None:
             chosen = engine.with_warmup_of(folder, chosen, labelled)
     request = request.on(folder, train_set, eval_set)
-    evaluation = engine.train(
-        chosen, train_set, eval_set, folder, options,
-        resume=resume is not None, callback=callback, request=request, weights=start, notes=notes,
-    )  # fmt: skip
+    with engine.removed_unless_begun(folder) if resume is None else nullcontext():
+        evaluation = engine.train(
+            chosen, train_set, eval_set, folder, options, resume=resume is not None,
+            callback=callback, request=request, weights=start, notes=notes,
+        )  # fmt: skip
     rows = engine.tidy_rows(
         evaluation.metrics, recipe=chosen, dataset=eval_set.name, split=eval_set.split,
         tta=chosen.inference.label, device=place, precision=chosen_precision, limit=request.limit,

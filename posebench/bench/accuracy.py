@@ -116,10 +116,12 @@ def _check(
     needs = _missing(entry, data_root)
     if needs:
         return CheckedAccuracy(entry, "untested", None, 0, needs)
+    from posebench.bench.ledger import write_row
     from posebench.bench.statistics import ap_interval
     from posebench.data import open_dataset
     from posebench.data.limited import FirstImages
     from posebench.engine import evaluate, new_run, pick_device, write_evaluation
+    from posebench.engine.runs import hardware
     from posebench.engine.weights import fetch_published
     from posebench.metrics.resampling import matches
     from posebench.recipe import with_inference
@@ -145,7 +147,11 @@ def _check(
     interval = ap_interval(matches(dataset.ground_truth(), evaluation.results, dataset.protocol))
     whole = len(dataset) == layout.images_in.get(entry.split, -1)
     verdict: Verdict = judge(entry, 100 * interval.value) if whole else "partial"
-    return CheckedAccuracy(entry, verdict, interval, len(dataset), (), folder)
+    checked = CheckedAccuracy(entry, verdict, interval, len(dataset), (), folder)
+    if folder is not None:
+        [row] = accuracy_rows([checked])
+        write_row(folder, row, hardware(place))
+    return checked
 
 
 def _missing(entry: Published, data_root: Path | None) -> tuple[str, ...]:
