@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from posebench.bench.comparison import compare
+from posebench.bench.comparison import compare_matches
 from posebench.bench.flops import describe
 from posebench.bench.speed.memory import peak_growth
 from posebench.bench.speed.worker import Worker, WorkerFailed
@@ -184,7 +184,7 @@ def run_demo(
         for by_model in (predictions, seen)
     )
     truth = ground_truth_of(samples, dataset.protocol)
-    compared = compare(
+    compared, _ = compare_matches(
         {
             name: matches(
                 truth,
@@ -207,9 +207,9 @@ def run_demo(
             {
                 "model": model.name,
                 "method": recipe.method,
-                "ap": 100 * model.ap.value,
-                "ap_low": 100 * model.ap.low,
-                "ap_high": 100 * model.ap.high,
+                "ap": 100 * model.metrics["AP"].value,
+                "ap_low": 100 * model.metrics["AP"].low,
+                "ap_high": 100 * model.metrics["AP"].high,
                 "letters": model.letters,
                 "ms": ms,
                 "fps": 1e3 / ms,

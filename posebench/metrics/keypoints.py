@@ -101,9 +101,9 @@ def _merged(
         medium, large = matches[1].curves(), matches[2].curves()
         parts = {"APM": medium.ap(), "APL": large.ap(), "ARM": medium.ar(), "ARL": large.ar()}
     else:
-        crowding = _crowding(truth, protocol.crowd_index)
+        degrees = crowding(truth, protocol.crowd_index)
         parts = {
-            name: matches[0].curves(crowding == degree).ap()
+            name: matches[0].curves(degrees == degree).ap()
             for degree, name in enumerate(("APE", "APM", "APH"))
         }
     metrics = {
@@ -138,7 +138,7 @@ def annotated_people(truth: GroundTruth) -> People:
     )
 
 
-def _crowding(truth: GroundTruth, limits: tuple[float, float]) -> NDArray[np.int64]:
+def crowding(truth: GroundTruth, limits: tuple[float, float]) -> NDArray[np.int64]:
     """Return 0 (easy), 1 (medium) or 2 (hard) for each image, sorted by id; 3: not known."""
     crowd_index = np.empty(truth.num_images)
     crowd_index[truth.rank] = truth.crowd_index
