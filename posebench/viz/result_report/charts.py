@@ -78,7 +78,7 @@ def waterfall(start: str, steps: Sequence[Step], about: str) -> str:
     y = _TOP + _ROW / 2
     base = 100 * steps[0].before
     parts += [
-        text(left - _GAP, y, start, anchor="end"),
+        _named(left, y, start),
         rectangle(scale(0), y - _BAR / 2, scale(base) - scale(0), _BAR, "base"),
         _beside(scale(base), y, _percent(base), scale.end),
     ]
@@ -90,7 +90,7 @@ def waterfall(start: str, steps: Sequence[Step], about: str) -> str:
         tip = f"{step.label}: {_percent(100 * step.before)} to {_percent(100 * step.after)} AP"
         bar = rectangle(scale(low), y - _BAR / 2, scale(high) - scale(low), _BAR, "bar", tip)
         parts += [
-            text(left - _GAP, y, step.label, anchor="end"),
+            _named(left, y, step.label),
             group([bar], f"k-{step.kind}"),
             _beside(scale(high), y, _signed(gain), scale.end, scale(low)),
         ]
@@ -110,7 +110,7 @@ def bars(rows: Sequence[Measure], axis: str, about: str) -> str:
         bar = rectangle(scale(low), y - _BAR / 2, scale(high) - scale(low), _BAR, "bar", _said(row))
         reach = [100 * end for end in (row.value, row.high, 0.0) if math.isfinite(end)]
         parts += [
-            text(left - _GAP, y, row.label, anchor="end"),
+            _named(left, y, row.label),
             group([bar], row.kind),
             # On a ground of its own, or it would not be seen on light bars of dark screens.
             whisker(scale, y, 100 * row.low, 100 * row.high, "halo"),
@@ -154,7 +154,7 @@ def intervals(
     top = _TOP
     for row, height in zip(rows, heights, strict=True):
         middle = top + height / 2
-        own = [text(left - _GAP, middle, row.label, anchor="end")]
+        own = [_named(left, middle, row.label)]
         if row.note:
             own.append(text(WIDTH - 4, middle, row.note, anchor="end", kind="quiet"))
         for index, one in enumerate(row.values):
@@ -186,7 +186,7 @@ def shares(rows: Sequence[tuple[str, Mapping[str, float]]], axis: str, about: st
     parts = []
     for index, (label, own) in enumerate(rows):
         y = _TOP + height * (index + 0.5)
-        parts.append(text(left - _GAP, y, label, anchor="end"))
+        parts.append(_named(left, y, label))
         start = 0.0
         for kind, share in own.items():
             end = start + 100 * share
@@ -200,6 +200,14 @@ def shares(rows: Sequence[tuple[str, Mapping[str, float]]], axis: str, about: st
 
 def _label_space(labels: Sequence[str]) -> float:
     return min(max(map(text_width, labels), default=0.0), 0.4 * WIDTH) + _GAP + 4
+
+
+def _named(left: float, y: float, label: str) -> str:
+    """Return a row's label, shortened if it is long: the whole is shown where the mouse rests."""
+    most = int((left - _GAP) / text_width("n"))
+    if len(label) <= most:
+        return text(left - _GAP, y, label, anchor="end")
+    return text(left - _GAP, y, f"{label[: most - 1]}…", anchor="end", about=label)
 
 
 def _beside(right: float, y: float, words: str, end: float, left: float | None = None) -> str:

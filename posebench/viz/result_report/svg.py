@@ -74,11 +74,13 @@ def number(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def text(x: float, y: float, words: str, *, anchor: str = "start", kind: str = "") -> str:
-    """Return a line of text whose middle has the height y."""
+def text(
+    x: float, y: float, words: str, *, anchor: str = "start", kind: str = "", about: str = ""
+) -> str:
+    """Return a line of text whose middle has the height y; `about` is shown under the mouse."""
     return element(
         "text",
-        html.escape(words),
+        html.escape(words) + _title(about),
         x=x, y=y, text_anchor=None if anchor == "start" else anchor, class_=kind or None,
     )  # fmt: skip
 
@@ -183,4 +185,4 @@ def chart(width: float, height: float, about: str, parts: Iterable[str]) -> str:
 
 def text_width(words: str) -> float:
     """Return about the width of a text in a chart; fonts differ between readers."""
-    return 0.56 * FONT * len(words)
+    return 0.58 * FONT * len(words)

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from posebench.bench.analysis import analyze
+from posebench.bench.comparison import compare
 from posebench.data import LAYOUTS
 from posebench.skeleton import COCO
 from posebench.viz.draw import RGB
 from posebench.viz.pages import Cell, Column, sortable_table
-from posebench.viz.result_report import analysis_page
+from posebench.viz.result_report import analysis_page, comparison_page
 from posebench.viz.result_report.gallery import gallery
 from posebench.viz.result_report.sections import folded, report
 from tests.browser import Page, browser
@@ -78,6 +79,23 @@ def analysed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "ours", analysis, truth, detections, pictures=picture, facts=[("draws", "100")]
     )
     path = tmp_path_factory.mktemp("analysis") / "analysis.html"
+    path.write_text(made, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the report of a comparison of three files, without pictures."""
+    truth, protocol = planted_truth(16), LAYOUTS["coco"].protocol
+    files = {
+        "ours": planted(truth, {"jitter": 0.1}),
+        "a model of a rather long name": planted(truth, {"swap": 0.2}, seed=1),
+        "old": planted(truth, ERRORS, seed=2),
+    }
+    analyses = {name: analyze(own, truth, protocol, draws=100) for name, own in files.items()}
+    comparison = compare(files, truth, protocol, draws=100, errors=analyses)
+    made = comparison_page(comparison, truth, files, pictures=lambda image: None, facts=[])
+    path = tmp_path_factory.mktemp("comparison") / "comparison.html"
     path.write_text(made, encoding="utf-8")
     return path
 
@@ -209,37 +227,54 @@ def test_without_scripts_everything_is_shown(page: Page, file: Path) -> None:
     assert page.run("getComputedStyle(document.querySelector('.filters')).display") == "none"
 
 
+OUTSIDE = """[...document.querySelectorAll('svg.chart')].flatMap(svg => {
+  const frame = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')].filter(text => {
+    const box = text.getBoundingClientRect();
+    return box.left < frame.left - 1 || box.right > frame.right + 1;
+  }).map(text => text.textContent);
+})"""
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (400, True)])
-def test_a_whole_analysis_shows_filters_and_prints(
-    page: Page, analysed: Path, width: int, dark: bool
+@pytest.mark.parametrize("made", ["analysed", "compared"])
+def test_a_whole_report_shows_filters_and_prints(
+    page: Page, request: pytest.FixtureRequest, made: str, width: int, dark: bool
 ) -> None:
-    page.open(analysed, width=width, dark=dark)
+    page.open(request.getfixturevalue(made), width=width, dark=dark)
     assert page.run("document.documentElement.scrollWidth") <= width
     cards = page.run("document.querySelectorAll('.card').length")
     shown = "document.querySelectorAll('.card:not([hidden])').length"
     for kind in ("swap", "missed", "background"):
         count = int(page.run(f"document.querySelector('#filter-kind-{kind} .count').textContent"))
         press(page, f"filter-kind-{kind}")
-        assert 0 < page.run(shown) == count < cards
-    # No text is cut or hidden by the chart's border.
-    outside = page.run(
-        """[...document.querySelectorAll('svg.chart')].flatMap(svg => {
-          const frame = svg.getBoundingClientRect();
-          return [...svg.querySelectorAll('text')].filter(text => {
-            const box = text.getBoundingClientRect();
-            return box.left < frame.left - 1 || box.right > frame.right + 1;
-          }).map(text => text.textContent);
-        })"""
-    )
-    assert outside == []
+        assert 0 < page.run(shown) == count <= cards
+    assert page.run(OUTSIDE) == []  # no text is cut by its chart's border
     assert page.printed().startswith(b"%PDF")
     assert page.faults() == []
 
 
+def test_a_comparison_filters_by_who_is_better_and_whose_error(page: Page, compared: Path) -> None:
+    page.open(compared)
+    better = "[...document.querySelectorAll('.card:not([hidden])')].map(c => c.dataset.better)"
+    press(page, "filter-better-0")
+    assert set(page.run(better)) == {"0"}
+    press(page, "filter-better-0")
+    press(page, "filter-kind-swap")
+    press(page, "filter-model-0")  # the first has no swaps
+    assert page.run("document.querySelectorAll('.card:not([hidden])').length") == 0
+    assert page.run(STATUS).startswith("0 of ")
+    press(page, "filter-model-1")
+    assert page.run("document.querySelectorAll('.card:not([hidden])').length") > 0
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_all_text_stands_out_from_what_is_behind_it(page: Page, analysed: Path, dark: bool) -> None:
+@pytest.mark.parametrize("made", ["analysed", "compared"])
+def test_all_text_stands_out_from_what_is_behind_it(
+    page: Page, request: pytest.FixtureRequest, made: str, dark: bool
+) -> None:
     """As computed by the browser: colour and size of every text, and the nearest ground."""
-    page.open(analysed, dark=dark)
+    page.open(request.getfixturevalue(made), dark=dark)
     press(page, "filter-kind-swap")
     texts = page.run(
         """[...document.querySelectorAll('main *')].filter(element =>

@@ -117,3 +117,13 @@ def test_a_score_that_is_right_lies_on_the_diagonal() -> None:
     middle = (float(diagonal["y1"]) + float(diagonal["y2"])) / 2
     assert float(dots[0]["cy"]) == pytest.approx(middle, abs=0.11)
     assert float(dots[1]["cy"]) > float(dots[0]["cy"])  # below: the score is too high
+
+
+def test_long_names_are_shortened_and_whole_under_the_mouse() -> None:
+    name = "runs/eval/a_model_of_a_very_long_name_indeed"
+    made = intervals([Row(name, (Measure("AP", 0.5, 0.4, 0.6),))], "AP, %", "about")
+    [label] = [one for one in ElementTree.fromstring(made).iter("text") if "…" in (one.text or "")]
+    assert name.startswith((label.text or "").removesuffix("…"))
+    assert [one.text for one in label] == [name]
+    short = intervals([Row("short", (Measure("AP", 0.5, 0.4, 0.6),))], "AP, %", "about")
+    assert "…" not in short and "short" in _words(short)
