@@ -1,8 +1,9 @@
-"""What is behind a cost that the published order of mending books elsewhere.
+"""What is behind a cost that is booked under another name too.
 
-Mending scores puts duplicates and detections of nobody last, so that removing them afterwards gains
-nothing; and the people who are left at the end are also those whose poses stay poor. What is gained
-by mending duplicates, detections of nobody or people whom nothing is near alone tells which it was.
+Kinds of errors are mended one by one, and some costs are of several kinds. Mending scores puts
+duplicates and detections of nobody last, and removing what matches nobody also removes poor poses
+with high scores; people also count as missed if their poses are too poor. What is gained by mending
+duplicates, detections of nobody or people whom nothing is near alone tells which it was.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def cause(kind: str, cost: float, worse: Analysis, better: Analysis | None = Non
         better: the other model; None: the cost is of one model.
 
     Returns:
-        "duplicate" or "background" for scores that only these spoil, "localisation" for people who
-        are missed only since their poses are poor; else the kind itself.
+        For scores and false positives "duplicate" or "background" if these spoil them, else
+        "score"; for missed people "localisation" if it is their poses that are poor; else the kind.
     """
 
     def explains(error: str) -> bool:
@@ -44,7 +45,8 @@ def cause(kind: str, cost: float, worse: Analysis, better: Analysis | None = Non
 
     if kind in ("score", "background"):
         spoilt = ("duplicate", "background")
-        return next((error for error in spoilt if explains(error) and more(error)), kind)
+        # Else the ranking: poor poses that match nobody do no harm below the others.
+        return next((error for error in spoilt if explains(error) and more(error)), "score")
     # Where nobody at all is found, there is no AP that mending could raise.
     if kind == "missed" and len(worse.joints) and not explains("missed"):
         return POOR_POSES

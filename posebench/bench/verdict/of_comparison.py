@@ -148,9 +148,7 @@ def _reason(comparison: Comparison, pair: PairDifference) -> str:
     share = value.value / pair.difference.value
     if share >= _MOST:
         return f"most of it is {ERRORS[kind].fewer} ({points(value.value)})"
-    return (
-        f"no kind of error makes most of it, {ERRORS[kind].fewer} the most ({points(value.value)})"
-    )
+    return f"its largest part is {ERRORS[kind].fewer} ({points(value.value)})"
 
 
 def _where(comparison: Comparison, pair: PairDifference) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
-from posebench.bench.analysis import KINDS
 from posebench.bench.comparison import Comparison, PairDifference
 from posebench.bench.statistics import Interval
 from posebench.bench.verdict import ERRORS, decided
@@ -196,16 +196,17 @@ def errors_part(comparison: Comparison) -> str:
     legend = key((series(number[worse]), f"{better} over {worse}") for better, worse in by_pair)
     parts = [figure("What makes the difference", (legend if len(pairs) > 1 else "") + drawn)]
     if comparison.analyses:
-        parts.append(figure("What each model loses AP on", _key(comparison) + _costs(comparison)))
+        costs = _key(comparison) + _costs(comparison, kinds)
+        parts.append(figure("What each model loses AP on", costs))
         parts.append(_classes(comparison))
     return side_by_side(parts) + folded("Differences of costs as a table", _error_table(comparison))
 
 
-def _costs(comparison: Comparison) -> str:
+def _costs(comparison: Comparison, kinds: Sequence[str]) -> str:
     rows = []
-    for kind in KINDS:
+    for kind in kinds:
         values = [
-            _measure(model.name, comparison.analyses[model.name].cost(kind, "progressive").cost, i)
+            _measure(model.name, comparison.analyses[model.name].cost(kind).cost, i)
             for i, model in enumerate(comparison.models)
             if model.name in comparison.analyses
         ]
@@ -214,7 +215,7 @@ def _costs(comparison: Comparison) -> str:
         f"{row.label}: " + ", ".join(f"{one.label} {points(one.value)}" for one in row.values)
         for row in rows
     )
-    return intervals(rows, "cost, points of AP, mended in this order", about, difference=True)
+    return intervals(rows, "AP gained by mending each alone, points", about, difference=True)
 
 
 def _classes(comparison: Comparison) -> str:

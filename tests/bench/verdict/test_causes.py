@@ -38,6 +38,7 @@ def test_scores_are_to_blame_where_both_have_as_many_wrong_detections() -> None:
     more = cost(worse, "score") - cost(better, "score")
     assert more > 0.05
     assert cause("score", more, worse, better) == "score"
+    assert cause("background", more, worse, better) == "score"
 
 
 def test_people_whose_poses_are_poor_are_not_missed() -> None:
