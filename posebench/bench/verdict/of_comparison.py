@@ -82,10 +82,12 @@ def pair_sentence(comparison: Comparison, pair: PairDifference) -> str:
     better, worse, value = pair.better, pair.worse, pair.difference
     evidence = f"{between(value)}, {p_text(pair.p_adjusted)}, {_images(comparison)}"
     if not decided(pair):
-        return (
-            f"{better} and {worse} cannot be told apart: the difference is {points(value.value)} "
-            f"AP ({evidence}), and these images could have shown one of {points(pair.smallest)} AP."
-        )
+        sentence = f"{better} and {worse} cannot be told apart: the difference is "
+        sentence += f"{points(value.value)} AP ({evidence})"
+        if pair.smallest < SMALL:  # the same in all draws
+            return f"{sentence}."
+        shown = points(pair.smallest)
+        return f"{sentence}, and these images could have shown one of {shown} AP."
     sentence = f"{better} is better than {worse} by {points(value.value)} AP ({evidence})"
     reason, where = _reason(comparison, pair), _where(comparison, pair)
     parts = [part for part in (reason, where) if part]

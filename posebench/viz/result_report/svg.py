@@ -46,7 +46,10 @@ def around(
     """
     known = [value for value in values if math.isfinite(value)] + [0.0] * zero
     low, high = min(known, default=0.0), max(known, default=1.0)
-    reach = (high - low) or max(abs(high), 1.0) * 0.1
+    if low == high:  # any axis does
+        reach = max(abs(high), 1.0) * 0.1
+        return low - reach, high + reach
+    reach = high - low
     return (
         low - margin * reach if low < 0 or not zero else low,
         high + margin * reach if high > 0 or not zero else high,

@@ -121,3 +121,13 @@ def test_a_comparison_without_errors_groups_and_images_has_a_page() -> None:
     heads = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
     assert heads == ["Models", "Differences", "How this was made"]
     assert re.findall(r'<nav class="contents".*?</nav>', page)[0].count("<a ") == 3
+
+
+def test_two_equal_files_have_a_page() -> None:
+    own = FILES["theirs"]
+    analysis = analyze(own, TRUTH, PROTOCOL, draws=100)
+    files = {"one": own, "other": own}
+    made = compare(files, TRUTH, PROTOCOL, draws=100, errors=dict.fromkeys(files, analysis))
+    page = comparison_page(made, TRUTH, files, pictures=nothing, facts=FACTS)
+    assert "cannot be told apart: the difference is 0.0 AP" in page
+    assert "The images that decide" not in page  # none does

@@ -47,8 +47,9 @@ def test_an_axis_shows_all_values_that_are_numbers() -> None:
     assert low < -2 < 2 < high
     low, high = around([])
     assert low < high
-    low, high = around([3.0])
-    assert low < 3 < high
+    for value in (3.0, 0.0):
+        low, high = around([value], zero=value == 0)
+        assert low < value < high
 
 
 def test_attributes_and_words_are_escaped() -> None:
