@@ -146,13 +146,26 @@ def evaluate(
         )  # fmt: skip
     else:
         evaluation = engine.evaluate_file(Path(str(predictions)), data)
+    from posebench.bench.intervals import interval_of, limits_of
+    from posebench.distributed import rank
+
+    interval = interval_of(evaluation, data) if rank() == 0 else None
+    provenance = engine.provenance_of(
+        recipe=recipe, dataset=data, weights=checkpoint.path if checkpoint else None,
+        seeds={
+            "training": engine.training_seed(checkpoint.path, checkpoint.facts)
+            if checkpoint else None,
+            "bootstrap": interval.seed if interval else None,
+        },
+    )  # fmt: skip
     rows = engine.write_evaluation(
         folder, evaluation, recipe=recipe, dataset=data,
         tta="oracle" if oracle else recipe.inference.label if recipe else "",
         device=place, precision=chosen_precision if checkpoint else "",
         limit=checkpoint.facts.get("limit", 0) if checkpoint else 0, name=label,
+        provenance=provenance, intervals=limits_of(interval),
     )  # fmt: skip
-    return Run(evaluation, data, recipe, rows, folder)
+    return Run(evaluation, data, recipe, rows, folder, interval)
 
 
 def _check_target(

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.engine.devices import cpu_info
+from posebench.engine.provenance import Provenance
 from posebench.errors import ModelError, PosebenchError, command_line
-from posebench.files import atomic_write, write_json
+from posebench.files import atomic_write, read_json, write_json
 from posebench.metrics import ResultFile
 from posebench.models import plugin_of
 from posebench.plugins import PLUGINS
@@ -166,6 +167,34 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
+def training_seed(path: Path, facts: Mapping[str, Any]) -> int | None:
+    """Return the seed of the training that a checkpoint comes from; None: it is not known.
+
+    Args:
+        path: of the checkpoint.
+        facts: that it has.
+    """
+    from posebench.shipped import FOLDER, read_card
+
+    seed = facts.get("seed")
+    if seed is None and path.parent == FOLDER:
+        seed = read_card(path.stem).seed
+    if seed is None and path.parent.name == "checkpoints":  # a best one of an earlier version
+        seed = checkpoint_facts(path.with_name("last.safetensors")).get("seed")
+    return seed
+
+
+def evaluated_weights(run: Path) -> Path | None:
+    """Return the file with the weights that a training evaluated last; None: no file has them."""
+    best, last = (run / "checkpoints" / f"{name}.safetensors" for name in ("best", "last"))
+    step = checkpoint_facts(last).get("step")
+    if step is not None and checkpoint_facts(best).get("step") == step:
+        return best
+    # Where a moving average is evaluated, `last` has the weights beneath it.
+    averaged = read_json(run / "recipe.json", "a run's recipe").get("ema_decay", 0.0)
+    return None if averaged or step is None else last
+
+
 def find_checkpoint(place: Path) -> Path:
     """Return a file itself, or the best checkpoint of a run folder, or else its last.
 
@@ -242,6 +271,8 @@ def tidy_rows(
     precision: str,
     limit: int = 0,
     name: str = "",
+    provenance: Provenance | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """Return one row per metric, in percent.
 
@@ -250,6 +281,9 @@ def tidy_rows(
         limit: number of images that the model was trained on, if not on all; the rows' source then
             says so, and tables leave them out.
         name: what a result file's rows have in place of a recipe.
+        provenance: what the numbers were computed from, as far as known.
+        intervals: the limits of 95 % intervals as fractions, by metric; the rows of others have
+            none.
     """
     import pandas as pd
 
@@ -270,11 +304,25 @@ def tidy_rows(
         "date": datetime.now().date().isoformat(),
         "commit": git_commit(),
     }
+    limits, origin = intervals or {}, (provenance or Provenance()).columns()
+    unknown = (None, None)
     return pd.DataFrame(
         # The official tools return -1 where there is no ground truth.
-        {**common, "metric": name, "value": 100 * value if value >= 0 else None, **made}
+        {
+            **common,
+            "metric": name,
+            "value": _percent(value),
+            **made,
+            "low": _percent(limits.get(name, unknown)[0]),
+            "high": _percent(limits.get(name, unknown)[1]),
+            **origin,
+        }
         for name, value in metrics.items()
     )
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None or not fraction >= 0 else 100 * fraction
 
 
 def write_evaluation(
@@ -288,6 +336,8 @@ def write_evaluation(
     precision: str,
     limit: int = 0,
     name: str = "",
+    provenance: Provenance | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """Write an evaluation's metrics, predictions and tidy rows to a run folder; return the rows.
 
@@ -303,6 +353,8 @@ def write_evaluation(
         precision=precision,
         limit=limit,
         name=name,
+        provenance=provenance,
+        intervals=intervals,
     )
     from posebench.distributed import rank
 

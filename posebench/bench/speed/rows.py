@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,18 @@ from typing import Any
 import pandas as pd
 import torch
 
-from posebench.bench.speed.options import NETWORK, SpeedOptions, input_cases
+from posebench.bench.speed.inputs import timed_crowds
+from posebench.bench.speed.options import NETWORK, WEIGHTS_SEED, SpeedOptions, input_cases
 from posebench.bench.speed.rounds import Timing
 from posebench.bench.statistics import quantile, ranking, ratio
-from posebench.engine import write_results
+from posebench.engine import Provenance, provenance_of, write_results
+from posebench.engine.provenance import COLUMNS as PROVENANCE
+from posebench.engine.provenance import PROTOCOL_VERSION, recipe_hash
 from posebench.engine.runs import git_commit, hardware
 from posebench.files import atomic_write
 from posebench.models import RECIPES
+from posebench.shipped import shipped_weights
+from posebench.skeleton import COCO
 
 # Only rows that agree in all of these are ranked together.
 COMPARED = (
@@ -28,7 +34,7 @@ IDENTITY = ("recipe", *COMPARED)
 _COLUMNS = (
     "recipe", "method", "backbone", "input_size", "dataset", "split", "tta", "protocol", "case",
     "people", "batch_size", "options", "metric", "value", "unit", "source", "hardware",
-    "precision", "date", "commit", "error",
+    "precision", "date", "commit", *PROVENANCE, "error",
 )  # fmt: skip
 _COMPARISONS = ("rank", "ratio", "ratio_low", "ratio_high")
 
@@ -40,6 +46,12 @@ def identity_of(row: Mapping[Any, Any]) -> tuple[str, ...]:
     return tuple(str(row[column]) for column in IDENTITY)
 
 
+def is_current(row: Mapping[Any, Any]) -> bool:
+    """Return whether a row was measured by today's rules, as far as it says."""
+    version = row.get("protocol_version", "")
+    return pd.isna(version) or version == "" or int(float(version)) == PROTOCOL_VERSION
+
+
 def timing_rows(timings: Sequence[Timing], options: SpeedOptions) -> pd.DataFrame:
     """Return one tidy row per metric of each timing."""
     rows = []
@@ -49,12 +61,26 @@ def timing_rows(timings: Sequence[Timing], options: SpeedOptions) -> pd.DataFram
         "commit": git_commit(),
     }
     for timing in timings:
-        common = {**conditions_of(timing, options), **made, "error": timing.error}
+        own = _provenance(timing).columns()
+        common = {**conditions_of(timing, options), **made, **own, "error": timing.error}
         rows += [
             {**common, "metric": metric, "value": value, "unit": unit}
             for metric, (value, unit) in _metrics(timing, options).items()
         ]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _provenance(timing: Timing) -> Provenance:
+    """Return what a timing was made with; weights that do not come with the package are random."""
+    recipe = None if timing.predictor else RECIPES[timing.name]
+    weights = shipped_weights(timing.name) if recipe else None
+    return replace(
+        provenance_of(
+            dataset=timed_crowds(), weights=weights,
+            seeds={"weights": WEIGHTS_SEED if recipe and not weights else None},
+        ),
+        recipe=recipe_hash(recipe, recipe.skeleton or COCO) if recipe else "",
+    )  # fmt: skip
 
 
 def round_rows(timings: Sequence[Timing], options: SpeedOptions) -> pd.DataFrame:

@@ -13,8 +13,11 @@ from posebench.bench.selection import select_recipes
 from posebench.bench.speed import SpeedOptions, run_speed_benchmark, with_alternatives
 from posebench.bench.speed.options import RoundSchedule, input_cases
 from posebench.bench.speed.rows import COMPARED, with_comparisons
+from posebench.engine.provenance import COLUMNS, PROTOCOL_VERSION, recipe_hash
 from posebench.errors import UsageError
 from posebench.models import RECIPES
+from posebench.shipped import read_card
+from posebench.skeleton import COCO
 from tests.bench.speed.fakes import FakeModel, FragileModel
 
 OPTIONS = SpeedOptions(schedule=RoundSchedule(rounds=3, turn_s=0, budget_s=100))
@@ -50,6 +53,33 @@ def test_rows_hold_quantiles_stages_costs_and_comparisons(tmp_path: Path) -> Non
     assert set(rows["input_size"]) == {"64x64"}
     assert set(rows["source"]) == {"measured"}
     assert (tmp_path / "rounds.csv").exists()
+    own = rows[rows["recipe"] == "cid_tiny"].iloc[0]
+    assert own["weights_sha256"] == read_card("cid_tiny").sha256
+    assert own["protocol_version"] == PROTOCOL_VERSION
+    assert own["recipe_hash"] == recipe_hash(RECIPES["cid_tiny"], COCO)
+    assert own["seeds"] == "images 0" and own["data_hash"]
+
+
+def test_rows_without_a_version_are_kept_and_those_of_another_are_timed_anew(
+    tmp_path: Path,
+) -> None:
+    run_speed_benchmark(THREE[:2], OPTIONS, tmp_path, make=FakeModel)
+    path = tmp_path / "results.csv"
+    told: list[str] = []
+
+    def again() -> pd.DataFrame:
+        return run_speed_benchmark(
+            THREE[:2], OPTIONS, tmp_path, make=FakeModel,
+            on_progress=lambda name, what: told.append(name),
+        )  # fmt: skip
+
+    before = pd.read_csv(path, keep_default_na=False)
+    before.drop(columns=list(COLUMNS)).to_csv(path, index=False)  # of an earlier version
+    assert len(again()) == len(before) and told == []
+    before["protocol_version"] = PROTOCOL_VERSION + 1
+    before.to_csv(path, index=False)
+    assert set(again()["protocol_version"]) == {PROTOCOL_VERSION}
+    assert set(told) == {"cid_tiny", "higher_hrnet_tiny"}
 
 
 def test_a_model_that_fails_is_a_row_and_not_the_end(tmp_path: Path) -> None:
