@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from posebench.api.datasets import first_images, open_chosen
 from posebench.api.models import eval_precision
+from posebench.api.recorded import HowRead, recorded
 from posebench.api.run import Run
 from posebench.data import choose_files, find_layout, is_described
 from posebench.errors import UsageError
 from posebench.recipe import Settings, with_inference, with_settings
 
 if TYPE_CHECKING:
+    from posebench.card import Kind
     from posebench.data import PoseDataset
     from posebench.engine import Checkpoint, Model, Predictor
 
@@ -146,26 +148,12 @@ def evaluate(
         )  # fmt: skip
     else:
         evaluation = engine.evaluate_file(Path(str(predictions)), data)
-    from posebench.bench.intervals import interval_of, limits_of
-    from posebench.distributed import rank
-
-    interval = interval_of(evaluation, data) if rank() == 0 else None
-    provenance = engine.provenance_of(
-        recipe=recipe, dataset=data, weights=checkpoint.path if checkpoint else None,
-        seeds={
-            "training": engine.training_seed(checkpoint.path, checkpoint.facts)
-            if checkpoint else None,
-            "bootstrap": interval.seed if interval else None,
-        },
+    kind: Kind = "oracle" if oracle else "model" if checkpoint else "file"
+    how = HowRead(data_root, annotations, images, category, skeleton, exif, limit, batch_size)
+    return recorded(
+        evaluation, data, recipe, checkpoint, kind="predictor" if predictor else kind, name=label,
+        device=place, precision=chosen_precision, how=how, folder=folder,
     )  # fmt: skip
-    rows = engine.write_evaluation(
-        folder, evaluation, recipe=recipe, dataset=data,
-        tta="oracle" if oracle else recipe.inference.label if recipe else "",
-        device=place, precision=chosen_precision if checkpoint else "",
-        limit=checkpoint.facts.get("limit", 0) if checkpoint else 0, name=label,
-        provenance=provenance, intervals=limits_of(interval),
-    )  # fmt: skip
-    return Run(evaluation, data, recipe, rows, folder, interval)
 
 
 def _check_target(

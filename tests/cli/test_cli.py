@@ -26,7 +26,7 @@ from tests.viz.test_video import Camera
 
 COMMANDS = (
     "models", "demo", "train", "eval", "viz", "speed", "flops", "ablate", "tables",
-    "verify", "data", "weights",
+    "card", "verify", "data", "weights",
 )  # fmt: skip
 
 # design.md, "Tidy results".
