@@ -120,6 +120,7 @@ def _check(
     if needs:
         return CheckedAccuracy(entry, "untested", None, 0, needs)
     from posebench.bench.intervals import SEED
+    from posebench.bench.ledger import write_row
     from posebench.bench.statistics import ap_interval
     from posebench.data import open_dataset
     from posebench.data.limited import FirstImages
@@ -130,6 +131,7 @@ def _check(
         provenance_of,
         write_evaluation,
     )
+    from posebench.engine.runs import hardware
     from posebench.engine.weights import fetch_published
     from posebench.metrics.resampling import matches
     from posebench.recipe import with_inference
@@ -159,7 +161,11 @@ def _check(
     )  # fmt: skip
     whole = len(dataset) == layout.images_in.get(entry.split, -1)
     verdict: Verdict = judge(entry, 100 * interval.value) if whole else "partial"
-    return CheckedAccuracy(entry, verdict, interval, len(dataset), (), folder, provenance)
+    checked = CheckedAccuracy(entry, verdict, interval, len(dataset), (), folder, provenance)
+    if folder is not None:
+        [row] = accuracy_rows([checked])
+        write_row(folder, row, hardware(place))
+    return checked
 
 
 def _missing(entry: Published, data_root: Path | None) -> tuple[str, ...]:

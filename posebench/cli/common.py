@@ -71,7 +71,8 @@ SkeletonOption = Annotated[
     str | None,
     typer.Option(
         "--skeleton",
-        help="Keypoints, where the file does not name them: coco, crowdpose, mpii or a TOML file.",
+        help="Keypoints, where the file does not name them: a built-in set, such as coco, mpii or "
+        "ap10k (docs/datasets.md lists them), or a TOML file.",
     ),
 ]
 SetOption = Annotated[

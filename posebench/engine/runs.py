@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -70,6 +70,26 @@ def _make(parent: Path, name: str) -> Path:
         raise PosebenchError(
             f"{folder} cannot be written ({error.strerror}): choose another folder."
         ) from error
+
+
+@contextmanager
+def removed_unless_begun(run: Path) -> Iterator[None]:
+    """Remove a new training's folder if an error ends the context before its recipe is written.
+
+    Until then it has no weights to begin with, and the folder says nothing that the command and
+    its message do not.
+    """
+    from posebench.distributed import rank
+
+    try:
+        yield
+    except PosebenchError:
+        if rank() == 0 and not (run / "recipe.json").exists():
+            shutil.rmtree(run, ignore_errors=True)
+            for parent in run.parents[:2]:  # ROOT/train and ROOT, where nothing else is in them
+                with suppress(OSError):
+                    parent.rmdir()
+        raise
 
 
 class RunLocked(PosebenchError):
