@@ -104,6 +104,12 @@ def test_the_engine_is_as_quick_to_import_as_torch(tmp_path: Path) -> None:
         assert f"'{name}'" not in done.stdout
 
 
+def test_reports_need_no_torch() -> None:
+    code = "import sys, posebench.viz.result_report; print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "'posebench.viz.draw'" in done.stdout and "'torch'" not in done.stdout
+
+
 def test_a_torchvision_of_another_build_is_one_sentence(tmp_path: Path) -> None:
     stub = 'raise RuntimeError("operator torchvision::nms does not exist")\n'
     (tmp_path / "torchvision.py").write_text(stub)

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from posebench.cli import (
     ablate,
+    card,
     data,
     demo,
     evaluate,
@@ -51,6 +52,7 @@ app.command("flops")(flops.flops)
 app.command("viz")(viz.viz)
 app.command("ablate")(ablate.ablate)
 app.command("tables")(tables.tables)
+app.command("card")(card.card)
 app.command("verify")(verify.verify)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
