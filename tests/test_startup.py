@@ -65,6 +65,9 @@ COMMANDS = {
     "ablate cid/embedding --precision fp8": (2, "Known: auto, bf16, fp32"),
     "tables cid/44": (2, "cid/"),
     "viz x.mp4 --heatmaps": (2, "leave them out for a video"),
+    "compare x.json y.json": (2, "--annotations, or the dataset with --dataset"),
+    "compare x.json": (2, "at least two models"),
+    "analyze x.json --corrections mean": (2, "Did you mean meant?"),
     "weights import x --recipe cidd": (2, "no recipe named 'cidd'"),
 }  # fmt: skip
 

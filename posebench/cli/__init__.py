@@ -13,7 +13,9 @@ from rich.markup import escape
 
 from posebench.cli import (
     ablate,
+    analyze,
     card,
+    compare,
     data,
     demo,
     evaluate,
@@ -50,6 +52,8 @@ app.command("eval")(evaluate.evaluate)
 app.command("speed")(speed.speed)
 app.command("flops")(flops.flops)
 app.command("viz")(viz.viz)
+app.command("compare")(compare.compare)
+app.command("analyze")(analyze.analyze)
 app.command("ablate")(ablate.ablate)
 app.command("tables")(tables.tables)
 app.command("card")(card.card)
