@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from posebench.api.entrants import DataOptions, open_entrants
+from posebench.api.evaluation import evaluate
 from posebench.errors import DataError, UsageError
 from posebench.metrics.writers import writer_of
 from posebench.skeleton import COCO, CROWDPOSE, Skeleton
@@ -114,6 +115,59 @@ def test_runs_say_of_which_images_they_are(tmp_path: Path) -> None:
     data, [one] = open_entrants([run], DataOptions())
     assert (data.name, data.split, len(data)) == ("synthetic", "val[:3]", 3)
     assert one.facts["run"] == str(run)
+
+
+def test_runs_on_a_dataset_of_ones_own_are_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kite = Skeleton("kite", ("top", "tail"), (), (0.1, 0.1))
+    truth = write_truth(tmp_path / "kites.json", kite)
+    monkeypatch.chdir(tmp_path)
+    runs = [
+        evaluate(
+            predictions=results(tmp_path / f"{name}.json", kite),
+            dataset=truth.name, runs="runs",
+        ).folder
+        for name in ("a", "b")
+    ]  # fmt: skip
+    monkeypatch.chdir(tmp_path.parent)
+    folders = [tmp_path / str(folder) for folder in runs]
+    data, entrants = open_entrants(folders, DataOptions())
+    assert data.reference == str(truth)
+    assert [one.facts["run"] for one in entrants] == [str(folder) for folder in folders]
+    # Named by another path, these are the same predictions of the same images.
+    data, _ = open_entrants(folders, DataOptions(annotations=truth))
+    assert data.reference == str(truth)
+
+
+def test_runs_remember_the_annotations_that_they_were_evaluated_with(tmp_path: Path) -> None:
+    truth = write_truth(tmp_path / "val.json", COCO)
+    run = evaluate(
+        predictions=results(tmp_path / "a.json", COCO), dataset="coco", annotations=truth,
+        runs=tmp_path,
+    )  # fmt: skip
+    data, _ = open_entrants([str(run.folder)], DataOptions())
+    assert (data.reference, len(data)) == ("coco", 2)
+
+
+def test_a_run_of_a_file_does_not_predict_other_images(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", "synthetic", "val[:3]")
+    with pytest.raises(UsageError, match=r"of synthetic val\[:3\], not of synthetic val\[:2\]"):
+        open_entrants([run], DataOptions(limit=2))
+
+
+def test_models_predict_the_images_of_the_runs_beside_them(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", "synthetic", "val[:1]")
+    data, entrants = open_entrants([run, "posedet_tiny"], DataOptions())
+    assert data.split == "val[:1]"
+    assert [one.name for one in entrants] == ["run", "posedet_tiny"]
+
+
+def test_a_file_given_twice_has_two_short_names(tmp_path: Path) -> None:
+    options = DataOptions(annotations=write_truth(tmp_path / "val.json", COCO))
+    file = results(tmp_path / "a.json", COCO)
+    _, entrants = open_entrants([file, file], options)
+    assert [one.name for one in entrants] == ["a (1)", "a (2)"]
 
 
 def test_images_without_annotations_are_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ class DataOptions:
     category: str | Sequence[str | int] = ()
     skeleton: str | Skeleton | None = None
     limit: int | None = None
+    exif: str = "stored"
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def open_entrants(
             f"compared here. {dataset.submission}".strip()
         )
     return dataset, [
-        _entrant(one, name, dataset, runs, progress, how)
+        _entrant(one, name, dataset, options, runs, progress, how)
         for one, name in zip(given, called, strict=True)
     ]
 
@@ -110,18 +111,18 @@ def _open(given: Sequence[object], options: DataOptions) -> PoseDataset:
             if options.limit is None
             else first_images(options.dataset, options.limit)
         )
-    name, split, limit = options.dataset, options.split, options.limit
-    if name is None and options.annotations is not None:
-        name = _like(options)
-    elif name is None and (opened := _opened(given)) is not None:
-        return opened
-    if name is None:
-        name, recorded, recorded_limit = _agreed(given)
-        split = split or recorded
-        limit = limit or recorded_limit
+    if options.dataset is None:
+        if options.annotations is None and (opened := _opened(given)) is not None:
+            return opened if options.limit is None else first_images(opened, options.limit)
+        options = (
+            _agreed(given, options)
+            if options.annotations is None
+            else replace(options, dataset=_like(options))
+        )
     return open_dataset(
-        name, split, data_root=options.data_root, annotations=options.annotations,
-        images=options.images, category=options.category, skeleton=options.skeleton, limit=limit,
+        str(options.dataset), options.split, data_root=options.data_root,
+        annotations=options.annotations, images=options.images, category=options.category,
+        skeleton=options.skeleton, exif=options.exif, limit=options.limit,
     )  # fmt: skip
 
 
@@ -141,27 +142,32 @@ def _like(options: DataOptions) -> str:
     return path
 
 
-def _agreed(given: Sequence[object]) -> tuple[str, str | None, int | None]:
-    """Return the dataset, split and limit that all entrants name which name any.
+def _agreed(given: Sequence[object], options: DataOptions) -> DataOptions:
+    """Return the images that runs are of, else those that models name; options given go before.
 
     Raises:
-        UsageError: none does, or they name several.
+        UsageError: nothing names any, or they name several.
     """
-    named = {place for one in given if (place := _recorded(one)) is not None}
+    of_runs = [own for one in given if (own := _evaluated_on(one)) is not None]
+    named = of_runs or [own for one in given if (own := _trained_on(one)) is not None]
     if not named:
         raise UsageError(
             "Which images are these predictions of? Name the annotations with --annotations, or "
             "the dataset with --dataset."
         )
-    if len(named) > 1:
-        listed = " and ".join(sorted(" ".join(filter(None, place)) for place in named))
+    if len({_images(own) for own in named}) > 1:
+        listed = " and ".join(sorted({_said(own) for own in named}))
         raise UsageError(
             f"These were evaluated on different images ({listed}): compare predictions on the "
             "same ones, or name a --dataset on which the models shall predict."
         )
-    [(dataset, split)] = named
-    split, _, limited = split.partition("[:")
-    return dataset, split or None, int(limited.removesuffix("]")) if limited else None
+    unset = DataOptions()
+    chosen = {
+        one.name: value
+        for one in fields(options)
+        if (value := getattr(options, one.name)) != getattr(unset, one.name)
+    }
+    return replace(named[0], **chosen)
 
 
 def _opened(given: Sequence[object]) -> PoseDataset | None:
@@ -174,30 +180,72 @@ def _opened(given: Sequence[object]) -> PoseDataset | None:
     return datasets[0]
 
 
-def _recorded(one: object) -> tuple[str, str] | None:
-    """Return the dataset and split that an entrant names; None: it names none."""
+def _evaluated_on(one: object) -> DataOptions | None:
+    """Return the images that a run's predictions are of; None: it does not say, or is no run."""
     from posebench.api.run import Run
 
     if isinstance(one, Run):
-        return one.dataset.reference, one.dataset.split
-    if isinstance(one, str | Path):
-        if _is_run(one):
-            from posebench.engine.runs import evaluated_on
+        return _split_of(one.dataset.reference, one.dataset.split)
+    if not isinstance(one, str | Path) or not _is_run(one):
+        return None
+    from posebench.engine.record import find_record
+    from posebench.engine.runs import first_row
 
-            return evaluated_on(Path(one))
-        if _is_file(one):
+    record = find_record(Path(one))
+    if record is None:
+        row = first_row(Path(one))
+        return _split_of(row["dataset"], row["split"]) if {"dataset", "split"} <= set(row) else None
+    return DataOptions(
+        record.dataset,
+        record.split,
+        record.data_root or None,
+        record.annotations or None,
+        record.image_folder or None,
+        tuple(record.category),
+        record.skeleton or None,
+        # A limit that left no image out is none.
+        record.limit if record.images in (0, record.limit) else None,
+        record.exif,
+    )
+
+
+def _split_of(dataset: str, split: str) -> DataOptions:
+    """Return a dataset and its split, of which `val[:20]` are the first 20 images."""
+    name, _, limited = split.partition("[:")
+    return DataOptions(dataset, name, limit=int(limited.removesuffix("]")) if limited else None)
+
+
+def _images(options: DataOptions) -> tuple[object, ...]:
+    """Return what two runs on the same images have in common."""
+    return tuple(
+        getattr(options, name)
+        for name in ("dataset", "split", "limit", "annotations", "category", "skeleton", "exif")
+    )
+
+
+def _said(options: DataOptions) -> str:
+    split = f"{options.split}[:{options.limit}]" if options.limit else str(options.split)
+    file = f" ({options.annotations})" if options.annotations else ""
+    return f"{options.dataset} {split}{file}"
+
+
+def _trained_on(one: object) -> DataOptions | None:
+    """Return the images on which a model is usually evaluated; None: it does not say."""
+    from posebench.api.run import Run
+
+    if isinstance(one, Run):
+        return None
+    if isinstance(one, str | Path):
+        if _is_file(one) or _is_run(one):
             return None
         from posebench.engine import find_model, find_predictor
 
         if find_predictor(one) is not None:
             return None
-        return _usual(find_model(str(one)).trained_on)
-    trained_on = getattr(getattr(one, "checkpoint", None), "trained_on", "")
-    return _usual(trained_on)
-
-
-def _usual(dataset: str) -> tuple[str, str] | None:
-    return (dataset, find_layout(dataset).eval_split) if dataset else None
+        dataset = find_model(str(one)).trained_on
+    else:
+        dataset = getattr(getattr(one, "checkpoint", None), "trained_on", "")
+    return DataOptions(dataset, find_layout(dataset).eval_split) if dataset else None
 
 
 # ------------------------------------------------------------------------------------- entrants
@@ -214,8 +262,8 @@ def _is_file(one: str | Path) -> bool:
 
 
 def _entrant(
-    one: Any, name: str, dataset: PoseDataset, runs: str | Path | None, progress: Progress,
-    how: Mapping[str, Any],
+    one: Any, name: str, dataset: PoseDataset, options: DataOptions, runs: str | Path | None,
+    progress: Progress, how: Mapping[str, Any],
 ) -> Entrant:  # fmt: skip
     from posebench.api.run import Run
     from posebench.engine.runs import first_row
@@ -226,7 +274,7 @@ def _entrant(
         return Entrant(name, parse_results(one.evaluation.results, truth), row=_row(one))
     if isinstance(one, str | Path):
         path = Path(one)
-        if _is_run(path) and _of(path, dataset):
+        if _is_run(path) and _is_of(path, dataset, options):
             file = path / _PREDICTIONS
             facts = {"run": str(path), "SHA-256": file_sha256(file)}
             return Entrant(name, read_results(file, truth), facts, row=first_row(path))
@@ -255,21 +303,38 @@ def _row(run: Run) -> dict[str, str]:
     return {str(name): str(value) for name, value in run.rows.iloc[0].items()}
 
 
-def _of(run: Path, dataset: PoseDataset) -> bool:
-    """Return whether a run's predictions are of these images."""
-    from posebench.engine.runs import evaluated_on
+def _is_of(run: Path, dataset: PoseDataset, options: DataOptions) -> bool:
+    """Return whether a run's predictions are of these images; otherwise its model can predict.
 
-    return evaluated_on(run) in (None, (dataset.name, dataset.split))
+    Raises:
+        UsageError: they are of other images, and the run has no model.
+    """
+    recorded = _evaluated_on(run)
+    if recorded is None:
+        return True
+    split = f"{recorded.split}[:{recorded.limit}]" if recorded.limit else recorded.split
+    if (recorded.dataset, split) == (dataset.reference, dataset.split):
+        return True
+    from posebench.engine.runs import has_checkpoint
+
+    if has_checkpoint(run):
+        return False
+    if options.annotations is not None:  # whose images have to be those of the predictions
+        return True
+    raise UsageError(
+        f"{run} has predictions of {_said(recorded)}, not of {dataset.reference} {dataset.split}: "
+        "leave out --dataset, --split and --limit, or give the model that made them."
+    )
 
 
 def _called(given: Sequence[object]) -> list[str]:
-    """Return the ends of their paths, with as many folders as tell them apart."""
+    """Return the ends of their paths, with as many folders as tell them apart, else numbers."""
     paths = [_place(one) for one in given]
     for depth in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.parts[-depth:]) for path in paths]
         if len(set(names)) == len(names):
             return names
-    return [f"{path} ({number})" for number, path in enumerate(paths, start=1)]
+    return [f"{path.name} ({number})" for number, path in enumerate(paths, start=1)]
 
 
 def _place(one: object) -> Path:

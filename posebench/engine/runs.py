@@ -175,17 +175,6 @@ def trained_on(run: Path) -> str:
     return str(checkpoint_facts(find_checkpoint(run)).get("dataset", ""))
 
 
-def evaluated_on(run: Path) -> tuple[str, str] | None:
-    """Return the dataset and split that a run's predictions are of; None: it does not say."""
-    request = run / "request.json"
-    if request.is_file():
-        asked = read_json(request, "a training's request")
-        limit = asked.get("limit") or 0
-        return asked["dataset"], asked["eval_split"] + (f"[:{limit}]" if limit else "")
-    row = first_row(run)
-    return (row["dataset"], row["split"]) if {"dataset", "split"} <= row.keys() else None
-
-
 def first_row(run: Path) -> dict[str, str]:
     """Return the first of a run's tidy rows, which says what all depend on; empty: it has none."""
     import pandas as pd
