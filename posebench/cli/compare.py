@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from posebench.cli.columns import Column
 
 GROUPINGS = ("keypoint", "size", "crowding", "overlap", "labelled")
+_ROUNDING = 1e-12  # of a difference of AP
 
 
 def compare(
@@ -94,7 +95,7 @@ def compare(
     from posebench.api.comparison import compare as compare_models
     from posebench.errors import unknown_name
 
-    groupings = by.split(",") if by else []
+    groupings = [one.strip() for one in by.split(",")] if by else []
     for one in groupings:
         if one not in GROUPINGS:
             raise unknown_name("grouping (--by)", one, GROUPINGS)
@@ -131,7 +132,7 @@ def _print(compared: Comparison, groupings: Sequence[str], worst: int) -> None:
     out.print()
     print_columns(_pair_columns(result))
     if result.analyses:
-        out.print("\n[bold]AP lost by each kind of error[/], were it alone mended")
+        out.print("\n[bold]AP that correcting each kind of error alone would gain[/]")
         print_columns(_error_columns(result), "--out DIR writes all columns.")
     for by in groupings:
         out.print(f"\n[bold]AP by {by}[/]")
@@ -216,10 +217,13 @@ def _group_columns(result: Compared, by: str) -> list[Column]:
 
 
 def _say_deciding(result: Compared, count: int) -> None:
-    """Name the images on which the best two models differ most."""
+    """Name the images that add most to the difference of the best two models, or take most off."""
     first, second = (one.name for one in result.models[:2])
-    gap = {one.image_id: one.cost[first] - one.cost[second] for one in result.images}
-    decisive = sorted(gap, key=lambda image: -abs(gap[image]))[:count]
+    gap = {one.image_id: one.cost[second] - one.cost[first] for one in result.images}
+    differing = [image for image, own in gap.items() if abs(own) > _ROUNDING]
+    decisive = sorted(differing, key=lambda image: -abs(gap[image]))[:count]
+    if not decisive:
+        return
     listed = ", ".join(f"{image} ({100 * gap[image]:+.2f})" for image in decisive)
     out.print(
         f"\nImages that decide most between {escape(first)} and {escape(second)}, with the AP that "

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 import posebench
+from posebench.bench import groups
+from posebench.cli.compare import GROUPINGS
 from posebench.engine.provenance import PROTOCOL_VERSION
 from posebench.errors import UsageError
 from posebench.files import file_sha256
@@ -62,7 +64,7 @@ QUICK = ("--draws", "100")
 def test_two_files_are_compared(folder: Path, tmp_path: Path) -> None:
     result = run(
         "compare", folder / "swapped.json", folder / "good.json", "--annotations",
-        folder / "val.json", *QUICK, "--by", "keypoint,labelled", "--report", tmp_path / "r.html",
+        folder / "val.json", *QUICK, "--by", "keypoint, labelled", "--report", tmp_path / "r.html",
         "--out", tmp_path / "tables",
     )  # fmt: skip
     assert result.code == 0, result.err
@@ -125,6 +127,23 @@ def test_a_file_is_analysed(folder: Path, tmp_path: Path) -> None:
     assert "100.0" in knee
     assert "</html>" in (tmp_path / "a.html").read_text()
     assert len(pd.read_csv(tmp_path / "tables" / "joints.csv")) == 48 * 17
+
+
+def test_images_that_decide_have_the_sign_of_what_they_add(folder: Path, tmp_path: Path) -> None:
+    kept = json.loads((folder / "good.json").read_text())
+    lost = [one for one in kept if one["image_id"] != 7]
+    (tmp_path / "whole.json").write_text(json.dumps(kept))
+    (tmp_path / "lost.json").write_text(json.dumps(lost))
+    words = ("--annotations", folder / "val.json", *QUICK, "--no-errors", "--worst", "1")
+    said = run("compare", tmp_path / "whole.json", tmp_path / "lost.json", *words).out
+    [line] = [one for one in said.splitlines() if one.startswith("Images that decide most")]
+    assert line.split(": ")[1].startswith("7 (+")
+    said = run("compare", tmp_path / "whole.json", tmp_path / "whole.json", *words).out
+    assert "whole (1) − whole (2)" in said and "Images that decide" not in said
+
+
+def test_groupings_are_those_that_are_computed() -> None:
+    assert GROUPINGS == groups.GROUPINGS
 
 
 def test_predictions_in_memory_are_compared_and_analysed(folder: Path) -> None:
