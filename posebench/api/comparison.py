@@ -198,6 +198,7 @@ def compare(
     draws: int = DRAWS,
     seed: int = 0,
     errors: bool = True,
+    group_p: bool = False,
     runs: str | Path | None = None,
     progress: Progress = _QUIET,
     **how: Any,
@@ -220,6 +221,7 @@ def compare(
         draws: number of resamples of the images.
         seed: of the resamples.
         errors: also find what each model does wrong, and how that makes their difference.
+        group_p: also test the differences in groups of people and images (exploratory).
         runs: the folder for the predictions of models; None: they are not written.
         progress: is called with a model's name, the images done and all, while it predicts.
         **how: how models predict, as for `evaluate`: device, precision, batch_size, workers.
@@ -251,8 +253,9 @@ def compare(
         for name, own in (found.items() if errors else ())
     }
     result = compare_detections(
-        found, truth, protocol, reference=reference, draws=draws, seed=seed, errors=analyses
-    )
+        found, truth, protocol, reference=reference, draws=draws, seed=seed, group_p=group_p,
+        errors=analyses,
+    )  # fmt: skip
     return Comparison(data, tuple(entrants), str(annotations or ""), seed, draws, result)
 
 

@@ -238,3 +238,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (count - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for being tested together, which bounds the false discovery rate.
+
+    Source: Benjamini and Hochberg (1995): the i-th smallest of n is multiplied by n / i.
+    """
+    count = len(p_values)
+    adjusted = [0.0] * count
+    lowest = 1.0
+    order = np.argsort(p_values, kind="stable").tolist()
+    for rank, index in zip(range(count, 0, -1), reversed(order), strict=True):
+        lowest = min(lowest, p_values[index] * count / rank)
+        adjusted[index] = lowest
+    return adjusted

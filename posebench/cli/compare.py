@@ -39,6 +39,8 @@ from posebench.cli.comparing import (
 if TYPE_CHECKING:
     from posebench.api.comparison import Comparison
     from posebench.bench.comparison import Comparison as Compared
+    from posebench.bench.comparison import GroupDifference
+    from posebench.bench.statistics import Interval
     from posebench.cli.columns import Column
 
 GROUPINGS = ("keypoint", "size", "crowding", "overlap", "labelled")
@@ -81,6 +83,14 @@ def compare(
     errors: Annotated[
         bool, typer.Option("--errors/--no-errors", help="Find what each model does wrong.")
     ] = True,
+    group_p: Annotated[
+        bool,
+        typer.Option(
+            "--group-p",
+            help="Also test the differences in groups, corrected by Benjamini and Hochberg "
+            "(exploratory; takes minutes for thousands of images).",
+        ),
+    ] = False,
     draws: DrawsOption = 2000,
     seed: SeedOption = 0,
     report: ReportOption = None,
@@ -104,7 +114,7 @@ def compare(
             *models, names=names.split(",") if names else None, reference=reference,
             dataset=dataset, split=split, data_root=data_root, annotations=annotations,
             images=images, category=category or (), skeleton=skeleton, limit=limit, draws=draws,
-            seed=seed, errors=errors, runs=runs, progress=progress, device=device,
+            seed=seed, errors=errors, group_p=group_p, runs=runs, progress=progress, device=device,
             batch_size=batch_size, workers=workers,
         )  # fmt: skip
     if json:
@@ -137,6 +147,10 @@ def _print(compared: Comparison, groupings: Sequence[str], worst: int) -> None:
     for by in groupings:
         out.print(f"\n[bold]AP by {by}[/]")
         print_columns(_group_columns(result, by))
+        tested = [one for one in result.group_differences if one.by == by and one.p == one.p]
+        if tested:
+            out.print(f"\n[bold]Differences of AP by {by}[/], tested; exploratory")
+            print_columns(_tested_columns(tested))
     if worst and len(result.models) > 1:
         _say_deciding(result, worst)
     out.print()
@@ -166,11 +180,7 @@ def _pair_columns(result: Compared) -> list[Column]:
     pairs = result.pairs
     return [
         Column("difference", [f"{one.better} − {one.worse}" for one in pairs], numeric=False),
-        Column("AP", [f"{100 * one.difference.value:+.1f}" for one in pairs]),
-        Column(
-            "95 %",
-            [f"{100 * one.difference.low:.1f} to {100 * one.difference.high:.1f}" for one in pairs],
-        ),
+        *_difference_columns([one.difference for one in pairs]),
         Column("p", [_p(one.p) for one in pairs], gives_way=2),
         Column("p (Holm)", [_p(one.p_adjusted) for one in pairs]),
         Column("could show", [f"{100 * one.smallest:.1f}" for one in pairs], gives_way=1),
@@ -213,6 +223,27 @@ def _group_columns(result: Compared, by: str) -> list[Column]:
             )
             for model in result.models
         ),
+    ]
+
+
+def _tested_columns(tested: Sequence[GroupDifference]) -> list[Column]:
+    from posebench.cli.columns import Column
+
+    return [
+        Column("difference", [f"{one.better} − {one.worse}" for one in tested], numeric=False),
+        Column(tested[0].by, [one.group for one in tested], numeric=False),
+        *_difference_columns([one.difference for one in tested]),
+        Column("p", [_p(one.p) for one in tested], gives_way=1),
+        Column("p (Benjamini–Hochberg)", [_p(one.p_adjusted) for one in tested]),
+    ]
+
+
+def _difference_columns(differences: Sequence[Interval]) -> list[Column]:
+    from posebench.cli.columns import Column
+
+    return [
+        Column("AP", [f"{100 * one.value:+.1f}" for one in differences]),
+        Column("95 %", [f"{100 * one.low:.1f} to {100 * one.high:.1f}" for one in differences]),
     ]
 
 

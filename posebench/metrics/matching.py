@@ -103,6 +103,14 @@ class Matches:
     wrong: Flags  # (T, D) matched nobody; neither of both: matched an ignored person
     people: Indices  # (images,) people of each image who are not ignored
 
+    def of_images(self, images: Flags) -> Matches:
+        """Return the detections and people of the images where (images,) flags are True."""
+        kept = images[self.image]
+        return Matches(
+            self.scores[kept], self.image[kept], self.correct[:, kept], self.wrong[:, kept],
+            np.where(images, self.people, 0),
+        )  # fmt: skip
+
     def curves(self, images: Flags | None = None) -> Curves:
         """Return precision and recall over all images, or over those where `images` is True."""
         people, correct, wrong = self.people, self.correct, self.wrong

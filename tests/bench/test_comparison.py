@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from posebench.bench.comparison import compare, compare_matches, latex_table, letter_groups
 from posebench.bench.comparison.values import Comparison
-from posebench.bench.statistics import ap_interval, difference, holm
+from posebench.bench.groups import groups_of
+from posebench.bench.statistics import ap_interval, benjamini_hochberg, difference, holm
 from posebench.errors import UsageError
 from posebench.metrics import evaluate_keypoints
 from posebench.metrics.results import parse_results
@@ -157,6 +158,36 @@ def test_the_images_that_decide_come_first_and_groups_have_their_differences() -
     for one in found.group_differences:
         better, worse = (scores[name, one.by, one.group] for name in (one.better, one.worse))
         assert one.difference.value == pytest.approx(better - worse, abs=1e-12)
+
+
+@pytest.mark.parametrize("dataset", ["ochuman", "crowdpose"])
+def test_groups_are_tested_on_request(dataset: str) -> None:
+    silent, _ = compared(dataset, 1)
+    assert all(one.p != one.p for one in silent.group_differences)
+    found, _ = compared(dataset, 1, group_p=True)
+    p_values = [one.p for one in found.group_differences]
+    assert [one.p_adjusted for one in found.group_differences] == benjamini_hochberg(p_values)
+    rows = found.tables()["differences"]
+    assert set(rows["adjusted_by"]) == {"Holm", "Benjamini-Hochberg, exploratory"}
+    # A group of images is as a dataset of these images alone, but for the draws.
+    protocol = PROTOCOLS[dataset]
+    content, results = random_case(protocol.skeleton, 1, images=16)
+    truth = truth_of(content, protocol)
+    [group, *_] = [one for one in groups_of(truth, protocol) if one.by == "crowding"]
+    assert group.images is not None
+    inside = np.flatnonzero(group.images).tolist()
+    ids = {truth.image_id(index) for index in inside}
+    alone = truth.select_images(inside)
+    part = {
+        name: parse_results([one for one in own if one["image_id"] in ids], alone)
+        for name, own in (("even", results[::2]), ("odd", results[1::2]))
+    }
+    own = compare(part, alone, protocol, draws=100, groups=False).pairs[0]
+    [tested] = [
+        one for one in found.group_differences if (one.by, one.group) == ("crowding", group.label)
+    ]
+    assert abs(tested.difference.value) == pytest.approx(own.difference.value, abs=1e-12)
+    assert tested.p == pytest.approx(own.p, abs=0.2)
 
 
 def test_tables_are_tidy_and_in_percent() -> None:

@@ -9,7 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from posebench.bench.statistics import difference, holm, quantile, ranking, ratio
+from posebench.bench.statistics import (
+    benjamini_hochberg,
+    difference,
+    holm,
+    quantile,
+    ranking,
+    ratio,
+)
 from posebench.metrics.matching import Floats
 from tests.bench.matches import make_matches
 
@@ -139,3 +146,9 @@ def test_holm_is_stepwise() -> None:
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_benjamini_hochberg_is_stepwise_from_the_largest() -> None:
+    assert benjamini_hochberg([0.04, 0.01, 0.03]) == pytest.approx([0.04, 0.03, 0.04])
+    assert benjamini_hochberg([0.9, 0.2]) == pytest.approx([0.9, 0.4])
+    assert benjamini_hochberg([]) == []

@@ -65,7 +65,7 @@ def test_two_files_are_compared(folder: Path, tmp_path: Path) -> None:
     result = run(
         "compare", folder / "swapped.json", folder / "good.json", "--annotations",
         folder / "val.json", *QUICK, "--by", "keypoint, labelled", "--report", tmp_path / "r.html",
-        "--out", tmp_path / "tables",
+        "--out", tmp_path / "tables", "--group-p",
     )  # fmt: skip
     assert result.code == 0, result.err
     lines = result.out.splitlines()
@@ -76,7 +76,10 @@ def test_two_files_are_compared(folder: Path, tmp_path: Path) -> None:
     assert "good is better than swapped" in result.out
     assert "left and right" in result.out  # what the files differ in
     assert any(line.startswith("left_knee") for line in lines)
-    assert "</html>" in (tmp_path / "r.html").read_text()
+    [knee] = [line for line in lines if line.startswith("good − swapped  left_knee")]
+    assert float(knee.split()[-1]) < 0.05
+    page = (tmp_path / "r.html").read_text()
+    assert "</html>" in page and "p, Benjamini–Hochberg" in page
     metrics = pd.read_csv(tmp_path / "tables" / "metrics.csv")
     assert {"model", "metric", "value", "low", "high"} <= set(metrics)
     assert (tmp_path / "tables" / "comparison.tex").is_file()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -29,6 +29,7 @@ from posebench.bench.statistics import (
     RESAMPLES,
     Interval,
     Whole,
+    benjamini_hochberg,
     exchanged_differences,
     holm,
     image_resamples,
@@ -78,6 +79,7 @@ def compare(
     draws: int = 2000,
     seed: int = 0,
     groups: bool = True,
+    group_p: bool = False,
     errors: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Compare models on the same images.
@@ -90,6 +92,8 @@ def compare(
         draws: number of resamples of the images, and of exchanges in each test.
         seed: of the draws, which are the same for all models.
         groups: also compute the AP of each group of people, and what each image costs.
+        group_p: also test the differences in the groups, which takes as long for each of them as
+            the test of a pair.
         errors: the error analysis of each model by its name.
 
     Raises:
@@ -106,6 +110,7 @@ def compare(
     base: dict[str, Matches] = {}
     parts: dict[str, dict[str, _Resampled]] = {}
     of_group: dict[str, list[_Resampled]] = {}
+    kept: dict[str, list[Matches]] = {name: [] for name in models}  # of groups to be tested
     for name, detections in models.items():
         matcher = match(truth, detections, protocol)
         base[name], parts[name] = _main(matcher, truth, protocol, samples)
@@ -113,6 +118,8 @@ def compare(
         for start in range(0, len(chosen), _TOGETHER):
             some = chosen[start : start + _TOGETHER]
             found = matcher.matches([group.criterion() for group in some])
+            if group_p:
+                kept[name] += found
             of_group[name] += [
                 _resampled(own, samples, _by_id(truth, group.images))[0]
                 for own, group in zip(found, some, strict=True)
@@ -122,6 +129,17 @@ def compare(
     best = reference or scores[0].name
     order = [one.name for one in scores]
     compared_with = [_ordered(order, best, name) for name in order if name != best]
+    differences = [
+        GroupDifference(
+            better, worse, group.by, group.label,
+            of_group[better][index].minus(of_group[worse][index]),
+        )
+        for better, worse in compared_with
+        for index, group in enumerate(chosen)
+    ]  # fmt: skip
+    if group_p:
+        images = [_by_id(truth, group.images) for group in chosen]
+        differences = _tested(differences, compared_with, kept, images, exchanged)
     return Comparison(
         models=scores,
         pairs=pairs,
@@ -131,14 +149,7 @@ def compare(
         num_images=truth.num_images,
         num_people=int(truth.people.sum()),
         groups=tuple(_group_scores(order, chosen, of_group, truth)),
-        group_differences=tuple(
-            GroupDifference(
-                better, worse, group.by, group.label,
-                of_group[better][index].minus(of_group[worse][index]),
-            )
-            for better, worse in compared_with
-            for index, group in enumerate(chosen)
-        ),
+        group_differences=tuple(differences),
         images=tuple(_images(base, order, truth)) if groups else (),
         errors=tuple(_error_differences(compared_with, errors or {})),
         analyses=dict(errors or {}),
@@ -266,6 +277,36 @@ def _group_scores(
         for name in order:
             ap = of_group[name][index].interval
             yield GroupScore(name, group.by, group.label, int(people.sum()), images, ap)
+
+
+def _tested(
+    differences: Sequence[GroupDifference],
+    pairs: Sequence[tuple[str, str]],
+    matches: Mapping[str, Sequence[Matches]],
+    images: Sequence[Flags | None],
+    exchanged: Whole,
+) -> list[GroupDifference]:
+    """Return differences, those of the first pair in all groups first, with their p-values."""
+
+    def part(name: str, index: int) -> Matches:
+        chosen = images[index]
+        return matches[name][index] if chosen is None else matches[name][index].of_images(chosen)
+
+    under_null = (
+        exchanged_differences(part(better, index), part(worse, index), exchanged)
+        for better, worse in pairs
+        for index in range(len(images))
+    )
+    p_values = [
+        p_of_exchanges(one.difference.value, null)
+        for one, null in zip(differences, under_null, strict=True)
+    ]
+    return [
+        replace(one, p=p, p_adjusted=adjusted)
+        for one, p, adjusted in zip(
+            differences, p_values, benjamini_hochberg(p_values), strict=True
+        )
+    ]
 
 
 def _images(

@@ -18,7 +18,7 @@ _COLUMNS = {
     ],
     "differences": [
         "better", "worse", "group", "group_value", "metric", "value", "low", "high", "p",
-        "p_adjusted", "smallest", "draws",
+        "p_adjusted", "adjusted_by", "smallest", "draws",
     ],
     "groups": ["model", "group", "group_value", "metric", "value", "low", "high", "people",
                "images", "draws"],
@@ -60,13 +60,15 @@ def _differences(compared: Comparison) -> Iterator[dict[str, Any]]:
         yield {
             "better": pair.better, "worse": pair.worse, "group": "all", "group_value": "",
             "metric": "AP", **_percent(pair.difference), "p": pair.p,
-            "p_adjusted": pair.p_adjusted, "smallest": 100 * pair.smallest,
-            "draws": compared.draws,
+            "p_adjusted": pair.p_adjusted, "adjusted_by": "Holm",
+            "smallest": 100 * pair.smallest, "draws": compared.draws,
         }  # fmt: skip
     for one in compared.group_differences:
         yield {
             "better": one.better, "worse": one.worse, "group": one.by, "group_value": one.group,
-            "metric": "AP", **_percent(one.difference), "p": one.p, "draws": compared.draws,
+            "metric": "AP", **_percent(one.difference), "p": one.p, "p_adjusted": one.p_adjusted,
+            "adjusted_by": "" if one.p != one.p else "Benjamini-Hochberg, exploratory",
+            "draws": compared.draws,
         }  # fmt: skip
 
 

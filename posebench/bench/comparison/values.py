@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,8 @@ class GroupDifference:
     by: str
     group: str
     difference: Interval
-    p: float = float("nan")
+    p: float = math.nan  # of the exchange of images; nan: not asked for
+    p_adjusted: float = math.nan  # by Benjamini and Hochberg for all groups: exploratory
 
 
 @dataclass(frozen=True)

@@ -285,6 +285,9 @@ def groups_part(comparison: Comparison) -> str:
         Column("than"),
         Column("difference", numeric=True, best_first="high"),
     ]
+    tested = any(one.p == one.p for one in comparison.group_differences)
+    if tested:
+        columns += [Column("p", numeric=True), Column("p, Benjamini–Hochberg", numeric=True)]
     rows_ = [
         [
             one.by,
@@ -292,6 +295,7 @@ def groups_part(comparison: Comparison) -> str:
             one.better,
             one.worse,
             interval_cell(one.difference, signed=True),
+            *((f"{one.p:.4f}", f"{one.p_adjusted:.4f}") if tested else ()),
         ]
         for one in comparison.group_differences
     ]
