@@ -21,6 +21,7 @@ from posebench.cli.common import (
     SkeletonOption,
     SplitOption,
     WorkersOption,
+    messages,
     out,
     print_rows,
 )
@@ -127,7 +128,8 @@ def compare(
     if to is not None:
         from posebench.bench.comparison import write_text_tables
 
-        write_text_tables(compared.result, to)
+        written = write_text_tables(compared.result, to)
+        messages.print(f"Written to {escape(str(to))}: {', '.join(written)}.")
 
 
 def _print(compared: Comparison, groupings: Sequence[str], worst: int) -> None:

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posebench.bench.comparison import compare, compare_matches, latex_table, letter_groups
+from posebench.bench.comparison import (
+    compare,
+    compare_matches,
+    latex_table,
+    letter_groups,
+    markdown_table,
+)
 from posebench.bench.comparison.values import Comparison
 from posebench.bench.groups import groups_of
 from posebench.bench.statistics import ap_interval, benjamini_hochberg, difference, holm
@@ -200,6 +206,18 @@ def test_tables_are_tidy_and_in_percent() -> None:
     assert len(tables["images"]) == 2 * 16
     assert tables["errors"].empty
     assert f"{100 * official['odd']['AP']:.1f}$^" in latex_table(found)
+
+
+def test_names_are_escaped_in_the_table_of_a_paper() -> None:
+    models = {"a_b|c": make_matches(0.9, 2), "d&e": make_matches(0.2, 1)}
+    scores, pairs = compare_matches(models, 100)
+    found = Comparison(scores, pairs, "a_b|c", 100, 0, 30, 60)
+    assert r"a\_b|c & " in latex_table(found) and r"d\&e & " in latex_table(found)
+    header, rule, first, *_ = markdown_table(found).splitlines()
+    assert header == "| model | AP | AP50 | AP75 |"
+    assert rule == "| --- | ---: | ---: | ---: |"
+    ap = f"{100 * scores[0].metrics['AP'].value:.1f}"
+    assert first.startswith(rf"| a\_b\|c | {ap}<sup>a</sup> | ")
 
 
 def test_groups_can_be_left_out_and_wrong_names_are_refused() -> None:

@@ -82,7 +82,9 @@ def test_two_files_are_compared(folder: Path, tmp_path: Path) -> None:
     assert "</html>" in page and "p, Benjamini–Hochberg" in page
     metrics = pd.read_csv(tmp_path / "tables" / "metrics.csv")
     assert {"model", "metric", "value", "low", "high"} <= set(metrics)
-    assert (tmp_path / "tables" / "comparison.tex").is_file()
+    assert "$^{\\mathrm{a}}$" in (tmp_path / "tables" / "comparison.tex").read_text()
+    assert "<sup>a</sup>" in (tmp_path / "tables" / "comparison.md").read_text()
+    assert "comparison.tex, comparison.md" in result.err
 
 
 def test_the_numbers_are_those_of_eval(folder: Path) -> None:

@@ -11,7 +11,7 @@ from posebench._lazy import lazy_names
 if TYPE_CHECKING:
     from posebench.bench.comparison.comparing import compare, compare_matches
     from posebench.bench.comparison.letters import letter_groups
-    from posebench.bench.comparison.tables import latex_table, write_text_tables
+    from posebench.bench.comparison.tables import latex_table, markdown_table, write_text_tables
     from posebench.bench.comparison.values import (
         Comparison,
         ErrorDifference,
@@ -34,6 +34,7 @@ __all__ = [
     "compare_matches",
     "latex_table",
     "letter_groups",
+    "markdown_table",
     "write_text_tables",
 ]
 
@@ -41,7 +42,7 @@ __getattr__ = lazy_names(
     __name__,
     comparing=("compare", "compare_matches"),
     letters=("letter_groups",),
-    tables=("latex_table", "write_text_tables"),
+    tables=("latex_table", "markdown_table", "write_text_tables"),
     values=(
         "Comparison",
         "ErrorDifference",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from posebench.bench.comparison.values import Comparison
+from posebench.bench.markup import latex_row, markdown_row, markdown_rule
 from posebench.bench.statistics import Interval
 from posebench.files import atomic_write
 
@@ -104,34 +105,51 @@ def latex_table(compared: Comparison) -> str:
     lines = [
         r"\begin{tabular}{l" + "r" * len(names) + "}",
         r"\hline",
-        _row(["model", *names]),
+        latex_row(["model", *names]),
         r"\hline",
+        *(latex_row(cells, marks) for cells, marks in _text_rows(compared)),
+        r"\hline",
+        r"\end{tabular}",
+        f"% {_note(compared)}",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_table(compared: Comparison) -> str:
+    """Return the models and their metrics in Markdown with the letters of significance."""
+    names = list(compared.models[0].metrics)
+    lines = [
+        markdown_row(["model", *names]),
+        markdown_rule([False, *(True for _ in names)]),
+        *(markdown_row(cells, marks) for cells, marks in _text_rows(compared)),
+        "",
+        _note(compared),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_text_tables(compared: Comparison, folder: Path) -> list[str]:
+    """Write `comparison.tex` and `comparison.md`, the table of a paper; return their names."""
+    texts = {"comparison.tex": latex_table(compared), "comparison.md": markdown_table(compared)}
+    for name, text in texts.items():
+        with atomic_write(folder / name) as beside:
+            beside.write_text(text, encoding="utf-8")
+    return list(texts)
+
+
+def _text_rows(compared: Comparison) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield the cells of each model, and its letters behind its AP."""
     for model in compared.models:
-        cells = [_number(model.metrics[name]) for name in names]
-        cells[0] = rf"{cells[0]}$^{{\mathrm{{{model.letters}}}}}$"
-        lines.append(_row([_escaped(model.name), *cells]))
-    note = (
-        f"% Models that share a letter do not differ significantly: exchange of images, "
+        cells = [_number(one) for one in model.metrics.values()]
+        yield [model.name, *cells], ["", model.letters]
+
+
+def _note(compared: Comparison) -> str:
+    return (
+        "Models that share a letter do not differ significantly: exchange of images, "
         f"{compared.draws} draws, Holm, 5 %."
     )
-    return "\n".join([*lines, r"\hline", r"\end{tabular}", note, ""])
-
-
-def write_text_tables(compared: Comparison, folder: Path) -> None:
-    """Write `comparison.tex`, the table of a paper."""
-    with atomic_write(folder / "comparison.tex") as beside:
-        beside.write_text(latex_table(compared), encoding="utf-8")
-
-
-def _row(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
 
 
 def _number(interval: Interval) -> str:
     return "--" if interval.value != interval.value else f"{100 * interval.value:.1f}"
-
-
-def _escaped(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from posebench.bench.markup import (
+    latex_row,
+    latex_text,
+    markdown_row,
+    markdown_rule,
+    markdown_text,
+)
 from posebench.bench.tables.joined import LIMITS, MEASURED, JoinedTable
 from posebench.files import atomic_write
-
-_LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
-    "%": r"\%", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "†": r"\dag{}", "×": r"$\times$", "<": r"\textless{}", ">": r"\textgreater{}",
-}  # fmt: skip
-
 
 # Columns that are part of the caption or meant for programs.
 _NOT_SHOWN = ("paper", "table", "row", "method_key", "ours", "note")
@@ -133,21 +132,13 @@ def markdown(table: TextTable) -> str:
     lines = [
         f"### {markdown_text(table.title)}",
         "",
-        _markdown_row(table.headers),
-        "| " + " | ".join("---:" if numeric else "---" for numeric in table.numeric) + " |",
-        *(_markdown_row(row) for row in table.rows),
+        markdown_row(table.headers),
+        markdown_rule(table.numeric),
+        *(markdown_row(row) for row in table.rows),
         "",
         *(f"* {markdown_text(note)}" for note in table.notes),
     ]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _markdown_row(cells: list[str]) -> str:
-    return "| " + " | ".join(map(markdown_text, cells)) + " |"
-
-
-def markdown_text(text: str) -> str:
-    return re.sub(r"([\\|`*_<>\[\]~])", r"\\\1", text)
 
 
 def latex(table: TextTable) -> str:
@@ -158,23 +149,15 @@ def latex(table: TextTable) -> str:
         rf"\caption{{{latex_text(table.title)}}}",
         rf"\begin{{tabular}}{{{layout}}}",
         r"\toprule",
-        _latex_row(table.headers),
+        latex_row(table.headers),
         r"\midrule",
-        *map(_latex_row, table.rows),
+        *map(latex_row, table.rows),
         r"\bottomrule",
         r"\end{tabular}",
         *(rf"\par\footnotesize {latex_text(note)}" for note in table.notes),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _latex_row(cells: list[str]) -> str:
-    return " & ".join(map(latex_text, cells)) + r" \\"
-
-
-def latex_text(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
 
 
 def html_table(table: TextTable) -> str:

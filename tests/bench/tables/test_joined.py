@@ -8,13 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from posebench.bench.tables.export import (
-    latex,
-    latex_text,
-    markdown,
-    markdown_text,
-    text_table,
-)
+from posebench.bench.markup import latex_text, markdown_text
+from posebench.bench.tables.export import latex, markdown, text_table
 from posebench.bench.tables.joined import COST_COLUMNS, LIMITS, MEASURED, join
 from posebench.bench.tables.measured import Runs
 from posebench.bench.tables.papers import load_table, table_names
