@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from posebench.api.entrants import DataOptions, Entrant, Progress, open_entrants
-from posebench.errors import UsageError, unknown_name
+from posebench.errors import DataError, Notice, UsageError, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,7 @@ DRAWS = 2000
 # A row for every joint, pose or person.
 LONG_TABLES = ("joints", "detections", "people")
 _CORRECTIONS: tuple[Literal["meant", "published"], ...] = ("meant", "published")
+_LEVEL = 0.05  # of the tests
 _QUIET: Progress = lambda name, done, total: None  # noqa: E731
 
 
@@ -236,10 +238,16 @@ def compare(
             "compare expects at least two models; posebench.analyze looks at one alone."
         )
     _check_draws(draws)
+    _say_if_too_few(draws, len(models))
     options = DataOptions(dataset, split, data_root, annotations, images, category, skeleton, limit)
     data, entrants = open_entrants(
         models, options, names=names, runs=runs, progress=progress, **how
     )
+    if len(data) < 2:
+        raise DataError(
+            "Intervals and tests draw images, so compare expects at least two, but "
+            f"{data.name} {data.split} has one: posebench.analyze looks at one image, too."
+        )
     called = [one.name for one in entrants]
     if reference is not None and reference not in called:
         raise unknown_name("model to compare with (--reference)", reference, called)
@@ -289,7 +297,8 @@ def analyze(
         corrections: `meant` puts a wrong joint where its similarity is what the taxonomy says;
             `published` where its published program puts it, which is nearer (docs/analysis.md).
         dataset, split, data_root, annotations, images, category, skeleton, limit: as for `compare`.
-        draws: number of resamples of the images; 0: costs have no intervals.
+        draws: number of resamples of the images; 0: costs have no intervals, nor have those of a
+            single image.
         seed: of the resamples.
         runs, progress, how: as for `compare`.
 
@@ -310,6 +319,8 @@ def analyze(
     )  # fmt: skip
     from posebench.bench.analysis import analyze as find_errors
 
+    if len(data) < 2:
+        draws = 0
     result = find_errors(
         entrants[0].detections, data.ground_truth(), data.protocol,
         corrections=way, draws=draws, seed=seed,
@@ -321,6 +332,18 @@ def _check_draws(draws: int) -> None:
     if draws < 100:
         raise UsageError(
             f"An interval of 95 % needs at least 100 draws of the images, not {draws}."
+        )
+
+
+def _say_if_too_few(draws: int, models: int) -> None:
+    """Say if no difference can be certain, since p is at least 1 / (draws + 1) before Holm."""
+    pairs = models * (models - 1) // 2
+    if pairs / (draws + 1) >= _LEVEL:
+        warnings.warn(
+            f"With {draws:,} draws and {pairs} pairs of models no p, corrected for all pairs, can "
+            f"be below {_LEVEL}: take at least {round(pairs / _LEVEL):,} draws (--draws).",
+            Notice,
+            stacklevel=3,
         )
 
 

@@ -95,6 +95,11 @@ def open_entrants(
             f"The images of {dataset.name} {dataset.split} are not annotated, so nothing can be "
             f"compared here. {dataset.submission}".strip()
         )
+    if not truth.people.any():
+        raise DataError(
+            f"Nobody is annotated in the {len(dataset)} images of {dataset.name} {dataset.split}, "
+            "so nothing can be compared or analysed here: choose another split or file."
+        )
     return dataset, [
         _entrant(one, name, dataset, options, runs, progress, how)
         for one, name in zip(given, called, strict=True)

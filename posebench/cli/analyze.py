@@ -21,7 +21,7 @@ from posebench.cli.common import (
     SplitOption,
     WorkersOption,
     out,
-    print_rows,
+    print_tables,
 )
 from posebench.cli.comparing import (
     BatchOption,
@@ -86,16 +86,14 @@ def analyze(
             batch_size=batch_size, workers=workers,
         )  # fmt: skip
     if json:
-        import pandas as pd
-
-        tables = {n: rows for n, rows in analysed.tables.items() if n not in LONG_TABLES}
-        print_rows(pd.concat([rows.assign(table=name) for name, rows in tables.items()]))
+        print_tables({n: rows for n, rows in analysed.tables.items() if n not in LONG_TABLES})
     else:
         _print(analysed)
     write_outputs(analysed, to, report)
 
 
 def _print(analysed: ErrorAnalysis) -> None:
+    from posebench.bench.verdict.words import counted
     from posebench.cli.columns import print_columns
 
     result, name = analysed.result, analysed.entrants[0].name
@@ -103,11 +101,12 @@ def _print(analysed: ErrorAnalysis) -> None:
     limits = f" (95 %: {100 * ap.low:.1f} to {100 * ap.high:.1f})" if result.draws else ""
     out.print(
         f"[bold]{escape(name)}[/] on {escape(analysed.images)}: AP "
-        f"{100 * ap.value:.1f}{limits}; {result.num_images:,} images, {result.num_people:,} people"
+        f"{100 * ap.value:.1f}{limits}; {counted(result.num_images, 'image')}, "
+        f"{result.num_people:,} {'person' if result.num_people == 1 else 'people'}"
     )
     print_columns(_cost_columns(result), "--out DIR writes all columns.")
-    out.print("\n[bold]Joints of matched people[/], in percent")
-    print_columns(_joint_columns(result), "--out DIR writes all columns.")
+    out.print("\n[bold]Keypoints of matched people[/], in percent")
+    print_columns(_keypoint_columns(result), "--out DIR writes all columns.")
     out.print()
     say_sentences(analysed)
 
@@ -138,18 +137,18 @@ def _cost_columns(result: Analysis) -> list[Column]:
     ]
 
 
-def _joint_columns(result: Analysis) -> list[Column]:
+def _keypoint_columns(result: Analysis) -> list[Column]:
     from posebench.cli.columns import Column
 
     classes = list(dict.fromkeys(name for one in result.keypoints for name in one.shares))
-    totals = [max(sum(one.shares.values()), 1) for one in result.keypoints]
+    totals = [sum(one.shares.values()) for one in result.keypoints]
     return [
-        Column("joint", [one.keypoint for one in result.keypoints], numeric=False),
+        Column("keypoint", [one.keypoint for one in result.keypoints], numeric=False),
         *(
             Column(
                 name,
                 [
-                    f"{100 * one.shares.get(name, 0) / total:.1f}"
+                    f"{100 * one.shares.get(name, 0) / total:.1f}" if total else "–"
                     for one, total in zip(result.keypoints, totals, strict=True)
                 ],
             )

@@ -174,6 +174,15 @@ def print_rows(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> None:
     typer.echo(json.dumps({"schema_version": 1, "rows": records}))
 
 
+def print_tables(tables: Mapping[str, pd.DataFrame]) -> None:
+    """Print the rows of several tables as `print_rows` does; `table` says whose each row is."""
+    records = []
+    for name, rows in tables.items():
+        own = json.loads(rows.to_json(orient="records"))
+        records += [{"table": name} | one for one in own]
+    print_rows(records)
+
+
 def print_metrics(
     title: str,
     evaluation: Evaluation,

@@ -23,7 +23,7 @@ from posebench.cli.common import (
     WorkersOption,
     messages,
     out,
-    print_rows,
+    print_tables,
 )
 from posebench.cli.comparing import (
     BatchOption,
@@ -119,9 +119,7 @@ def compare(
             batch_size=batch_size, workers=workers,
         )  # fmt: skip
     if json:
-        import pandas as pd
-
-        print_rows(pd.concat([rows.assign(table=name) for name, rows in compared.tables.items()]))
+        print_tables(compared.tables)
     else:
         _print(compared, groupings, worst)
     write_outputs(compared, to, report)

@@ -118,6 +118,64 @@ def test_rows_are_one_json_object(folder: Path) -> None:
     )  # fmt: skip
     rows = json.loads(result.out)["rows"]
     assert {row["table"] for row in rows} >= {"metrics", "differences", "groups", "images"}
+    [pair] = [row for row in rows if row["table"] == "differences" and row["group"] == "all"]
+    assert str(pair["draws"]) == "100" and "image_id" not in pair
+    analysed = run(
+        "analyze", folder / "swapped.json", "--annotations", folder / "val.json", "--draws", "0",
+        "--json",
+    )  # fmt: skip
+    rows = json.loads(analysed.out)["rows"]
+    inversions = [row for row in rows if row["table"] == "errors" and row["kind"] == "inversion"]
+    assert [str(row["count"]) for row in inversions] == ["96", "96"]
+    assert "keypoint" not in inversions[0]
+
+
+def part(folder: Path, images: int, *, annotated: bool = True) -> Path:
+    """Write the first images of the annotations, and the good model's poses on them."""
+    content = json.loads((folder / "val.json").read_text())
+    content["images"] = content["images"][:images]
+    content["annotations"] = [
+        one for one in content["annotations"] if annotated and one["image_id"] <= images
+    ]
+    Path("val.json").write_text(json.dumps(content))
+    found = json.loads((folder / "good.json").read_text())
+    Path("good.json").write_text(json.dumps([one for one in found if one["image_id"] <= images]))
+    return Path("good.json")
+
+
+def test_a_single_image_is_analysed_without_intervals_and_not_compared(folder: Path) -> None:
+    good = part(folder, 1)
+    result = run("analyze", good, "--annotations", "val.json", *QUICK, "--report", "a.html")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[0].endswith("; 1 image, 2 people")
+    assert "95 %:" not in result.out
+    result = run("compare", good, good, "--annotations", "val.json", *QUICK)
+    assert (result.code, "at least two" in result.err) == (3, True)
+
+
+@pytest.mark.parametrize("command", ["compare", "analyze"])
+def test_images_without_people_are_refused(folder: Path, command: str) -> None:
+    good = part(folder, 3, annotated=False)
+    given = (good, good) if command == "compare" else (good,)
+    result = run(command, *given, "--annotations", "val.json", *QUICK)
+    assert result.code == 3
+    assert "Nobody is annotated in the 3 images" in " ".join(result.err.split())
+
+
+def test_keypoints_of_a_model_that_finds_nobody_have_no_shares(folder: Path) -> None:
+    Path("none.json").write_text("[]")
+    result = run("analyze", "none.json", "--annotations", folder / "val.json", "--draws", "0")
+    assert result.code == 0, result.err
+    knee = next(x for x in result.out.splitlines() if x.startswith("left_knee"))
+    assert set(knee.split()[1:]) == {"–"}
+
+
+def test_too_few_draws_for_many_models_are_said(folder: Path) -> None:
+    words = ("--annotations", folder / "val.json", *QUICK, "--no-errors", "--json")
+    given = [folder / "good.json"] * 3 + [folder / "swapped.json"]
+    said = " ".join(run("compare", *given, *words).err.split())
+    assert "take at least 120 draws" in said
+    assert "draws" not in run("compare", *given[2:], *words).err
 
 
 def test_a_file_is_analysed(folder: Path, tmp_path: Path) -> None:
