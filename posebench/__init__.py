@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from posebench.api.datasets import open_dataset
     from posebench.api.evaluation import evaluate
     from posebench.api.models import list_models, load_model, load_plugin
+    from posebench.api.prediction import predict
     from posebench.api.run import Run
     from posebench.api.training import train
     from posebench.engine.model import Model
@@ -41,6 +42,7 @@ __all__ = [
     "load_model",
     "load_plugin",
     "open_dataset",
+    "predict",
     "train",
 ]
 
@@ -51,6 +53,7 @@ _public = lazy_names(
         "api.datasets": ("open_dataset",),
         "api.evaluation": ("evaluate",),
         "api.models": ("list_models", "load_model", "load_plugin"),
+        "api.prediction": ("predict",),
         "api.run": ("Run",),
         "api.training": ("train",),
         "engine.model": ("Model",), "engine.predictor": ("Predictor",), "viz.single": ("draw",),

@@ -18,6 +18,7 @@ from posebench.cli import (
     evaluate,
     flops,
     models,
+    predict,
     speed,
     tables,
     train,
@@ -46,6 +47,7 @@ app.command("models")(models.models)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("predict")(predict.predict)
 app.command("speed")(speed.speed)
 app.command("flops")(flops.flops)
 app.command("viz")(viz.viz)
