@@ -27,13 +27,14 @@ _SURE = 0.3
 class TrackerSettings:
     """How people are continued."""
 
-    min_oks: float = 0.15  # between where a person should be and is
+    min_oks: float = 0.2  # between where a person should be and is
     memory_s: float = 1.5  # after which a person who was not seen is forgotten
+    once_s: float = 0.3  # the same of a person who was seen in one frame only
     most_lost: int = 100  # people who are remembered without being seen
     # How fast where a lost person should be becomes uncertain: sides of the person a second, by
     # which its extent grows for OKS.
     drift: float = 1.0
-    start_drift: float = 3.0  # the same of a person who was seen once, whose velocity is not known
+    start_drift: float = 2.0  # the same of a person who was seen once, whose velocity is not known
     gain: float = 0.3  # of the newest frame in the velocity, from 0 (none) to 1 (alone)
 
 
@@ -142,8 +143,14 @@ class Tracker:
         return np.asarray((weights * each).sum(-1) / np.maximum(weights.sum(-1), 1e-9))
 
     def _forget(self, time_s: float) -> None:
-        kept = [t for t in self._tracks if time_s - t.seen_s <= self.settings.memory_s]
-        latest = max((track.seen_s for track in kept), default=time_s)
+        latest = max((track.seen_s for track in self._tracks), default=time_s)
+        memory_s, once_s = self.settings.memory_s, self.settings.once_s
+        kept = [
+            track
+            for track in self._tracks
+            if time_s - track.seen_s
+            <= (once_s if track.frames == 1 and track.seen_s < latest else memory_s)
+        ]
         lost = sorted((t for t in kept if t.seen_s < latest), key=lambda t: t.seen_s)
         surplus = lost[: max(0, len(lost) - self.settings.most_lost)]
         dropped = {track.number for track in surplus}

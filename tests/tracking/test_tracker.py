@@ -66,7 +66,7 @@ def test_a_person_is_forgotten_after_a_while() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    tracker = Tracker(COCO, TrackerSettings(most_lost=5, memory_s=1e9))
+    tracker = Tracker(COCO, TrackerSettings(most_lost=5, memory_s=1e9, once_s=1e9))
     for frame in range(50):
         numbers(tracker, float(frame), (1e4 * frame, 0))
     assert len(tracker.state()["tracks"]) == 7  # the last two frames', and five who are lost
@@ -130,3 +130,13 @@ def test_moving_crowds_have_few_numbers_for_each_person(benchmark: Any) -> None:
     there = len({int(person) for one in film for person in one.people})
     # Ghosts, one in ten frames, have numbers too.
     assert there <= given(Tracker(COCO)) <= there + 0.1 * len(film) + 10
+
+
+def test_who_was_seen_once_is_forgotten_sooner() -> None:
+    tracker = Tracker(COCO, TrackerSettings(once_s=0.3))
+    assert numbers(tracker, 0.0, (0, 0), (500, 0)) == [1, 2]
+    assert numbers(tracker, 0.1, (0, 0)) == [1]
+    assert numbers(tracker, 0.5, (0, 0), (500, 0)) == [1, 3]
+    # In a film of few frames everybody has been seen once.
+    slow = Tracker(COCO)
+    assert [numbers(slow, number * 0.5, (0, 0)) for number in range(3)] == [[1], [1], [1]]
