@@ -49,7 +49,7 @@ class FrameReader:
         *,
         start: tuple[int, int] = (0, 0),
         decode: Decode | None = None,
-        ahead: int = 16,
+        ahead: int = 4,
         reopen: int = 5,
     ) -> None:
         """Begin to read.

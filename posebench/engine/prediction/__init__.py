@@ -2,7 +2,7 @@
 
 from posebench.engine.prediction.formats import check_format
 from posebench.engine.prediction.output import PredictionFile, is_unfinished, read_progress
-from posebench.engine.prediction.stream import FramePrediction, predict_batch
+from posebench.engine.prediction.stream import FramePrediction, predict_batch, predict_frames
 from posebench.engine.prediction.tracks import Tracks
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "check_format",
     "is_unfinished",
     "predict_batch",
+    "predict_frames",
     "read_progress",
 ]

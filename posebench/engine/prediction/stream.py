@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from posebench.data.frames import Frame
+from posebench.data.frames import Frame, FrameReader
 from posebench.engine.predicting import Predicting
 from posebench.skeleton import Skeleton
 from posebench.structures import PosePredictions
@@ -27,6 +27,33 @@ class FramePrediction:
     numbers: tuple[int, ...] | None = None  # of the people, who keep theirs; None: not tracked
     error: str = ""  # why it could not be read
     origin: Frame | None = None  # with its pixels; None: they were let go
+
+    @property
+    def frame_read(self) -> Frame:
+        """The frame with its pixels.
+
+        Raises:
+            ValueError: they were let go.
+        """
+        if self.origin is None:
+            raise ValueError("the pixels of this prediction were let go: predict with stream=True")
+        return self.origin
+
+    def at_least(self, score: float) -> FramePrediction:
+        """Return the prediction with the people of this score or a higher one."""
+        return replace(self, people=self.people[self.people.scores >= score])
+
+
+def predict_frames(
+    model: Predicting, reader: FrameReader, *, batch_size: int = 1
+) -> Iterator[FramePrediction]:
+    """Yield the people of all frames of a reader, which decodes the next ones meanwhile.
+
+    Raises:
+        DataError: a live stream broke and could not be opened again.
+    """
+    for frames in reader.batches(batch_size):
+        yield from predict_batch(model, frames)
 
 
 def predict_batch(
@@ -52,7 +79,8 @@ def _prediction(
         people, size = _nobody(skeleton), (0, 0)
     else:
         people = _on_cpu(next(found))
-        people = people[people.scores >= min_score]
+        if min_score > 0:
+            people = people[people.scores >= min_score]
         size = frame.image.shape[1], frame.image.shape[0]
     return FramePrediction(
         frame.source.name, frame.index, frame.time_s, size, people,
