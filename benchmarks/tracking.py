@@ -22,11 +22,10 @@ from posebench.layers.oks import oks
 from posebench.skeleton import COCO
 from posebench.synthetic.body import JOINTS
 from posebench.synthetic.motion import MovingCrowd, MovingScene
-from posebench.tracking import Tracker, TrackerSettings
+from posebench.tracking import Tracker
 
 Floats = NDArray[np.float64]
 _ROWS = [JOINTS.index(name) for name in COCO.keypoints]
-MEMORY_S = TrackerSettings().memory_s
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,9 @@ class Numbering(Protocol):
 class GreedyMatcher:
     """The baseline: the nearest pair of people first, by the distance of their centres."""
 
-    def __init__(self, reach: float = 0.5) -> None:
+    def __init__(self, reach: float = 0.25, memory_s: float = 0.2) -> None:
         self.reach = reach  # how far a person may move, in its own sides
+        self.memory_s = memory_s  # after which a person who was not seen is forgotten
         self._known: dict[int, tuple[Floats, float]] = {}  # number -> centre, when it was seen
         self._next = 1
 
@@ -73,7 +73,7 @@ class GreedyMatcher:
             if not number:
                 numbers[new], self._next = self._next, self._next + 1
             self._known[numbers[new]] = centres[new], time_s
-        self._known = {n: k for n, k in self._known.items() if time_s - k[1] <= MEMORY_S}
+        self._known = {n: k for n, k in self._known.items() if time_s - k[1] <= self.memory_s}
         return numbers
 
 
@@ -191,9 +191,9 @@ def _similarity(frame: Observed) -> Floats:
 
 TRACKERS: dict[str, Callable[[], Numbering]] = {
     "tracker": lambda: Tracker(COCO),
-    "greedy, reach 0.25": lambda: GreedyMatcher(0.25),
-    "greedy, reach 0.5": lambda: GreedyMatcher(0.5),
-    "greedy, reach 1": lambda: GreedyMatcher(1.0),
+    "greedy, reach 0.25, memory 0.2 s": lambda: GreedyMatcher(0.25, 0.2),
+    "greedy, reach 0.5, memory 0.2 s": lambda: GreedyMatcher(0.5, 0.2),
+    "greedy, reach 0.5, memory 1.5 s": lambda: GreedyMatcher(0.5, 1.5),
 }
 
 

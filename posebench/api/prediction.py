@@ -231,6 +231,11 @@ class Prediction:
             "--strict": self.options.strict,
         }
         progress = read_progress(self.out, request) if resume else None
+        if resume and progress is None and self.out.exists():
+            raise UsageError(
+                f"{self.out} is complete, so there is nothing to continue: leave out --resume to "
+                "predict anew."
+            )
         if not resume and is_unfinished(self.out):
             raise UsageError(
                 f"{self.out} holds the results of a stopped run: continue it with --resume, or "

@@ -223,6 +223,15 @@ def test_other_options_do_not_continue_a_run() -> None:
         posebench.predict(seer(), "x.avi", out="x.jsonl", track=True, resume=True)
 
 
+def test_a_complete_file_is_not_begun_anew_by_resume() -> None:
+    film(Path("x.avi"), 3)
+    posebench.predict(seer(), "x.avi", out="x.jsonl", resume=True)  # there was nothing
+    with pytest.raises(UsageError, match="is complete"):
+        posebench.predict(seer(), "x.avi", out="x.jsonl", resume=True)
+    posebench.predict(seer(), "x.avi", out="x.jsonl")
+    assert len(lines("x.jsonl")) == 3
+
+
 def test_a_source_is_never_replaced() -> None:
     Path("x.json").write_bytes(photo(Path("x.jpg"), 1).read_bytes())
     with pytest.raises(UsageError, match="would replace the source"):

@@ -49,7 +49,7 @@ def read_progress(path: Path, request: Mapping[str, Any]) -> Progress | None:
         return None
     progress = Progress(**read_json(file, "the progress of predictions"))
     text = _text_file(path)
-    if not text.is_file() or text.stat().st_size < progress.size:
+    if (text.stat().st_size if text.is_file() else 0) < progress.size:
         raise DataError(
             f"Expected {progress.size} bytes of results in {text}, as {file} says, but found "
             f"fewer: remove {file} to begin anew."
@@ -167,6 +167,8 @@ class PredictionFile:
             self._file.seek(done.size)
             tail = text.tail
         else:
+            # First, so that a file whose run was killed is never taken for a complete one.
+            write_json(progress_file(self.path), vars(done))
             self._file = self._text.open("wb")
             self._file.write(text.head.encode())
             done.size = len(text.head.encode())
