@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,6 @@ REGISTRY = Path(__file__).with_name("published.toml")
 
 # What the code that printed a result does otherwise; docs/weights.md has the table.
 DIFFERENCES = {
-    "border": "MMPose 1.x does not move joints of the first two rows and columns within their cell",
     "enlarging": "MMPose enlarges heatmaps and tags to the image in one step, the authors in two",
 }
 
@@ -151,8 +151,12 @@ def choose_published(patterns: Sequence[str]) -> list[Published]:
     for pattern in patterns or ("*",):
         found = [e for e in entries if fnmatch(e.name, pattern) or fnmatch(e.recipe, pattern)]
         if not found:
+            known = dict.fromkeys(name for e in entries for name in (e.recipe, e.name))
+            near = get_close_matches(pattern, known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
             raise UsageError(
-                f"No published checkpoint matches {pattern!r}: `posebench weights list` shows them."
+                f"No published checkpoint matches {pattern!r}: `posebench weights list` shows "
+                f"them.{hint}"
             )
         chosen.update((entry.name, entry) for entry in found)
     return list(chosen.values())

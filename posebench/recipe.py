@@ -34,9 +34,13 @@ RENAMED_FIELDS = {
     "elsewhere": "test_overrides",
 }
 
-# Fields of configurations that came later, with the values that stand for what was before: with
-# these, a study's trainings are those of earlier versions.
-LATER_FIELDS: dict[str, Any] = {"cell_centre": 0.0}
+# Fields that came later, with the values that stand for what was before: with these, a study's
+# trainings are those of earlier versions.
+LATER_FIELDS: dict[str, Any] = {
+    "config.cell_centre": 0.0,
+    "config.strict_border": False,
+    "inference.resize.rounding": "authors",
+}
 
 DRAW_SCORE = 0.1  # of people whose method is not known; see `ModelConfig.draw_score`
 

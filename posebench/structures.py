@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from posebench.files import PERSON
 from posebench.skeleton import Skeleton
@@ -279,6 +279,9 @@ class Batch:
         )
 
 
+Rounding = Literal["authors", "mmpose0", "mmpose1"]
+
+
 @dataclass(frozen=True)
 class Resize:
     """Test-time size: short side at `short_side`, both sides rounded up to a multiple.
@@ -288,6 +291,15 @@ class Resize:
 
     short_side: int
     multiple: int = 64
+    # How sizes and centres become whole: as the authors of HigherHRNet and CID do it, or as MMPose
+    # 0.x or 1.x does (`layers.affine.resize_affine`). The size itself is the same in texts.
+    rounding: Rounding = field(default="authors", repr=False)
+
+    def __post_init__(self) -> None:
+        if self.rounding not in get_args(Rounding):
+            raise ValueError(
+                f"rounding is one of {', '.join(get_args(Rounding))}, not {self.rounding!r}."
+            )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from posebench.published import (
 )
 from posebench.recipe import with_settings
 
-FORMATS = {"the authors"} | {
+FORMATS = {"the authors", "torchvision"} | {
     release.source for model in (CID, HigherHRNet) for release in model.other_releases
 }
 
@@ -84,5 +84,7 @@ def test_a_pattern_that_matches_nothing_is_told() -> None:
     assert {entry.recipe for entry in choose_published(["mask_rcnn*"])} == {
         "mask_rcnn_resnet50_coco"
     }
-    with pytest.raises(UsageError, match="No published checkpoint matches 'cidd'"):
-        choose_published(["cidd"])
+    with pytest.raises(UsageError, match=r"No published checkpoint matches 'zebra': .* them\.$"):
+        choose_published(["zebra"])
+    with pytest.raises(UsageError, match=r"Did you mean cid_hrnet_w32_coco\?"):
+        choose_published(["cid_hrnet_w32_coc"])

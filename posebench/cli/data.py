@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -158,12 +159,19 @@ def doctor(
 
 
 def _layout(folder: Path, dataset: str | None) -> Layout:
-    from posebench.data import LAYOUTS, find_layout
+    from posebench.data import LAYOUTS, data_root, find_layout
     from posebench.data.described import describe_path
     from posebench.errors import DataError, UsageError
 
     if not folder.exists():
-        raise DataError(f"Expected a dataset at {folder}, but nothing is there.")
+        where = LAYOUTS.get(str(folder))
+        hint = (
+            f" {folder} is usually at {data_root(None) / where.folder_name}, where other commands "
+            "find it, or in the folder that --data-root names: check that one."
+            if where and where.tree
+            else " Check the path."
+        )
+        raise DataError(f"Expected a dataset at {folder}, but nothing is there.{hint}")
     name = dataset or _named_by(folder.resolve().name)
     known = LAYOUTS.get(name)
     # A file that only the layout's own reader knows is found by the layout alone.
@@ -205,7 +213,23 @@ def describe(
     layout = describe_path(str(path))
     if choice := choose_files(images, category or (), skeleton):
         layout = layout.choosing(choice)
-    typer.echo(written_description(layout), nl=False)
+    typer.echo(written_description(layout, _root_from_output(layout.base / layout.root)), nl=False)
+
+
+def _root_from_output(root: Path) -> str | None:
+    """Return a dataset's folder as seen from the file that the shell writes our output into.
+
+    None: the output goes elsewhere, or to a folder that does not contain it, so that only its whole
+    path is right.
+    """
+    try:
+        file = Path(f"/proc/self/fd/{sys.stdout.fileno()}").resolve()
+    except (OSError, ValueError):
+        return None
+    root = root.resolve()
+    if not (file.is_file() and root.is_relative_to(file.parent)):
+        return None
+    return root.relative_to(file.parent).as_posix()
 
 
 @app.command("convert")

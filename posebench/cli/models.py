@@ -22,8 +22,8 @@ def models(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Recipe to describe in full, or a method, backbone or part of a name (`tiny`) "
-            "whose recipes to list (default: all)."
+            help="Recipe or published checkpoint (RECIPE@SOURCE) to describe in full, or a method, "
+            "backbone or part of a name (`tiny`) whose recipes to list (default: all)."
         ),
     ] = None,
     dataset: Annotated[
@@ -44,6 +44,9 @@ def models(
 
     if sort not in _SORTED_BY:
         raise unknown_name("order", sort, _SORTED_BY)
+    if name and "@" in name:
+        _describe_checkpoint(name, json=json)
+        return
     chosen = list_recipes(name, dataset)
     rows = _sorted([_row(recipe, dataset) for recipe in chosen], sort)
     if json:
@@ -113,14 +116,18 @@ def _list(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _describe(recipe: Recipe, row: dict[str, Any]) -> None:
+    _print_facts(recipe.name, _facts(recipe, row))
+
+
+def _print_facts(name: str, facts: Sequence[tuple[str, str]]) -> None:
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
-    for title, text in _facts(recipe, row):
+    for title, text in facts:
         table.add_row(title, escape(text))
-    out.print(f"[bold]{recipe.name}[/]")
+    out.print(f"[bold]{name}[/]")
     out.print(table)
 
 
@@ -155,6 +162,40 @@ def _facts(recipe: Recipe, row: dict[str, Any]) -> list[tuple[str, str]]:
     facts += [("weights", text) for text in _weights_in_full(recipe)]
     facts.append(("train", f"posebench train {recipe.name} --dataset {dataset_of(recipe)}"))
     return facts
+
+
+def _describe_checkpoint(name: str, *, json: bool) -> None:
+    """Show all that the registry says about a published checkpoint."""
+    from dataclasses import asdict
+
+    from posebench.published import DIFFERENCES, find_published
+
+    entry = find_published(name)
+    assert entry is not None  # a name with an @ is that of a checkpoint
+    if json:
+        settings = " ".join(entry.settings)
+        print_rows([asdict(entry) | {"recipe": entry.recipe, "settings": settings}])
+        return
+    sha = f"SHA-256 {entry.sha256}" if entry.sha256 else f"SHA-384 {entry.sha384}"
+    size = f"{entry.bytes} bytes" if entry.bytes else f"about {entry.megabytes:.0f} MB"
+    scales = "" if entry.ap_scales is None else f"; {entry.ap_scales} with the scales 0.5, 1 and 2"
+    facts = {
+        "recipe": entry.recipe,
+        "source": f"{entry.source}; names of {entry.format}",
+        "AP": f"{entry.ap} on {entry.dataset} {entry.split}, "
+        f"{'with' if entry.flip else 'without'} the flip test{scales}",
+        "settings": ", ".join(entry.settings),
+        "differs": DIFFERENCES.get(entry.differs, ""),
+        "explained": entry.explanation,
+        "licence": entry.licence,
+        "address": entry.url,
+        "page": entry.page,
+        "check": f"{size}, {sha}" if entry.url else "",
+        "read at": entry.read_at,
+        "file": f"{entry.path} ({'here' if entry.here else 'not here'})",
+        "seen": "downloaded and checked by us" if entry.seen else "never downloaded by us",
+    }
+    _print_facts(entry.name, [(title, text) for title, text in facts.items() if text])
 
 
 def _page(recipe: Recipe) -> str:

@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from posebench.bench.tables import JoinedTable
 
 
+_PUBLISHED = "published"  # the table of published checkpoints; the others are of papers
+
+
 def tables(
     table: Annotated[
-        str | None, typer.Argument(help="Table such as cid/4, or `all` (default: list all tables).")
+        str | None,
+        typer.Argument(
+            help="Table such as cid/4, `published` for the published checkpoints, or `all` of the "
+            "papers (default: list all tables)."
+        ),
     ] = None,
     to: Annotated[
         Path | None,
@@ -30,6 +37,9 @@ def tables(
     json: JsonOption = False,
 ) -> None:
     """Show a paper's table, its printed figures next to those measured here."""
+    if table == _PUBLISHED:
+        _show_published(to, runs, json)
+        return
     from posebench.bench import tables as papers
 
     if table is None:
@@ -70,6 +80,52 @@ def tables(
         out.print(escape(str(folder / written)), soft_wrap=True)
 
 
+def _show_published(to: Path | None, runs: Path, json: bool) -> None:
+    """Show the AP of published checkpoints: printed by their sources, and measured here."""
+    import pandas as pd
+
+    from posebench.bench.ledger import read_ledger
+    from posebench.cli.columns import Column, print_columns
+
+    rows, unreadable = read_ledger(runs)
+    for path in unreadable:
+        messages.print(
+            f"[yellow]skipped[/] {escape(str(path))}: not a row of `verify --accuracy`",
+            soft_wrap=True,
+        )
+    if to:
+        to.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(to / f"{_PUBLISHED}.csv", index=False)
+    if json:
+        print_rows(rows)
+        return
+    ranges = [(row["low"], row["high"]) for row in rows]
+    columns = [
+        Column("checkpoint", [row["checkpoint"] for row in rows], numeric=False),
+        Column("printed", [f"{row['printed']:.1f}" for row in rows]),
+        Column("measured", [_one_digit(row["measured"]) for row in rows], style="cyan"),
+        Column("95 % interval", ["" if low is None else f"{low:.1f} to {high:.1f}"
+                                 for low, high in ranges], gives_way=2),
+        Column("images", [str(row["images"] or "") for row in rows], gives_way=1),
+        Column("verdict", [row["verdict"] for row in rows], numeric=False),
+        Column("hardware", [row["hardware"] or "" for row in rows], numeric=False, gives_way=4),
+        Column("date", [(row["date"] or "")[:10] for row in rows], numeric=False, gives_way=3),
+    ]  # fmt: skip
+    print_columns(columns, "A wider terminal shows all columns, --out DIR also versions and runs.")
+    measured = sum(row["measured"] is not None for row in rows)
+    messages.print(
+        f"{measured} of the {len(rows)} published checkpoints have a measurement here; "
+        "`posebench verify --accuracy` makes them.",
+        soft_wrap=True,
+    )
+    if to:
+        out.print(escape(str(to / f"{_PUBLISHED}.csv")), soft_wrap=True)
+
+
+def _one_digit(percent: float | None) -> str:
+    return "" if percent is None else f"{percent:.1f}"
+
+
 def _list(json: bool) -> None:
     from rich.table import Table
 
@@ -84,7 +140,8 @@ def _list(json: bool) -> None:
         shown.add_row(*(escape(str(value)) for value in row.values()))
     out.print(shown)
     out.print(
-        "posebench tables TABLE shows a table, posebench tables all --out DIR writes all of them."
+        "posebench tables TABLE shows a table, posebench tables all --out DIR writes all of them. "
+        "posebench tables published shows the AP of published checkpoints."
     )
 
 

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from posebench.cli.common import (
+    CategoryOption,
     DeviceOption,
     ExifOption,
     JsonOption,
@@ -80,6 +81,7 @@ def viz(
         Path | None,
         typer.Option(help="Annotation file: draw its ground truth next to the predictions."),
     ] = None,
+    category: CategoryOption = None,
     exif: ExifOption = "upright",
     legend: Annotated[
         bool,
@@ -110,7 +112,9 @@ def viz(
 ) -> None:
     """Draw the people a model predicts in images, in a video, or in a camera until Ctrl-C."""
     moving = _is_moving(sources)
-    _check_options(moving, heatmaps=heatmaps, steps=steps, annotations=annotations)
+    _check_options(
+        moving, heatmaps=heatmaps, steps=steps, annotations=annotations, category=category
+    )
     _check_video_options(moving, sources, recursive=recursive, verbose=verbose, as_json=as_json)
     _check_track(track, moving)
     _check_out(to, moving)
@@ -128,7 +132,7 @@ def viz(
     folder = to or _run_folder(runs, loaded, label)
     targets = _targets(images, folder, to)
     if annotations:
-        reading.add_truth(annotations, loaded.skeleton)
+        reading.add_truth(annotations, loaded.skeleton, category or ())
 
     def draw(sample: Sample, truth: Poses | None, found: PosePredictions | None) -> Drawing:
         from posebench.viz import draw_sample, draw_steps
@@ -164,7 +168,14 @@ def _is_moving(sources: Sequence[str]) -> bool:
     return any(is_video(source) for source in sources if not is_image_name(Path(source)))
 
 
-def _check_options(moving: bool, *, heatmaps: bool, steps: bool, annotations: Path | None) -> None:
+def _check_options(
+    moving: bool,
+    *,
+    heatmaps: bool,
+    steps: bool,
+    annotations: Path | None,
+    category: list[str] | None,
+) -> None:
     from posebench.errors import UsageError
 
     if moving and (heatmaps or annotations or steps):
@@ -173,6 +184,8 @@ def _check_options(moving: bool, *, heatmaps: bool, steps: bool, annotations: Pa
         )
     if steps and (heatmaps or annotations):
         raise UsageError("--steps draws a separate figure: leave out --heatmaps and --annotations.")
+    if category and not annotations:
+        raise UsageError("--category chooses from the file of --annotations: name that too.")
 
 
 def _check_track(track: bool, moving: bool) -> None:

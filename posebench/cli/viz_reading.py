@@ -31,11 +31,11 @@ class Reading:
         self._of_other_size: list[Path] = []
         self._several_frames: list[Path] = []
 
-    def add_truth(self, file: Path, skeleton: Skeleton) -> None:
+    def add_truth(self, file: Path, skeleton: Skeleton, category: Sequence[str] = ()) -> None:
         """Read the annotated people and say which images have none."""
         from posebench.data.image_sources import match_names
 
-        samples = _annotated_people(file, skeleton)
+        samples = _annotated_people(file, skeleton, category)
         matches = match_names(self.paths, [sample.name for sample in samples])
         pairs = [(p, m) for p, m in zip(self.paths, matches, strict=True) if m is not None]
         self._truth = {path: samples[match.index] for path, match in pairs}
@@ -108,14 +108,17 @@ def named(paths: Sequence[Path]) -> str:
     return names if len(paths) <= _EXAMPLES else f"{names}, ..."
 
 
-def _annotated_people(annotations: Path, skeleton: Skeleton) -> list[Sample]:
+def _annotated_people(
+    annotations: Path, skeleton: Skeleton, category: Sequence[str]
+) -> list[Sample]:
     """Return the annotated people of each image in an annotation file, without pixels."""
     from posebench.data.annotations import read_annotations
+    from posebench.data.annotations.options import ReadOptions
     from posebench.data.base import FileDataset
     from posebench.structures import Protocol
 
     # Areas are not drawn, so files without areas are accepted too.
     protocol = Protocol(skeleton, area_of_box=1.0)
-    parsed = read_annotations(annotations, protocol)
+    parsed = read_annotations(annotations, protocol, ReadOptions(category=tuple(category)))
     dataset = FileDataset("", "", protocol, annotations.parent, parsed)
     return [dataset.load(index, pixels=False) for index in range(len(dataset))]

@@ -28,7 +28,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_weights(json: JsonOption = False) -> None:
-    """List the published checkpoints that fit a recipe: source, printed AP, size, licence."""
+    """List the published checkpoints that fit a recipe: printed AP, size, and what is here."""
     from dataclasses import asdict
 
     from posebench.cli.columns import Column, print_columns
@@ -57,8 +57,9 @@ def list_weights(json: JsonOption = False) -> None:
     out.print()
     out.print(
         "AP: as printed, with the flip test where the source used it. Commands take a checkpoint's "
-        "name, or its recipe's, and download what is missing; those by hand are converted with "
-        f"`posebench weights import`. Files lie in {escape(str(cache_folder()))}.",
+        "name, or its recipe's, and download what is missing; of those by hand they say where to "
+        "get the file and where to put it. `posebench models NAME` shows sources and licences. "
+        f"Files lie in {escape(str(cache_folder()))}.",
         soft_wrap=True,
     )
 
@@ -97,9 +98,23 @@ def download_weights(
             raise ModelError(f"{by_hand[0].name}: {by_hand[0].by_hand()}.")
         for entry in by_hand:
             messages.print(f"{entry.name}: {escape(entry.by_hand())}.", soft_wrap=True)
-    for entry in dict.fromkeys(chosen):
-        fetch_published(entry)
-        out.print(escape(str(entry.path)), soft_wrap=True)
+    failed: dict[str, ModelError] = {}
+    wanted = list(dict.fromkeys(chosen))
+    for entry in wanted:
+        try:
+            fetch_published(entry)
+        except ModelError as error:
+            if len(wanted) == 1:
+                raise
+            failed[entry.name] = error
+            messages.print(f"[red]failed[/] {escape(str(error))}", soft_wrap=True)
+        else:
+            out.print(escape(str(entry.path)), soft_wrap=True)
+    if failed:
+        raise ModelError(
+            f"{len(failed)} of {len(wanted)} checkpoints could not be had: {', '.join(failed)}. "
+            "The messages above say why."
+        )
 
 
 @app.command("import")

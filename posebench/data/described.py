@@ -6,6 +6,7 @@ docs/datasets.md has the format and what is recognised.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from posebench.data.annotations.options import AREA_OF_BOX, ReadOptions
 from posebench.data.formats import FORMATS, format_of
 from posebench.data.kinds import KINDS
 from posebench.data.layout import FileChoice, Layout, SplitFiles
-from posebench.errors import DataError, UsageError, unknown_name
+from posebench.errors import DataError, Notice, UsageError, unknown_name
 from posebench.skeleton import (
     SKELETONS,
     Skeleton,
@@ -107,15 +108,28 @@ class DescribedLayout(Layout):
 
         if split not in self.files:
             raise unknown_name(f"split of {self.name}", split, self.splits)
-        files = self.located(self.base / self.root if root is None else root)[split]
+        folder = self.base / self.root if root is None else root
+        files = self.located(folder)[split]
         paths = files.annotations if annotations is None else (annotations,)
+        if not folder.is_dir() and not any(path.exists() for path in paths):
+            raise DataError(
+                f"The folder {folder}, in which {self.path} has its files, is not there: correct "
+                "its `root`, or name the folder with --data-root."
+            )
         truths = [self.read_file(path, skeleton) for path in paths]
         truth = truths[0] if len(truths) == 1 else join(truths)
         # Scoring a result file does without the images.
-        folder = files.image_folder(truth.file_names[:5], paths[0])
+        images = files.image_folder(truth.file_names[:5], paths[0])
         protocol = KINDS[self.kind](truth.skeleton, separate=self.separate)
+        if protocol.head_boxes and truth.head_boxes is None:
+            warnings.warn(
+                f"No annotation of {paths[0]} has a head box (headbox_xyxy), which PCKh measures "
+                "distances by: AP by OKS is reported in its place.",
+                Notice,
+                stacklevel=2,
+            )
         return FileDataset(
-            self.name, split, protocol, folder, truth, path=paths[0], reference=self.reference,
+            self.name, split, protocol, images, truth, path=paths[0], reference=self.reference,
             facts=facts_of(truth, protocol, self.reading, self.origin),
         )  # fmt: skip
 

@@ -55,6 +55,7 @@ def download(
     target: Path,
     *,
     sha256: str = "",
+    sha384: str = "",
     size: int | None = None,
     progress: Progress | None = None,
     patience: Patience | None = None,
@@ -68,6 +69,7 @@ def download(
         url: an http, https or file address; $POSEBENCH_MIRROR replaces its scheme and host.
         target: where the file will be.
         sha256: its hash, or the first digits of it; empty: it is not checked.
+        sha384: the same, for a source that states this one and no SHA-256.
         size: in bytes, if it is known exactly.
         progress: called with the bytes that are here and their total, if that is known; without
             one, the reporter of `shown_by` is asked.
@@ -78,7 +80,8 @@ def download(
     """
     if target.is_file():
         return target
-    fetch = _Fetch(url, mirrored(url), target, sha256.lower(), size, patience or Patience())
+    stated = ("sha256", sha256.lower()) if sha256 or not sha384 else ("sha384", sha384.lower())
+    fetch = _Fetch(url, mirrored(url), target, *stated, size, patience or Patience())
     if reason := offline_reason():
         raise ModelError(f"{target.name} is not here, and {reason} forbids downloads: {fetch.hand}")
     with progress_of(target.name) if progress is None else _as_context(progress) as report:
@@ -128,7 +131,8 @@ class _Fetch:
     url: str  # as published
     asked: str  # the same, or on a mirror
     target: Path
-    sha256: str
+    algorithm: str  # of the hash
+    hash: str  # or its first digits; empty: none is stated
     size: int | None
     patience: Patience
     etag: str = ""  # of the bytes that this process received
@@ -237,7 +241,7 @@ class _Fetch:
         if not part.size:
             return {}
         version = self.etag or (part.modified_s and formatdate(part.modified_s, usegmt=True))
-        if not version and not self.sha256:
+        if not version and not self.hash:
             part.restart()  # nothing could tell whether the rest is of the same file
             return {}
         headers = {"Range": f"bytes={part.size}-"}
@@ -318,17 +322,18 @@ class _Fetch:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     def _check_hash(self, part: Part, report: Progress) -> None:
-        found = part.digest() if self.sha256 else ""
-        if not found.startswith(self.sha256) and part.inherited:
+        found = part.digest(self.algorithm) if self.hash else ""
+        if not found.startswith(self.hash) and part.inherited:
             part.restart()  # the first bytes may be of another version of the file
             self._fill(part, report)
-            found = part.digest()
-        if not found.startswith(self.sha256):
+            found = part.digest(self.algorithm)
+        if not found.startswith(self.hash):
             part.restart()
+            name, digits = self.algorithm.replace("sha", "SHA-"), max(min(len(self.hash), 16), 8)
             raise ModelError(
-                f"{self.source} is damaged or another file (its SHA-256 begins with "
-                f"{found[: max(len(self.sha256), 8)]}, not {self.sha256}), so the download was "
-                f"removed: try again later, or {self.instead}"
+                f"{self.source} is damaged or another file (its {name} begins with "
+                f"{found[:digits]}, not {self.hash[:digits]}), so the download was removed: try "
+                f"again later, or {self.instead}"
             )
 
     def _disk_error(self, error: OSError) -> ModelError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 
 _SUFFIX = ".part"
@@ -50,9 +50,9 @@ class Part:
         self._modified = modified_s
         os.utime(self._handle, (modified_s, modified_s))
 
-    def digest(self) -> str:
-        """Return the SHA-256 of the bytes."""
-        found = sha256()
+    def digest(self, algorithm: str) -> str:
+        """Return the hash of the bytes in hexadecimal digits; `sha256`, for example."""
+        found = hashlib.new(algorithm)
         with self.path.open("rb") as file:
             while block := file.read(2**20):
                 found.update(block)

@@ -11,15 +11,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.engine.devices import cpu_info
+from posebench.engine.provenance import Provenance
 from posebench.errors import ModelError, PosebenchError, command_line
-from posebench.files import atomic_write, write_json
+from posebench.files import atomic_write, read_json, write_json
 from posebench.metrics import ResultFile
 from posebench.models import plugin_of
 from posebench.plugins import PLUGINS
@@ -69,6 +70,26 @@ def _make(parent: Path, name: str) -> Path:
         raise PosebenchError(
             f"{folder} cannot be written ({error.strerror}): choose another folder."
         ) from error
+
+
+@contextmanager
+def removed_unless_begun(run: Path) -> Iterator[None]:
+    """Remove a new training's folder if an error ends the context before its recipe is written.
+
+    Until then it has no weights to begin with, and the folder says nothing that the command and
+    its message do not.
+    """
+    from posebench.distributed import rank
+
+    try:
+        yield
+    except PosebenchError:
+        if rank() == 0 and not (run / "recipe.json").exists():
+            shutil.rmtree(run, ignore_errors=True)
+            for parent in run.parents[:2]:  # ROOT/train and ROOT, where nothing else is in them
+                with suppress(OSError):
+                    parent.rmdir()
+        raise
 
 
 class RunLocked(PosebenchError):
@@ -154,6 +175,28 @@ def trained_on(run: Path) -> str:
     return str(checkpoint_facts(find_checkpoint(run)).get("dataset", ""))
 
 
+def evaluated_on(run: Path) -> tuple[str, str] | None:
+    """Return the dataset and split that a run's predictions are of; None: it does not say."""
+    request = run / "request.json"
+    if request.is_file():
+        asked = read_json(request, "a training's request")
+        limit = asked.get("limit") or 0
+        return asked["dataset"], asked["eval_split"] + (f"[:{limit}]" if limit else "")
+    row = first_row(run)
+    return (row["dataset"], row["split"]) if {"dataset", "split"} <= row.keys() else None
+
+
+def first_row(run: Path) -> dict[str, str]:
+    """Return the first of a run's tidy rows, which says what all depend on; empty: it has none."""
+    import pandas as pd
+
+    path = run / "results.csv"
+    if not path.is_file():
+        return {}
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False, nrows=1)
+    return {} if rows.empty else {str(name): str(rows[name].iloc[0]) for name in rows}
+
+
 def checkpoint_facts(path: Path) -> dict[str, Any]:
     """Return the facts in a checkpoint's header, which alone is read; none if it is damaged."""
     from safetensors import SafetensorError, safe_open
@@ -164,6 +207,34 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError, ValueError):
         return {}
     return facts
+
+
+def training_seed(path: Path, facts: Mapping[str, Any]) -> int | None:
+    """Return the seed of the training that a checkpoint comes from; None: it is not known.
+
+    Args:
+        path: of the checkpoint.
+        facts: that it has.
+    """
+    from posebench.shipped import FOLDER, read_card
+
+    seed = facts.get("seed")
+    if seed is None and path.parent == FOLDER:
+        seed = read_card(path.stem).seed
+    if seed is None and path.parent.name == "checkpoints":  # a best one of an earlier version
+        seed = checkpoint_facts(path.with_name("last.safetensors")).get("seed")
+    return seed
+
+
+def evaluated_weights(run: Path) -> Path | None:
+    """Return the file with the weights that a training evaluated last; None: no file has them."""
+    best, last = (run / "checkpoints" / f"{name}.safetensors" for name in ("best", "last"))
+    step = checkpoint_facts(last).get("step")
+    if step is not None and checkpoint_facts(best).get("step") == step:
+        return best
+    # Where a moving average is evaluated, `last` has the weights beneath it.
+    averaged = read_json(run / "recipe.json", "a run's recipe").get("ema_decay", 0.0)
+    return None if averaged or step is None else last
 
 
 def find_checkpoint(place: Path) -> Path:
@@ -242,6 +313,8 @@ def tidy_rows(
     precision: str,
     limit: int = 0,
     name: str = "",
+    provenance: Provenance | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """Return one row per metric, in percent.
 
@@ -250,6 +323,9 @@ def tidy_rows(
         limit: number of images that the model was trained on, if not on all; the rows' source then
             says so, and tables leave them out.
         name: what a result file's rows have in place of a recipe.
+        provenance: what the numbers were computed from, as far as known.
+        intervals: the limits of 95 % intervals as fractions, by metric; the rows of others have
+            none.
     """
     import pandas as pd
 
@@ -270,11 +346,25 @@ def tidy_rows(
         "date": datetime.now().date().isoformat(),
         "commit": git_commit(),
     }
+    limits, origin = intervals or {}, (provenance or Provenance()).columns()
+    unknown = (None, None)
     return pd.DataFrame(
         # The official tools return -1 where there is no ground truth.
-        {**common, "metric": name, "value": 100 * value if value >= 0 else None, **made}
+        {
+            **common,
+            "metric": name,
+            "value": _percent(value),
+            **made,
+            "low": _percent(limits.get(name, unknown)[0]),
+            "high": _percent(limits.get(name, unknown)[1]),
+            **origin,
+        }
         for name, value in metrics.items()
     )
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None or not fraction >= 0 else 100 * fraction
 
 
 def write_evaluation(
@@ -288,6 +378,8 @@ def write_evaluation(
     precision: str,
     limit: int = 0,
     name: str = "",
+    provenance: Provenance | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """Write an evaluation's metrics, predictions and tidy rows to a run folder; return the rows.
 
@@ -303,6 +395,8 @@ def write_evaluation(
         precision=precision,
         limit=limit,
         name=name,
+        provenance=provenance,
+        intervals=intervals,
     )
     from posebench.distributed import rank
 

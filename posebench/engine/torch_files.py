@@ -92,12 +92,25 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if content is None and "GLOBAL" in str(error):  # how torch names what it does not call
             raise _runs_code(path) from error
         if content is None:
-            raise ModelError(f"{path} is not a PyTorch checkpoint, or it is cut short.") from error
+            raise ModelError(
+                f"{path} is {_kind_of(path)}: a whole PyTorch checkpoint was expected."
+            ) from error
     return _find_state_dict(content, path)
 
 
 def _read_inertly(path: Path) -> Any:
     return torch.load(path, weights_only=False, map_location="cpu", pickle_module=_inert_pickle())
+
+
+def _kind_of(path: Path) -> str:
+    """Return what a file that is not a whole checkpoint is instead."""
+    with path.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+    if not start:
+        return "an empty file"
+    if start.startswith((b"<!doctype", b"<html")):
+        return "a web page, such as a drive's or of a login"
+    return "not a PyTorch checkpoint, or it is cut short"
 
 
 def _runs_code(path: Path) -> ModelError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,18 +34,26 @@ def fetch_published(entry: Published) -> Checkpoint:
         raise ModelError(f"{entry.name} cannot be downloaded by a program: {entry.by_hand()}.")
     if not entry.here:
         try:
-            download(entry.url, entry.path, sha256=entry.sha256, size=entry.bytes or None)
+            download(
+                entry.url, entry.path,
+                sha256=entry.sha256, sha384=entry.sha384, size=entry.bytes or None,
+            )  # fmt: skip
         except ModelError as error:
             raise ModelError(f"{entry.name}: {error}") from error
         warnings.warn(
             f"{entry.name} is of {entry.source}. Licence: {entry.licence}.", Notice, stacklevel=2
         )
-    recipe = with_settings(RECIPES[entry.recipe], entry.settings)
-    fitting, weights, release = fit_published(read_state_dict(entry.path), recipe, entry.name)
+    recipe = RECIPES[entry.recipe]
+    try:
+        published = read_state_dict(entry.path)
+    except ModelError as error:
+        way = "to download it again, or" if entry.url else "and"
+        raise ModelError(f"{error} Delete the file {way} {entry.by_hand()}.") from error
+    fitting, weights, release = fit_published(published, recipe, entry.name)
     facts = {"published": entry.name, "release": release, "licence": entry.licence}
     if entry.url:
         facts["downloaded_from"] = entry.url
-    return Checkpoint(entry.path, fitting, weights, facts)
+    return Checkpoint(entry.path, with_settings(fitting, entry.settings), weights, facts)
 
 
 def import_published(path: Path, recipe: Recipe | None, out: Path | None = None) -> Checkpoint:
@@ -80,7 +87,7 @@ def _only_fit(published: Mapping[str, Tensor], source: str) -> Recipe:
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
-        raise ModelError(f"{source} fits no recipe: is it of a network that is not in the zoo?")
+        raise ModelError(f"{source} fits no recipe: {_resemblance(published)}")
     names = " and ".join(recipe.name for recipe in fitting)
     raise ModelError(f"{source} fits {names}, which differ in their settings: choose by --recipe.")
 
@@ -107,7 +114,7 @@ def fit_published(
         source: where they come from, for messages.
 
     Returns:
-        The recipe, with what this code base does otherwise.
+        The recipe, with the settings in which this code base differs from the authors'.
         The weights.
         The code base.
 
@@ -125,8 +132,7 @@ def fit_published(
     # Some were saved in half precision.
     own = model.state_dict()
     weights = {name: value.to(own[name].dtype).contiguous() for name, value in weights.items()}
-    changed = replace(recipe, config=replace(recipe.config, **release.config))
-    return changed, weights, release.source
+    return with_settings(recipe, release.settings), weights, release.source
 
 
 def known_releases(model: PoseModel) -> tuple[Release, ...]:
@@ -179,7 +185,7 @@ def _advice(published: Mapping[str, Tensor]) -> str:
     """Return which recipes a checkpoint fits, if the chosen one does not."""
     fitting = _fitting(published)
     if not fitting:
-        return " No recipe fits it: is it of a network that is not in the zoo?"
+        return f" No recipe fits it: {_resemblance(published)}"
     names = " and ".join(recipe.name for recipe in fitting)
     return f" It fits {names}: choose by --recipe."
 
@@ -192,6 +198,17 @@ def _fitting(published: Mapping[str, Tensor]) -> list[Recipe]:
         for recipe in RECIPES.values()
         if recipe.method == method and _fits(published, recipe)
     ]
+
+
+def _resemblance(published: Mapping[str, Tensor]) -> str:
+    """Return what a checkpoint that no recipe fits may be of, as the end of a sentence."""
+    methods = _methods_of(published)
+    if not methods:
+        return "is it of a network that is not in the zoo?"
+    return (
+        f"its names are those of {' and '.join(methods)}, so tensors are missing, or it has other "
+        "sizes or keypoints; --recipe NAME lists what differs from a recipe."
+    )
 
 
 def _methods_of(published: Mapping[str, Tensor]) -> list[str]:

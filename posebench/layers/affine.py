@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.structures import DetrResize, Resize, Resizing
+from posebench.structures import DetrResize, Resize, Resizing, Rounding
 
 Affine = NDArray[np.float64]
 
@@ -43,7 +43,9 @@ def resize_affine(
     """Return the test-time map of an image of (width, height), and the network input's size.
 
     The short side becomes `short_side`, rounded up to a multiple; the long side is scaled by the
-    same factor, truncated and rounded up to a multiple, so that it gets a border.
+    same factor and rounded up to a multiple, so that it gets a border. The authors' code first
+    drops the long side's fraction, and MMPose does not: the long side of an image of 333 x 500 at
+    512 is 768.8, which becomes 768 or 832.
 
     Args:
         scale: of the image, relative to `resize`.
@@ -52,13 +54,26 @@ def resize_affine(
     width, height = image_size
     short, long = min(width, height), max(width, height)
     base_short = _round_up(int(resize.short_side * smallest), resize.multiple)
-    base_long = _round_up(int(base_short * long / short), resize.multiple)
+    if resize.rounding == "authors":
+        base_long = _round_up(int(base_short * long / short), resize.multiple)
+    else:
+        base_long = -(-base_short * long // (short * resize.multiple)) * resize.multiple
     new_short, new_long = (int(side * scale / smallest) for side in (base_short, base_long))
     size = (new_long, new_short) if width >= height else (new_short, new_long)
-    # The published code rounds the centre to whole pixels, which shifts odd sizes by half a pixel.
-    center = (math.floor(width / 2 + 0.5), math.floor(height / 2 + 0.5))
+    center = (_middle(width, resize.rounding), _middle(height, resize.rounding))
     enlarge = np.eye(2) * (new_short / short)
     return _around(enlarge, center, (size[0] / 2, size[1] / 2)), size
+
+
+def _middle(side: int, rounding: Rounding) -> float:
+    """Return the middle of a side in pixels.
+
+    The authors' code and MMPose 0.x round it to whole pixels, which shifts odd sizes by half a
+    pixel; they differ in where they round halves.
+    """
+    if rounding == "mmpose1":
+        return side / 2
+    return round(side / 2) if rounding == "mmpose0" else math.floor(side / 2 + 0.5)
 
 
 def detr_size(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -32,8 +32,8 @@ class Release:
     source: str  # the code base, as users call it
     names: Mapping[str, str]  # parameter prefix there -> ours; the first that matches is replaced
     left_out: tuple[str, ...] = ()  # patterns of tensors that ours has no place for
-    # Fields of the configuration in which its network differs from the authors'.
-    config: Mapping[str, Any] = field(default_factory=dict)
+    # Recipe fields in which its network, resizing and decoding differ from the authors'.
+    settings: tuple[str, ...] = ()
 
 
 class PoseModel(nn.Module, ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,64 @@ def test_options_say_what_a_bare_file_leaves_open(tmp_path: Path) -> None:
     changed = run("train", "--resume", folder, "--category", "stable")
     assert changed.code == 4
     assert "leave out --category" in changed.err
+
+
+def test_a_category_is_chosen_for_drawing_too(tmp_path: Path) -> None:
+    content = cows(images=("1.png",))
+    content["categories"] = [
+        {"id": number, "name": name, "keypoints": COW} for number, name in ((1, "cow"), (2, "ox"))
+    ]
+    content["categories"][1]["keypoints"] = COW[::-1]
+    path = write(tmp_path / "cows.json", content)
+    (tmp_path / "cow.toml").write_text(f"keypoints = {json.dumps(COW)}")
+    trained = run("train", "cid_tiny", "--dataset", path, "--category", "cow", *TINY)
+    assert trained.code == 0, trained.err
+    model = only(Path("runs"), "train/*")
+    words = ("viz", tmp_path / "1.png", "--model", model, "--device", "cpu", "--out", "drawn")
+    drawn = run(*words, "--annotations", path, "--category", "cow")
+    assert drawn.code == 0, drawn.err
+    assert (tmp_path / "drawn" / "1.png").is_file()
+    alone = run(*words, "--category", "cow")
+    assert alone.code == 2
+    assert "name that too" in alone.err
+
+
+def test_a_description_that_the_shell_writes_has_a_short_root(barn: Path) -> None:
+    """As seen from the file into which it goes; whole where that is not known or not above it."""
+    command = [sys.executable, "-m", "posebench", "data", "describe", str(barn)]
+    roots = []
+    for place in (barn.parent, barn.parent.parent, barn.parent / "images"):
+        with (place / "dataset.toml").open("w") as file:
+            subprocess.run(command, stdout=file, check=True)
+        roots.append(tomllib.loads((place / "dataset.toml").read_text())["root"])
+        (place / "dataset.toml").unlink()
+    piped = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    whole = str(barn.parent)
+    assert [*roots, tomllib.loads(piped)["root"]] == [".", "barn", whole, whole]
+
+
+def test_a_dataset_that_is_not_where_it_is_looked_for_is_told(tmp_path: Path) -> None:
+    asked = run("data", "doctor", "coco")
+    assert asked.code == 3
+    assert "usually at data/coco" in asked.err and "--data-root" in asked.err
+    assert "Check the path." in run("data", "doctor", "cows").err
+    moved = tmp_path / "moved.toml"
+    moved.write_text(
+        'name = "cows"\nroot = "gone"\n[splits.all]\nimages = "i"\nannotations = "a.json"\n'
+    )
+    scored = run("eval", "cid_tiny", "--dataset", moved, "--device", "cpu")
+    assert scored.code == 3
+    assert "gone" in scored.err and "with --data-root" in scored.err
+
+
+def test_pckh_without_head_boxes_says_what_is_scored(barn: Path) -> None:
+    description = barn.with_name("dataset.toml")
+    described = run("data", "describe", barn).out
+    description.write_text(described + '[protocol]\nkind = "mpii"\n')
+    trained = run("train", "cid_tiny", "--dataset", description, *TINY)
+    assert trained.code == 0, trained.err
+    assert trained.err.count("AP by OKS is reported in its place") == 1
+    assert "head box" not in run("eval", only(Path("runs"), "train/*"), "--dataset", barn).err
 
 
 def test_images_without_annotations_are_predicted_and_not_scored(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from posebench.cli.common import progress_bar
 from posebench.cli.downloads import show_download
+from tests.cli.command import TINY, run
 
 
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
@@ -46,3 +48,17 @@ def test_without_a_terminal_a_long_download_has_a_line(
     with show_download("weights.pth") as progress:
         progress(20_000_000, 118_000_000)
     assert text.getvalue().startswith("downloading weights.pth 20/118")
+
+
+@pytest.mark.parametrize("weights", [(), ("--weights", "pifpaf_tiny")])
+def test_a_training_without_weights_to_begin_with_leaves_nothing(
+    weights: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("POSEBENCH_OFFLINE", "1")
+    command = ("train", "cid_tiny" if weights else "cid_hrnet_w32_crowdpose", *weights)
+    failed = run(*command, "--dataset", "synthetic", "--limit", "2", *TINY)
+    assert failed.code == 4, failed.err
+    assert ("leave out --weights" if weights else "--no-pretrained") in failed.err
+    assert not Path("runs").exists()

@@ -130,6 +130,14 @@ def test_a_checkpoint_goes_through_every_command_by_its_name(
     verdicts = {row["checkpoint"]: row for row in json.loads(checked.out)["rows"]}
     assert {row["verdict"] for row in verdicts.values()} == {"partial"}
     assert all(row["images"] == 2 and row["run"] for row in verdicts.values())
+    ledger = json.loads(run("tables", "published", "--json", "--out", "kept").out)["rows"]
+    assert [row["checkpoint"] for row in ledger] == list(ENTRIES)
+    for row in ledger:
+        assert row["measured"] == verdicts[row["checkpoint"]]["measured"]
+        assert (row["printed"], row["verdict"], row["images"]) == (50.0, "partial", 2)
+        assert "torch" in row["versions"] and row["hardware"] and row["date"]
+    assert Path("kept", "published.csv").read_text().count("\n") == 1 + len(ENTRIES)
+    assert "3 of the 3 published checkpoints" in run("tables", "published").err
     shown = run("verify", "--accuracy", "--models", "higher*", *common)
     assert "can neither confirm nor refute" in shown.err.replace("\n", " ")
 
@@ -146,3 +154,29 @@ def test_a_checkpoint_goes_through_every_command_by_its_name(
     again = run("eval", "cid_hrnet_w32_coco@mmpose2", *common)
     assert again.code == 4
     assert "Did you mean cid_hrnet_w32_coco@mm" in again.err
+
+
+def test_what_is_known_of_a_checkpoint_and_what_failed_is_told(
+    server: str, photographs: Path, tmp_path: Path
+) -> None:
+    (row,) = json.loads(run("models", "higher_hrnet_w32_coco@mmpose0", "--json").out)["rows"]
+    assert (row["licence"], row["recipe"]) == ("MIT", "higher_hrnet_w32_coco")
+    described = run("models", "cid_hrnet_w32_coco@mmpose1")
+    assert "50.0 on coco val, with the flip test" in described.out
+    assert "inference.resize.short_side=64" in described.out
+    unknown = run("models", "cid_hrnet_w32_coco@mmpose2")
+    assert unknown.code == 4
+    assert "Did you mean" in unknown.err
+
+    page = tmp_path / "cache" / "hub" / "checkpoints" / "cid_hrnet_w32_coco@mine.pth"
+    page.parent.mkdir(parents=True)
+    page.write_text("<!DOCTYPE html>")
+    by_hand = run("eval", "cid_hrnet_w32_coco@mine", "--device", "cpu", "--data-root", photographs)
+    assert by_hand.code == 4
+    assert "is a web page" in by_hand.err and "Delete the file to download it again" in by_hand.err
+    page.unlink()
+    Path("served", "cid_hrnet_w32_coco@mine.pth").unlink()
+    several = run("weights", "download", "all")
+    assert several.code == 4
+    assert "1 of 3 checkpoints could not be had: cid_hrnet_w32_coco@mine." in several.err
+    assert "(404" in several.err and len(several.out.splitlines()) == 2

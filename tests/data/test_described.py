@@ -208,6 +208,9 @@ def test_keypoints_of_another_field_need_not_have_names(tmp_path: Path) -> None:
     )
     poses = open_dataset(str(path), "all").load(0).poses
     assert poses.keypoints[0].tolist() == [[8, 8], [5, 5], [20, 10]]
+    path.write_text(path.read_text().replace('"more"', '"moar"'))
+    with pytest.raises(DataError, match=r"'moar' \(`keypoints_field`.*keypoints, area, more\."):
+        open_dataset(str(path), "all")
 
 
 @pytest.mark.parametrize("names", [(), ("a", "b", "c", "d", "e")])

@@ -51,6 +51,18 @@ def part_of(target: Path) -> Path:
     return target.with_name("weights.pth.part")
 
 
+def test_another_hash_is_checked_where_it_is_the_stated_one(
+    server: FileServer, target: Path
+) -> None:
+    server.serve("/weights.pth", CONTENT)
+    right = hashlib.sha384(CONTENT).hexdigest()
+    with pytest.raises(ModelError, match=rf"its SHA-384 begins with {right[:16]}, not 0{{16}}\)"):
+        download(server.url("/weights.pth"), target, sha384="0" * 96, patience=QUICK)
+    assert left(target) == []
+    download(server.url("/weights.pth"), target, sha384=right.upper(), patience=QUICK)
+    assert target.read_bytes() == CONTENT
+
+
 def left(target: Path) -> list[str]:
     """Return what is in the folder."""
     return sorted(path.name for path in target.parent.iterdir())

@@ -22,7 +22,7 @@ from posebench.models import RECIPES, PoseModel
 from posebench.models.base import Release
 from posebench.models.cid.model import CID
 from posebench.models.group_pose import GroupPose
-from posebench.recipe import Recipe
+from posebench.recipe import Recipe, with_settings
 from posebench.skeleton import CROWDPOSE
 
 RECIPE = RECIPES["cid_hrnet_w32_crowdpose"]
@@ -122,6 +122,16 @@ def test_every_methods_published_names_are_imported(tmp_path: Path, name: str) -
         import_published(path, recipe, out)
 
 
+def test_a_checkpoint_that_lacks_tensors_is_told_of_its_method(
+    tmp_path: Path, ours: dict[str, Tensor]
+) -> None:
+    published = as_published(ours, CID.published_names)
+    path = tmp_path / "published.pth"
+    torch.save(dict(list(published.items())[1:]), path)
+    with pytest.raises(ModelError, match="its names are those of cid, so tensors are missing"):
+        import_published(path, None)
+
+
 @pytest.mark.parametrize("release", CID.other_releases, ids=lambda release: release.source)
 def test_a_checkpoint_of_mmpose_is_recognised_by_its_names(
     release: Release, tmp_path: Path, ours: dict[str, Tensor]
@@ -133,7 +143,8 @@ def test_a_checkpoint_of_mmpose_is_recognised_by_its_names(
     import_published(path, RECIPE, out)
     checkpoint = read_checkpoint(out)
     assert checkpoint.facts["release"] == release.source
-    assert checkpoint.recipe.config == replace(RECIPE.config, **release.config)
+    assert checkpoint.recipe.config == with_settings(RECIPE, release.settings).config
+    assert checkpoint.recipe.inference == with_settings(RECIPE, release.settings).inference
     assert all(torch.equal(checkpoint.weights[name], ours[name]) for name in ours)
     assert isinstance(checkpoint.model(), CID)
 
@@ -302,7 +313,8 @@ def test_a_file_that_is_no_checkpoint_is_told(tmp_path: Path, content: str) -> N
         "head of old": old[:30],
     }
     path.write_bytes(contents[content])
-    refused(path, "is not a PyTorch checkpoint, or it is cut short")
+    kinds = {"empty": "is an empty file", "html": "is a web page"}
+    refused(path, kinds.get(content, "is not a PyTorch checkpoint, or it is cut short"))
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from posebench.layers.affine import (
     resize_affine,
     square_affine,
 )
-from posebench.structures import DetrResize, FitResize, Resize, Resizing
+from posebench.structures import DetrResize, FitResize, Resize, Resizing, Rounding
 
 
 def moved(matrix: Affine, *points: tuple[float, float]) -> list[list[float]]:
@@ -36,6 +38,45 @@ def test_a_square_is_mapped_onto_the_input() -> None:
     matrix = square_affine((50, 40), side=20, rotation_deg=0, size=100)
     corners = moved(matrix, (40, 30), (60, 30), (40, 50), (50, 40))
     assert close(corners, [(0, 0), (100, 0), (0, 100), (50, 50)])
+
+
+@pytest.mark.parametrize(
+    ("image", "authors", "mmpose"),
+    [
+        ((1000, 500), (128, 64), (128, 64)),  # 64 * 1000 / 500 = 128
+        ((1001, 500), (128, 64), (192, 64)),  # 128.1
+        ((500, 1001), (64, 128), (64, 192)),
+        ((1023, 500), (192, 64), (192, 64)),  # 130.9
+    ],
+)
+def test_mmpose_keeps_the_fraction_of_the_long_side(
+    image: tuple[int, int], authors: tuple[int, int], mmpose: tuple[int, int]
+) -> None:
+    assert resize_affine(image, Resize(64))[1] == authors
+    for rounding in get_args(Rounding)[1:]:
+        assert resize_affine(image, Resize(64, rounding=rounding))[1] == mmpose
+
+
+@pytest.mark.parametrize(
+    ("rounding", "middle", "size"),
+    [
+        ("authors", (213, 214), (64, 64)),  # up, from 212.5 and 213.5
+        ("mmpose0", (212, 214), (64, 128)),  # to even
+        ("mmpose1", (212.5, 213.5), (64, 128)),
+    ],
+)
+def test_code_bases_have_their_own_middle_of_odd_sides(
+    rounding: Rounding, middle: tuple[float, float], size: tuple[int, int]
+) -> None:
+    matrix, found = resize_affine((425, 427), Resize(64, rounding=rounding))
+    assert found == size
+    assert close(moved(matrix, middle), [(size[0] / 2, size[1] / 2)])
+    assert close((matrix[:, :2] * 425 / 64).tolist(), [(1, 0), (0, 1)])
+
+
+def test_an_unknown_rounding_is_refused() -> None:
+    with pytest.raises(ValueError, match="authors, mmpose0, mmpose1, not 'mmpose2'"):
+        Resize(64, rounding="mmpose2")  # type: ignore[arg-type]
 
 
 def test_a_positive_angle_turns_anticlockwise_on_the_screen() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,14 +109,16 @@ def fingerprint(recipe: Recipe, data: SplitSpec, more: dict[str, Any]) -> str:
     # These fields have no effect on the trained model or the test.
     for name in ("reported", "test_overrides", "default_for"):
         del values[name]
+    for path, before in LATER_FIELDS.items():
+        *outer, name = path.split(".")
+        inner = reduce(lambda table, part: table[part], outer, values)
+        if inner.get(name) == before:
+            del inner[name]
     # Fields have their first names here, so that trainings of earlier versions are recognized.
     for old, new in RENAMED_FIELDS.items():
         if new in values:
             values[old] = values.pop(new)
     values["weights_url"] = ""
-    for name, before in LATER_FIELDS.items():
-        if values["config"].get(name) == before:
-            del values["config"][name]
     text = json.dumps([values, asdict(data), more], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -11,6 +11,7 @@ import torch
 
 from posebench.bench.flops import meta_model
 from posebench.bench.speed.inputs import write_images
+from posebench.bench.speed.load import LoadReader
 from posebench.bench.speed.options import SpeedOptions, TimingJob, input_cases
 from posebench.bench.speed.rounds import (
     MIN_ROUNDS,
@@ -61,9 +62,11 @@ def measure(
             for recipe in recipes
         }
         predictors = {one.name: one for one in recipes if isinstance(one, Predictor)}
+        reader = LoadReader(options.device)
         timings = {
             name: [
-                Timing(name, case, predictor=predictors.get(name)) for case in range(len(job.cases))
+                Timing(name, case, load=reader.new_load(), predictor=predictors.get(name))
+                for case in range(len(job.cases))
             ]
             for name, job in jobs.items()
         }
@@ -75,7 +78,7 @@ def measure(
                 workers |= {name: Worker(make, jobs[name]) for name in names}
                 take_turns(
                     workers, timings, options.schedule, first_round=first_round,
-                    on_progress=on_progress,
+                    on_progress=on_progress, reader=reader,
                 )  # fmt: skip
             finally:
                 for worker in workers.values():

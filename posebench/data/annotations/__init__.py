@@ -195,6 +195,12 @@ def inspect_content(
     truth = _joined(
         reader.read(content.annotations), chosen, images, options, path, report, content.annotated
     )
+    if content.annotations and not reader.with_keypoints and options.keypoints_field != "keypoints":
+        raise DataError(
+            f"Expected {options.keypoints_field!r} (`keypoints_field` of the dataset.toml) in the "
+            f"annotations of {path}, but none has it: they have {_fields_in(content)}. Name the "
+            "field of the keypoints."
+        )
     if content.annotations and not reader.with_keypoints:
         raise DataError(
             f"Expected {options.keypoints_field!r} in the annotations of {path}, but none has "
@@ -203,6 +209,15 @@ def inspect_content(
     if strict:
         report.raise_refused()
     return Reading(truth, report.findings)
+
+
+def _fields_in(content: Content) -> str:
+    """Return the names of the fields of the annotations, as a list in words."""
+    names: dict[str, None] = {}
+    for part in record_parts(content.annotations, dict[str, Any]):
+        for record in part.plain():
+            names.update(dict.fromkeys(record if isinstance(record, dict) else ()))
+    return ", ".join(names) or "no fields"
 
 
 def _keypoints_in(content: Content, chosen: Chosen, options: ReadOptions, path: Path) -> int:

@@ -67,7 +67,9 @@ def decode_people(
     outputs: CIDOutputs, geometry: Geometry, skeleton: Skeleton, config: CIDConfig
 ) -> list[tuple[PosePredictions, Tensor]]:
     """Return each image's people in image pixels, best first, and their rows in the outputs."""
-    keypoints, keypoint_scores = decode_instances(outputs, config.centre_pool)
+    keypoints, keypoint_scores = decode_instances(
+        outputs, config.centre_pool, strict_border=config.strict_border
+    )
     to_image = geometry.to_image.to(keypoints.dtype)[outputs.people[:, 0]]  # (M, 2, 3)
     keypoints = keypoints @ to_image[:, :, :2].mT + to_image[:, None, :, 2]
     counts = torch.bincount(outputs.people[:, 0], minlength=len(geometry.to_image)).tolist()
@@ -84,7 +86,9 @@ def decode_people(
     return decoded
 
 
-def decode_instances(outputs: CIDOutputs, pool: int) -> tuple[Tensor, Tensor]:
+def decode_instances(
+    outputs: CIDOutputs, pool: int, *, strict_border: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return keypoints (M, K, 2) in network-input pixels and their scores (M, K).
 
     A keypoint is the maximum of its smoothed map, moved a quarter cell towards the higher
@@ -94,25 +98,31 @@ def decode_instances(outputs: CIDOutputs, pool: int) -> tuple[Tensor, Tensor]:
     Args:
         outputs: of any number of images.
         pool: side of the mean filter.
+        strict_border: as MMPose 1.x, move no keypoint of the first row or column at all, and one of
+            the second along the other axis only.
     """
     instance_heatmaps = outputs.instance_heatmaps
     chunk = people_per_chunk(len(instance_heatmaps), instance_heatmaps.device)
-    peaks = [_read_peaks(maps, pool) for maps in torch.split(instance_heatmaps, chunk)]
+    peaks = [
+        _read_peaks(maps, pool, strict_border) for maps in torch.split(instance_heatmaps, chunk)
+    ]
     cells = torch.cat([xy for xy, _ in peaks])
     heights = torch.cat([height for _, height in peaks])
     return STRIDE * cells + STRIDE / 2, heights * outputs.centre_scores[:, None]
 
 
-def _read_peaks(instance_heatmaps: Tensor, pool: int) -> tuple[Tensor, Tensor]:
+def _read_peaks(instance_heatmaps: Tensor, pool: int, strict_border: bool) -> tuple[Tensor, Tensor]:
     """Return the peaks of (N, K, H, W) maps in cells (N, K, 2), and their heights (N, K)."""
     maps = _smooth(instance_heatmaps, pool)
     height, width = maps.shape[-2:]
     flat = maps.flatten(2)
     peak, cell = flat.max(2)
     y, x = cell // width, cell % width
+    first = 1 if strict_border else 0  # the last cell before the map that stays where it is
+    moved = (y > 0) & (x > 0) if strict_border else torch.ones_like(x, dtype=torch.bool)
 
     def quarter_step(position: Tensor, length: int, stride: int) -> Tensor:
-        inner = (position > 0) & (position < length - 1)
+        inner = moved & (position > first) & (position < length - 1)
         after = flat.gather(2, (cell + stride).where(inner, cell)[..., None])[..., 0]
         before = flat.gather(2, (cell - stride).where(inner, cell)[..., None])[..., 0]
         return 0.25 * (after - before).sign()

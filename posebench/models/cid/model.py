@@ -77,6 +77,7 @@ class CID(PoseModel):
                 "keypoint_head.fuse_attn.": "decoupling.fuse.",
                 "keypoint_head.heatmap_conv.": "decoupling.heatmap.",
             },
+            settings=("inference.resize.rounding=mmpose0",),
         ),
         Release(
             "MMPose 1.x",
@@ -91,7 +92,11 @@ class CID(PoseModel):
                 "head.gfd_module.heatmap_conv.": "decoupling.heatmap.",
             },
             left_out=(r"^data_preprocessor\.",),
-            config={"cell_centre": 0.5},
+            settings=(
+                "cell_centre=0.5",
+                "strict_border=true",
+                "inference.resize.rounding=mmpose1",
+            ),
         ),
     )
 

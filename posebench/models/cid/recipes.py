@@ -28,6 +28,8 @@ class CIDConfig(ModelConfig):
     channel: bool = True  # Table 1, Eq. 11
     # Where in a cell the coordinates of Eq. 10 are taken: MMPose 1.x has 0.5, the authors 0.
     cell_centre: float = 0.0
+    # MMPose 1.x moves fewer joints of the first rows and columns within their cell (`decoding.py`).
+    strict_border: bool = False
     instance_weight: float = 4.0  # lambda of Eq. 5
     min_person_area: float = 32.0**2  # square input pixels; smaller people get no centre
     head_std: float = 0.001  # of the initial weights of the heads

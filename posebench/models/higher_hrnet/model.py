@@ -58,11 +58,13 @@ class HigherHRNet(PoseModel):
                 "keypoint_head.final_layer.": "heatmap_heads.0.",
                 "keypoint_head.deconv_layers.": "deconvolutions.",
             },
+            settings=("inference.resize.rounding=mmpose0",),
         ),
         Release(
             "MMPose 1.x",
             {"backbone.": "backbone.", "head.final_layer.": "heatmap_heads.0."},
             left_out=(r"^data_preprocessor\.",),
+            settings=("inference.resize.rounding=mmpose1",),
         ),
     )
 

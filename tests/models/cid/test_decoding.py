@@ -19,6 +19,30 @@ def test_centre_window_grows_with_the_map() -> None:
         assert scores[0] == pytest.approx((0.9 + 0.9 / 9) / 2)
 
 
+def test_mmpose_moves_fewer_keypoints_at_the_border() -> None:
+    """Right of and below each peak is its higher neighbour: both coordinates gain a quarter cell.
+
+    By the rule of MMPose 1.x one in the first row or column stays, and one in the second stays
+    along that axis. The last row and column are as the authors have them.
+    """
+    cells = [(3, 3), (1, 3), (3, 1), (0, 3), (3, 0), (7, 3)]  # x, y
+    heatmaps = torch.zeros(1, len(cells), 8, 8)
+    for number, (x, y) in enumerate(cells):
+        heatmaps[0, number, y + 1, x] = heatmaps[0, number, y, min(x + 1, 7)] = 0.5
+        heatmaps[0, number, y, x] = 0.9
+    outputs = CIDOutputs(
+        torch.zeros(1, 7, 8, 8), torch.zeros(1, 3), torch.tensor([0.5]), torch.zeros(1, 0), heatmaps
+    )
+    moved = {
+        strict: ((decode_instances(outputs, 3, strict_border=strict)[0][0] - 2) / 4).tolist()
+        for strict in (False, True)
+    }
+    q = 0.25
+    inner = [[3 + q, 3 + q], [1 + q, 3 + q], [3 + q, 1 + q]]
+    assert moved[False] == [*inner, [0, 3 + q], [3 + q, 0], [7, 3 + q]]
+    assert moved[True] == [[3 + q, 3 + q], [1, 3 + q], [3 + q, 1], [0, 3], [3, 0], [7, 3 + q]]
+
+
 def test_ties_and_borders_do_not_move_a_keypoint() -> None:
     heatmaps = torch.zeros(1, 3, 8, 8)
     heatmaps[0, 0, 4, 4] = 0.9
