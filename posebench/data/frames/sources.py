@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,8 @@ def _sources_of(source: str, *, recursive: bool, excluded: Sequence[Path]) -> It
         yield Source("camera", source)
     elif Path(source).is_file() and is_video(source):  # also an animated picture, named itself
         yield Source("video", source, Path(source).parent)
+    elif is_film_name(Path(source)) and not Path(source).exists() and not glob.has_magic(source):
+        raise DataError(f"The video {source} is not there: check the path.")
     else:
         for file in files_of(source, recursive=recursive, excluded=excluded, films=True):
             kind: Kind = "video" if is_film_name(file.path) else "image"

@@ -65,6 +65,8 @@ def test_what_cannot_be_read_has_its_error() -> None:
     assert "x.mp4 is not a video that can be decoded" in str(frames[1].error)
     with pytest.raises(DataError, match="not a video that can be decoded"):
         read("x.mp4")
+    with pytest.raises(DataError, match=r"The video nowhere\.mov is not there"):
+        read("1.png", "nowhere.mov")
 
 
 def test_a_film_that_is_cut_short_is_said() -> None:
