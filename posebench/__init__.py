@@ -17,6 +17,7 @@ from posebench._lazy import lazy_names
 if TYPE_CHECKING:
     from posebench.api.datasets import open_dataset
     from posebench.api.evaluation import evaluate
+    from posebench.api.exporting import export
     from posebench.api.models import list_models, load_model, load_plugin
     from posebench.api.run import Run
     from posebench.api.training import train
@@ -37,6 +38,7 @@ __all__ = [
     "__version__",
     "draw",
     "evaluate",
+    "export",
     "list_models",
     "load_model",
     "load_plugin",
@@ -50,6 +52,7 @@ _public = lazy_names(
     **{
         "api.datasets": ("open_dataset",),
         "api.evaluation": ("evaluate",),
+        "api.exporting": ("export",),
         "api.models": ("list_models", "load_model", "load_plugin"),
         "api.run": ("Run",),
         "api.training": ("train",),

@@ -16,6 +16,7 @@ from posebench.cli import (
     data,
     demo,
     evaluate,
+    export,
     flops,
     models,
     speed,
@@ -49,6 +50,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("speed")(speed.speed)
 app.command("flops")(flops.flops)
 app.command("viz")(viz.viz)
+app.command("export")(export.export)
 app.command("ablate")(ablate.ablate)
 app.command("tables")(tables.tables)
 app.command("verify")(verify.verify)

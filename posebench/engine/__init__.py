@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING
 from posebench._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from posebench.engine.backends import (
+        BACKENDS,
+        backend_of,
+        check_backend,
+        fastest_backend,
+        on_backend,
+        placed,
+    )
     from posebench.engine.checkpoint import Checkpoint, read_checkpoint
     from posebench.engine.devices import default_workers, has_bf16, pick_device, pick_precision
     from posebench.engine.evaluation import (
@@ -52,6 +60,7 @@ if TYPE_CHECKING:
     from posebench.engine.training import TrainOptions, train
 
 __all__ = [
+    "BACKENDS",
     "PREDICTORS",
     "Checkpoint",
     "Evaluation",
@@ -63,6 +72,8 @@ __all__ = [
     "TrainOptions",
     "TrainingRequest",
     "as_rgb",
+    "backend_of",
+    "check_backend",
     "check_buildable",
     "default_recipe",
     "default_workers",
@@ -70,6 +81,7 @@ __all__ = [
     "evaluate_file",
     "evaluate_ideal",
     "evaluate_predictor",
+    "fastest_backend",
     "find_checkpoint",
     "find_model",
     "find_predictor",
@@ -83,8 +95,10 @@ __all__ = [
     "new_run",
     "new_training",
     "of_steps",
+    "on_backend",
     "pick_device",
     "pick_precision",
+    "placed",
     "read_checkpoint",
     "read_log",
     "removed_unless_begun",
@@ -104,6 +118,14 @@ __all__ = [
 
 __getattr__ = lazy_names(
     __name__,
+    backends=(
+        "BACKENDS",
+        "backend_of",
+        "check_backend",
+        "fastest_backend",
+        "on_backend",
+        "placed",
+    ),
     checkpoint=("Checkpoint", "read_checkpoint"),
     devices=("default_workers", "has_bf16", "pick_device", "pick_precision"),
     evaluation=(

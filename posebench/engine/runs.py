@@ -262,6 +262,7 @@ def tidy_rows(
     precision: str,
     limit: int = 0,
     name: str = "",
+    backend: str = "",
 ) -> pd.DataFrame:
     """Return one row per metric, in percent.
 
@@ -270,6 +271,7 @@ def tidy_rows(
         limit: number of images that the model was trained on, if not on all; the rows' source then
             says so, and tables leave them out.
         name: what a result file's rows have in place of a recipe.
+        backend: what computed the network; empty: PyTorch, where there is a device.
     """
     import pandas as pd
 
@@ -287,6 +289,7 @@ def tidy_rows(
         "source": f"measured, trained on {limit} images" if limit else "measured",
         "hardware": hardware(device) if device else "",
         "precision": precision,
+        "backend": backend or ("torch" if device else ""),
         "date": datetime.now().date().isoformat(),
         "commit": git_commit(),
     }
@@ -308,6 +311,7 @@ def write_evaluation(
     precision: str,
     limit: int = 0,
     name: str = "",
+    backend: str = "",
 ) -> pd.DataFrame:
     """Write an evaluation's metrics, predictions and tidy rows to a run folder; return the rows.
 
@@ -323,6 +327,7 @@ def write_evaluation(
         precision=precision,
         limit=limit,
         name=name,
+        backend=backend,
     )
     from posebench.distributed import rank
 

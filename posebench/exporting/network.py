@@ -1,0 +1,44 @@
+"""A network that another runtime computes, as the `PoseModel` that decodes its outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from posebench.errors import UsageError
+from posebench.exporting.card import Card
+from posebench.exporting.files import Session
+from posebench.models import PoseModel, profile_of
+
+
+def exported_network(card: Card, session: Session, source: object = "") -> PoseModel:
+    """Return a network without weights, whose outputs a session computes."""
+    with torch.device("meta"):
+        model = card.recipe.build(card.skeleton)
+    for module in model.modules():  # they are never read, and can be moved nowhere
+        module._parameters.clear()
+        module._buffers.clear()
+    model.runtime = _Computed(card, session, source)
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class _Computed:
+    card: Card
+    session: Session
+    source: object
+
+    def __call__(self, model: Any, images: Tensor, padding: Tensor | None) -> Any:
+        height, width = images.shape[-2:]
+        if self.card.size and self.card.size != (height, width):
+            own = "x".join(map(str, self.card.size))
+            raise UsageError(
+                f"{self.source} takes images of {own} (height x width), not {height}x{width}."
+            )
+        if padding is not None and not self.card.reads_padding:
+            padding = None  # the method ignores it
+        graph = profile_of(model.config).graph
+        return graph.restored(model, self.session(images.float(), padding), (height, width))
