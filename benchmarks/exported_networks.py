@@ -3,7 +3,8 @@
     python benchmarks/exported_networks.py RECIPE ... [--formats onnx,openvino,pt2]
 
 Weights are random where none come with the package. The networks have the fixed size of an image of
-640 x 480 pixels resized as the recipe does; they take turns on one thread, with the recipe's views.
+640 x 480 pixels resized as the recipe does, with the recipe's views. They take turns on one thread;
+times are processor times.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from posebench.shipped import shipped_weights
 from posebench.skeleton import COCO
 from posebench.structures import Sample
 
-TURNS = 7
+TURNS = 5
 
 
 def main() -> None:
@@ -86,15 +87,15 @@ def measure(recipe: Recipe, formats: list[str], folder: Path) -> None:
 
 
 def in_turns(passes: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Return the median seconds of each pass; the first turn warms up."""
+    """Return the median processor seconds of each pass; the first turn warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in passes}
     with torch.inference_mode():
         for turn in range(TURNS + 1):
             for name, run in passes.items():
-                start = time.perf_counter()
+                start = time.process_time()
                 run()
                 if turn:
-                    seconds[name].append(time.perf_counter() - start)
+                    seconds[name].append(time.process_time() - start)
     return {name: median(own) for name, own in seconds.items()}
 
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import torch
 
+from posebench.engine.backend_names import FORMATS, check_backend
 from posebench.engine.checkpoint import Checkpoint
 from posebench.engine.devices import cpu_info, pick_device
 from posebench.engine.exported import ExportedCheckpoint, read_exported
-from posebench.errors import ModelError, Notice, UnsupportedError, UsageError, unknown_name
+from posebench.errors import ModelError, Notice, UnsupportedError, UsageError
 from posebench.exporting import NetworkInputs
 from posebench.exporting.card import SUFFIXES, Card
 from posebench.exporting.checking import Agreement
@@ -33,8 +34,6 @@ from posebench.recipe import recipe_to_json
 from posebench.structures import Sample
 from posebench.version import package_version
 
-FORMATS = {"onnxruntime": "onnx", "openvino": "openvino"}  # backend -> what it runs
-BACKENDS = ("torch", "compile", *FORMATS)
 # Compiling takes a minute for every size of image, so it has to be asked for by its name.
 _TRIED = ("torch", *FORMATS)
 _TURNS = 3
@@ -58,16 +57,6 @@ class CompiledCheckpoint(Checkpoint):
 def backend_of(checkpoint: Checkpoint) -> str:
     """Return the name of what computes a checkpoint's network."""
     return str(getattr(checkpoint, "backend", "torch"))
-
-
-def check_backend(name: str) -> None:
-    """Check the name of a backend.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    if name not in (*BACKENDS, "auto"):
-        raise unknown_name("backend", name, (*BACKENDS, "auto"))
 
 
 def on_backend(checkpoint: Checkpoint, backend: str) -> Checkpoint:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from posebench.exporting.card import Card
 from posebench.exporting.files import Session
-from posebench.exporting.network import exported_network
+from posebench.exporting.network import Computed, exported_network
 from posebench.exporting.program import GraphModule
 from posebench.models import PoseModel
 from posebench.preprocess import scaled_batches
-from posebench.structures import PosePredictions, Sample
+from posebench.structures import Batch, PosePredictions, Sample
 
 DISTANCE_PX = 0.01  # of a keypoint, above which people differ
 SCORE = 1e-4  # likewise
@@ -80,6 +80,27 @@ def compare(model: PoseModel, card: Card, session: Session, samples: Sequence[Sa
         others = network.predict([sample], inference)[0]
         total = _joined(total, _of_tensors(expected, found, module.graph.slots))
         total = _joined(total, _of_people(people, others))
+    return total
+
+
+def compare_batch(model: PoseModel, network: PoseModel, batch: Batch) -> Agreement:
+    """Compare an exported network with the one it was written from, on single views of a batch.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        network: whose outputs a runtime computes.
+        batch: images, resized.
+    """
+    module = GraphModule(model, flip=False)
+    expected = module(batch.images, batch.padding)
+    assert isinstance(network.runtime, Computed)
+    found = network.runtime.tensors(batch.images, batch.padding)
+    size = (batch.images.shape[-2], batch.images.shape[-1])
+    total = _of_tensors(expected, found, module.graph.slots)
+    both = (module.graph.restored(model, named, size) for named in (expected, found))
+    people, others = (model.decode(outputs, batch.geometry) for outputs in both)
+    for own, other in zip(people, others, strict=True):
+        total = _joined(total, _of_people(own, other))
     return total
 
 

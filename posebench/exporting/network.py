@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +22,14 @@ def exported_network(card: Card, session: Session, source: object = "") -> PoseM
     for module in model.modules():  # they are never read, and can be moved nowhere
         module._parameters.clear()
         module._buffers.clear()
-    model.runtime = _Computed(card, session, source)
+    model.runtime = Computed(card, session, source)
     return model.eval()
 
 
 @dataclass(frozen=True)
-class _Computed:
+class Computed:
+    """The outputs of a network, from a session."""
+
     card: Card
     session: Session
     source: object
@@ -38,7 +41,10 @@ class _Computed:
             raise UsageError(
                 f"{self.source} takes images of {own} (height x width), not {height}x{width}."
             )
-        if padding is not None and not self.card.reads_padding:
-            padding = None  # the method ignores it
         graph = profile_of(model.config).graph
-        return graph.restored(model, self.session(images.float(), padding), (height, width))
+        return graph.restored(model, self.tensors(images, padding), (height, width))
+
+    def tensors(self, images: Tensor, padding: Tensor | None) -> Mapping[str, Tensor]:
+        """Return the graph's outputs by name."""
+        # A method that reads no padding ignores it.
+        return self.session(images.float(), padding if self.card.reads_padding else None)

@@ -27,6 +27,7 @@ class Timing:
     rounds: dict[int, list[Seconds]] = field(default_factory=dict)  # round -> passes
     error: str = ""
     predictor: Predictor | None = None  # None: it is of a recipe
+    backend: str = "torch"
 
     def seconds(self, stages: Callable[[str], bool] = lambda stage: True) -> list[float]:
         """Return the time of the selected stages together, for every pass."""
