@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from posebench.cli.columns import Column, print_columns
-from posebench.cli.common import messages, out
+from posebench.cli.common import LimitOption, RootOption, messages, out, percent
 
 if TYPE_CHECKING:
     from posebench.exporting.writing import Exported
@@ -40,6 +40,27 @@ def export(
         bool,
         typer.Option("--half", help="Store weights in half precision, at half of the file's size."),
     ] = False,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8",
+            help="Quantise the convolutions by the runtime's own quantiser, and print the AP "
+            "beside float32's.",
+        ),
+    ] = False,
+    calibrate: Annotated[
+        int,
+        typer.Option(min=1, help="With --int8: number of training images to measure ranges on."),
+    ] = 64,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            help="With --int8: dataset to calibrate and evaluate on (default: the model's own).",
+        ),
+    ] = None,
+    data_root: RootOption = None,
+    limit: LimitOption = None,
     flip: Annotated[
         bool | None,
         typer.Option(help="Merge the mirrored image's predictions (default: the recipe's)."),
@@ -59,7 +80,8 @@ def export(
 
     exported = posebench.export(
         model, to,
-        format=format, size=chosen_size, batch=chosen_batch, half=half, flip=flip,
+        format=format, size=chosen_size, batch=chosen_batch, half=half, int8=int8,
+        calibrate=calibrate, dataset=dataset, data_root=data_root, limit=limit, flip=flip,
         images=images or (),
     )  # fmt: skip
     _report(exported)
@@ -109,6 +131,9 @@ def _report(exported: Exported) -> None:
             f"{agreement.people} people equal PyTorch's within {agreement.distance_px:.1e} px, "
             f"scores within {agreement.score:.1e}."
         )
+    if exported.scored:
+        metrics = ", ".join(f"{name} {percent(value)}" for name, value in exported.scored.items())
+        messages.print(f"AP, or the dataset's main metric: {metrics}.")
     size = exported.bytes / 1e6
     messages.print(f"{size:.1f} MB, with its recipe and test settings. Written to:")
     out.print(escape(str(exported.path)), soft_wrap=True)

@@ -131,7 +131,8 @@ def _named(card: Card, values: Any) -> dict[str, Tensor]:
     return {name: torch.from_numpy(value) for name, value in zip(card.outputs, values, strict=True)}
 
 
-def _fed(images: Tensor, padding: Tensor | None, card: Card) -> dict[str, Any]:
+def fed(images: Tensor, padding: Tensor | None, card: Card) -> dict[str, Any]:
+    """Return the arrays that a session takes, by the names of the graph's inputs."""
     feeds = {"images": images.contiguous().numpy()}
     if card.reads_padding:
         own = images.new_zeros(len(images), *images.shape[2:], dtype=torch.bool)
@@ -205,7 +206,7 @@ def _open_onnx(path: Path, card: Card, threads: int) -> Session:
     session = onnx_session(path, threads)
 
     def run(images: Tensor, padding: Tensor | None = None) -> dict[str, Tensor]:
-        return _named(card, session.run(list(card.outputs), _fed(images, padding, card)))
+        return _named(card, session.run(list(card.outputs), fed(images, padding, card)))
 
     return run
 
@@ -272,7 +273,7 @@ def _open_openvino(path: Path, card: Card, threads: int) -> Session:
     compiled = openvino.Core().compile_model(_openvino_model(path), "CPU", settings)
 
     def run(images: Tensor, padding: Tensor | None = None) -> dict[str, Tensor]:
-        values = compiled(_fed(images, padding, card))
+        values = compiled(fed(images, padding, card))
         return _named(card, [values[name].copy() for name in card.outputs])
 
     return run
@@ -314,7 +315,7 @@ def program_session(module: Callable[..., Mapping[str, Tensor]], card: Card) -> 
     """Return the session of a graph that PyTorch runs."""
 
     def run(images: Tensor, padding: Tensor | None = None) -> Mapping[str, Tensor]:
-        feeds = _fed(images, padding, card)
+        feeds = fed(images, padding, card)
         with torch.no_grad():
             return module(*(torch.from_numpy(value) for value in feeds.values()))
 

@@ -105,7 +105,9 @@ def example_inputs(
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hold back the warnings of exporters, which are about their own insides."""
-    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir")]
+    # The empty name is the root, to which ONNX Runtime's quantiser writes.
+    names = ("", "torch", "torch.onnx", "onnxscript", "onnx_ir", "nncf")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Exported:
     path: Path
     card: Card
     agreement: Agreement
+    # Of an INT8 file: the main metric of it and of the same network in float32, by precision.
+    scored: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
