@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from posebench._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from posebench.engine.backend_names import BACKENDS, check_backend
-    from posebench.engine.backends import backend_of, fastest_backend, on_backend, placed
+    from posebench.engine.backend_names import BACKENDS, backend_of, check_backend
+    from posebench.engine.backends import fastest_backend, on_backend, placed
     from posebench.engine.checkpoint import Checkpoint, read_checkpoint
     from posebench.engine.devices import default_workers, has_bf16, pick_device, pick_precision
     from posebench.engine.evaluation import (
@@ -112,8 +112,8 @@ __all__ = [
 
 __getattr__ = lazy_names(
     __name__,
-    backend_names=("BACKENDS", "check_backend"),
-    backends=("backend_of", "fastest_backend", "on_backend", "placed"),
+    backend_names=("BACKENDS", "backend_of", "check_backend"),
+    backends=("fastest_backend", "on_backend", "placed"),
     checkpoint=("Checkpoint", "read_checkpoint"),
     devices=("default_workers", "has_bf16", "pick_device", "pick_precision"),
     evaluation=(

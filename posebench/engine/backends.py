@@ -54,11 +54,6 @@ class CompiledCheckpoint(Checkpoint):
         return exported_network(card, compiled_session(program), self.path)
 
 
-def backend_of(checkpoint: Checkpoint) -> str:
-    """Return the name of what computes a checkpoint's network."""
-    return str(getattr(checkpoint, "backend", "torch"))
-
-
 def on_backend(checkpoint: Checkpoint, backend: str) -> Checkpoint:
     """Return a checkpoint whose network a backend computes.
 

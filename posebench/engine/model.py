@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from posebench.engine.backends import backend_of, placed
+from posebench.engine.backend_names import backend_of
 from posebench.engine.checkpoint import Checkpoint
 from posebench.engine.evaluation import autocast, inference_model
 from posebench.engine.predicting import Predicting, as_rgb
@@ -50,6 +50,8 @@ class Model(Predicting):
             UsageError: there is no such device on this machine, or no such backend.
             UnsupportedError: the backend is not installed, or lacks an operator.
         """
+        from posebench.engine.backends import placed
+
         checkpoint, place = placed(checkpoint, device, precision, backend)
         return cls(checkpoint.model().to(place), checkpoint, precision)
 

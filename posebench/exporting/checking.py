@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from posebench.exporting.card import Card
@@ -147,9 +146,7 @@ def _pairs(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     distances = torch.cdist(a, b, p=torch.inf)
     # Equal slots are paired in their order: empty ones have equal values.
     order = (torch.arange(len(a))[:, None] - torch.arange(len(b))).abs() * 1e-12
-    rows, columns = (
-        torch.from_numpy(i) for i in linear_sum_assignment((distances + order).numpy())
-    )
+    rows, columns = _assigned(distances + order)
     same = distances[rows, columns] <= _SAME_SLOT * max(_most(a.abs()), 1e-12)
     return rows[same], columns[same]
 
@@ -161,7 +158,7 @@ def _of_people(people: PosePredictions, others: PosePredictions) -> Agreement:
     same = (distances <= DISTANCE_PX) & (scores <= SCORE)
     # Equal people first; of the others, those that are nearest to each other.
     costs = torch.where(same, 0, 1 + distances / max(_most(distances), 1e-12))
-    rows, columns = (torch.from_numpy(indices) for indices in linear_sum_assignment(costs.numpy()))
+    rows, columns = _assigned(costs)
     largest = _most(distances[rows, columns]), _most(scores[rows, columns])
     paired = same[rows, columns]
     rows, columns = rows[paired], columns[paired]
@@ -173,6 +170,14 @@ def _of_people(people: PosePredictions, others: PosePredictions) -> Agreement:
         cut_off = own <= lowest + SCORE if len(people) == len(others) else own < 0
         alone_in.append(int((alone & ~cut_off).sum()))
     return Agreement({}, {}, len(people), max(alone_in), *largest)
+
+
+def _assigned(costs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows and columns of the cheapest assignment of costs (N, M)."""
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
+    rows, columns = linear_sum_assignment(costs.numpy())
+    return torch.from_numpy(rows), torch.from_numpy(columns)
 
 
 def _distances(people: Tensor, others: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor
@@ -292,23 +293,17 @@ def _write_pt2(program: Program, card: Card, path: Path) -> None:
         torch.export.save(program.exported, file, extra_files={KEY: card.to_json()})
 
 
-def _load_pt2(path: Path) -> tuple[torch.export.ExportedProgram, str | None]:
-    extra = {KEY: ""}
-    try:
-        with quiet():
-            program = torch.export.load(path, extra_files=extra)
-    except Exception as error:
-        raise ModelError(f"{path} is not a .pt2 file, or damaged ({first_line(error)}).") from None
-    text: Any = extra[KEY]
-    return program, text.decode() if isinstance(text, bytes) else text or None
-
-
 def _pt2_metadata(path: Path) -> str | None:
-    return _load_pt2(path)[1]
+    try:
+        with ZipFile(path) as archive:  # the program itself takes seconds to load
+            name = next((n for n in archive.namelist() if n.endswith(f"extra/{KEY}")), None)
+            return None if name is None else archive.read(name).decode()
+    except (BadZipFile, OSError) as error:
+        raise ModelError(f"{path} is not a .pt2 file, or damaged ({first_line(error)}).") from None
 
 
 def _open_pt2(path: Path, card: Card, threads: int) -> Session:
-    return program_session(_load_pt2(path)[0].module(), card)
+    return program_session(torch.export.load(path).module(), card)
 
 
 def program_session(module: Callable[..., Mapping[str, Tensor]], card: Card) -> Session:

@@ -90,7 +90,7 @@ def test_a_file_is_drawn_with_its_heatmaps(exported: Exported) -> None:
     model = posebench.load_model(exported.path)
     people, maps = model.explain(crowd().image)
     assert maps.people.shape[:2] == (len(people), 17)
-    assert repr(model).endswith("torch)")
+    assert repr(model).endswith("torch.export)")
 
 
 def test_a_file_is_evaluated_like_its_checkpoint(exported: Exported) -> None:
