@@ -19,9 +19,6 @@ def exported_network(card: Card, session: Session, source: object = "") -> PoseM
     """Return a network without weights, whose outputs a session computes."""
     with torch.device("meta"):
         model = card.recipe.build(card.skeleton)
-    for module in model.modules():  # they are never read, and can be moved nowhere
-        module._parameters.clear()
-        module._buffers.clear()
     model.runtime = Computed(card, session, source)
     return model.eval()
 

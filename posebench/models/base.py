@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,12 @@ class PoseModel(nn.Module, ABC):
         if self.runtime is not None:
             return torch.device("cpu")
         return next(self.parameters()).device
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        # What has no weights is moved nowhere.
+        if self.runtime is not None:
+            return self
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call,no-any-return]
 
     def load_pretrained(self) -> None:
         """Load the backbone's ImageNet weights.

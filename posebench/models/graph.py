@@ -45,7 +45,7 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
 
 def _restore_all(model: PoseModel, tensors: Named, size: tuple[int, int]) -> Any:
     """Return outputs like those that the network without weights has for a blank image."""
-    [count] = {len(tensor) for tensor in tensors.values()} or {1}
+    count = len(next(iter(tensors.values())))
     blank = torch.zeros(count, 3, *size, device="meta")
     return _filled(model.heads(model.features(blank)), tensors)
 

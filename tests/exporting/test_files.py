@@ -75,27 +75,33 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return posebench.export("higher_hrnet_tiny", path, format="pt2")
 
 
-def test_a_file_of_any_size_predicts_what_its_checkpoint_does(exported: Exported) -> None:
+@pytest.fixture(scope="module")
+def loaded(exported: Exported) -> posebench.Model:
+    return posebench.load_model(exported.path)
+
+
+def test_a_file_of_any_size_predicts_what_its_checkpoint_does(
+    exported: Exported, loaded: posebench.Model
+) -> None:
     assert exported.agreement.equal
     images = [crowd().image, crowd().image[:200], crowd().image[:, 40:]]
     expected = posebench.load_model("higher_hrnet_tiny").predict(images)
-    found = posebench.load_model(exported.path).predict(images)
+    found = loaded.predict(images)
     for one, other in zip(found, expected, strict=True):
         assert len(one) == len(other) > 0
         np.testing.assert_allclose(one.keypoints, other.keypoints, atol=0.01)
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
 
 
-def test_a_file_is_drawn_with_its_heatmaps(exported: Exported) -> None:
-    model = posebench.load_model(exported.path)
-    people, maps = model.explain(crowd().image)
+def test_a_file_is_drawn_with_its_heatmaps(loaded: posebench.Model) -> None:
+    people, maps = loaded.explain(crowd().image)
     assert maps.people.shape[:2] == (len(people), 17)
-    assert repr(model).endswith("torch.export)")
+    assert repr(loaded).endswith("torch.export)")
 
 
 def test_a_file_is_evaluated_like_its_checkpoint(exported: Exported) -> None:
     one, other = (
-        posebench.evaluate(model, "synthetic", limit=4)
+        posebench.evaluate(model, "synthetic", limit=2)
         for model in (exported.path, "higher_hrnet_tiny")
     )
     assert one.metrics["AP"] == pytest.approx(other.metrics["AP"], abs=1e-6)
@@ -125,7 +131,9 @@ def test_training_cannot_start_from_a_file(exported: Exported, tmp_path: Path) -
         posebench.train("higher_hrnet_tiny", "synthetic", weights=exported.path, runs=tmp_path)
 
 
-def test_options_that_a_file_cannot_have_are_refused(exported: Exported) -> None:
+def test_options_that_a_file_cannot_have_are_refused(
+    exported: Exported, loaded: posebench.Model
+) -> None:
     with pytest.raises(UsageError, match="leave out --precision bf16"):
         posebench.load_model(exported.path, precision="bf16")
     with pytest.raises(UsageError, match="leave out --backend"):
@@ -133,7 +141,7 @@ def test_options_that_a_file_cannot_have_are_refused(exported: Exported) -> None
     with pytest.raises(UsageError, match="exported already"):
         posebench.export(exported.path, "again.pt2", format="pt2")
     with pytest.raises(ModelError, match="follows gradients"):
-        posebench.load_model(exported.path).trace(crowd().image, limit=1)
+        loaded.trace(crowd().image, limit=1)
 
 
 def test_views_that_are_part_of_the_graph_cannot_be_changed() -> None:

@@ -67,6 +67,29 @@ def test_outputs_come_back_from_named_tensors(name: str) -> None:
     torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-5)
 
 
+def test_a_method_that_says_nothing_returns_all_tensors_of_its_outputs() -> None:
+    model = find_model("higher_hrnet_tiny").model()
+    graph: Graph[PoseModel] = Graph()
+    with torch.inference_mode():
+        expected = model(images_of())
+        named = graph.outputs(model, images_of(), None, False)
+    assert list(named) == ["heatmaps_0", "heatmaps_1", "tags"]
+    with torch.device("meta"):
+        blank = find_model("higher_hrnet_tiny").recipe.build(model.skeleton).eval()
+    restored = graph.restored(blank, named, (128, 192))
+    assert torch.equal(restored.heatmaps[1], expected.heatmaps[1])
+    assert torch.equal(restored.tags, expected.tags)
+    assert restored.size == (128, 192)
+
+
+def test_a_network_without_weights_is_moved_nowhere() -> None:
+    with torch.device("meta"):
+        model = find_model("pifpaf_tiny").recipe.build(find_model("pifpaf_tiny").skeleton)
+    model.runtime = lambda own, images, padding: None
+    assert model.to(torch.device("cpu")) is model
+    assert model.device == torch.device("cpu")
+
+
 def synthetic_sample(model: PoseModel) -> Sample:
     return SyntheticCrowds(model.skeleton, "val", size=256).load(0)
 
