@@ -26,12 +26,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from posebench.bench.statistics import ap_of, exchanged_differences, image_resamples, p_of_exchanges
+from posebench.bench.statistics import (
+    Whole,
+    ap_of,
+    exchanged_differences,
+    image_resamples,
+    p_of_exchanges,
+)
 from posebench.metrics.matching import THRESHOLDS, Matches
 from posebench.metrics.resampling import resampled_ap
 
 Floats = NDArray[np.float64]
-Test = Callable[[Matches, Matches, Floats], Floats]
+Test = Callable[[Matches, Matches, Whole], Floats]
 
 PEOPLE = 2.0  # of an image, on average
 GAP = 0.2  # of the better model's skill
@@ -45,14 +51,14 @@ SCALES: dict[str, Callable[[Floats], Floats]] = {
 }
 
 
-def by_scores(ours: Matches, reference: Matches, exchanged: Floats) -> Floats:
+def by_scores(ours: Matches, reference: Matches, exchanged: Whole) -> Floats:
     """Return the (R,) differences after exchanges, detections of both sorted by score."""
     both = [ours, reference]
     after = resampled_ap(both, [1 - exchanged, exchanged])
     return after - resampled_ap(both, [exchanged, 1 - exchanged])
 
 
-def by_shares(ours: Matches, reference: Matches, exchanged: Floats) -> Floats:
+def by_shares(ours: Matches, reference: Matches, exchanged: Whole) -> Floats:
     """Likewise, sorted by the share of the model's own detections that are not better."""
     first, second = (
         replace(one, scores=stats.rankdata(one.scores) / len(one.scores))
@@ -110,7 +116,7 @@ class World:
 
 
 def p_values(
-    ours: Matches, reference: Matches, exchanged: Floats, tests: dict[str, Test]
+    ours: Matches, reference: Matches, exchanged: Whole, tests: dict[str, Test]
 ) -> dict[str, float]:
     """Return each test's p-value."""
     value = ap_of(ours) - ap_of(reference)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from posebench._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from posebench.api.comparison import Comparison, ErrorAnalysis, analyze, compare
     from posebench.api.datasets import open_dataset
     from posebench.api.evaluation import evaluate
     from posebench.api.exporting import export
@@ -30,12 +31,16 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Comparison",
+    "ErrorAnalysis",
     "Model",
     "PosePredictions",
     "Predictor",
     "Run",
     "Skeleton",
     "__version__",
+    "analyze",
+    "compare",
     "draw",
     "evaluate",
     "export",
@@ -50,6 +55,7 @@ _public = lazy_names(
     __name__,
     structures=("PosePredictions", "Skeleton"),
     **{
+        "api.comparison": ("Comparison", "ErrorAnalysis", "analyze", "compare"),
         "api.datasets": ("open_dataset",),
         "api.evaluation": ("evaluate",),
         "api.exporting": ("export",),

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import codecs
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +238,15 @@ def keypoint_rows(
                 f"but found {found:g}. Is the file for another keypoint set?"
             )
     return finite_rows(rows, 3 * len(names), "keypoints", owner).reshape(-1, len(names), 3)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, which is read again only once it has changed."""
+    status = path.stat()
+    return _sha256(path.absolute(), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

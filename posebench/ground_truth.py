@@ -202,6 +202,14 @@ class GroundTruth:
         state.update(np.asarray(self.image, np.int64).tobytes())
         return state.hexdigest()
 
+    def scored_contents(self) -> str:
+        """Return a hash of the contents and of all else that scores depend on."""
+        state = hashlib.sha256(self.contents().encode())
+        for array in (self.area, self.crowd_index, self.head_boxes):
+            if array is not None:
+                state.update(np.asarray(array, np.float64).tobytes())
+        return state.hexdigest()
+
     def to_coco(self) -> dict[str, Any]:
         """Return the annotations in COCO's format, for writing."""
         images = [

@@ -7,42 +7,15 @@ loads without torch.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
-from posebench.errors import ModelError
+from posebench.card import Card, read_card_file
+from posebench.errors import DataError, ModelError
 
 FOLDER = Path(__file__).parent / "weights"
 
 # The number of first images on which a card also states the AP, so that a copy is checked quickly.
 CHECK_IMAGES = 20
-
-
-@dataclass(frozen=True)
-class Card:
-    """How weights were made, and what they reach in half precision. AP are in percent."""
-
-    recipe: str
-    command: str
-    commit: str  # of the code that trained
-    seed: int
-    hardware: str
-    date: str  # of the training, ISO
-    dataset: str
-    split: str  # that was evaluated
-    images: int  # evaluated
-    tta: str  # the views that were merged, as in result tables
-    ap: float
-    ap_low: float  # limits of the 95 % interval of a bootstrap over the images
-    ap_high: float
-    check_images: int  # the first of them
-    check_ap: float
-    sha256: str  # of the weights file
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def shipped_names() -> tuple[str, ...]:
@@ -64,10 +37,9 @@ def read_card(recipe: str) -> Card:
     """
     path = FOLDER / f"{recipe}.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return Card(**{field.name: values[field.name] for field in fields(Card)})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return read_card_file(path)
+    except DataError as error:
         raise ModelError(
-            f"Expected a card of {recipe}'s weights at {path}, but it cannot be read ({error!r}): "
-            "install posebench again, or write it with `posebench weights pack`."
+            f"The card of {recipe}'s weights in the package cannot be read ({error}): install "
+            "posebench again, or write it with `posebench weights pack`."
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ import torch
 import posebench
 from posebench import engine
 from posebench.bench.packing import half_precision, pack_weights
+from posebench.card import card_from_json
 from posebench.data.synthetic_crowds import SyntheticCrowds
+from posebench.engine import data_hash
 from posebench.errors import ModelError
 from posebench.metrics import main_metric
 from posebench.models import RECIPES
@@ -43,10 +46,11 @@ def test_weights_reach_the_ap_of_their_card(recipe: str) -> None:
     assert hashlib.sha256(path.read_bytes()).hexdigest() == card.sha256
     assert card.ap_low < card.ap < card.ap_high
     assert card.command.startswith(f"posebench train {recipe} --dataset {card.dataset}")
+    assert card.first_images is not None
     model = posebench.load_model(recipe, device="cpu")
-    images = SyntheticCrowds(model.skeleton, card.split, length=card.check_images)
+    images = SyntheticCrowds(model.skeleton, card.split, length=card.first_images.images)
     ap = main_metric(posebench.evaluate(model, images).metrics)[1]
-    assert 100 * ap == pytest.approx(card.check_ap, abs=0.5)
+    assert ap == pytest.approx(card.first_images.value, abs=0.005)
 
 
 @pytest.mark.parametrize("recipe", shipped_names())
@@ -85,9 +89,13 @@ def test_packing_keeps_the_weights_to_half_precision(finished: Path, tmp_path: P
     size = (tmp_path / "packed" / "cid_tiny.safetensors").stat().st_size
     assert size < 0.6 * (finished / "checkpoints" / "best.safetensors").stat().st_size
     written = json.loads((tmp_path / "packed" / "cid_tiny.json").read_text())
-    assert written == card.to_json()
-    assert card.images == 3 and card.check_images == 3
-    assert card.check_ap == card.ap
+    assert written == json.loads(card.text())
+    assert card_from_json(written, Path("written")) == card
+    assert card.first_images is not None
+    assert card.images == 3 and card.first_images.images == 3
+    assert card.first_images.value == card.main[1]
+    assert card.evaluation.data_hash == data_hash(images)
+    assert card.evaluation.environment.packages["torch"] == version("torch")
     assert card.commit == "7b01f22"
     assert "--runs" not in card.command
 

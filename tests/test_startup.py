@@ -65,6 +65,9 @@ COMMANDS = {
     "ablate cid/embedding --precision fp8": (2, "Known: auto, bf16, fp32"),
     "tables cid/44": (2, "cid/"),
     "viz x.mp4 --heatmaps": (2, "leave them out for a video"),
+    "compare x.json y.json": (2, "--annotations, or the dataset with --dataset"),
+    "compare x.json": (2, "at least two models"),
+    "analyze x.json --corrections mean": (2, "Did you mean meant?"),
     "weights import x --recipe cidd": (2, "no recipe named 'cidd'"),
 }  # fmt: skip
 
@@ -102,6 +105,12 @@ def test_the_engine_is_as_quick_to_import_as_torch(tmp_path: Path) -> None:
     assert "'torch'" in done.stdout
     for name in SLOW[1:]:
         assert f"'{name}'" not in done.stdout
+
+
+def test_reports_need_no_torch() -> None:
+    code = "import sys, posebench.viz.result_report; print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "'posebench.viz.draw'" in done.stdout and "'torch'" not in done.stdout
 
 
 def test_a_torchvision_of_another_build_is_one_sentence(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from posebench.api.datasets import first_images, open_chosen
 from posebench.api.models import eval_precision
+from posebench.api.recorded import HowRead, recorded
 from posebench.api.run import Run
 from posebench.data import choose_files, find_layout, is_described
 from posebench.errors import UsageError
 from posebench.recipe import Settings, with_inference, with_settings
 
 if TYPE_CHECKING:
+    from posebench.card import Kind
     from posebench.data import PoseDataset
     from posebench.engine import Checkpoint, Model, Predictor
 
@@ -154,14 +156,12 @@ def evaluate(
         )  # fmt: skip
     else:
         evaluation = engine.evaluate_file(Path(str(predictions)), data)
-    rows = engine.write_evaluation(
-        folder, evaluation, recipe=recipe, dataset=data,
-        tta="oracle" if oracle else recipe.inference.label if recipe else "",
-        device=place, precision=chosen_precision if checkpoint else "",
-        limit=checkpoint.facts.get("limit", 0) if checkpoint else 0, name=label,
-        backend=engine.backend_of(checkpoint) if checkpoint else "",
+    kind: Kind = "oracle" if oracle else "model" if checkpoint else "file"
+    how = HowRead(data_root, annotations, images, category, skeleton, exif, limit, batch_size)
+    return recorded(
+        evaluation, data, recipe, checkpoint, kind="predictor" if predictor else kind, name=label,
+        device=place, precision=chosen_precision, how=how, folder=folder,
     )  # fmt: skip
-    return Run(evaluation, data, recipe, rows, folder)
 
 
 def _check_target(

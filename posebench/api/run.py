@@ -13,6 +13,7 @@ from posebench.recipe import Recipe
 if TYPE_CHECKING:
     import pandas as pd
 
+    from posebench.bench.intervals import MetricInterval
     from posebench.data import PoseDataset
     from posebench.engine import Model
     from posebench.engine.evaluation import Evaluation
@@ -27,6 +28,7 @@ class Run:
     recipe: Recipe | None  # None: a result file was scored
     rows: pd.DataFrame  # tidy: a row for each metric
     folder: Path | None  # None: nothing was written
+    interval: MetricInterval | None = None  # of the AP over images; None: it has none
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -22,7 +22,10 @@ from posebench.recipe import (
 )
 
 if TYPE_CHECKING:
-    from posebench.engine import TrainingRequest
+    import torch
+
+    from posebench.data import PoseDataset
+    from posebench.engine import Evaluation, TrainingRequest
     from posebench.engine.callbacks import Callback
 
 
@@ -190,12 +193,35 @@ def train(
             chosen, train_set, eval_set, folder, options, resume=resume is not None,
             callback=callback, request=request, weights=start, notes=notes,
         )  # fmt: skip
+    return _outcome(evaluation, eval_set, chosen, request, place, folder)
+
+
+def _outcome(
+    evaluation: Evaluation,
+    eval_set: PoseDataset,
+    recipe: Recipe,
+    request: TrainingRequest,
+    device: torch.device,
+    folder: Path,
+) -> Run:
+    """Write the rows of a training's last evaluation, and return its outcome."""
+    from posebench import engine
+    from posebench.bench.intervals import interval_of, limits_of
+    from posebench.distributed import rank
+
+    interval = interval_of(evaluation, eval_set) if rank() == 0 else None
+    provenance = engine.provenance_of(
+        recipe=recipe, dataset=eval_set,
+        weights=engine.evaluated_weights(folder) if rank() == 0 else None,
+        seeds={"training": request.seed, "bootstrap": interval.seed if interval else None},
+    )  # fmt: skip
     rows = engine.tidy_rows(
-        evaluation.metrics, recipe=chosen, dataset=eval_set.name, split=eval_set.split,
-        tta=chosen.inference.label, device=place, precision=chosen_precision, limit=request.limit,
+        evaluation.metrics, recipe=recipe, dataset=eval_set.name, split=eval_set.split,
+        tta=recipe.inference.label, device=device, precision=request.precision,
+        limit=request.limit, provenance=provenance, intervals=limits_of(interval),
     )  # fmt: skip
     engine.write_results(folder, rows)
-    return Run(evaluation, eval_set, chosen, rows, folder)
+    return Run(evaluation, eval_set, recipe, rows, folder, interval)
 
 
 def _same_images(request: TrainingRequest) -> bool:

@@ -12,6 +12,7 @@ from posebench.published import DIFFERENCES, Published
 
 if TYPE_CHECKING:
     from posebench.bench.statistics import Interval
+    from posebench.engine import Provenance
 
 Verdict = Literal["holds", "near", "explained", "fails", "partial", "untested"]
 
@@ -30,6 +31,7 @@ class CheckedAccuracy:
     images: int  # evaluated
     needs: tuple[str, ...] = ()  # what would make it testable
     folder: Path | None = None  # of the evaluation
+    provenance: Provenance | None = None  # of what was measured
 
     @property
     def measured(self) -> float | None:
@@ -98,6 +100,7 @@ def accuracy_rows(checked: Iterable[CheckedAccuracy]) -> list[dict[str, Any]]:
             "explanation": one.entry.explanation or DIFFERENCES.get(one.entry.differs, ""),
             "needs": " and ".join(one.needs),
             "run": str(one.folder or ""),
+            **(one.provenance.columns() if one.provenance else {}),
         }
         for one in checked
     ]
@@ -116,11 +119,18 @@ def _check(
     needs = _missing(entry, data_root)
     if needs:
         return CheckedAccuracy(entry, "untested", None, 0, needs)
+    from posebench.bench.intervals import SEED
     from posebench.bench.ledger import write_row
     from posebench.bench.statistics import ap_interval
     from posebench.data import open_dataset
     from posebench.data.limited import FirstImages
-    from posebench.engine import evaluate, new_run, pick_device, write_evaluation
+    from posebench.engine import (
+        evaluate,
+        new_run,
+        pick_device,
+        provenance_of,
+        write_evaluation,
+    )
     from posebench.engine.runs import hardware
     from posebench.engine.weights import fetch_published
     from posebench.metrics.resampling import matches
@@ -140,14 +150,18 @@ def _check(
         batch_size=batch_size,
         progress=lambda done, total: progress(entry, done, total),
     )
+    interval = ap_interval(matches(dataset.ground_truth(), evaluation.results, dataset.protocol))
+    provenance = provenance_of(
+        recipe=recipe, dataset=dataset, weights=checkpoint.path, seeds={"bootstrap": SEED}
+    )
     write_evaluation(
         folder, evaluation, recipe=recipe, dataset=dataset, tta=recipe.inference.label,
-        device=place, precision="fp32",
+        device=place, precision="fp32", provenance=provenance,
+        intervals={"AP": (interval.low, interval.high)},
     )  # fmt: skip
-    interval = ap_interval(matches(dataset.ground_truth(), evaluation.results, dataset.protocol))
     whole = len(dataset) == layout.images_in.get(entry.split, -1)
     verdict: Verdict = judge(entry, 100 * interval.value) if whole else "partial"
-    checked = CheckedAccuracy(entry, verdict, interval, len(dataset), (), folder)
+    checked = CheckedAccuracy(entry, verdict, interval, len(dataset), (), folder, provenance)
     if folder is not None:
         [row] = accuracy_rows([checked])
         write_row(folder, row, hardware(place))

@@ -18,12 +18,13 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from posebench.bench.comparison import compare
+from posebench.bench.comparison import compare_matches
 from posebench.bench.flops import describe
+from posebench.bench.intervals import SEED
 from posebench.bench.speed.memory import peak_growth
 from posebench.bench.speed.worker import Worker, WorkerFailed
 from posebench.data.synthetic_crowds import SyntheticCrowds, ground_truth_of
-from posebench.engine import Model, find_model
+from posebench.engine import Model, Provenance, find_model, provenance_of, training_seed
 from posebench.engine.runs import git_commit, hardware
 from posebench.errors import ModelError, UsageError
 from posebench.metrics.resampling import matches
@@ -184,7 +185,7 @@ def run_demo(
         for by_model in (predictions, seen)
     )
     truth = ground_truth_of(samples, dataset.protocol)
-    compared = compare(
+    compared, _ = compare_matches(
         {
             name: matches(
                 truth,
@@ -207,9 +208,9 @@ def run_demo(
             {
                 "model": model.name,
                 "method": recipe.method,
-                "ap": 100 * model.ap.value,
-                "ap_low": 100 * model.ap.low,
-                "ap_high": 100 * model.ap.high,
+                "ap": 100 * model.metrics["AP"].value,
+                "ap_low": 100 * model.metrics["AP"].low,
+                "ap_high": 100 * model.metrics["AP"].high,
                 "letters": model.letters,
                 "ms": ms,
                 "fps": 1e3 / ms,
@@ -223,6 +224,7 @@ def run_demo(
                 "hardware": hardware(torch.device(device)),
                 "date": datetime.now().date().isoformat(),
                 "commit": git_commit(),
+                **_provenance(model.name, dataset).columns(),
             }
         )
     order = [model.name for model in compared]
@@ -230,6 +232,15 @@ def run_demo(
         Crowd(sample, {name: on_drawn[name][i] for name in order}) for i, sample in enumerate(drawn)
     ]
     return Demo(pd.DataFrame(rows), crowds)
+
+
+def _provenance(name: str, dataset: SyntheticCrowds) -> Provenance:
+    checkpoint = find_model(name)  # whose recipe may have been trained for other epochs
+    seed = training_seed(checkpoint.path, checkpoint.facts)
+    return provenance_of(
+        recipe=checkpoint.recipe, dataset=dataset, weights=checkpoint.path,
+        seeds={"training": seed, "bootstrap": SEED},
+    )  # fmt: skip
 
 
 def _take_turns(

@@ -21,10 +21,13 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from posebench.metrics.matching import Floats, Matches
-from posebench.metrics.resampling import resampled_ap
+from posebench.metrics.resampling import Ranking, resampled_ap
+
+Whole = NDArray[np.int16]
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
@@ -113,8 +116,14 @@ def ranking(rounds: Mapping[str, Mapping[int, float]]) -> dict[str, int]:
 def ap_interval(model: Matches, resamples: int = RESAMPLES) -> Interval:
     """Return a model's AP as a fraction, with the interval of a bootstrap over the images."""
     _, samples = image_resamples(len(model.people), resamples)
-    low, high = limits(resampled_ap([model], [samples]))
-    return Interval(ap_of(model), low, high)
+    return interval_of(ap_of(model), resampled_ap([model], [samples]))
+
+
+def interval_of(value: float, bootstrap: Floats) -> Interval:
+    """Return an estimate with the limits of its (R,) bootstrap; nan where all of that is nan."""
+    if np.isnan(bootstrap).all():
+        return Interval(value, math.nan, math.nan)
+    return Interval(value, *limits(bootstrap))
 
 
 def difference(
@@ -147,7 +156,7 @@ def difference(
     )
 
 
-def exchanged_differences(ours: Matches, reference: Matches, exchanged: Floats) -> Floats:
+def exchanged_differences(ours: Matches, reference: Matches, exchanged: Whole) -> Floats:
     """Return the (R,) differences of AP after exchanging two models' outputs on some images.
 
     Args:
@@ -155,9 +164,15 @@ def exchanged_differences(ours: Matches, reference: Matches, exchanged: Floats) 
         reference: those of the other, on the same images.
         exchanged: (R, N) 1 where the outputs are exchanged, otherwise 0.
     """
-    both = [_ranked(ours), _ranked(reference)]
-    after = resampled_ap(both, [1 - exchanged, exchanged])
-    return after - resampled_ap(both, [exchanged, 1 - exchanged])
+    both = Ranking.of([_ranked(ours), _ranked(reference)])
+
+    def ap(exchange: Whole) -> Floats:
+        def weights(part: slice) -> Whole:
+            return np.stack([1 - exchange[part], exchange[part]], axis=1)
+
+        return both.resampled(len(exchange), weights)[0]
+
+    return ap(exchanged) - ap(1 - exchanged)
 
 
 def p_of_exchanges(value: float, under_null: Floats) -> float:
@@ -177,17 +192,23 @@ def _ranked(model: Matches) -> Matches:
     return replace(model, scores=-stats.rankdata(-model.scores))
 
 
-def image_resamples(images: int, resamples: int) -> tuple[Floats, Floats]:
+def image_resamples(images: int, resamples: int, seed: int = 0) -> tuple[Whole, Whole]:
     """Return the exchanges and bootstrap samples of images, the same for all pairs of models.
+
+    They are drawn a few at a time, which changes none of them: all draws at once take 8 bytes each.
 
     Returns:
         (R, N) 1 where an image is exchanged, otherwise 0.
         (R, N) how often each image occurs in samples with replacement.
     """
-    rng = np.random.default_rng(0)
-    exchanged = rng.integers(0, 2, (resamples, images))
-    samples = rng.multinomial(images, np.full(images, 1 / images), resamples)
-    return exchanged.astype(np.float64), samples.astype(np.float64)
+    rng = np.random.default_rng(seed)
+    exchanged, samples = (np.empty((resamples, images), np.int16) for _ in range(2))
+    for row in exchanged:
+        row[:] = rng.integers(0, 2, images)
+    share = np.full(images, 1 / images)
+    for row in samples:
+        row[:] = rng.multinomial(images, share)
+    return exchanged, samples
 
 
 def limits(bootstrap: Floats) -> tuple[float, float]:

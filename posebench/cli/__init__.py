@@ -13,6 +13,9 @@ from rich.markup import escape
 
 from posebench.cli import (
     ablate,
+    analyze,
+    card,
+    compare,
     data,
     demo,
     evaluate,
@@ -51,8 +54,11 @@ app.command("speed")(speed.speed)
 app.command("flops")(flops.flops)
 app.command("viz")(viz.viz)
 app.command("export")(export.export)
+app.command("compare")(compare.compare)
+app.command("analyze")(analyze.analyze)
 app.command("ablate")(ablate.ablate)
 app.command("tables")(tables.tables)
+app.command("card")(card.card)
 app.command("verify")(verify.verify)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")

@@ -20,6 +20,7 @@ from posebench.skeleton import side_and_part
 if TYPE_CHECKING:
     import pandas as pd
 
+    from posebench.bench.intervals import MetricInterval
     from posebench.engine.evaluation import Evaluation
 
 # With several processes (`torchrun`) only rank 0 prints.
@@ -182,12 +183,21 @@ def print_rows(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_metrics(
-    title: str, evaluation: Evaluation, facts: Mapping[str, str] | None = None
+    title: str,
+    evaluation: Evaluation,
+    facts: Mapping[str, str] | None = None,
+    interval: MetricInterval | None = None,
 ) -> None:
     """Print a table of the overall metrics, one of the keypoints, left next to right, and facts."""
     overall = {k: v for k, v in evaluation.metrics.items() if "/" not in k and "[" not in k}
     out.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
     out.print(_overall_table(overall))
+    if interval is not None:
+        out.print(
+            f"95 % interval of {escape(interval.name)}: {percent(interval.low)} to "
+            f"{percent(interval.high)} (bootstrap over {evaluation.images} images)",
+            soft_wrap=True,
+        )
     if each := {k[3:-1]: v for k, v in evaluation.metrics.items() if k.startswith("AP[")}:
         table = Table("AP of category", "")
         table.columns[1].justify = "right"

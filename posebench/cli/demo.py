@@ -204,7 +204,8 @@ def _train(epochs: int, seed: int, device: str, workers: int | None, runs: Path)
             callback=progress,
         )
     print_unreadable(run.evaluation)
-    print_metrics("cid_tiny on images it was not trained on", run.evaluation)
+    title = "cid_tiny on images it was not trained on"
+    print_metrics(title, run.evaluation, interval=run.interval)
     assert run.folder is not None  # training has made it
     model = run.load_model(device=device)
     samples = [run.dataset.load(index) for index in range(_PICTURES)]

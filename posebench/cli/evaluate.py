@@ -145,7 +145,7 @@ def evaluate(
         print_rows(run.rows)
         return
     if run.metrics:
-        print_metrics(_title(run, oracle), run.evaluation, run.dataset.facts)
+        print_metrics(_title(run, oracle), run.evaluation, run.dataset.facts, run.interval)
         if not run.dataset.ground_truth().people.any():
             messages.print("note: nobody is annotated in these images: nothing can be scored.")
         messages.print(f"Written to {escape(str(run.folder))}", soft_wrap=True)

@@ -222,11 +222,11 @@ def _benchmark(recipes: list[Recipe | Predictor], options: SpeedOptions, run: Pa
 
 def _plot(rows: pd.DataFrame, run: Path, options: SpeedOptions) -> None:
     """Plot time against people if there are several numbers of them, else the share of stages."""
-    from posebench.bench.speed import pass_times, stage_curves
+    from posebench.bench.speed import pass_intervals, pass_times, stage_curves
     from posebench.viz import people_plot, stages_plot, write_image
 
-    groups = zip(stage_curves(rows), pass_times(rows), strict=True)
-    for number, (curves, totals) in enumerate(groups, start=1):
+    groups = zip(stage_curves(rows), pass_times(rows), pass_intervals(rows), strict=True)
+    for number, (curves, totals, intervals) in enumerate(groups, start=1):
         suffix = f"-{number}" if number > 1 else ""
         if len(options.people) > 1:
             write_image(run / f"people{suffix}.png", people_plot(curves))
@@ -235,13 +235,14 @@ def _plot(rows: pd.DataFrame, run: Path, options: SpeedOptions) -> None:
                 name: {stage: next(iter(curve.values())) for stage, curve in own.items()}
                 for name, own in curves.items()
             }
-            write_image(run / f"stages{suffix}.png", stages_plot(stages, totals))
+            write_image(run / f"stages{suffix}.png", stages_plot(stages, totals, intervals))
 
 
 _COLUMNS = {
-    "latency_p50": "p50 ms", "latency_p90": "p90 ms", "fps": "images/s", "peak_MB": "peak MB",
-    "params_M": "params M", "gmacs": "GMACs", "forward_p50": "network ms",
+    "latency_p90": "p90 ms", "latency_p95": "p95 ms", "latency_p99": "p99 ms", "fps": "images/s",
+    "peak_MB": "peak MB", "params_M": "params M", "gmacs": "GMACs", "forward_p50": "network ms",
 }  # fmt: skip
+_GIVE_WAY = ("latency_p95", "latency_p99")
 
 
 def _print(rows: pd.DataFrame) -> None:
@@ -262,6 +263,8 @@ def _print(rows: pd.DataFrame) -> None:
                     f"{model.recipe}: not ranked, since its outputs differ from PyTorch's.",
                     soft_wrap=True,
                 )
+            if model.load:
+                out.print(f"{model.recipe}: meanwhile {escape(model.load)}", soft_wrap=True)
             if model.stages:
                 stages = ", ".join(f"{name} {_figure(ms)}" for name, ms in model.stages.items())
                 out.print(f"{model.recipe}: {escape(stages)} ms", soft_wrap=True)
@@ -272,13 +275,23 @@ def _columns(models: Sequence[ModelSpeed]) -> list[Column]:
     return [
         Column("model", [model.recipe for model in models], numeric=False),
         Column("rank", [_figure(model.values.get("rank")) for model in models]),
+        Column("p50 ms", [_figure(model.values.get("latency_p50")) for model in models]),
+        Column("95 %", [_interval(model.interval) for model in models], gives_way=1),
         *(
-            Column(header, [_figure(model.values.get(name)) for model in models])
+            Column(
+                header,
+                [_figure(model.values.get(name)) for model in models],
+                gives_way=int(name in _GIVE_WAY),
+            )
             for name, header in _COLUMNS.items()
         ),
         Column("vs. first", [_ratio(model.values) for model in models]),
         Column("input", [model.input_size for model in models], numeric=False),
     ]
+
+
+def _interval(limits: tuple[float, float] | None) -> str:
+    return "" if limits is None else f"{_figure(limits[0])} to {_figure(limits[1])}"
 
 
 def _ratio(values: Mapping[str, float]) -> str:

@@ -160,7 +160,7 @@ def train(
     assert run.recipe is not None  # a training has one
     print_unreadable(run.evaluation)
     title = f"{run.recipe.name} on {run.dataset.name} {run.dataset.split}"
-    print_metrics(title, run.evaluation, run.dataset.facts)
+    print_metrics(title, run.evaluation, run.dataset.facts, run.interval)
     out.print(escape(str(run.folder)), soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""`posebench verify`: checks the papers' counts, and the printed AP of published checkpoints."""
+"""`posebench verify`: checks cards, the papers' counts, and the printed AP of checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import typer
 from rich.markup import escape
 
 from posebench.cli.common import (
+    AnnotationsOption,
     DeviceOption,
+    ImagesOption,
     JsonOption,
     LimitOption,
     RootOption,
@@ -38,6 +40,14 @@ _COLOURS = {
 
 
 def verify(
+    card: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CARD",
+            help="Card of `posebench card` or its folder, or a recipe with weights in the package: "
+            "score its result file and predict again (default: check what the papers print).",
+        ),
+    ] = None,
     all_untested: Annotated[
         bool,
         typer.Option(
@@ -61,12 +71,42 @@ def verify(
         ),
     ] = None,
     limit: LimitOption = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="With CARD: the weights file, if it is not where the card says."),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="With CARD: the result file, if it is not where the card says."),
+    ] = None,
     data_root: RootOption = None,
+    annotations: AnnotationsOption = None,
+    images: ImagesOption = None,
+    predict: Annotated[
+        bool, typer.Option(help="With CARD: predict again, not only score the result file.")
+    ] = True,
     device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),
     json: JsonOption = False,
 ) -> None:
-    """Check what the papers print: parameter and FLOP counts, or AP; exit with 1 if one fails."""
+    """Check a card, or what the papers print: counts, or AP; exit with 1 if anything fails."""
+    if card is not None:
+        if accuracy or all_untested or models or limit:
+            raise UsageError(
+                "--accuracy, --untested, --models and --limit check what papers print: leave them "
+                "out, or leave out the card."
+            )
+        from posebench.bench.cards.places import Given
+        from posebench.cli.verify_card import verify_card
+
+        given = Given(weights, results, data_root, annotations, images)
+        verify_card(card, given, device, predict=predict, json=json)
+        return
+    if weights or results or annotations or images or not predict:
+        raise UsageError(
+            "--weights, --results, --annotations, --images and --no-predict say how a card is "
+            "checked: name the card, as in `posebench verify card.json`."
+        )
     if accuracy:
         _verify_accuracy(models or (), limit, data_root, device, runs, json=json)
         return

@@ -31,6 +31,7 @@ class PoseDataset(ABC):
     skeleton: Skeleton  # the annotated keypoints
     protocol: Protocol  # how predictions are evaluated
     submission: str = ""  # where predictions are scored if the annotations are not public
+    seed: int | None = None  # of drawn images; None: they are files
 
     @property
     def reference(self) -> str:
@@ -71,6 +72,10 @@ class PoseDataset(ABC):
         By it a resumed run recognises its data, wherever they lie.
         """
         return self.fingerprint()
+
+    def scored_contents(self) -> str:
+        """Return a string that differs whenever anything that scores depend on differs."""
+        return self.contents()
 
     @abstractmethod
     def labelled(self) -> list[int]:
@@ -197,6 +202,9 @@ class FileDataset(PoseDataset):
 
     def contents(self) -> str:
         return self._truth.contents()
+
+    def scored_contents(self) -> str:
+        return self._truth.scored_contents()
 
     def labelled(self) -> list[int]:
         return self._truth.labelled_images()

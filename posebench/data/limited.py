@@ -27,6 +27,7 @@ class FirstImages(PoseDataset):
         self.name = dataset.name
         self.skeleton, self.protocol = dataset.skeleton, dataset.protocol
         self.submission = dataset.submission
+        self.seed = dataset.seed
         self._dataset = dataset
         self._count = min(count, len(dataset))
         self.split = f"{dataset.split}[:{count}]" if count < len(dataset) else dataset.split
@@ -55,6 +56,9 @@ class FirstImages(PoseDataset):
 
     def contents(self) -> str:
         return f"first {self._count} of {self._dataset.contents()}"
+
+    def scored_contents(self) -> str:
+        return f"first {self._count} of {self._dataset.scored_contents()}"
 
     def labelled(self) -> list[int]:
         return [index for index in self._dataset.labelled() if index < self._count]

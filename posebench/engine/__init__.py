@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from posebench.engine.model import Model
     from posebench.engine.predicting import Predicting, as_rgb
     from posebench.engine.predictor import PREDICTORS, Predictor, find_predictor
+    from posebench.engine.provenance import Provenance, data_hash, provenance_of
     from posebench.engine.request import (
         TrainingRequest,
         default_recipe,
@@ -40,12 +41,14 @@ if TYPE_CHECKING:
         world,
     )
     from posebench.engine.runs import (
+        evaluated_weights,
         find_checkpoint,
         latest_run,
         new_run,
         removed_unless_begun,
         tidy_rows,
         trained_on,
+        training_seed,
         write_evaluation,
         write_recipe,
         write_results,
@@ -62,6 +65,7 @@ __all__ = [
     "Model",
     "Predicting",
     "Predictor",
+    "Provenance",
     "TensorBoard",
     "TrainOptions",
     "TrainingRequest",
@@ -69,12 +73,14 @@ __all__ = [
     "backend_of",
     "check_backend",
     "check_buildable",
+    "data_hash",
     "default_recipe",
     "default_workers",
     "evaluate",
     "evaluate_file",
     "evaluate_ideal",
     "evaluate_predictor",
+    "evaluated_weights",
     "fastest_backend",
     "find_checkpoint",
     "find_model",
@@ -93,6 +99,7 @@ __all__ = [
     "pick_device",
     "pick_precision",
     "placed",
+    "provenance_of",
     "read_checkpoint",
     "read_log",
     "removed_unless_begun",
@@ -102,6 +109,7 @@ __all__ = [
     "tidy_rows",
     "train",
     "trained_on",
+    "training_seed",
     "unknown_request",
     "with_warmup_of",
     "world",
@@ -134,6 +142,7 @@ __getattr__ = lazy_names(
     model=("Model",),
     predicting=("Predicting", "as_rgb"),
     predictor=("PREDICTORS", "Predictor", "find_predictor"),
+    provenance=("Provenance", "data_hash", "provenance_of"),
     request=(
         "TrainingRequest",
         "default_recipe",
@@ -145,12 +154,14 @@ __getattr__ = lazy_names(
         "world",
     ),
     runs=(
+        "evaluated_weights",
         "find_checkpoint",
         "latest_run",
         "new_run",
         "removed_unless_begun",
         "tidy_rows",
         "trained_on",
+        "training_seed",
         "write_evaluation",
         "write_recipe",
         "write_results",

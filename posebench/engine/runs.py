@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.engine.devices import cpu_info
+from posebench.engine.provenance import Provenance
 from posebench.errors import ModelError, PosebenchError, command_line
-from posebench.files import atomic_write, write_json
+from posebench.files import atomic_write, read_json, write_json
 from posebench.metrics import ResultFile
 from posebench.models import plugin_of
 from posebench.plugins import PLUGINS
@@ -174,6 +175,28 @@ def trained_on(run: Path) -> str:
     return str(checkpoint_facts(find_checkpoint(run)).get("dataset", ""))
 
 
+def evaluated_on(run: Path) -> tuple[str, str] | None:
+    """Return the dataset and split that a run's predictions are of; None: it does not say."""
+    request = run / "request.json"
+    if request.is_file():
+        asked = read_json(request, "a training's request")
+        limit = asked.get("limit") or 0
+        return asked["dataset"], asked["eval_split"] + (f"[:{limit}]" if limit else "")
+    row = first_row(run)
+    return (row["dataset"], row["split"]) if {"dataset", "split"} <= row.keys() else None
+
+
+def first_row(run: Path) -> dict[str, str]:
+    """Return the first of a run's tidy rows, which says what all depend on; empty: it has none."""
+    import pandas as pd
+
+    path = run / "results.csv"
+    if not path.is_file():
+        return {}
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False, nrows=1)
+    return {} if rows.empty else {str(name): str(rows[name].iloc[0]) for name in rows}
+
+
 def checkpoint_facts(path: Path) -> dict[str, Any]:
     """Return the facts in a checkpoint's header, which alone is read; none if it is damaged."""
     from safetensors import SafetensorError, safe_open
@@ -184,6 +207,34 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError, ValueError):
         return {}
     return facts
+
+
+def training_seed(path: Path, facts: Mapping[str, Any]) -> int | None:
+    """Return the seed of the training that a checkpoint comes from; None: it is not known.
+
+    Args:
+        path: of the checkpoint.
+        facts: that it has.
+    """
+    from posebench.shipped import FOLDER, read_card
+
+    seed = facts.get("seed")
+    if seed is None and path.parent == FOLDER:
+        seed = read_card(path.stem).seed
+    if seed is None and path.parent.name == "checkpoints":  # a best one of an earlier version
+        seed = checkpoint_facts(path.with_name("last.safetensors")).get("seed")
+    return seed
+
+
+def evaluated_weights(run: Path) -> Path | None:
+    """Return the file with the weights that a training evaluated last; None: no file has them."""
+    best, last = (run / "checkpoints" / f"{name}.safetensors" for name in ("best", "last"))
+    step = checkpoint_facts(last).get("step")
+    if step is not None and checkpoint_facts(best).get("step") == step:
+        return best
+    # Where a moving average is evaluated, `last` has the weights beneath it.
+    averaged = read_json(run / "recipe.json", "a run's recipe").get("ema_decay", 0.0)
+    return None if averaged or step is None else last
 
 
 def find_checkpoint(place: Path) -> Path:
@@ -263,6 +314,8 @@ def tidy_rows(
     limit: int = 0,
     name: str = "",
     backend: str = "",
+    provenance: Provenance | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """Return one row per metric, in percent.
 
@@ -272,6 +325,9 @@ def tidy_rows(
             says so, and tables leave them out.
         name: what a result file's rows have in place of a recipe.
         backend: what computed the network; empty: PyTorch, where there is a device.
+        provenance: what the numbers were computed from, as far as known.
+        intervals: the limits of 95 % intervals as fractions, by metric; the rows of others have
+            none.
     """
     import pandas as pd
 
@@ -293,11 +349,25 @@ def tidy_rows(
         "date": datetime.now().date().isoformat(),
         "commit": git_commit(),
     }
+    limits, origin = intervals or {}, (provenance or Provenance()).columns()
+    unknown = (None, None)
     return pd.DataFrame(
         # The official tools return -1 where there is no ground truth.
-        {**common, "metric": name, "value": 100 * value if value >= 0 else None, **made}
+        {
+            **common,
+            "metric": name,
+            "value": _percent(value),
+            **made,
+            "low": _percent(limits.get(name, unknown)[0]),
+            "high": _percent(limits.get(name, unknown)[1]),
+            **origin,
+        }
         for name, value in metrics.items()
     )
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None or not fraction >= 0 else 100 * fraction
 
 
 def write_evaluation(
@@ -312,6 +382,8 @@ def write_evaluation(
     limit: int = 0,
     name: str = "",
     backend: str = "",
+    provenance: Provenance | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """Write an evaluation's metrics, predictions and tidy rows to a run folder; return the rows.
 
@@ -328,6 +400,8 @@ def write_evaluation(
         limit=limit,
         name=name,
         backend=backend,
+        provenance=provenance,
+        intervals=intervals,
     )
     from posebench.distributed import rank
 

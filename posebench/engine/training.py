@@ -495,6 +495,7 @@ class _Trainer:
             facts = {
                 "step": step,
                 "epoch": epoch,
+                "seed": self.options.seed,
                 "metrics": evaluation.metrics,
                 "dataset": self.dataset.reference,
                 **self._origin(),

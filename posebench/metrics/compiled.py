@@ -1,6 +1,7 @@
-"""The inner loop of resampled AP, compiled by numba.
+"""The inner loops of resampled AP, compiled by numba.
 
-Callers import this module within functions, since importing numba takes half a second.
+Callers import this module within functions, since importing numba takes half a second. The loops
+release Python's lock, so that threads share the draws.
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+Places = NDArray[np.int32]
+Weights = NDArray[np.int16]
+
+_EPSILON = 2.220446049250313e-16  # what the official tools add to the number of detections
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def weighted_ap(
-    positions: NDArray[np.int64],
-    found: Flags,
+    source: Places,
+    marks: Places,
+    events: Places,
+    found: NDArray[np.int8],
     starts: NDArray[np.int64],
-    image: NDArray[np.int64],
-    model: NDArray[np.int64],
-    weights: Floats,
-    people: Floats,
+    weights: Weights,
+    people: NDArray[np.int64],
     recalls: Floats,
-) -> Floats:
-    """Return the AP of detections, sorted by score, for each of R weightings of the images.
+    ap: Floats,
+    by_threshold: Floats,
+) -> None:
+    """Compute the AP of detections, sorted by score, for each of R weightings of the images.
 
     Precision is highest where a person has just been found, so of a threshold's detections only
     those that found a person are looked at, and those that are ignored, which do not count as
@@ -32,55 +38,73 @@ def weighted_ap(
     thresholds.
 
     Args:
-        positions: (P,) the detections to look at, ascending, those of the first threshold first.
-        found: (P,) True: it found a person who is not ignored; False: it is ignored.
-        starts: (T + 1,) where each threshold's positions begin, and P.
-        image: (D,) index of the detection's image.
-        model: (D,) index of the model that predicted it.
-        weights: (R, models, N) weight of a model's detections in each image.
+        source: (D,) where a detection's weight is among those of a draw.
+        marks: (J,) the detections that are not wrong at every threshold, ascending.
+        events: (E,) indices into `marks` of the detections to look at, ascending, those of the
+            first threshold first.
+        found: (E,) 1: it found a person who is not ignored; 0: it is ignored.
+        starts: (T + 1,) where each threshold's events begin, and E.
+        weights: (R, models * N) weight of each model's detections in each image.
         people: (N,) number of people in each image who are not ignored.
-        recalls: recall points, ascending.
-
-    Returns:
-        (R,) AP; NaN where the weighted images have no people.
+        recalls: (K,) recall points, ascending from 0.
+        ap: (R,) is set: the mean over thresholds; NaN where the weighted images have no people.
+        by_threshold: (R, T) is set, likewise.
     """
-    thresholds = len(starts) - 1
-    result = np.empty(len(weights))
-    weight = np.empty(len(image))
-    running = np.empty(len(image))
-    precision = np.empty(len(image))
-    recall = np.empty(len(image))
+    thresholds, points, images = len(starts) - 1, len(recalls), len(people)
+    weight = np.empty(len(marks), np.int32)
+    running = np.empty(len(marks), np.int32)
+    needed = np.empty(points + 1, np.int64)
+    best = np.empty(points)
     for r in range(len(weights)):
-        required = 0.0
-        for n in range(len(people)):
-            required += people[n] * weights[r, :, n].sum()
+        own = weights[r]
+        required = 0
+        for first in range(0, len(own), images):
+            for n in range(images):
+                required += people[n] * own[first + n]
         if required == 0:
-            result[r] = np.nan
+            ap[r] = np.nan
+            by_threshold[r] = np.nan
             continue
-        total = 0.0
-        for d in range(len(image)):
-            weight[d] = weights[r, model[d], image[d]]
-            total += weight[d]
-            running[d] = total
+        _people_needed(required, recalls, needed)
+        total, d = 0, 0
+        for j in range(len(marks)):
+            last = marks[j]
+            while d < last:
+                total += own[source[d]]
+                d += 1
+            weight[j] = own[source[last]]
+            total += weight[j]
+            running[j] = total
+            d = last + 1
         area = 0.0
         for t in range(thresholds):
-            true, ignored, count = 0.0, 0.0, 0
-            for p in range(starts[t], starts[t + 1]):
-                d = positions[p]
-                if not found[p]:
-                    ignored += weight[d]
-                elif weight[d] > 0:
-                    true += weight[d]
-                    recall[count] = true / required
-                    precision[count] = true / (running[d] - ignored + 2.220446049250313e-16)
-                    count += 1
-            best = 0.0
-            last = count - 1
-            for k in range(len(recalls) - 1, -1, -1):
+            best[:] = 0.0
+            true, ignored, k = 0, 0, 0
+            for e in range(starts[t], starts[t + 1]):
+                # A weight of 0 changes no count, so it cannot raise the highest precision.
+                j = events[e]
+                true += weight[j] * found[e]
+                ignored += weight[j] * (1 - found[e])
+                while true >= needed[k + 1]:
+                    k += 1
+                precision = true / (running[j] - ignored + _EPSILON)
+                best[k] = max(best[k], precision)
+            highest, own_area = 0.0, 0.0
+            for k in range(points - 1, -1, -1):
                 # The highest precision at this recall or beyond.
-                while last >= 0 and recall[last] >= recalls[k]:
-                    best = max(best, precision[last])
-                    last -= 1
-                area += best
-        result[r] = area / (thresholds * len(recalls))
-    return result
+                highest = max(highest, best[k])
+                area += highest
+                own_area += highest
+            by_threshold[r, t] = own_area / points
+        ap[r] = area / (thresholds * points)
+
+
+@numba.njit(cache=True, nogil=True)
+def _people_needed(required: int, recalls: Floats, needed: NDArray[np.int64]) -> None:
+    """Set the (K + 1,) fewest people found at which each recall is reached; the last is never."""
+    for k in range(len(recalls)):
+        count = max(int(recalls[k] * required) - 1, 0)
+        while count / required < recalls[k]:
+            count += 1
+        needed[k] = count
+    needed[len(recalls)] = np.iinfo(np.int64).max

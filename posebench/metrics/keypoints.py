@@ -101,9 +101,9 @@ def _merged(
         medium, large = matches[1].curves(), matches[2].curves()
         parts = {"APM": medium.ap(), "APL": large.ap(), "ARM": medium.ar(), "ARL": large.ar()}
     else:
-        crowding = _crowding(truth, protocol.crowd_index)
+        degrees = crowding(truth, protocol.crowd_index)
         parts = {
-            name: matches[0].curves(crowding == degree).ap()
+            name: matches[0].curves(degrees == degree).ap()
             for degree, name in enumerate(("APE", "APM", "APH"))
         }
     metrics = {
@@ -122,7 +122,12 @@ def _merged(
 
 def match(truth: GroundTruth, detections: Detections, protocol: Protocol) -> Matcher:
     """Return a matcher of the detections and the annotated people."""
-    people = People(
+    return Matcher(annotated_people(truth), detections, truth.num_images, protocol.skeleton.sigmas)
+
+
+def annotated_people(truth: GroundTruth) -> People:
+    """Return the annotations as a matcher takes them, in their order."""
+    return People(
         image=truth.rank[truth.image],
         keypoints=np.asarray(truth.keypoints[..., :2], np.float64),
         labelled=truth.keypoints[..., 2] > 0,
@@ -131,10 +136,9 @@ def match(truth: GroundTruth, detections: Detections, protocol: Protocol) -> Mat
         crowd=truth.crowd,
         required=truth.counts > 0,
     )
-    return Matcher(people, detections, truth.num_images, protocol.skeleton.sigmas)
 
 
-def _crowding(truth: GroundTruth, limits: tuple[float, float]) -> NDArray[np.int64]:
+def crowding(truth: GroundTruth, limits: tuple[float, float]) -> NDArray[np.int64]:
     """Return 0 (easy), 1 (medium) or 2 (hard) for each image, sorted by id; 3: not known."""
     crowd_index = np.empty(truth.num_images)
     crowd_index[truth.rank] = truth.crowd_index

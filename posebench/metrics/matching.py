@@ -6,13 +6,14 @@ R recall points.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posebench.layers.oks import similarity_exponent
+from posebench.metrics.greedy import Partners, image_groups, partners
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -27,7 +28,6 @@ LARGE = (96.0**2, 1e10)
 
 _DETECTIONS_PER_IMAGE = 20
 _RECALLS = np.linspace(0.0, 1.0, 101)
-_WRONG, _IGNORED, _CORRECT = -1, 0, 1
 _PAIRS = 1024
 _TOGETHER = 8  # criteria that are matched together: faster, but more memory
 
@@ -109,20 +109,21 @@ class Matches:
         if images is not None:
             inside = images[self.image]
             people, correct, wrong = people[images], correct[:, inside], wrong[:, inside]
-        precision = np.full((len(THRESHOLDS), len(_RECALLS)), -1.0)
-        recall = np.full(len(THRESHOLDS), -1.0)
+        precision = np.full((len(correct), len(_RECALLS)), -1.0)
+        recall = np.full(len(correct), -1.0)
         if total := int(people.sum()):
-            for t in range(len(THRESHOLDS)):
+            for t in range(len(correct)):
                 precision[t], recall[t] = _curve(correct[t], wrong[t], total)
         return Curves(precision, recall)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Criterion:
     """What a matching compares."""
 
     area: tuple[float, float] = ALL_AREAS  # people and unmatched detections outside are ignored
     keypoint: int | None = None  # the only one to compare, ignoring people without it; None: all
+    people: Flags | None = None  # (N,) False for people to ignore, in the order given; None: nobody
 
 
 class Matcher:
@@ -142,14 +143,17 @@ class Matcher:
     def __init__(
         self, people: People, detections: Detections, num_images: int, sigmas: Sequence[float]
     ) -> None:
-        self._people = people = people[np.argsort(people.image, kind="stable")]
+        self._order = np.argsort(people.image, kind="stable")  # of the people as they are given
+        self._people = people = people[self._order]
         detections = _best_first(detections)
         self._num_images = num_images
         people_in = np.bincount(people.image, minlength=num_images)
-        person, detection = _pairs(people_in, detections.image)
+        person, detection = pairs(people_in, detections.image)
         self._labelled = people.labelled[person]  # (M, K)
-        self._similarity = _similarity(people, detections, person, detection, sigmas)  # (M, K)
-        self._groups = list(_groups(people_in, detections.image))
+        self._similarity = similarities(
+            people, detections.keypoints, person, detection, sigmas
+        )  # (M, K)
+        self._groups = list(image_groups(people_in, detections.image, detections.scores))
         ranking = np.argsort(-detections.scores, kind="stable")
         self._rank = np.empty_like(ranking)
         self._rank[ranking] = np.arange(len(ranking))
@@ -170,15 +174,13 @@ class Matcher:
         people, detections = self._people, self._detections
         counted = np.stack([self._counted(criterion) for criterion in criteria])  # (C, N)
         similarity = np.stack([self._oks(criterion.keypoint) for criterion in criteria])  # (C, M)
-        outcome = np.full((len(THRESHOLDS), len(criteria), len(detections.scores)), _WRONG, np.int8)
-        for group in self._groups:
-            _match(group, similarity, counted, people.crowd, outcome, self._rank)
+        partner = partners(self._groups, similarity, counted, people.crowd, THRESHOLDS, self._rank)
         return [
             Matches(
                 detections.scores,
                 detections.image,
-                outcome[:, index] == _CORRECT,
-                (outcome[:, index] == _WRONG) & _within(detections.area, criterion.area),
+                correct(partner[:, index], counted[index]),
+                (partner[:, index] < 0) & within(detections.area, criterion.area),
                 np.bincount(people.image[counted[index]], minlength=self._num_images),
             )
             for index, criterion in enumerate(criteria)
@@ -187,108 +189,28 @@ class Matcher:
     def _counted(self, criterion: Criterion) -> Flags:
         """Return (N,) False for people who are ignored."""
         people = self._people
-        counted = people.required & ~people.crowd & _within(people.area, criterion.area)
+        counted = people.required & ~people.crowd & within(people.area, criterion.area)
         if criterion.keypoint is not None:
             counted &= people.labelled[:, criterion.keypoint]
+        if criterion.people is not None:
+            counted &= criterion.people[self._order]
         return counted
 
     def _oks(self, keypoint: int | None) -> Floats:
         """Return the (M,) OKS of each pair, of one keypoint or of all."""
         if keypoint is not None:
             return self._similarity[:, keypoint]
-        # If no keypoint is labelled, all are compared, each with the box.
-        counted = self._labelled | ~self._labelled.any(1, keepdims=True)
-        return np.asarray((self._similarity * counted).sum(1) / counted.sum(1), np.float64)
+        return mean_similarity(self._similarity, self._labelled)
 
 
-@dataclass(frozen=True)
-class _Group:
-    """All images with the same number of people P, those with the most detections first.
-
-    Step d matches the detections of rank d, of the first images: those that have so many.
-    """
-
-    people: Indices  # (P, images), each image's last person first
-    steps: list[tuple[Indices, Indices]]  # detections (n,), and their pairs (P, n) with the people
-
-
-def _groups(people_in: Indices, image: Indices) -> Iterator[_Group]:
-    """Yield the groups of images in which there is something to match.
+def correct(partner: Partners, counted: Flags) -> Flags:
+    """Return which detections are matched with a person who is not ignored.
 
     Args:
-        people_in: (images,) number of people; people are sorted by image.
-        image: (D,) index of each detection's image; detections are sorted by image and score.
+        partner: (..., D) index of the person; -1: nobody.
+        counted: (N,) False for people who are ignored.
     """
-    detections_in = np.bincount(image, minlength=len(people_in))
-    first_person = np.cumsum(people_in) - people_in
-    first_detection = np.cumsum(detections_in) - detections_in
-    partners = people_in[image]
-    first_pair = np.cumsum(partners) - partners
-    for count in np.unique(people_in[(people_in > 0) & (detections_in > 0)]).tolist():
-        chosen = np.flatnonzero(people_in == count)
-        chosen = chosen[np.argsort(-detections_in[chosen], kind="stable")]
-        backwards = np.arange(count)[::-1, None]
-        steps = []
-        for rank in range(int(detections_in[chosen[0]])):
-            active = chosen[detections_in[chosen] > rank]
-            detection = first_detection[active] + rank
-            steps.append((detection, first_pair[detection] + backwards))
-        yield _Group(first_person[chosen] + backwards, steps)
-
-
-def _match(
-    group: _Group,
-    similarity: Floats,
-    counted: Flags,
-    crowd: Flags,
-    outcome: NDArray[np.int8],
-    rank: Indices,
-) -> None:
-    """Match the detections of a group of images by C criteria.
-
-    Args:
-        group: the images.
-        similarity: (C, M) OKS of each pair.
-        counted: (C, N) False for people who are ignored.
-        crowd: (N,) whether several detections may match this annotation.
-        outcome: (T, C, D), sorted by score; is set where a detection matches anybody.
-        rank: (D,) where each detection is in `outcome`.
-    """
-    counted, crowd = counted[:, group.people], crowd[group.people]  # (C, P, images), (P, images)
-    free = np.ones((len(THRESHOLDS), *counted.shape), np.bool_)
-    for detections, pairs in group.steps:
-        oks = similarity[:, pairs]  # (C, P, n)
-        c, i = np.nonzero(oks.max(1) >= THRESHOLDS[0])  # the others match nobody
-        oks = oks[c, :, i].T  # (P, near)
-        available = free[:, c, :, i].transpose(2, 1, 0) & (oks[:, None] >= THRESHOLDS[:, None])
-        person, found = _most_similar(oks, available, counted[c, :, i].T)
-        t, near = np.nonzero(person >= 0)
-        person, found, c, i = person[t, near], found[t, near], c[near], i[near]
-        free[t, c, person, i] = crowd[person, i]
-        outcome[t, c, rank[detections[i]]] = np.where(found, _CORRECT, _IGNORED)
-
-
-def _most_similar(oks: Floats, available: Flags, counted: Flags) -> tuple[Indices, Flags]:
-    """Return whom each of n detections matches, and whether that person counts.
-
-    Args:
-        oks: (P, n)
-        available: (P, T, n) whether a detection may match the person.
-        counted: (P, n) False for people who are ignored.
-
-    Returns:
-        (T, n) index of the person; -1: nobody.
-        (T, n)
-    """
-    shape = available.shape[1:]
-    person, best, found = np.full(shape, -1), np.full(shape, -1.0), np.zeros(shape, np.bool_)
-    for index in range(len(oks)):
-        better = np.where(counted[index] == found, oks[index] > best, counted[index])
-        better &= available[index]
-        np.copyto(person, index, where=better)
-        np.copyto(best, oks[index], where=better)
-        np.copyto(found, counted[index], where=better)
-    return person, found
+    return np.append(counted, False)[partner]
 
 
 def _curve(correct: Flags, wrong: Flags, people: int) -> tuple[Floats, float]:
@@ -305,23 +227,27 @@ def _curve(correct: Flags, wrong: Flags, people: int) -> tuple[Floats, float]:
     return highest[points], len(at) / people
 
 
-def _within(area: Floats, limits: tuple[float, float]) -> Flags:
+def within(area: Floats, limits: tuple[float, float]) -> Flags:
+    """Return which areas lie between the limits, both included."""
     return (area >= limits[0]) & (area <= limits[1])
 
 
 def _best_first(detections: Detections) -> Detections:
+    return detections[evaluated(detections)]
+
+
+def evaluated(detections: Detections) -> Indices:
     """Return the twenty highest-scoring detections of each image, sorted by image and score.
 
     Equal scores stay in the order of the file, as in the official tools.
     """
     order = np.lexsort((-detections.scores, detections.image))
-    detections = detections[order]
-    first = np.searchsorted(detections.image, detections.image)
-    rank = np.arange(len(detections.image)) - first
-    return detections[np.flatnonzero(rank < _DETECTIONS_PER_IMAGE)]
+    image = detections.image[order]
+    rank = np.arange(len(image)) - np.searchsorted(image, image)
+    return order[rank < _DETECTIONS_PER_IMAGE]
 
 
-def _pairs(people_in: Indices, image: Indices) -> tuple[Indices, Indices]:
+def pairs(people_in: Indices, image: Indices) -> tuple[Indices, Indices]:
     """Pair each detection with every person of its image, detection by detection.
 
     Args:
@@ -339,9 +265,9 @@ def _pairs(people_in: Indices, image: Indices) -> tuple[Indices, Indices]:
     return first_person + number, detection
 
 
-def _similarity(
+def similarities(
     people: People,
-    detections: Detections,
+    keypoints: Floats,
     person: Indices,
     detection: Indices,
     sigmas: Sequence[float],
@@ -350,6 +276,13 @@ def _similarity(
 
     An unlabelled keypoint is compared with the person's box, extended by its own size on each side:
     a detection inside it may be of that person and must not count as a false positive.
+
+    Args:
+        people: the annotated people.
+        keypoints: (D, K, 2) of the detections, pixels.
+        person: (M,) indices of people.
+        detection: (M,) indices of detections.
+        sigmas: OKS fall-off of each keypoint.
     """
     low = (people.boxes[:, :2] - people.boxes[:, 2:])[:, None]
     high = (people.boxes[:, :2] + 2 * people.boxes[:, 2:])[:, None]
@@ -357,9 +290,16 @@ def _similarity(
     similarity = np.empty((len(person), len(falloff)))
     for start in range(0, len(person), _PAIRS):  # few at a time stay in the processor's cache
         p, d = person[start : start + _PAIRS], detection[start : start + _PAIRS]
-        found, labelled = detections.keypoints[d], people.labelled[p]
+        found, labelled = keypoints[d], people.labelled[p]
         outside = np.maximum(0, low[p] - found) + np.maximum(0, found - high[p])
         distance = np.where(labelled[..., None], found - people.keypoints[p], outside)
         exponent = similarity_exponent((distance**2).sum(-1), people.area[p], falloff)
         np.exp(exponent, out=similarity[start : start + _PAIRS])
     return similarity
+
+
+def mean_similarity(similarity: Floats, labelled: Flags) -> Floats:
+    """Return the (M,) OKS of pairs from the similarities of their (M, K) keypoints."""
+    # If no keypoint is labelled, all are compared, each with the box.
+    compared = labelled | ~labelled.any(1, keepdims=True)
+    return np.asarray((similarity * compared).sum(1) / compared.sum(1), np.float64)

@@ -96,7 +96,7 @@ def parse_results(results: Results, truth: GroundTruth, source: str = _UNNAMED) 
 
     Args:
         results: a list of objects with image_id, category_id, keypoints (3 K numbers), score and
-            optionally bbox; or what `read_results` returned.
+            optionally bbox; a file of them; or what `read_results` returned.
         truth: the annotations that the results belong to.
         source: where the results come from, for messages.
 
@@ -107,6 +107,8 @@ def parse_results(results: Results, truth: GroundTruth, source: str = _UNNAMED) 
     """
     if isinstance(results, Detections):
         return results
+    if isinstance(results, ResultFile):
+        return read_results(results.path, truth)
     return _detections(_columns(results, source), truth, source)
 
 

@@ -113,8 +113,8 @@ def demo_page(rows: pd.DataFrame, plot: RGB, crowds: Sequence[RGB], notes: Seque
     body = [
         sortable_table(COLUMNS, [cells(row) for _, row in rows.iterrows()]),
         f'<ul class="notes">{"".join(f"<li>{html.escape(note)}</li>" for note in notes)}</ul>',
-        f'<figure><img alt="AP and milliseconds of every model" src="{_embedded(plot, "png")}">'
-        "</figure>",
+        '<figure><img class="plot" alt="AP and milliseconds of every model" '
+        f'src="{_embedded(plot, "png")}"></figure>',
         "<h2>The same crowds, seen by every model</h2>",
         *(
             f'<figure><img alt="crowd {number}, annotated and as every model sees it" '

@@ -197,17 +197,17 @@ def _draw_person(image: RGB, person: _Person, skeleton: Skeleton) -> None:
     for limb in capsules:
         limb.paint(image, INK, _OUTLINE_OPACITY, grown=outline)
     for (a, b), limb in zip(limbs, capsules, strict=True):
-        limb.paint(image, person.shades[_limb_side(skeleton, a, b)])
+        limb.paint(image, person.shades[limb_side(skeleton, a, b)])
     for k in np.flatnonzero(person.drawn):
         point, opacity = person.points[k], float(person.opacity[k])
         radius = float(radii[k])
         hole = 0.55 * radius if person.hollow[k] else None
         disc = Capsule(point, point, radius=radius, opacity=opacity, hole=hole)
         disc.paint(image, INK, _OUTLINE_OPACITY, grown=outline)
-        disc.paint(image, person.shades[_side(skeleton, int(k))])
+        disc.paint(image, person.shades[side_of(skeleton, int(k))])
 
 
-def _side(skeleton: Skeleton, k: int) -> str:
+def side_of(skeleton: Skeleton, k: int) -> str:
     """Return the side of a keypoint by its name, or else by its place in a pair, left first."""
     side, _ = side_and_part(skeleton.keypoints[k])
     if not side:
@@ -216,9 +216,9 @@ def _side(skeleton: Skeleton, k: int) -> str:
     return side
 
 
-def _limb_side(skeleton: Skeleton, start: int, end: int) -> str:
+def limb_side(skeleton: Skeleton, start: int, end: int) -> str:
     """Return the side of a limb; from nose to left eye is left, from hip to hip is centre."""
-    sides = {_side(skeleton, k) for k in (start, end)} - {"centre"}
+    sides = {side_of(skeleton, k) for k in (start, end)} - {"centre"}
     return sides.pop() if len(sides) == 1 else "centre"
 
 

@@ -16,13 +16,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from posebench.bench.speed.options import PEOPLE
-from posebench.bench.tables import MEASURED, JoinedTable, Runs
+from posebench.bench.tables import LIMITS, MEASURED, JoinedTable, Runs
 from posebench.viz.labels import label_points
 from posebench.viz.plots_speed import stages_figure
 
 _AREA_PT2 = 36  # of a point's marker
 _FAR_PT = 30  # a counted point this far from the printed one has a name of its own
 _TICKS = (1, 2, 3, 5)  # times powers of ten
+_MEASURED_PANEL = "measured here"
 _PANEL_ROW = 2  # panels beside each other; more would make their names small
 
 
@@ -49,6 +50,7 @@ def speed_against_accuracy(tables: Sequence[JoinedTable]) -> Plot:
     """Draw AP against frames per second: a panel per table that prints both, and one measured."""
     panels: list[tuple[str, list[tuple[float, float, str, bool]]]] = []
     measured: dict[str, tuple[float, float, str, bool]] = {}
+    intervals: dict[str, tuple[float, float]] = {}
     for joined in tables:
         rows = joined.rows
         if not {"FPS", "AP"} <= set(rows.columns):
@@ -66,13 +68,18 @@ def speed_against_accuracy(tables: Sequence[JoinedTable]) -> Plot:
                 ap = row["AP" + MEASURED] if own else float(row["AP"])
                 point = (float(row["FPS" + MEASURED]), float(ap), row["recipe"], bool(own))
                 measured[row["recipe"]] = max(measured.get(row["recipe"], point), point, key=_own)
+                low, high = (row.get(f"AP{suffix}") for suffix in LIMITS)
+                if own and pd.notna(low) and pd.notna(high):
+                    intervals[row["recipe"]] = float(low), float(high)
     caption = (
         "Each printed panel has its own hardware, which its table names; filled: the paper's own "
         "model."
     )
     if measured:
-        panels.append(("measured here", list(measured.values())))
+        panels.append((_MEASURED_PANEL, list(measured.values())))
         caption += " Measured here, filled: with the AP measured here; hollow: with the printed AP."
+        if intervals:
+            caption += " Bars: 95 % intervals over images."
     else:
         caption += (
             " Nothing has been timed on this machine yet: run `posebench speed --models all "
@@ -82,7 +89,9 @@ def speed_against_accuracy(tables: Sequence[JoinedTable]) -> Plot:
         return Plot("Speed against accuracy", "", caption)
     figure, axes = _figure(len(panels))
     for axis, (title, points) in zip(axes, panels, strict=True):
-        for x, y, _, filled in points:
+        for x, y, name, filled in points:
+            if title == _MEASURED_PANEL and filled and name in intervals:
+                axis.plot((x, x), intervals[name], color="tab:blue", linewidth=1, zorder=0)
             face = "tab:blue" if filled else "white"
             axis.scatter(x, y, s=_AREA_PT2, edgecolor="tab:blue", facecolor=face)
         axis.set(title=title, xlabel="frames per second", ylabel="AP, %")
@@ -113,8 +122,13 @@ def speed_against_people(runs: Runs) -> Plot:
         )
     figure, [axis] = _figure(1)
     for recipe, own in rows.groupby("recipe"):
-        line = own.groupby("people")["value"].last()
-        axis.plot(line.index, line.to_numpy(), marker="o", ms=3.5, label=recipe)
+        newest = own.drop_duplicates("people", keep="last").sort_values("people")
+        value = newest["value"].to_numpy()
+        # Where there is no interval, NaN draws none.
+        reach = [value - newest["low"].to_numpy(), newest["high"].to_numpy() - value]
+        axis.errorbar(
+            newest["people"], value, yerr=reach, marker="o", ms=3.5, capsize=2, label=recipe
+        )
     axis.set(xlabel="people on an image", ylabel="frames per second")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -196,7 +210,12 @@ def time_per_stage(runs: Runs) -> Plot:
     ]
     totals = {str(row["recipe"]): float(row["value"]) for _, row in passes.iterrows()}
     known = totals if set(stages) <= set(totals) else None
-    return Plot(title, _svg(stages_figure(stages, known), "stages"), _conditions(rows))
+    intervals = {
+        str(row["recipe"]): (float(row["low"]), float(row["high"]))
+        for _, row in passes.iterrows()
+        if pd.notna(row["low"]) and pd.notna(row["high"])
+    }
+    return Plot(title, _svg(stages_figure(stages, known, intervals), "stages"), _conditions(rows))
 
 
 def _conditions(rows: pd.DataFrame) -> str:

@@ -32,14 +32,18 @@ Curve = Mapping[int, float]
 
 
 def stages_plot(
-    stages: Mapping[str, Mapping[str, float]], totals: Mapping[str, float] | None = None
+    stages: Mapping[str, Mapping[str, float]],
+    totals: Mapping[str, float] | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> RGB:
     """Return `stages_figure` as an image."""
-    return _drawn(stages_figure(stages, totals))
+    return _drawn(stages_figure(stages, totals, intervals))
 
 
 def stages_figure(
-    stages: Mapping[str, Mapping[str, float]], totals: Mapping[str, float] | None = None
+    stages: Mapping[str, Mapping[str, float]],
+    totals: Mapping[str, float] | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
     """Return a bar for each model with the shares of its stages, the fastest model first.
 
@@ -49,6 +53,7 @@ def stages_figure(
         stages: model -> stage -> median milliseconds.
         totals: model -> median milliseconds of a whole pass, written beside its bar. Medians of
             stages do not add up to it exactly. None: the sums of the medians are written instead.
+        intervals: model -> limits of the 95 % interval of its total, written behind it.
 
     Raises:
         ValueError: there is no model.
@@ -56,6 +61,13 @@ def stages_figure(
     if not stages:
         raise ValueError("Expected the stages of at least one model, but found none.")
     totals = totals or {}
+    labels = {
+        name: _milliseconds(
+            totals.get(name, sum(own.values())),
+            (intervals or {}).get(name) if name in totals else None,
+        )
+        for name, own in stages.items()
+    }
     ms = {name: totals.get(name, sum(own.values())) for name, own in stages.items()}
     names = sorted(stages, key=lambda name: ms[name])
     panels = {
@@ -71,10 +83,12 @@ def stages_figure(
         height_ratios=[len(own) + 0.5 for own in panels.values()],
     )[:, 0]  # fmt: skip
     for axis, (title, own) in zip(axes, panels.items(), strict=True):
-        _bars(axis, {name: stages[name] for name in own}, ms)
+        _bars(axis, {name: stages[name] for name in own}, labels)
         if len(panels) > 1:
             axis.set_title(title, loc="left", fontsize=10)
     summed = "sum of the stages' medians" if not totals else "median of whole passes (p50)"
+    if totals and intervals:
+        summed += " and its 95 % interval"
     axes[-1].set_xlabel(f"share of the stages' median times, %; at the right: {summed}")
     shown = [
         stage
@@ -90,7 +104,15 @@ def stages_figure(
     return figure
 
 
-def _bars(axis: Any, stages: Mapping[str, Mapping[str, float]], ms: Mapping[str, float]) -> None:
+def _milliseconds(value: float, limits: tuple[float, float] | None) -> str:
+    def figure(ms: float) -> str:
+        return f"{ms:.3g}" if ms < 1000 else f"{ms:.0f}"
+
+    text = f"{figure(value)} ms"
+    return text if limits is None else f"{text} ({figure(limits[0])} to {figure(limits[1])})"
+
+
+def _bars(axis: Any, stages: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]) -> None:
     rows = np.arange(len(stages))
     sums = np.array([sum(own.values()) for own in stages.values()])
     left = np.zeros(len(stages))
@@ -103,8 +125,7 @@ def _bars(axis: Any, stages: Mapping[str, Mapping[str, float]], ms: Mapping[str,
     axis.set_ylim(-0.6, len(stages) - 0.4)
     axis.invert_yaxis()
     for row, name in enumerate(stages):
-        text = f"{ms[name]:.3g} ms" if ms[name] < 1000 else f"{ms[name]:.0f} ms"
-        axis.text(101, row, text, va="center", fontsize=8)
+        axis.text(101, row, labels[name], va="center", fontsize=8)
     axis.set_xlim(0, 100)
     _plain(axis)
 

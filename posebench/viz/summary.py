@@ -97,7 +97,10 @@ def _here(recipe: Recipe, runs: Runs, times: pd.DataFrame) -> Iterator[str]:
     own = own[own["metric"] == "AP"]
     if len(own):
         newest = own.iloc[-1]
-        yield f"{float(newest['value']):.1f}"
+        text = f"{float(newest['value']):.1f}"
+        if pd.notna(newest["low"]) and pd.notna(newest["high"]):
+            text += f" ({newest['low']:.1f}–{newest['high']:.1f})"
+        yield text
         yield f"{newest['dataset']} {newest['split']}"
     else:
         yield ""

@@ -17,8 +17,10 @@ from posebench.bench.demo import (
     run_demo,
 )
 from posebench.data.synthetic_crowds import SyntheticCrowds
+from posebench.engine import data_hash
 from posebench.errors import ModelError, UsageError
 from posebench.models import RECIPES
+from posebench.shipped import read_card
 from posebench.skeleton import COCO
 from tests.bench.demo_fakes import FAILURE, FakeModel
 from tests.runs.unpack import unpack
@@ -60,6 +62,9 @@ def test_a_row_for_each_model_the_best_first(demo: Demo) -> None:
     assert (first["peak_MB"], second["peak_MB"]) == (12, 34)
     assert first["params_M"] == pytest.approx(2.01, abs=0.01)
     assert (demo.rows["images"] == IMAGES).all() and (demo.rows["seed"] == 0).all()
+    assert list(demo.rows["weights_sha256"]) == [read_card(name).sha256 for name in demo.rows.model]
+    assert set(demo.rows["seeds"]) == {"training 0, bootstrap 0, images 1"}
+    assert set(demo.rows["data_hash"]) == {data_hash(CROWDS)}
 
 
 def test_models_take_turns_and_are_closed(

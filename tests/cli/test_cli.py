@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -25,13 +26,14 @@ from tests.viz.test_video import Camera
 
 COMMANDS = (
     "models", "demo", "train", "eval", "viz", "speed", "flops", "ablate", "tables",
-    "verify", "data", "weights",
+    "card", "verify", "data", "weights",
 )  # fmt: skip
 
 # design.md, "Tidy results".
 TIDY = (
     "recipe", "method", "backbone", "input_size", "dataset", "split", "tta", "metric", "value",
-    "unit", "source", "hardware", "precision", "date", "commit",
+    "unit", "source", "hardware", "precision", "date", "commit", "low", "high",
+    "protocol_version", "recipe_hash", "data_hash", "weights_sha256", "seeds",
 )  # fmt: skip
 
 
@@ -202,6 +204,28 @@ def test_results_are_tidy(trained: Path) -> None:
     for row in rows:
         nothing = metrics[row["metric"]] < 0
         assert row["value"] == "" if nothing else float(row["value"]) >= 0
+        assert (row["low"] == "") == (row["metric"] != "AP")
+    assert float(first["low"]) <= float(first["value"]) <= float(first["high"])
+    best = trained / "checkpoints" / "best.safetensors"
+    assert first["weights_sha256"] == hashlib.sha256(best.read_bytes()).hexdigest()
+    assert first["seeds"] == "training 0, bootstrap 0"
+
+
+def test_an_evaluation_of_a_training_names_the_same_recipe_data_and_weights(
+    trained: Path, root: Path
+) -> None:
+    result = run("eval", trained, "--data-root", root, "--workers", "0")
+    assert "interval of AP: " in " ".join(result.out.split())
+    assert "bootstrap over 2 images" in " ".join(result.out.split())
+    with (trained / "results.csv").open(newline="") as file:
+        before = next(csv.DictReader(file))
+    with only(Path("runs"), "eval/*/results.csv").open(newline="") as file:
+        after = next(csv.DictReader(file))
+    origin = TIDY[TIDY.index("low") :]
+    assert {name: after[name] for name in origin} == {name: before[name] for name in origin}
+    other = rows_of(run("eval", trained, "--data-root", root, "--no-flip", "--json").out)[0]
+    assert other["recipe_hash"] != after["recipe_hash"]
+    assert other["weights_sha256"] == after["weights_sha256"]
 
 
 def test_a_finished_run_is_resumed_to_the_same_figures(trained: Path, root: Path) -> None:

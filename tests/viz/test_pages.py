@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from posebench.viz.pages import Cell, Column, page, sortable_table
+from posebench.viz.pages import COLOURS, Cell, Column, colour_rules, page, sortable_table
+from tests.viz.contrast import contrast
 
 COLUMNS = [
     Column("model"),
@@ -51,6 +52,31 @@ def test_a_page_is_whole_without_scripts() -> None:
     assert "<h1>One &lt; two</h1>\n<p>first</p>" in made
     assert made.index("</table>") < made.index("<script>")
     assert made.count("<script") == 1 and "src=" not in made and "hidden" not in made
+
+
+def test_a_caption_makes_row_headers_and_a_box_for_the_keyboard() -> None:
+    table = sortable_table(COLUMNS, ROWS, "AP & ms")
+    assert "<caption>AP &amp; ms</caption>" in table
+    assert 'role="region" aria-label="AP &amp; ms" tabindex="0"' in table
+    assert '<th scope="row">b &amp; c</th>' in table and table.count('scope="row"') == len(ROWS)
+    assert "<caption>" not in sortable_table(COLUMNS, ROWS)
+
+
+def test_colours_follow_the_scheme_but_paper_is_light() -> None:
+    rules = colour_rules({"ink": ("#111111", "#eeeeee")})
+    light, _, dark = rules.partition("@media screen and (prefers-color-scheme: dark)")
+    assert "--ink:#111111" in light and "--ink:#eeeeee" in dark and "#eeeeee" not in light
+    assert "--ink" not in page("Page", []) and "--ink" in page("Page", [], style=rules)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_can_be_read(scheme: int) -> None:
+    colours = {name: pair[scheme] for name, pair in COLOURS.items()}
+    for ground in ("ground", "raised", "measured"):
+        for ink in ("text", "muted", "link"):
+            assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+        assert contrast(colours["accent"], colours[ground]) >= 3
+    assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
 
 
 # Column, clicks and the order of the first column afterwards.

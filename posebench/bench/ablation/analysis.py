@@ -21,11 +21,11 @@ from posebench.bench.ablation.ordering import (
     ordered_pairs,
     overall_verdict,
 )
-from posebench.bench.ablation.tasks import load_result, result_folder
+from posebench.bench.ablation.tasks import load_result, provenance_of_result, result_folder
 from posebench.bench.flops import meta_model
 from posebench.bench.statistics import RESAMPLES
 from posebench.bench.tables import load_table, read_text, table_names
-from posebench.engine import tidy_rows
+from posebench.engine import Provenance, tidy_rows
 from posebench.files import atomic_write, read_json
 from posebench.ground_truth import GroundTruth
 from posebench.metrics import main_parts
@@ -114,7 +114,8 @@ def analyse(
         for seed in seeds:
             name = one.variant.name
             if (name, seed) in results:
-                tables.append(_rows(config, one, seed, results[name, seed]))
+                provenance = provenance_of_result(folder, one, seed)
+                tables.append(_rows(config, one, seed, results[name, seed], provenance))
                 models[name][seed] = _matches(config, one, folder, seed, truths)
     return Analysis(
         rows=pd.concat(tables) if tables else pd.DataFrame(),
@@ -178,12 +179,16 @@ def expected_order(
 
 
 def _rows(
-    config: StudyConfig, experiment: Experiment, seed: int, metrics: dict[str, float]
+    config: StudyConfig,
+    experiment: Experiment,
+    seed: int,
+    metrics: dict[str, float],
+    provenance: Provenance,
 ) -> pd.DataFrame:
     rows = tidy_rows(
         metrics, recipe=experiment.recipe, dataset=experiment.data.dataset,
         split=experiment.data.split, tta=experiment.recipe.inference.label,
-        device=torch.device(config.device), precision=config.precision,
+        device=torch.device(config.device), precision=config.precision, provenance=provenance,
     )  # fmt: skip
     # Not "measured", since changed recipes must not fill the rows of the papers' tables.
     rows["source"] = f"ablation:{config.study}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,9 +18,12 @@ from posebench.bench.ablation.config import StudyConfig
 from posebench.bench.ablation.experiments import Experiment, Training, resolve
 from posebench.bench.ablation.subset import fit_to_steps
 from posebench.engine import (
+    Provenance,
     TrainOptions,
     evaluate,
     evaluate_ideal,
+    evaluated_weights,
+    provenance_of,
     read_checkpoint,
     tidy_rows,
     train,
@@ -109,6 +112,13 @@ def load_result(folder: Path, experiment: Experiment, seed: int) -> dict[str, fl
     return metrics
 
 
+def provenance_of_result(folder: Path, experiment: Experiment, seed: int) -> Provenance:
+    """Return what a finished test was computed from; tests of earlier versions do not say."""
+    own = result_folder(folder, experiment, seed)
+    done = read_json(own / "done.json", "the record of a test")
+    return Provenance(**done.get("provenance", {}))
+
+
 def run_task(task: Task, callback: Callback | None = None) -> None:
     """Run a task's training and tests; those that are done already are not repeated.
 
@@ -153,15 +163,20 @@ def _train(
             recipe, dataset, eval_set, run, train_options(config, seed), resume=resume,
             callback=callback,
         )  # fmt: skip
+        provenance = provenance_of(
+            recipe=recipe, dataset=eval_set, weights=evaluated_weights(run),
+            seeds={"training": seed},
+        )  # fmt: skip
         if not training.steps:  # a full schedule: its results belong in the papers' tables
             rows = tidy_rows(
                 evaluation.metrics, recipe=recipe, dataset=eval_set.name, split=eval_set.split,
                 tta=recipe.inference.label, device=torch.device(config.device),
-                precision=config.precision,
+                precision=config.precision, provenance=provenance,
             )  # fmt: skip
             write_results(run, rows)
         seconds = time.perf_counter() - start
-        write_json(run / "done.json", {"seconds": round(seconds, 1), "resumed": resume})
+        done = {"seconds": round(seconds, 1), "resumed": resume, "provenance": asdict(provenance)}
+        write_json(run / "done.json", done)
 
 
 def train_options(config: StudyConfig, seed: int) -> TrainOptions:
@@ -178,12 +193,14 @@ def _test(
 ) -> None:
     dataset = experiment.data.open(config.data_root)
     start = time.perf_counter()
+    weights: Path | None = None
     if experiment.training is None:
         evaluation = evaluate_ideal(experiment.recipe, dataset, progress=callback.on_eval_progress)
     else:
         run = run_folder(folder, experiment.training, seed)
         # The last weights: the best ones were chosen by the very images of the test.
-        checkpoint = read_checkpoint(run / "checkpoints" / "last.safetensors")
+        weights = run / "checkpoints" / "last.safetensors"
+        checkpoint = read_checkpoint(weights)
         recipe = replace(
             checkpoint.recipe,
             config=experiment.recipe.config,
@@ -199,4 +216,9 @@ def _test(
     write_recipe(own, experiment.recipe, SKELETONS[experiment.data.skeleton])
     write_json(own / "metrics.json", evaluation.metrics)
     write_json(own / "predictions.json", evaluation.results)
-    write_json(own / "done.json", {"seconds": round(time.perf_counter() - start, 1)})
+    provenance = provenance_of(
+        recipe=experiment.recipe, dataset=dataset, weights=weights,
+        seeds={"training": seed if experiment.training else None},
+    )  # fmt: skip
+    seconds = round(time.perf_counter() - start, 1)
+    write_json(own / "done.json", {"seconds": seconds, "provenance": asdict(provenance)})

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ComparedModels,
         ModelSpeed,
         compared_models,
+        pass_intervals,
         pass_times,
         stage_curves,
     )
@@ -34,6 +35,7 @@ __all__ = [
     "SpeedOptions",
     "compared_models",
     "input_cases",
+    "pass_intervals",
     "pass_times",
     "run_speed_benchmark",
     "stage_curves",
@@ -44,5 +46,12 @@ __getattr__ = lazy_names(
     __name__,
     benchmark=("run_speed_benchmark",),
     options=("FULL", "QUICK", "SpeedOptions", "input_cases", "with_alternatives"),
-    summary=("ComparedModels", "ModelSpeed", "compared_models", "pass_times", "stage_curves"),
+    summary=(
+        "ComparedModels",
+        "ModelSpeed",
+        "compared_models",
+        "pass_intervals",
+        "pass_times",
+        "stage_curves",
+    ),
 )

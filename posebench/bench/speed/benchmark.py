@@ -13,6 +13,7 @@ from posebench.bench.speed.rounds import OnProgress, Timing
 from posebench.bench.speed.rows import (
     conditions_of,
     identity_of,
+    is_current,
     read_tables,
     round_rows,
     timing_rows,
@@ -42,7 +43,11 @@ def run_speed_benchmark(
         make: builds the model in a worker's process.
     """
     rows, rounds = read_tables(run)
-    done = {identity_of(row) for row in rows.to_dict("records") if not row["error"]}
+    done = {
+        identity_of(row)
+        for row in rows.to_dict("records")
+        if not row["error"] and is_current(row)  # those of other rules are timed anew
+    }
     missing = [recipe for recipe in recipes if not _identities(recipe, options) <= done]
 
     def save(timings: list[Timing]) -> None:

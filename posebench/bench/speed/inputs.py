@@ -27,9 +27,14 @@ WIDTH, HEIGHT = 640, 480
 IMAGES = 4
 
 
+def timed_crowds() -> SyntheticCrowds:
+    """Return the crowds whose images are timed, which are cut to `HEIGHT`."""
+    return SyntheticCrowds(COCO, "val", length=IMAGES, size=WIDTH, crowd=0.3)
+
+
 def write_images(folder: Path) -> tuple[str, ...]:
     """Write the images as JPEG files and return their paths."""
-    crowds = SyntheticCrowds(COCO, "val", size=WIDTH, crowd=0.3)
+    crowds = timed_crowds()
     paths = []
     for index in range(IMAGES):
         top = (WIDTH - HEIGHT) // 2

@@ -11,6 +11,7 @@ import torch
 
 from posebench.bench.flops import meta_model
 from posebench.bench.speed.inputs import write_images
+from posebench.bench.speed.load import LoadReader
 from posebench.bench.speed.options import SpeedOptions, TimingJob, input_cases, label_of
 from posebench.bench.speed.rounds import (
     MIN_ROUNDS,
@@ -54,6 +55,7 @@ def measure(
     """
     with tempfile.TemporaryDirectory(prefix="posebench-") as folder:
         images = write_images(Path(folder))
+        reader = LoadReader(options.device)
         device = torch.device(options.device)
         jobs, timings, needs = {}, {}, {}
         for recipe in recipes:
@@ -65,7 +67,9 @@ def measure(
                     recipe.name, options, cases, images, undeclared, backend=backend
                 )
                 timings[label] = [
-                    Timing(recipe.name, case, predictor=own, backend=backend)
+                    Timing(
+                        recipe.name, case, load=reader.new_load(), predictor=own, backend=backend
+                    )
                     for case in range(len(cases))
                 ]
                 needs[label] = _bytes_needed(recipe, device)
@@ -75,7 +79,7 @@ def measure(
                 workers |= {name: Worker(make, jobs[name]) for name in names}
                 take_turns(
                     workers, timings, options.schedule, first_round=first_round,
-                    on_progress=on_progress,
+                    on_progress=on_progress, reader=reader,
                 )  # fmt: skip
             finally:
                 for worker in workers.values():

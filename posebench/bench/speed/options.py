@@ -21,6 +21,7 @@ IMAGE, PREPROCESS, TRANSFER, DECODE = "decode image", "preprocess", "transfer", 
 NETWORK = "network/"
 
 PEOPLE = 5  # per image, by default
+WEIGHTS_SEED = 0  # of networks without weights in the package
 
 
 @dataclass(frozen=True)

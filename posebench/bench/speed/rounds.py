@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
+from posebench.bench.speed.load import Load, LoadReader
 from posebench.bench.speed.options import CaseStats, RoundSchedule, Seconds
 from posebench.bench.speed.worker import Worker, WorkerFailed
 
@@ -26,6 +27,7 @@ class Timing:
     stats: CaseStats | None = None  # None: the model has not been prepared
     rounds: dict[int, list[Seconds]] = field(default_factory=dict)  # round -> passes
     error: str = ""
+    load: Load = field(default_factory=Load)  # of other processes, and throttling, in its turns
     predictor: Predictor | None = None  # None: it is of a recipe
     backend: str = "torch"
 
@@ -56,6 +58,7 @@ def take_turns(
     first_round: int = 0,
     on_progress: OnProgress = lambda name, what: None,
     now: Callable[[], float] = time.monotonic,
+    reader: LoadReader | None = None,
 ) -> None:
     """Prepare every model, then let them take turns; a model that fails keeps its measurements.
 
@@ -67,6 +70,7 @@ def take_turns(
             different rounds.
         on_progress: is called with a recipe and what its model is doing.
         now: clock of the budgets, in seconds.
+        reader: of the machine's load, before and after each turn; None: it is not read.
     """
     alive = dict(workers)
 
@@ -94,13 +98,17 @@ def take_turns(
                 if name not in alive or case >= len(timings[name]):
                     continue
                 on_progress(name, f"round {number + 1} of {schedule.rounds}")
+                processes = alive[name].processes
                 start = now()
+                before = reader.read(processes) if reader else None
                 try:
                     passes = alive[name].ask("measure_for", case, schedule.turn_s)
                 except WorkerFailed as error:
                     fail(name, error)
                 else:
                     timings[name][case].rounds[first_round + number] = passes
+                    if reader and before:
+                        timings[name][case].load.add(before, reader.read(processes))
                 spent[name] += now() - start
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,25 @@ from typing import Any
 import pandas as pd
 import torch
 
-from posebench.bench.speed.options import NETWORK, SpeedOptions, input_cases, label_of
+from posebench.bench.speed.inputs import timed_crowds
+from posebench.bench.speed.interval import median_interval
+from posebench.bench.speed.options import (
+    NETWORK,
+    WEIGHTS_SEED,
+    SpeedOptions,
+    input_cases,
+    label_of,
+)
 from posebench.bench.speed.rounds import Timing
 from posebench.bench.statistics import quantile, ranking, ratio
-from posebench.engine import write_results
+from posebench.engine import Provenance, provenance_of, training_seed, write_results
+from posebench.engine.provenance import COLUMNS as PROVENANCE
+from posebench.engine.provenance import PROTOCOL_VERSION, recipe_hash
 from posebench.engine.runs import git_commit, hardware
 from posebench.files import atomic_write
 from posebench.models import RECIPES
+from posebench.shipped import shipped_weights
+from posebench.skeleton import COCO
 
 # Only rows that agree in all of these are ranked together.
 COMPARED = (
@@ -28,9 +41,12 @@ IDENTITY = ("recipe", "backend", *COMPARED)
 _COLUMNS = (
     "recipe", "backend", "method", "backbone", "input_size", "dataset", "split", "tta", "protocol",
     "case", "people", "batch_size", "options", "metric", "value", "unit", "source", "hardware",
-    "precision", "date", "commit", "error",
+    "precision", "date", "commit", "low", "high", *PROVENANCE, "load", "error",
 )  # fmt: skip
 _COMPARISONS = ("rank", "ratio", "ratio_low", "ratio_high")
+
+# Name -> level, and the number of passes that it needs: two of them lie beyond it.
+PERCENTILES = {"p50": (0.5, 1), "p90": (0.9, 20), "p95": (0.95, 40), "p99": (0.99, 200)}
 
 _Metrics = dict[str, tuple[float | None, str]]  # metric -> value, unit
 
@@ -38,6 +54,12 @@ _Metrics = dict[str, tuple[float | None, str]]  # metric -> value, unit
 def identity_of(row: Mapping[Any, Any]) -> tuple[str, ...]:
     """Return what identifies the timing that a row belongs to."""
     return tuple(str(row[column]) for column in IDENTITY)
+
+
+def is_current(row: Mapping[Any, Any]) -> bool:
+    """Return whether a row was measured by today's rules, as far as it says."""
+    version = row.get("protocol_version", "")
+    return pd.isna(version) or version == "" or int(float(version)) == PROTOCOL_VERSION
 
 
 def timing_rows(timings: Sequence[Timing], options: SpeedOptions) -> pd.DataFrame:
@@ -49,12 +71,39 @@ def timing_rows(timings: Sequence[Timing], options: SpeedOptions) -> pd.DataFram
         "commit": git_commit(),
     }
     for timing in timings:
-        common = {**conditions_of(timing, options), **made, "error": timing.error}
+        own = _provenance(timing).columns()
+        common = {**conditions_of(timing, options), **made, **own}
+        common |= {"load": str(timing.load), "error": timing.error}
+        limits = _intervals(timing, options)
+        unknown = (None, None)
         rows += [
-            {**common, "metric": metric, "value": value, "unit": unit}
+            {
+                **common,
+                "metric": metric,
+                "value": value,
+                "unit": unit,
+                "low": limits.get(metric, unknown)[0],
+                "high": limits.get(metric, unknown)[1],
+            }
             for metric, (value, unit) in _metrics(timing, options).items()
         ]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _provenance(timing: Timing) -> Provenance:
+    """Return what a timing was made with; weights that do not come with the package are random."""
+    recipe = None if timing.predictor else RECIPES[timing.name]
+    weights = shipped_weights(timing.name) if recipe else None
+    return replace(
+        provenance_of(
+            dataset=timed_crowds(), weights=weights,
+            seeds={
+                "training": training_seed(weights, {}) if weights else None,
+                "weights": WEIGHTS_SEED if recipe and not weights else None,
+            },
+        ),
+        recipe=recipe_hash(recipe, recipe.skeleton or COCO) if recipe else "",
+    )  # fmt: skip
 
 
 def round_rows(timings: Sequence[Timing], options: SpeedOptions) -> pd.DataFrame:
@@ -99,8 +148,9 @@ def _metrics(timing: Timing, options: SpeedOptions) -> _Metrics:
     seconds = timing.seconds()
     metrics: _Metrics = {}
     if not options.alternatives:  # their times do not add up to a pass
-        for name, level in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
-            metrics[f"latency_{name}"] = (1000 * quantile(seconds, level), "ms")
+        for name, (level, passes) in PERCENTILES.items():
+            enough = len(seconds) >= passes
+            metrics[f"latency_{name}"] = (1000 * quantile(seconds, level) if enough else None, "ms")
         metrics["fps"] = (options.batch_size / quantile(seconds, 0.5), "images/s")
         forward = timing.seconds(lambda stage: stage.startswith(NETWORK))
         if any(forward):
@@ -127,6 +177,19 @@ def _metrics(timing: Timing, options: SpeedOptions) -> _Metrics:
         "gflops_folded": (stats.flops_folded / 1e9, "GFLOPs"),
         "people_decoded": (stats.decoded, "count"),
     }
+
+
+def _intervals(timing: Timing, options: SpeedOptions) -> dict[str, tuple[float, float]]:
+    """Return the limits of the 95 % intervals of the median pass and of what it gives."""
+    if timing.stats is None or options.alternatives:
+        return {}
+    passes = [[1000 * sum(one.values()) for one in of_round] for of_round in timing.rounds.values()]
+    found = median_interval(passes)
+    if found is None:
+        return {}
+    low, high = found
+    per_second = 1000 * options.batch_size
+    return {"latency_p50": found, "fps": (per_second / high, per_second / low)}
 
 
 def with_comparisons(rows: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
@@ -157,17 +220,27 @@ def with_comparisons(rows: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
         ranks = ranking({name: own for name, own in by_recipe.items() if name not in others})
         for name, own in by_recipe.items():
             example = own_rows[name].iloc[0].to_dict()
+            limits: dict[str, tuple[float, float]] = {}
             values = {"rank": (float(ranks[name]), "place")} if name in ranks else {}
             to_first = ratio(own, by_recipe[first])
             if to_first is not None and name != first:
                 unit = f"times {first}"
+                limits["ratio"] = to_first.low, to_first.high
                 values |= {
                     "ratio": (to_first.value, unit),
                     "ratio_low": (to_first.low, unit),
                     "ratio_high": (to_first.high, unit),
                 }
+            unknown = (None, None)
             added += [
-                {**example, "metric": metric, "value": value, "unit": unit}
+                {
+                    **example,
+                    "metric": metric,
+                    "value": value,
+                    "unit": unit,
+                    "low": limits.get(metric, unknown)[0],
+                    "high": limits.get(metric, unknown)[1],
+                }
                 for metric, (value, unit) in values.items()
             ]
     return pd.concat([rows, pd.DataFrame(added, columns=rows.columns)], ignore_index=True)
@@ -193,7 +266,11 @@ def read_tables(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     rows, rounds = with_backend(rows), with_backend(rounds)
     if len(rows):
-        rows["value"] = pd.to_numeric(rows["value"], errors="coerce")
+        # Rows of earlier versions lack the last columns.
+        added = {name: "" for name in _COLUMNS if name not in rows}
+        rows = rows.assign(**added)[[*_COLUMNS, *rows.columns.difference(list(_COLUMNS))]]
+        for name in ("value", "low", "high"):
+            rows[name] = pd.to_numeric(rows[name], errors="coerce")
     return rows, rounds
 
 

@@ -8,6 +8,7 @@ from math import inf
 
 import pandas as pd
 
+from posebench.bench.speed.load import QUIET
 from posebench.bench.speed.options import label_of
 from posebench.bench.speed.rows import COMPARED, with_backend
 
@@ -24,6 +25,8 @@ class ModelSpeed:
     values: dict[str, float]  # metric -> value
     stages: dict[str, float]  # stage -> ms
     error: str
+    interval: tuple[float, float] | None = None  # ms, 95 % of the median pass
+    load: str = ""  # what else the machine did; empty: it does not tell, or nothing
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,17 @@ def compared_models(rows: pd.DataFrame) -> Iterator[ComparedModels]:
             key=lambda one: (one.values.get("rank", inf), one.values.get("latency_p50", inf))
         )
         yield ComparedModels(", ".join(word for word in words if word), models)
+
+
+def pass_intervals(rows: pd.DataFrame) -> Iterator[dict[str, tuple[float, float]]]:
+    """Yield recipe -> 95 % interval of the median pass, ms, for each group of `pass_times`."""
+    for group in _complete_groups(rows):
+        models = [_model(own) for _, own in group.groupby(_MODEL, sort=False)]
+        found: dict[str, tuple[float, float]] = {}
+        for model in models:
+            if model.interval is not None:
+                found.setdefault(model.recipe, model.interval)
+        yield found
 
 
 def pass_times(rows: pd.DataFrame) -> Iterator[dict[str, float]]:
@@ -93,4 +107,20 @@ def _model(rows: pd.DataFrame) -> ModelSpeed:
             if name.startswith("stage/")
         },
         error=str(first["error"]),
+        interval=_interval(rows),
+        load=_load(rows),
     )
+
+
+def _interval(rows: pd.DataFrame) -> tuple[float, float] | None:
+    """Return the limits of the median pass; earlier versions wrote none."""
+    own = rows[rows["metric"] == "latency_p50"]
+    if not len(own) or "low" not in own:
+        return None
+    low, high = own["low"].iloc[0], own["high"].iloc[0]
+    return None if pd.isna(low) or pd.isna(high) else (float(low), float(high))
+
+
+def _load(rows: pd.DataFrame) -> str:
+    load = str(rows["load"].iloc[0]) if "load" in rows else ""
+    return "" if load in (QUIET, "nan") else load

@@ -22,6 +22,7 @@ from posebench.bench.speed.options import (
     NETWORK,
     PREPROCESS,
     TRANSFER,
+    WEIGHTS_SEED,
     CaseStats,
     InputCase,
     Seconds,
@@ -55,7 +56,7 @@ class TimedModel:
         options = job.options
         if options.threads:
             torch.set_num_threads(options.threads)
-        torch.manual_seed(0)
+        torch.manual_seed(WEIGHTS_SEED)
         # Random weights produce many denormal numbers, with which a CPU is a hundred times slower.
         torch.set_flush_denormal(True)
         self.options, self.recipe = options, RECIPES[job.recipe]

@@ -92,6 +92,12 @@ class Worker:
         theirs.close()
         self.made = False
 
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """The ids of its processes; empty: it has none."""
+        process = getattr(self, "process", None)
+        return () if process is None or process.pid is None else (process.pid,)
+
     def ask(self, method: str, *arguments: Any) -> Any:
         """Call a method of the object in the worker and return its result.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         untested_rows,
     )
     from posebench.bench.tables.export import TextTable, html_table, text_table, write_table
-    from posebench.bench.tables.joined import MEASURED, JoinedTable, join
+    from posebench.bench.tables.joined import LIMITS, MEASURED, JoinedTable, join
     from posebench.bench.tables.measured import Runs
     from posebench.bench.tables.papers import (
         PaperTable,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "LIMITS",
     "MEASURED",
     "CheckedClaim",
     "Claim",
@@ -70,7 +71,7 @@ __getattr__ = lazy_names(
         "untested_rows",
     ),
     export=("TextTable", "html_table", "text_table", "write_table"),
-    joined=("MEASURED", "JoinedTable", "join"),
+    joined=("LIMITS", "MEASURED", "JoinedTable", "join"),
     measured=("Runs",),
     papers=(
         "PaperTable",

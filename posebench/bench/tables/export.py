@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from posebench.bench.tables.joined import MEASURED, JoinedTable
+from posebench.bench.tables.joined import LIMITS, MEASURED, JoinedTable
 from posebench.files import atomic_write
 
 _LATEX = {
@@ -60,9 +60,7 @@ def text_table(joined: JoinedTable) -> TextTable:
         if column in joined.figures:
             digits = max((len(cell.partition(".")[2]) for cell in cells), default=0)
             headers.append(column + MEASURED)
-            columns.append(
-                ["" if pd.isna(v) else f"{v:.{digits}f}" for v in rows[column + MEASURED]]
-            )
+            columns.append(_measured_cells(rows, column, digits))
             numeric.append(True)
     table = joined.table
     title = f"{table.paper}, {table.number}: {table.title}"
@@ -73,6 +71,19 @@ def text_table(joined: JoinedTable) -> TextTable:
         numeric=numeric,
         notes=list(_notes(joined)),
     )
+
+
+def _measured_cells(rows: pd.DataFrame, column: str, digits: int) -> list[str]:
+    """Return a figure's measured column as text, with its 95 % interval where it has one."""
+    cells = []
+    for _, row in rows.iterrows():
+        value = row[column + MEASURED]
+        text = "" if pd.isna(value) else f"{value:.{digits}f}"
+        limits = [row.get(column + suffix) for suffix in LIMITS]
+        if not any(pd.isna(limit) for limit in limits):
+            text += f" ({limits[0]:.{digits}f}–{limits[1]:.{digits}f})"
+        cells.append(text)
+    return cells
 
 
 def _shown_columns(joined: JoinedTable) -> tuple[list[str], str]:

@@ -18,6 +18,8 @@ from posebench.metrics.names import AP_AT_THRESHOLDS, AP_PARTS, PCKH_PARTS, pckh
 from posebench.recipe import Recipe
 
 MEASURED = " measured"  # suffix of the column next to a printed one
+# Suffixes of the columns behind it, where a measurement has a 95 % interval.
+LIMITS = (" measured low", " measured high")
 
 _PCKH = (pckh_name(matched=True), pckh_name())
 # Printed column -> names of the metric in tidy rows; the first one found is used.
@@ -85,6 +87,9 @@ class JoinedTable:
                 if pd.notna(row[figure + MEASURED]):
                     value = float(row[figure + MEASURED])
                     made = {"source": "measured", "measured_from": row["measured_from"]}
+                    for name, suffix in zip(("low", "high"), LIMITS, strict=True):
+                        if pd.notna(row.get(figure + suffix)):
+                            made[name] = float(row[figure + suffix])
                     rows.append({**common, "value": value, **made})
         return pd.DataFrame(rows)
 
@@ -103,14 +108,21 @@ def join(table: PaperTable, runs: Runs) -> JoinedTable:
     sources: dict[int, dict[str, None]] = {index: {} for index in rows.index}
     for figure in figures:
         values: list[float | None] = []
+        limits: list[tuple[float | None, float | None]] = []
         for index, row in table.rows.iterrows():
             assert isinstance(index, int)
             measurement = _measure(table, row, figure, runs)
             values.append(measurement.value if measurement else None)
+            known = measurement.interval if measurement and figure in _ACCURACY else None
+            limits.append(known or (None, None))
             if measurement:
                 sources[index][_source(measurement)] = None
         position = list(rows.columns).index(figure) + 1
         rows.insert(position, figure + MEASURED, pd.Series(values, rows.index, dtype="Float64"))
+        if any(low is not None for low, _ in limits):
+            for place, suffix in enumerate(LIMITS, start=1):
+                own = pd.Series([pair[place - 1] for pair in limits], rows.index, dtype="Float64")
+                rows.insert(position + place, figure + suffix, own)
     rows["recipe"] = [_labels(table, int(row)) for row in table.rows["row"]]
     rows["in_zoo"] = [table.in_zoo(int(row)) for row in table.rows["row"]]
     rows["measured_from"] = ["; ".join(own) for own in sources.values()]

@@ -22,7 +22,7 @@ ENVIRONMENT = ("hardware", "precision", "options")
 _NO_ROWS = pd.DataFrame(
     columns=[
         "recipe", "input_size", "dataset", "split", "tta", "protocol", "people", "batch_size",
-        "metric", "value", "run", *ENVIRONMENT,
+        "metric", "value", "low", "high", "run", *ENVIRONMENT,
     ],
     dtype=str,
 )  # fmt: skip
@@ -35,6 +35,7 @@ class Measurement:
     value: float
     run: str  # folder; empty: counted here
     conditions: str  # hardware and precision, as far as known
+    interval: tuple[float, float] | None = None  # of 95 %, in the unit of the value
 
 
 class Runs:
@@ -51,7 +52,8 @@ class Runs:
             if table is not None:
                 tables.append(table)
         rows = pd.concat([_NO_ROWS, *tables], ignore_index=True).fillna("")
-        rows["value"] = pd.to_numeric(rows["value"], errors="coerce")
+        for name in ("value", "low", "high"):  # earlier versions wrote no limits
+            rows[name] = pd.to_numeric(rows[name], errors="coerce")
         self.rows = rows[rows["value"].notna()]
 
     def _read(self, path: Path) -> pd.DataFrame | None:
@@ -172,4 +174,6 @@ def _at(values: Mapping[str, Any], path: Sequence[str]) -> Any:
 
 def _measurement(row: pd.Series) -> Measurement:
     conditions = ", ".join(filter(None, (row["hardware"], row["precision"])))
-    return Measurement(float(row["value"]), str(row["run"]), conditions)
+    limits = (float(row["low"]), float(row["high"]))
+    interval = None if pd.isna(row["low"]) or pd.isna(row["high"]) else limits
+    return Measurement(float(row["value"]), str(row["run"]), conditions, interval)

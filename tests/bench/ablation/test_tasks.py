@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from posebench.bench.ablation.analysis import analyse
 from posebench.bench.ablation.config import StudyConfig
 from posebench.bench.ablation.experiments import resolve
 from posebench.bench.ablation.parallel import NullWatcher, run_tasks
@@ -87,6 +89,20 @@ def test_the_test_of_a_variant_is_that_of_its_recipe(config: StudyConfig, tmp_pa
     # A schedule of its own makes a row of the papers' tables; settings of a test do not.
     assert (own / "results.csv").is_file()
     assert not (other / "results.csv").exists()
+    rows = analyse(config, folder, [0]).rows
+    origin = rows.groupby("variant").first().to_dict("index")
+    assert set(origin) == {"mirrored", "once"}
+    weights = hashlib.sha256((own / "checkpoints" / "last.safetensors").read_bytes()).hexdigest()
+    assert origin["once"]["weights_sha256"] == weights
+    assert origin["mirrored"]["recipe_hash"] != origin["once"]["recipe_hash"]
+    assert origin["mirrored"]["data_hash"] == origin["once"]["data_hash"] != ""
+    assert origin["once"]["seeds"] == "training 0"
+    # Tests of earlier versions do not say.
+    for done in folder.rglob("done.json"):
+        done.write_text(json.dumps({"seconds": 1.0}))
+    old = analyse(config, folder, [0]).rows
+    assert set(old["weights_sha256"]) == {""}
+    assert list(old["value"].dropna()) == list(rows["value"].dropna())
 
 
 def test_ctrl_c_during_a_last_evaluation_stops_the_study(

@@ -10,12 +10,22 @@ import pandas as pd
 import pytest
 
 from posebench.bench.selection import select_recipes
-from posebench.bench.speed import SpeedOptions, run_speed_benchmark, with_alternatives
+from posebench.bench.speed import (
+    SpeedOptions,
+    compared_models,
+    run_speed_benchmark,
+    with_alternatives,
+)
+from posebench.bench.speed.load import Counters
 from posebench.bench.speed.options import RoundSchedule, input_cases
-from posebench.bench.speed.rows import COMPARED, with_comparisons
+from posebench.bench.speed.rounds import Timing
+from posebench.bench.speed.rows import COMPARED, timing_rows, with_comparisons
+from posebench.engine.provenance import COLUMNS, PROTOCOL_VERSION, recipe_hash
 from posebench.errors import UsageError
 from posebench.models import RECIPES
-from tests.bench.speed.fakes import FakeModel, FragileModel
+from posebench.shipped import read_card
+from posebench.skeleton import COCO
+from tests.bench.speed.fakes import STATS, FakeModel, FragileModel
 
 OPTIONS = SpeedOptions(schedule=RoundSchedule(rounds=3, turn_s=0, budget_s=100))
 THREE = select_recipes(["cid_tiny", "higher_hrnet_tiny", "posedet_tiny"])
@@ -34,7 +44,14 @@ def test_rows_hold_quantiles_stages_costs_and_comparisons(tmp_path: Path) -> Non
     found = values(rows, "higher_hrnet_tiny")
     # Turns of 22, 24 and 26 ms and a millisecond of decoding the image, each twice.
     assert found["latency_p50"] == pytest.approx(25)
-    assert found["latency_p99"] == pytest.approx(27)
+    assert {name for name in found if name.startswith("latency")} == {
+        "latency_p50", "latency_p90", "latency_p95", "latency_p99",
+    }  # fmt: skip
+    # Six passes carry no other percentile than the median.
+    assert all(pd.isna(found[f"latency_{name}"]) for name in ("p90", "p95", "p99"))
+    median = rows[(rows["recipe"] == "higher_hrnet_tiny") & (rows["metric"] == "latency_p50")]
+    assert float(median["low"].iloc[0]) == pytest.approx(23)
+    assert float(median["high"].iloc[0]) == pytest.approx(27)
     assert found["fps"] == pytest.approx(1000 / 25)
     assert found["forward_p50"] == pytest.approx(24)
     assert found["stage/decode image_p50"] == pytest.approx(1)
@@ -50,6 +67,56 @@ def test_rows_hold_quantiles_stages_costs_and_comparisons(tmp_path: Path) -> Non
     assert set(rows["input_size"]) == {"64x64"}
     assert set(rows["source"]) == {"measured"}
     assert (tmp_path / "rounds.csv").exists()
+    own = rows[rows["recipe"] == "cid_tiny"].iloc[0]
+    assert own["weights_sha256"] == read_card("cid_tiny").sha256
+    assert own["protocol_version"] == PROTOCOL_VERSION
+    assert own["recipe_hash"] == recipe_hash(RECIPES["cid_tiny"], COCO)
+    assert own["seeds"] == "training 0, images 0" and own["data_hash"]
+
+
+def test_rows_without_a_version_are_kept_and_those_of_another_are_timed_anew(
+    tmp_path: Path,
+) -> None:
+    run_speed_benchmark(THREE[:2], OPTIONS, tmp_path, make=FakeModel)
+    path = tmp_path / "results.csv"
+    told: list[str] = []
+
+    def again() -> pd.DataFrame:
+        return run_speed_benchmark(
+            THREE[:2], OPTIONS, tmp_path, make=FakeModel,
+            on_progress=lambda name, what: told.append(name),
+        )  # fmt: skip
+
+    before = pd.read_csv(path, keep_default_na=False)
+    before.drop(columns=list(COLUMNS)).to_csv(path, index=False)  # of an earlier version
+    assert len(again()) == len(before) and told == []
+    before["protocol_version"] = PROTOCOL_VERSION + 1
+    before.to_csv(path, index=False)
+    assert set(again()["protocol_version"]) == {PROTOCOL_VERSION}
+    assert set(told) == {"cid_tiny", "higher_hrnet_tiny"}
+
+
+@pytest.mark.parametrize(
+    ("passes", "carried"),
+    [
+        (19, {"p50"}), (20, {"p50", "p90"}), (39, {"p50", "p90"}), (40, {"p50", "p90", "p95"}),
+        (199, {"p50", "p90", "p95"}), (200, {"p50", "p90", "p95", "p99"}),
+    ],
+)  # fmt: skip
+def test_a_percentile_needs_passes_enough(passes: int, carried: set[str]) -> None:
+    timing = Timing("cid_tiny", 0, STATS, {0: [{"network/x": 0.001}] * passes})
+    rows = timing_rows([timing], OPTIONS)
+    known = rows[rows["metric"].str.startswith("latency") & rows["value"].notna()]
+    assert set(known["metric"]) == {f"latency_{name}" for name in carried}
+
+
+def test_the_load_of_a_row_is_a_column(tmp_path: Path) -> None:
+    timing = Timing("cid_tiny", 0, STATS, {0: [{"network/x": 0.001}]})
+    timing.load.add(Counters(busy_s=0, total_s=0), Counters(busy_s=5, total_s=10, own_s=1))
+    rows = timing_rows([timing], OPTIONS)
+    assert set(rows["load"]) == {"other processes 0.4 cores"}
+    [group] = compared_models(rows)
+    assert group.models[0].load == "other processes 0.4 cores"
 
 
 def test_a_model_that_fails_is_a_row_and_not_the_end(tmp_path: Path) -> None:
@@ -80,9 +147,8 @@ def test_resuming_measures_what_is_missing_or_failed(tmp_path: Path) -> None:
     assert told == ["higher_hrnet_tiny", "posedet_tiny"]
     assert set(rows["error"]) == {""}
     before, after = values(first, "cid_tiny"), values(rows, "cid_tiny")
-    assert {k: v for k, v in after.items() if k != "rank"} == {
-        k: v for k, v in before.items() if k != "rank"
-    }
+    del after["rank"], before["rank"]
+    assert after == pytest.approx(before, rel=0, nan_ok=True)
     assert [values(rows, r.name)["rank"] for r in THREE] == [1, 2, 3]
     # They had no round together with the first one.
     assert "ratio" not in values(rows, "posedet_tiny")

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from posebench.bench.speed import compared_models, stage_curves
+from posebench.bench.speed import compared_models, pass_intervals, stage_curves
 
 CONDITIONS = {
     "protocol": "forward", "case": 1, "people": 5, "batch_size": 1, "options": "channels last",
@@ -49,3 +49,13 @@ def test_curves_join_the_numbers_of_people() -> None:
     [curves] = stage_curves(table)
     assert curves == {"a": {"postprocess": {1: 1.0, 20: pytest.approx(7.0)}}}
     assert list(stage_curves(table[table["error"] != ""])) == []
+
+
+def test_a_models_interval_is_that_of_its_median_pass() -> None:
+    table = pd.DataFrame(rows("one", {"latency_p50": 10.0, "latency_p99": float("nan")}))
+    [group] = compared_models(table)  # earlier versions wrote neither limits nor load
+    assert (group.models[0].interval, group.models[0].load) == (None, "")
+    table = table.assign(low=[9.0, float("nan")], high=[11.0, float("nan")], load="none seen")
+    [group] = compared_models(table)
+    assert (group.models[0].interval, group.models[0].load) == ((9.0, 11.0), "")
+    assert list(pass_intervals(table)) == [{"one": (9.0, 11.0)}]

@@ -25,6 +25,7 @@ def write_evaluation(
     split: str = "val",
     tta: str = "",
     command: tuple[str, ...] = ("posebench", "eval"),
+    intervals: dict[str, tuple[float, float]] | None = None,
 ) -> Path:
     """Write what `eval` writes, of metrics as fractions."""
     rows = tidy_rows(
@@ -35,6 +36,7 @@ def write_evaluation(
         tta=tta or recipe.inference.label,
         device=torch.device("cpu"),
         precision="fp32",
+        intervals=intervals,
     )
     write_recipe(folder, recipe, recipe.skeleton or COCO)
     write_json(folder / "environment.json", {"command": list(command)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from posebench.bench.tables.export import (
@@ -14,7 +15,7 @@ from posebench.bench.tables.export import (
     markdown_text,
     text_table,
 )
-from posebench.bench.tables.joined import COST_COLUMNS, MEASURED, join
+from posebench.bench.tables.joined import COST_COLUMNS, LIMITS, MEASURED, join
 from posebench.bench.tables.measured import Runs
 from posebench.bench.tables.papers import load_table, table_names
 from posebench.models import RECIPES
@@ -87,3 +88,24 @@ def test_tidy_rows_say_what_is_printed_and_what_is_measured(tmp_path: Path) -> N
     [measured] = rows[rows["source"] == "measured"].to_dict("records")
     assert (measured["metric"], measured["value"], measured["dataset"]) == ("AP", 50.0, "coco")
     assert (measured["recipe"], measured["split"]) == ("cid_hrnet_w32_coco epochs=35", "val")
+
+
+def test_a_measured_figure_has_its_interval_where_it_was_computed(tmp_path: Path) -> None:
+    recipe = override(CID, "epochs=35")
+    write_evaluation(tmp_path / "eval/a", recipe, {"AP": 0.5}, intervals={"AP": (0.4875, 0.5125)})
+    joined = join(load_table("cid_table01"), Runs(tmp_path))
+    low, high = (joined.rows["AP" + suffix].dropna() for suffix in LIMITS)
+    assert list(low) == pytest.approx([48.75]) and list(high) == pytest.approx([51.25])
+    shown = text_table(joined)
+    cells = {row[shown.headers.index("AP" + MEASURED)] for row in shown.rows}
+    assert "50.0 (48.8–51.2)" in cells
+    tidy = joined.tidy()
+    measured = tidy[(tidy["source"] == "measured") & (tidy["metric"] == "AP")]
+    assert list(measured["low"]) == pytest.approx([48.75])
+    assert list(measured["high"]) == pytest.approx([51.25])
+    # Rows of earlier versions have none.
+    path = tmp_path / "eval/a/results.csv"
+    pd.read_csv(path).drop(columns=["low", "high"]).to_csv(path, index=False)
+    joined = join(load_table("cid_table01"), Runs(tmp_path))
+    assert not {"AP" + suffix for suffix in LIMITS} & set(joined.rows)
+    assert joined.rows["AP" + MEASURED].notna().any()

@@ -1,0 +1,253 @@
+"""`posebench compare`: which of several models is better, by how much, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from posebench.cli.common import (
+    AnnotationsOption,
+    CategoryOption,
+    DeviceOption,
+    ImagesOption,
+    JsonOption,
+    LimitOption,
+    RootOption,
+    RunsOption,
+    SkeletonOption,
+    SplitOption,
+    WorkersOption,
+    out,
+    print_rows,
+)
+from posebench.cli.comparing import (
+    BatchOption,
+    DrawsOption,
+    NamedDataset,
+    ReportOption,
+    SeedOption,
+    TablesOption,
+    predicting,
+    say_sentences,
+    write_outputs,
+)
+
+if TYPE_CHECKING:
+    from posebench.api.comparison import Comparison
+    from posebench.bench.comparison import Comparison as Compared
+    from posebench.cli.columns import Column
+
+GROUPINGS = ("keypoint", "size", "crowding", "overlap", "labelled")
+
+
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="At least two: result files in COCO's format, run folders, checkpoints, or "
+            "recipes with weights, which predict first."
+        ),
+    ],
+    dataset: NamedDataset = None,
+    data_root: RootOption = None,
+    split: SplitOption = None,
+    annotations: AnnotationsOption = None,
+    images: ImagesOption = None,
+    category: CategoryOption = None,
+    skeleton: SkeletonOption = None,
+    limit: LimitOption = None,
+    names: Annotated[
+        str | None,
+        typer.Option(help="What they are called, e.g. ours,theirs (default: by their files)."),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="The one that others are compared with, by its name (default: the best)."
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help=f"Also show AP by {', '.join(GROUPINGS)}, or several of them."),
+    ] = None,
+    worst: Annotated[
+        int, typer.Option(min=0, help="How many of the images to name that decide most.")
+    ] = 3,
+    errors: Annotated[
+        bool, typer.Option("--errors/--no-errors", help="Find what each model does wrong.")
+    ] = True,
+    draws: DrawsOption = 2000,
+    seed: SeedOption = 0,
+    report: ReportOption = None,
+    to: TablesOption = None,
+    device: DeviceOption = "auto",
+    batch_size: BatchOption = 8,
+    workers: WorkersOption = None,
+    json: JsonOption = False,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Compare models on the same images: AP, differences, and which of them are certain."""
+    from posebench.api.comparison import compare as compare_models
+    from posebench.errors import unknown_name
+
+    groupings = by.split(",") if by else []
+    for one in groupings:
+        if one not in GROUPINGS:
+            raise unknown_name("grouping (--by)", one, GROUPINGS)
+    with predicting() as progress:
+        compared = compare_models(
+            *models, names=names.split(",") if names else None, reference=reference,
+            dataset=dataset, split=split, data_root=data_root, annotations=annotations,
+            images=images, category=category or (), skeleton=skeleton, limit=limit, draws=draws,
+            seed=seed, errors=errors, runs=runs, progress=progress, device=device,
+            batch_size=batch_size, workers=workers,
+        )  # fmt: skip
+    if json:
+        import pandas as pd
+
+        print_rows(pd.concat([rows.assign(table=name) for name, rows in compared.tables.items()]))
+    else:
+        _print(compared, groupings, worst)
+    write_outputs(compared, to, report)
+    if to is not None:
+        from posebench.bench.comparison import write_text_tables
+
+        write_text_tables(compared.result, to)
+
+
+def _print(compared: Comparison, groupings: Sequence[str], worst: int) -> None:
+    from posebench.cli.columns import print_columns
+
+    result = compared.result
+    out.print(
+        f"[bold]{escape(compared.images)}[/]: {result.num_images:,} images, "
+        f"{result.num_people:,} people; intervals of 95 % over {result.draws:,} draws of the images"
+    )
+    print_columns(_score_columns(result), "--out DIR writes all columns.")
+    out.print()
+    print_columns(_pair_columns(result))
+    if result.analyses:
+        out.print("\n[bold]AP lost by each kind of error[/], were it alone mended")
+        print_columns(_error_columns(result), "--out DIR writes all columns.")
+    for by in groupings:
+        out.print(f"\n[bold]AP by {by}[/]")
+        print_columns(_group_columns(result, by))
+    if worst and len(result.models) > 1:
+        _say_deciding(result, worst)
+    out.print()
+    say_sentences(compared)
+
+
+def _score_columns(result: Compared) -> list[Column]:
+    from posebench.cli.columns import Column
+
+    names = list(result.models[0].metrics)
+    main = [one.metrics[names[0]] for one in result.models]
+    return [
+        Column("model", [one.name for one in result.models], numeric=False),
+        Column(names[0], [f"{100 * ap.value:.1f}" for ap in main]),
+        Column("95 %", [f"{100 * ap.low:.1f}–{100 * ap.high:.1f}" for ap in main]),
+        *(
+            Column(name, [_percent(one.metrics[name].value) for one in result.models], gives_way=1)
+            for name in names[1:]
+        ),
+        Column("alike", [one.letters for one in result.models], numeric=False),
+    ]
+
+
+def _pair_columns(result: Compared) -> list[Column]:
+    from posebench.cli.columns import Column
+
+    pairs = result.pairs
+    return [
+        Column("difference", [f"{one.better} − {one.worse}" for one in pairs], numeric=False),
+        Column("AP", [f"{100 * one.difference.value:+.1f}" for one in pairs]),
+        Column(
+            "95 %",
+            [f"{100 * one.difference.low:.1f} to {100 * one.difference.high:.1f}" for one in pairs],
+        ),
+        Column("p", [_p(one.p) for one in pairs], gives_way=2),
+        Column("p (Holm)", [_p(one.p_adjusted) for one in pairs]),
+        Column("could show", [f"{100 * one.smallest:.1f}" for one in pairs], gives_way=1),
+    ]
+
+
+def _error_columns(result: Compared) -> list[Column]:
+    from posebench.cli.columns import Column
+
+    models = [one.name for one in result.models]
+    costs = {
+        name: {cost.kind: cost for cost in result.analyses[name].costs if cost.mode == "alone"}
+        for name in models
+    }
+    kinds = list(costs[models[0]])
+    return [
+        Column("model", models, numeric=False),
+        *(
+            Column(kind, [f"{100 * costs[name][kind].cost.value:.1f}" for name in models])
+            for kind in kinds
+        ),
+    ]
+
+
+def _group_columns(result: Compared, by: str) -> list[Column]:
+    from posebench.cli.columns import Column
+
+    rows = [one for one in result.groups if one.by == by]
+    groups = list(dict.fromkeys(one.group for one in rows))
+    people = {one.group: one.people for one in rows}
+    found = {(one.group, one.model): one.ap for one in rows}
+    return [
+        Column(by, groups, numeric=False),
+        Column("people", [f"{people[group]:,}" for group in groups]),
+        *(
+            Column(
+                model.name,
+                [_with_limits(found[group, model.name]) for group in groups],
+                gives_way=1,
+            )
+            for model in result.models
+        ),
+    ]
+
+
+def _say_deciding(result: Compared, count: int) -> None:
+    """Name the images on which the best two models differ most."""
+    first, second = (one.name for one in result.models[:2])
+    gap = {one.image_id: one.cost[first] - one.cost[second] for one in result.images}
+    decisive = sorted(gap, key=lambda image: -abs(gap[image]))[:count]
+    listed = ", ".join(f"{image} ({100 * gap[image]:+.2f})" for image in decisive)
+    out.print(
+        f"\nImages that decide most between {escape(first)} and {escape(second)}, with the AP that "
+        f"each adds to the difference: {listed}",
+        soft_wrap=True,
+    )
+
+
+def _with_limits(ap: object) -> str:
+    value, low, high = ap.value, ap.low, ap.high  # type: ignore[attr-defined]
+    return (
+        "–"
+        if value != value or value < 0
+        else f"{100 * value:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+    )
+
+
+def _percent(value: float) -> str:
+    return "–" if value != value or value < 0 else f"{100 * value:.1f}"
+
+
+def _p(value: float) -> str:
+    return (
+        "–"
+        if value != value
+        else "< .001"
+        if value < 0.001
+        else f"{value:.3f}"[1:]
+        if value < 1
+        else "1"
+    )
