@@ -141,6 +141,8 @@ def evaluate(
     if RANK > 0:
         return
     print_unreadable(run.evaluation)
+    if backend != "torch" and len(run.rows):
+        messages.print(f"Computed by {run.rows['backend'].iloc[0]}.")
     if json:
         print_rows(run.rows)
         return
