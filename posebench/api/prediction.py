@@ -53,6 +53,7 @@ class Keywords(TypedDict, total=False):
     strict: bool
     reopen: int
     device: str
+    backend: str
 
 
 @overload
@@ -104,6 +105,7 @@ def predict(
         strict: stop at the first image that cannot be read; else its prediction has an `error`.
         reopen: how many times in a row a live stream that breaks is opened again.
         device: of a model that is loaded: `auto`, `cpu`, `cuda` or `cuda:N`.
+        backend: of a model that is loaded, as for `load_model`.
 
     Raises:
         UsageError: an option does not fit, or `out` holds a stopped run and `resume` is False.
@@ -139,7 +141,7 @@ class Prediction:
         out: str | Path | None = None, resume: bool = False, save_images: bool = False,
         track: bool = False, smooth: bool = False, min_score: float | None = None,
         batch_size: int | None = None, limit: int | None = None, recursive: bool = False,
-        strict: bool = False, reopen: int = 5, device: str = "auto",
+        strict: bool = False, reopen: int = 5, device: str = "auto", backend: str = "torch",
     ) -> Prediction:  # fmt: skip
         """Check the request, load the model and begin to read; arguments as for `predict`."""
         from posebench.data.frames import collect_sources
@@ -156,7 +158,7 @@ class Prediction:
         )
         if target and target.resolve() in {one.path.resolve() for one in found}:
             raise UsageError(f"The results would replace the source {target}: choose another file.")
-        predicting = find_predicting(model, device)
+        predicting = find_predicting(model, device, backend)
         everybody = target is not None and target.suffix.lower() == ".json" and not track
         if min_score is None:
             min_score = 0.0 if everybody else predicting.draw_score
@@ -292,7 +294,7 @@ class Prediction:
         return self._names[source]
 
 
-def find_predicting(model: str | Path | Model | Predictor, device: str) -> Predicting:
+def find_predicting(model: str | Path | Model | Predictor, device: str, backend: str) -> Predicting:
     """Return a model or a predictor itself, or that of a name; a model is loaded to a device.
 
     Raises:
@@ -302,7 +304,7 @@ def find_predicting(model: str | Path | Model | Predictor, device: str) -> Predi
 
     if isinstance(model, Predicting):
         return model
-    return find_predictor(model) or load_model(str(model), device=device)
+    return find_predictor(model) or load_model(str(model), device=device, backend=backend)
 
 
 def image_ids(sources: Sequence[Source]) -> Any:

@@ -19,6 +19,7 @@ from posebench.cli import (
     data,
     demo,
     evaluate,
+    export,
     flops,
     models,
     predict,
@@ -54,6 +55,7 @@ app.command("predict")(predict.predict)
 app.command("speed")(speed.speed)
 app.command("flops")(flops.flops)
 app.command("viz")(viz.viz)
+app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("analyze")(analyze.analyze)
 app.command("ablate")(ablate.ablate)

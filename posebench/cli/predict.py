@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from posebench.cli.common import DeviceOption, StrictOption, messages, out, progress_bar
+from posebench.cli.common import (
+    BackendOption,
+    DeviceOption,
+    StrictOption,
+    messages,
+    out,
+    progress_bar,
+)
 from posebench.cli.stopping import continues
 from posebench.cli.viz_reading import say
 from posebench.cli.viz_tally import count_of
@@ -88,6 +95,7 @@ def predict(
     ] = 5,
     strict: StrictOption = False,
     device: DeviceOption = "auto",
+    backend: BackendOption = "torch",
 ) -> None:
     """Write the people of images, videos, cameras and streams to a file."""
     from posebench.api.prediction import Prediction
@@ -95,7 +103,7 @@ def predict(
     run = Prediction.begin(
         model, sources, out=to, resume=resume, save_images=save_images, track=track, smooth=smooth,
         min_score=min_score, batch_size=batch_size, limit=limit, recursive=recursive,
-        strict=strict, reopen=reopen, device=device,
+        strict=strict, reopen=reopen, device=device, backend=backend,
     )  # fmt: skip
     with continues(f"Stopped; what is done is in {run.out}.", "--resume"):
         _run(run)

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from posebench.cli.common import (
+    BackendOption,
     CategoryOption,
     DeviceOption,
     ExifOption,
@@ -108,6 +109,7 @@ def viz(
     limit: LimitOption = None,
     as_json: JsonOption = False,
     device: DeviceOption = "auto",
+    backend: BackendOption = "torch",
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Draw the people a model predicts in images, in a video, or in a camera until Ctrl-C."""
@@ -120,13 +122,13 @@ def viz(
     _check_out(to, moving)
     if moving:
         _draw_video(
-            sources[0], model, to, device, runs,
+            sources[0], model, to, device, runs, backend,
             min_score=min_score, legend=legend, limit=limit, track=track,
         )  # fmt: skip
         return
     images = _find_images(sources, to, runs, recursive=recursive)[:limit]
     reading = Reading([image.path for image in images], upright=read_upright(exif))
-    loaded = _load_model(model, device, runs)
+    loaded = _load_model(model, device, runs, backend)
     first = Path(sources[0])
     label = first.resolve().stem if first.exists() else "images"
     folder = to or _run_folder(runs, loaded, label)
@@ -283,7 +285,7 @@ def _run_folder(runs: Path, model: Predicting, name: str) -> Path:
     return new_run(runs, "viz", model.name, name)
 
 
-def _load_model(name: str | None, device: str, runs: Path) -> Predicting:
+def _load_model(name: str | None, device: str, runs: Path, backend: str = "torch") -> Predicting:
     """Return the named model, else that of the newest run on real images, else the baseline.
 
     Raises:
@@ -296,14 +298,14 @@ def _load_model(name: str | None, device: str, runs: Path) -> Predicting:
     if predictor := find_predictor(name):
         return predictor
     if name:
-        return posebench.load_model(name, device=device)
+        return posebench.load_model(name, device=device, backend=backend)
     newest = latest_run(runs, "train", accepts=lambda run: trained_on(run) != "synthetic")
     if newest:
-        return posebench.load_model(newest, device=device)
+        return posebench.load_model(newest, device=device, backend=backend)
     trained = f"No run under {runs / 'train'} was trained on real images"
     messages.print(escape(f"{trained}; using {_BASELINE}."), soft_wrap=True)
     try:
-        return posebench.load_model(_BASELINE, device=device)
+        return posebench.load_model(_BASELINE, device=device, backend=backend)
     except ModelError as error:
         raise ModelError(
             f"{trained}, and the weights of {_BASELINE} could not be downloaded: for synthetic "
@@ -377,6 +379,7 @@ def _draw_video(
     to: Path | None,
     device: str,
     runs: Path,
+    backend: str,
     *,
     min_score: float | None,
     legend: bool,
@@ -391,7 +394,7 @@ def _draw_video(
     reader = FrameReader([Source("camera" if is_camera(source) else "video", source)])
     try:
         assert reader.video is not None  # a lone one
-        model = _load_model(name, device, runs)
+        model = _load_model(name, device, runs, backend)
         folder = to or _run_folder(runs, model, reader.video.name)
         target = folder if _is_file(to, _VIDEO_SUFFIXES) else folder / f"{reader.video.name}.mp4"
         if to and target.resolve() == Path(source).resolve():
