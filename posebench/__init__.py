@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from posebench.api.comparison import Comparison, ErrorAnalysis, analyze, compare
     from posebench.api.datasets import open_dataset
     from posebench.api.evaluation import evaluate
+    from posebench.api.exporting import export
     from posebench.api.models import list_models, load_model, load_plugin
+    from posebench.api.prediction import predict
     from posebench.api.run import Run
     from posebench.api.training import train
     from posebench.engine.model import Model
@@ -42,10 +44,12 @@ __all__ = [
     "compare",
     "draw",
     "evaluate",
+    "export",
     "list_models",
     "load_model",
     "load_plugin",
     "open_dataset",
+    "predict",
     "train",
 ]
 
@@ -56,7 +60,9 @@ _public = lazy_names(
         "api.comparison": ("Comparison", "ErrorAnalysis", "analyze", "compare"),
         "api.datasets": ("open_dataset",),
         "api.evaluation": ("evaluate",),
+        "api.exporting": ("export",),
         "api.models": ("list_models", "load_model", "load_plugin"),
+        "api.prediction": ("predict",),
         "api.run": ("Run",),
         "api.training": ("train",),
         "engine.model": ("Model",), "engine.predictor": ("Predictor",), "viz.single": ("draw",),

@@ -32,6 +32,12 @@ class ModelError(PosebenchError):
     exit_code = 4
 
 
+class UnsupportedError(PosebenchError):
+    """A runtime is not installed, or does not have a format or an operator that is needed."""
+
+    exit_code = 5
+
+
 class Interrupted(PosebenchError):
     """The user stopped a command on purpose; nothing has failed."""
 

@@ -29,6 +29,7 @@ from posebench.structures import (
     Batch,
     DetrResize,
     FitResize,
+    FixedResize,
     Geometry,
     Inference,
     Poses,
@@ -168,22 +169,25 @@ def resize_sample(
     )
 
 
-def _multiple(resize: Resizing) -> int:
-    """Return the multiple to which width and height are padded."""
+def _multiple(resize: Resizing) -> int | tuple[int, int]:
+    """Return the multiple to which width and height are padded, or one for each."""
+    if isinstance(resize, FixedResize):
+        return resize.bounds
     return resize.multiple if isinstance(resize, FitResize) else 1
 
 
-def _padded(size: tuple[int, int], multiple: int) -> tuple[int, int]:
-    width, height = (-(-side // multiple) * multiple for side in size)
+def _padded(size: tuple[int, int], multiple: int | tuple[int, int]) -> tuple[int, int]:
+    multiples = (multiple, multiple) if isinstance(multiple, int) else multiple
+    width, height = (-(-side // own) * own for side, own in zip(size, multiples, strict=True))
     return width, height
 
 
-def collate(inputs: Sequence[NetworkInput], *, multiple: int = 1) -> Batch:
+def collate(inputs: Sequence[NetworkInput], *, multiple: int | tuple[int, int] = 1) -> Batch:
     """Stack inputs into a batch on the CPU, padded to the largest size.
 
     Args:
         inputs: of equal size if they have masks.
-        multiple: to which width and height are padded.
+        multiple: to which width and height are padded; or one for each.
     """
     first = inputs[0]
     sizes = np.array([item.image.shape[1::-1] for item in inputs])

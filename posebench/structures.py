@@ -322,7 +322,27 @@ class FitResize:
     multiple: int = 32
 
 
-Resizing = Resize | DetrResize | FitResize
+@dataclass(frozen=True)
+class FixedResize:
+    """Test-time size of an exported network: scaled to fit, padded at the bottom right."""
+
+    short_side: int
+    long_side: int
+    upright: bool = False  # whether the height is the long side
+
+    @classmethod
+    def of(cls, height: int, width: int) -> FixedResize:
+        """Return the size of a height and a width."""
+        return cls(min(height, width), max(height, width), upright=height > width)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Width and height."""
+        sides = (self.long_side, self.short_side)
+        return sides[::-1] if self.upright else sides
+
+
+Resizing = Resize | DetrResize | FitResize | FixedResize
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def test_links_lead_somewhere(page: str) -> None:
 
 def test_commands_of_the_front_page_have_these_options() -> None:
     lines = re.findall(r"^posebench (.*?) +# ", (ROOT / "README.md").read_text(), re.M)
-    assert len(lines) == 12
+    assert len(lines) == 13
     for line in lines:
         command, words = get_command(app), line.split()
         while isinstance(command, TyperGroup):

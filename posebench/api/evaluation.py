@@ -45,6 +45,7 @@ def evaluate(
     settings: Settings | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    backend: str = "torch",
     batch_size: int = 8,
     workers: int | None = None,
     limit: int | None = None,
@@ -81,6 +82,7 @@ def evaluate(
         settings: recipe fields, `{"nms_threshold": 0.5}` or `["nms_threshold=0.5"]`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; of a loaded model, its own.
         precision: `fp32`, `bf16` or `auto`, which is fp32 here; of a loaded model, its own.
+        backend: what computes the network, as for `load_model`; of a loaded model, its own.
         batch_size: images per forward pass, at most; only images of one size share a pass.
         workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
         limit: evaluate on this many images at most, the first ones.
@@ -91,10 +93,12 @@ def evaluate(
     Raises:
         UsageError: a name or a value does not exist or does not fit.
         DataError: images, annotations or the result file are missing or wrong.
+        UnsupportedError: the backend is not installed, or lacks an operator.
         ModelError: there is no such model, or it predicts other keypoints.
     """
     _check_target(model, predictions, oracle=oracle, settings=settings, dataset=dataset)
     _check_options(predictions, name, changed=not (flip is None and scales is None), limit=limit)
+    _check_backend(backend, scored=not (oracle or predictions))
     chosen_precision = eval_precision(precision)
     used = dataset if isinstance(dataset, str) else dataset.reference if dataset else ""
     choice = choose_files(images, category, skeleton)
@@ -123,14 +127,18 @@ def evaluate(
     if recipe:
         source = str(checkpoint.path) if checkpoint else ""
         recipe = engine.fit_recipe(recipe, data, source, adapt=oracle and is_described(data))
-    place = engine.pick_device(device) if checkpoint else None
+    place = None
+    if recipe and checkpoint:
+        checkpoint, place = engine.placed(
+            replace(checkpoint, recipe=recipe), device, chosen_precision, backend
+        )
     label = recipe.name if recipe else name or Path(str(predictions)).stem
     label = predictor.name if predictor else label
     # Made first: a folder that cannot be written should not cost an evaluation.
     folder = None if runs is None else engine.new_run(Path(runs), "eval", label, dataset_name)
     if recipe and checkpoint and place:
         evaluation = engine.evaluate(
-            replace(checkpoint, recipe=recipe).model().to(place),
+            checkpoint.model().to(place),
             data,
             recipe.inference,
             batch_size=batch_size,
@@ -193,6 +201,14 @@ def _check_options(
         raise UsageError(
             "--flip and --scales change how a model predicts, and a result file holds its "
             "predictions already."
+        )
+
+
+def _check_backend(backend: str, *, scored: bool) -> None:
+    """Refuse a backend where no network computes."""
+    if backend != "torch" and not scored:
+        raise UsageError(
+            "--backend says what computes a network: leave it out with --oracle and --predictions."
         )
 
 

@@ -38,20 +38,25 @@ def load_model(
     precision: str = "fp32",
     flip: bool | None = None,
     scales: Sequence[float] | None = None,
+    backend: str = "torch",
 ) -> Model:
     """Return a trained model; `model.predict(image)` returns the people of an image.
 
     Args:
-        model: a run folder, a checkpoint, or a recipe whose weights can be downloaded.
+        model: a run folder, a checkpoint, an exported file, or a recipe whose weights can be
+            downloaded.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is a GPU where there is one.
         precision: `fp32`, `bf16` or `auto`, which is fp32 for predictions.
         flip: also predict on the mirrored image and merge both; None: as the recipe does.
         scales: factors on the recipe's input size, whose predictions are merged likewise; None: as
             the recipe does.
+        backend: `torch`, `compile`, `onnxruntime`, `openvino`, or `auto`: the fastest here whose
+            people equal PyTorch's. An exported file has its own.
 
     Raises:
         ModelError: there is no such model, or its file is damaged or of another version.
-        UsageError: there is no such device or precision.
+        UsageError: there is no such device, precision or backend.
+        UnsupportedError: the backend is not installed, or lacks an operator.
     """
     check_precision(precision)
     from posebench import engine
@@ -59,8 +64,9 @@ def load_model(
     checkpoint = engine.find_model(str(model))
     recipe = with_inference(checkpoint.recipe, flip=flip, scales=scales)
     return engine.Model.of(
-        replace(checkpoint, recipe=recipe), device=device, precision=eval_precision(precision)
-    )
+        replace(checkpoint, recipe=recipe), device=device, precision=eval_precision(precision),
+        backend=backend,
+    )  # fmt: skip
 
 
 def eval_precision(name: str) -> Precision:

@@ -78,6 +78,7 @@ def recorded(
             seeds={"training": seed, "bootstrap": interval.seed if interval else None},
         ),
         intervals=limits_of(interval),
+        backend=engine.backend_of(checkpoint) if checkpoint else "",
     )  # fmt: skip
     if folder is not None and rank() == 0:
         _write_record(folder, evaluation, data, checkpoint, kind, seed, precision, how)

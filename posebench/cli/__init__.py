@@ -19,8 +19,10 @@ from posebench.cli import (
     data,
     demo,
     evaluate,
+    export,
     flops,
     models,
+    predict,
     speed,
     tables,
     train,
@@ -49,9 +51,11 @@ app.command("models")(models.models)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("predict")(predict.predict)
 app.command("speed")(speed.speed)
 app.command("flops")(flops.flops)
 app.command("viz")(viz.viz)
+app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("analyze")(analyze.analyze)
 app.command("ablate")(ablate.ablate)

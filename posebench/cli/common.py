@@ -99,6 +99,14 @@ PrecisionOption = Annotated[
         "hardware computes in it.",
     ),
 ]
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        help="What computes the network: torch, compile, onnxruntime, openvino, or auto: the "
+        "fastest here whose people equal PyTorch's. An exported file has its own.",
+    ),
+]
 StrictOption = Annotated[
     bool,
     typer.Option("--strict", help="Stop at the first unreadable image instead of skipping it."),

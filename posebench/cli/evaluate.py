@@ -11,6 +11,7 @@ from rich.markup import escape
 from posebench.cli.common import (
     RANK,
     AnnotationsOption,
+    BackendOption,
     CategoryOption,
     DeviceOption,
     ExifOption,
@@ -42,7 +43,7 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="Run folder, checkpoint, or recipe whose weights can be downloaded "
+            help="Run folder, checkpoint, exported file, or recipe whose weights can be downloaded "
             "(mask_rcnn_resnet50_coco); with --oracle any recipe."
         ),
     ] = None,
@@ -90,6 +91,7 @@ def evaluate(
     precision: Annotated[
         str, typer.Option(help="Precision: fp32, bf16 autocast, or auto, which is fp32 here.")
     ] = "fp32",
+    backend: BackendOption = "torch",
     batch_size: Annotated[
         int,
         typer.Option(min=1, help="Images per forward pass; only those of one size share a pass."),
@@ -128,6 +130,7 @@ def evaluate(
             settings=settings,
             device=device,
             precision=precision,
+            backend=backend,
             batch_size=batch_size,
             workers=workers,
             limit=limit,
@@ -138,6 +141,8 @@ def evaluate(
     if RANK > 0:
         return
     print_unreadable(run.evaluation)
+    if backend != "torch" and len(run.rows):
+        messages.print(f"Computed by {run.rows['backend'].iloc[0]}.")
     if json:
         print_rows(run.rows)
         return

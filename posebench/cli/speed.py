@@ -82,6 +82,20 @@ def speed(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the networks with torch.compile.")
     ] = False,
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated backends to compare: torch, compile, onnxruntime, openvino."
+        ),
+    ] = "torch",
+    onnx: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--onnx",
+            help="Also time an ONNX file: exported by posebench, or with YOLO's or RTMO's outputs; "
+            "repeat for others.",
+        ),
+    ] = None,
     channels_last: Annotated[
         bool, typer.Option(help="Use the channels-last memory format, as eval does.")
     ] = True,
@@ -112,6 +126,7 @@ def speed(
         batch_size=batch_size,
         compiled=compiled,
         channels_last=channels_last,
+        backends=tuple(dict.fromkeys(word.strip() for word in backend.split(","))),
         threads=threads,
         alternatives=alternatives,
         schedule=benchmark.QUICK if quick else benchmark.FULL,
@@ -124,6 +139,10 @@ def speed(
     recipes = select_models([word.strip() for word in models.split(",")])
     if alternatives:
         recipes = benchmark.with_alternatives(recipes)
+    if onnx:
+        from posebench.bench.speed.anchors import onnx_predictor
+
+        recipes += [onnx_predictor(file) for file in onnx]
     for recipe in recipes:
         benchmark.input_cases(recipe, options)  # so that what cannot be timed is said first
     _check_resume(resume)
@@ -237,7 +256,13 @@ def _print(rows: pd.DataFrame) -> None:
             print_columns(_columns(timed), "results.csv has all figures.")
         for model in group.models:
             if model.error:
-                out.print(f"{model.recipe}: [yellow]failed[/] {escape(model.error)}")
+                word = "" if model.error.startswith("unsupported") else "[yellow]failed[/] "
+                out.print(f"{model.recipe}: {word}{escape(model.error)}", soft_wrap=True)
+            if model.values.get("outputs_equal") == 0:
+                out.print(
+                    f"{model.recipe}: not ranked, since its outputs differ from PyTorch's.",
+                    soft_wrap=True,
+                )
             if model.load:
                 out.print(f"{model.recipe}: meanwhile {escape(model.load)}", soft_wrap=True)
             if model.stages:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from itertools import islice
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from posebench.cli.common import (
+    BackendOption,
     CategoryOption,
     DeviceOption,
     ExifOption,
@@ -26,14 +26,15 @@ from posebench.cli.common import (
 )
 from posebench.cli.viz_reading import Reading, say
 from posebench.cli.viz_tally import Tally, count_of
+from posebench.cli.viz_video import draw_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from posebench.data.frames import Frame, FrameReader
     from posebench.data.image_sources import SourceImage
-    from posebench.data.video import Video
     from posebench.engine import Predicting
-    from posebench.structures import Poses, Sample
+    from posebench.structures import PosePredictions, Poses, Sample
     from posebench.viz import Drawing
 
 # The model if nothing was trained on real images: the only recipe whose weights download without a
@@ -91,6 +92,9 @@ def viz(
         float | None,
         typer.Option(help="Leave out people below this score (default: what suits the method)."),
     ] = None,
+    track: Annotated[
+        bool, typer.Option("--track", help="Videos: let people keep a number and a color.")
+    ] = False,
     to: Annotated[
         Path | None,
         typer.Option(
@@ -105,6 +109,7 @@ def viz(
     limit: LimitOption = None,
     as_json: JsonOption = False,
     device: DeviceOption = "auto",
+    backend: BackendOption = "torch",
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Draw the people a model predicts in images, in a video, or in a camera until Ctrl-C."""
@@ -113,15 +118,17 @@ def viz(
         moving, heatmaps=heatmaps, steps=steps, annotations=annotations, category=category
     )
     _check_video_options(moving, sources, recursive=recursive, verbose=verbose, as_json=as_json)
+    _check_track(track, moving)
     _check_out(to, moving)
     if moving:
         _draw_video(
-            sources[0], model, to, device, runs, min_score=min_score, legend=legend, limit=limit
-        )
+            sources[0], model, to, device, runs, backend,
+            min_score=min_score, legend=legend, limit=limit, track=track,
+        )  # fmt: skip
         return
     images = _find_images(sources, to, runs, recursive=recursive)[:limit]
     reading = Reading([image.path for image in images], upright=read_upright(exif))
-    loaded = _load_model(model, device, runs)
+    loaded = _load_model(model, device, runs, backend)
     first = Path(sources[0])
     label = first.resolve().stem if first.exists() else "images"
     folder = to or _run_folder(runs, loaded, label)
@@ -129,18 +136,23 @@ def viz(
     if annotations:
         reading.add_truth(annotations, loaded.skeleton, category or ())
 
-    def draw(sample: Sample, truth: Poses | None) -> Drawing:
+    def draw(sample: Sample, truth: Poses | None, found: PosePredictions | None) -> Drawing:
         from posebench.viz import draw_sample, draw_steps
 
         if steps:
             return draw_steps(loaded, sample, min_score=min_score, legend=legend)
         return draw_sample(
             loaded, sample,
-            truth=truth, heatmaps=heatmaps, min_score=min_score, legend=legend,
+            predictions=found, truth=truth, heatmaps=heatmaps, min_score=min_score, legend=legend,
         )  # fmt: skip
 
     tally = Tally(loaded, "image", given=min_score is not None)
-    _draw_images(reading, targets, draw, tally, verbose=verbose)
+    explained = heatmaps or steps  # which takes a forward pass of its own
+    with closing(_open(images, reading)) as reader:
+        drawn = _draw_images(reader, None if explained else loaded, reading, draw, targets, tally)
+        for path, drawing in drawn:
+            if verbose:
+                say(_line(path, drawing))
     tally.report()
     if as_json:
         print_rows(tally.rows)
@@ -176,6 +188,13 @@ def _check_options(
         raise UsageError("--steps draws a separate figure: leave out --heatmaps and --annotations.")
     if category and not annotations:
         raise UsageError("--category chooses from the file of --annotations: name that too.")
+
+
+def _check_track(track: bool, moving: bool) -> None:
+    from posebench.errors import UsageError
+
+    if track and not moving:
+        raise UsageError("--track follows people through a video: leave it out for images.")
 
 
 def _check_out(to: Path | None, moving: bool) -> None:
@@ -266,7 +285,7 @@ def _run_folder(runs: Path, model: Predicting, name: str) -> Path:
     return new_run(runs, "viz", model.name, name)
 
 
-def _load_model(name: str | None, device: str, runs: Path) -> Predicting:
+def _load_model(name: str | None, device: str, runs: Path, backend: str = "torch") -> Predicting:
     """Return the named model, else that of the newest run on real images, else the baseline.
 
     Raises:
@@ -279,14 +298,14 @@ def _load_model(name: str | None, device: str, runs: Path) -> Predicting:
     if predictor := find_predictor(name):
         return predictor
     if name:
-        return posebench.load_model(name, device=device)
+        return posebench.load_model(name, device=device, backend=backend)
     newest = latest_run(runs, "train", accepts=lambda run: trained_on(run) != "synthetic")
     if newest:
-        return posebench.load_model(newest, device=device)
+        return posebench.load_model(newest, device=device, backend=backend)
     trained = f"No run under {runs / 'train'} was trained on real images"
     messages.print(escape(f"{trained}; using {_BASELINE}."), soft_wrap=True)
     try:
-        return posebench.load_model(_BASELINE, device=device)
+        return posebench.load_model(_BASELINE, device=device, backend=backend)
     except ModelError as error:
         raise ModelError(
             f"{trained}, and the weights of {_BASELINE} could not be downloaded: for synthetic "
@@ -296,45 +315,62 @@ def _load_model(name: str | None, device: str, runs: Path) -> Predicting:
         ) from error
 
 
+def _open(images: Sequence[SourceImage], reading: Reading) -> FrameReader:
+    from posebench.data.frames import FrameReader, Source
+
+    sources = [Source("image", str(image.path), image.base) for image in images]
+    return FrameReader(sources, decode=reading.pixels)
+
+
 def _draw_images(
+    reader: FrameReader,
+    model: Predicting | None,
     reading: Reading,
+    draw: Callable[[Sample, Poses | None, PosePredictions | None], Drawing],
     targets: Sequence[Path],
-    draw: Callable[[Sample, Poses | None], Drawing],
     tally: Tally,
-    *,
-    verbose: bool,
-) -> None:
+) -> Iterator[tuple[Path, Drawing]]:
+    """Draw the images that can be read, and yield each; without a model, `draw` predicts itself."""
+    from posebench.engine.prediction import predict_frames
     from posebench.errors import DataError
+    from posebench.structures import Sample
     from posebench.viz import write_image
 
     failed: list[DataError] = []
+    stream: Iterator[tuple[Frame, PosePredictions | None]]
+    if model:
+        stream = ((one.frame_read, one.people) for one in predict_frames(model, reader))
+    else:
+        stream = ((frame, None) for batch in reader.batches(1) for frame in batch)
     with progress_bar() as bar:
-        pairs = list(zip(reading.paths, targets, strict=True))
-        for path, target in bar.track(pairs, description="draw"):
-            try:
-                sample, truth = reading.read(path)
-            except DataError as error:
-                failed.append(error)
-                if len(pairs) > 1:
-                    messages.print(f"[yellow]skipped[/] {escape(str(error))}", soft_wrap=True)
+        pairs = zip(stream, targets, strict=True)
+        for (frame, people), target in bar.track(pairs, total=len(targets), description="draw"):
+            path = frame.source.path
+            if frame.image is None:
+                assert frame.error is not None
+                failed.append(frame.error)
+                if len(targets) > 1:
+                    messages.print(f"[yellow]skipped[/] {escape(str(frame.error))}", soft_wrap=True)
                 continue
-            drawing = draw(sample, truth)
+            sample = Sample(frame.image, name=path.name)
+            drawing = draw(sample, reading.truth(path, frame.image), people)
             write_image(target, drawing.image)
             tally.add_image(path, target, drawing)
-            if verbose:
-                best = (
-                    "" if drawing.best_score is None else f", best score {drawing.best_score:.3g}"
-                )
-                say(f"{path}: {count_of(drawing.people)}{best}")
-    if len(pairs) == 1 and failed:
+            yield path, drawing
+    if len(targets) == 1 and failed:
         raise failed[0]
-    if len(failed) == len(pairs):
+    if len(failed) == len(targets):
         raise DataError(
             f"None of the {len(failed)} images can be read; the first is {reading.paths[0]}."
         )
     if failed:
-        messages.print(f"{len(failed)} of {len(pairs)} images could not be read.")
+        messages.print(f"{len(failed)} of {len(targets)} images could not be read.")
     reading.report()
+
+
+def _line(path: Path, drawing: Drawing) -> str:
+    best = "" if drawing.best_score is None else f", best score {drawing.best_score:.3g}"
+    return f"{path}: {count_of(drawing.people)}{best}"
 
 
 def _draw_video(
@@ -343,66 +379,29 @@ def _draw_video(
     to: Path | None,
     device: str,
     runs: Path,
+    backend: str,
     *,
     min_score: float | None,
     legend: bool,
     limit: int | None,
+    track: bool,
 ) -> None:
     """Draw every frame, or the first ones; Ctrl-C ends the video with the frames that are done."""
-    from posebench.data.video import open_video
+    from posebench.data.frames import FrameReader, Source
+    from posebench.data.video import is_camera
     from posebench.errors import UsageError
 
-    video = open_video(source)
-    model = _load_model(name, device, runs)
-    folder = to or _run_folder(runs, model, video.name)
-    target = folder if _is_file(to, _VIDEO_SUFFIXES) else folder / f"{video.name}.mp4"
-    if to and target.resolve() == Path(source).resolve():
-        raise UsageError(f"The video would replace {source}: choose another --out.")
-    _write_frames(video, model, target, min_score=min_score, legend=legend, limit=limit)
-    out.print(escape(str(target)), soft_wrap=True)
-
-
-def _write_frames(
-    video: Video,
-    model: Predicting,
-    target: Path,
-    *,
-    min_score: float | None,
-    legend: bool,
-    limit: int | None,
-) -> None:
-    from posebench.engine import interruptible
-    from posebench.structures import Sample
-    from posebench.viz import draw_sample, write_video
-
-    tally = Tally(model, "frame", given=min_score is not None)
-    length = video.length if limit is None else min(limit, video.length or limit)
-    start = time.perf_counter()
-    with interruptible() as stop, progress_bar() as bar, write_video(target, video.fps) as file:
-        task = bar.add_task("draw", total=length, note="")
-        for frame in islice(video, limit):
-            sample = Sample(frame, name=video.name)
-            drawing = draw_sample(model, sample, min_score=min_score, legend=legend)
-            file.write(drawing.image, video.shown_ms)
-            tally.add(drawing)
-            rate = file.frames / (time.perf_counter() - start)
-            bar.update(task, completed=file.frames, note=f"{rate:.1f} frames/s")
-            if stop.is_set():
-                break
-    seconds = time.perf_counter() - start
-    messages.print(
-        f"{file.frames} frames in {seconds:.1f} s: {file.frames / seconds:.1f} frames/s."
-    )
-    tally.report()
-    if file.repeated:
-        say(
-            f"The frames are not evenly spaced: {file.repeated} repeated ones keep their times."
-            + (f" {file.shortened} pauses are cut to a minute." if file.shortened else "")
+    reader = FrameReader([Source("camera" if is_camera(source) else "video", source)])
+    try:
+        assert reader.video is not None  # a lone one
+        model = _load_model(name, device, runs, backend)
+        folder = to or _run_folder(runs, model, reader.video.name)
+        target = folder if _is_file(to, _VIDEO_SUFFIXES) else folder / f"{reader.video.name}.mp4"
+        if to and target.resolve() == Path(source).resolve():
+            raise UsageError(f"The video would replace {source}: choose another --out.")
+        draw_frames(
+            reader, model, target, min_score=min_score, legend=legend, limit=limit, track=track
         )
-    if stop.is_set():
-        missing, why = (length or 0) - file.frames, "stopped"
-    else:
-        missing = video.missing(file.frames) if limit is None or file.frames < limit else 0
-        why = "the file is cut short or damaged"
-    if missing > 0:
-        messages.print(f"{missing} of {length} frames are missing: {why}.")
+    finally:
+        reader.close()
+    out.print(escape(str(target)), soft_wrap=True)

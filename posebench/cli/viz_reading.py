@@ -12,6 +12,9 @@ from posebench.cli.common import messages
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from posebench.skeleton import Skeleton
     from posebench.structures import Poses, Sample
 
@@ -49,26 +52,32 @@ class Reading:
                 f"{loose[0]} and {self._truth[loose[0]].name}."
             )
 
-    def read(self, path: Path) -> tuple[Sample, Poses | None]:
-        """Return an image and its annotated people, if they are for an image of its size.
+    def pixels(self, path: Path) -> NDArray[np.uint8]:
+        """Return an image in the orientation that its annotations are for; threads may call this.
 
         Raises:
             DataError: the image cannot be read.
         """
-        from posebench.data.image_files import count_frames, read_image
-        from posebench.structures import Sample
+        from posebench.data.image_files import read_image
 
         known = self._truth.get(path)
-        sample = Sample(read_image(path, upright=self._upright), name=path.name)
-        if known and self._upright and known.size != sample.size:
-            stored = Sample(read_image(path), name=path.name)
-            sample = stored if stored.size == known.size else sample
+        image = read_image(path, upright=self._upright)
+        if known and self._upright and known.size != _size(image):
+            stored = read_image(path)
+            return stored if _size(stored) == known.size else image
+        return image
+
+    def truth(self, path: Path, image: NDArray[np.uint8]) -> Poses | None:
+        """Return the annotated people of an image, if they are for an image of its size."""
+        from posebench.data.image_files import count_frames
+
+        known = self._truth.get(path)
         if count_frames(path) > 1:
             self._several_frames.append(path)
-        if known and known.size != sample.size:
+        if known and known.size != _size(image):
             self._of_other_size.append(path)
-            return sample, None
-        return sample, known.poses if known else None
+            return None
+        return known.poses if known else None
 
     def report(self) -> None:
         """Say what was left out."""
@@ -83,6 +92,10 @@ class Reading:
                 f"The annotations of {len(other)} images are for another size, and not drawn: "
                 f"{named(other)}."
             )
+
+
+def _size(image: NDArray[np.uint8]) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
 
 
 def say(notice: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from posebench.data.image_files import (
     is_image_name,
     list_files,
 )
-from posebench.data.video import VIDEO_SUFFIXES
+from posebench.data.video import VIDEO_SUFFIXES, is_film_name
 from posebench.errors import DataError
 
 _EXAMPLES = 3  # names in a notice
@@ -44,19 +44,35 @@ def collect_images(
     Raises:
         DataError: a source has no images, or a list cannot be read.
     """
-    barred = [folder.resolve() for folder in excluded]
     collected: dict[Path, SourceImage] = {}
     for source in sources:
-        for image in _images_of(source, recursive=recursive):
-            resolved, base = image.path.resolve(), image.base.resolve()
-            inside = [folder for folder in barred if resolved.is_relative_to(folder)]
-            if all(base.is_relative_to(folder) for folder in inside):
-                collected.setdefault(resolved, image)
+        for image in files_of(source, recursive=recursive, excluded=excluded):
+            collected.setdefault(image.path.resolve(), image)
     if not collected:
         raise DataError(
             f"All images of {' '.join(sources)} lie in the folder of the pictures: choose another."
         )
     return list(collected.values())
+
+
+def files_of(
+    source: str, *, recursive: bool = False, excluded: Sequence[Path] = (), films: bool = False
+) -> Iterator[SourceImage]:
+    """Yield the images of a file, folder, pattern or list.
+
+    Args:
+        source, recursive, excluded: as for `collect_images`.
+        films: also yield the films of folders, patterns and lists.
+
+    Raises:
+        DataError: there are none, or the list cannot be read.
+    """
+    barred = [folder.resolve() for folder in excluded]
+    for file in _files_of(source, recursive=recursive, films=films):
+        resolved, base = file.path.resolve(), file.base.resolve()
+        inside = [folder for folder in barred if resolved.is_relative_to(folder)]
+        if all(base.is_relative_to(folder) for folder in inside):
+            yield file
 
 
 def left_out(sources: Sequence[str], *, recursive: bool = False) -> list[str]:
@@ -127,29 +143,40 @@ def _repeated(names: Sequence[Path]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _images_of(source: str, *, recursive: bool) -> list[SourceImage]:
+def _files_of(source: str, *, recursive: bool, films: bool) -> list[SourceImage]:
     path = Path(source)
     if path.is_file() and path.suffix.lower() == ".txt":
         return _listed(path)
     if path.is_file():
         return [SourceImage(path, path.parent)]
     if not path.exists() and glob.has_magic(source):
-        return _matching(source)
+        return _matching(source, films=films)
+    if films and path.is_dir():
+        files = [file for file in list_files(path, recursive=recursive) if _is_wanted(file, films)]
+        if any(map(is_film_name, files)):
+            return [SourceImage(file, path) for file in files]
     try:
         return [SourceImage(image, path) for image in find_images(path, recursive=recursive)]
     except DataError as error:
         raise DataError(f"{error} {_left_out(path, recursive)}".rstrip()) from None
 
 
-def _matching(pattern: str) -> list[SourceImage]:
+def _is_wanted(path: Path, films: bool) -> bool:
+    return is_image_name(path) or (films and is_film_name(path))
+
+
+def _matching(pattern: str, *, films: bool) -> list[SourceImage]:
     # Path.glob takes no absolute patterns, and takes hidden files.
     found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
-    images = [path for path in found if is_image_name(path) and path.is_file()]
-    if not images:
-        raise DataError(f"No image matches {pattern}: expected files that end in {USUAL_SUFFIXES}.")
+    files = [path for path in found if _is_wanted(path, films) and path.is_file()]
+    if not files:
+        what = "image or film" if films else "image"
+        raise DataError(
+            f"No {what} matches {pattern}: expected files that end in {USUAL_SUFFIXES}."
+        )
     parts = Path(pattern).parts[:-1]
     fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    return [SourceImage(image, Path(*parts[:fixed])) for image in images]
+    return [SourceImage(file, Path(*parts[:fixed])) for file in files]
 
 
 def _listed(path: Path) -> list[SourceImage]:

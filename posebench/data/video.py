@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class Video:
     length: int | None  # number of frames in the file's header; None: not known, or a camera
     frames: Iterator[_Timed] = field(repr=False)
     shown_ms: float | None = None  # when the last yielded frame is shown; None: not known
+    live: bool = False  # frames that are not taken when they come are lost
     _latest_ms: float = 0.0
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
@@ -70,6 +72,16 @@ class Video:
         return self.length - frames
 
 
+def is_camera(source: str) -> bool:
+    """Return whether a source is a camera's number, and no file of that name."""
+    return source.isdigit() and not Path(source).exists()
+
+
+def is_film_name(path: Path) -> bool:
+    """Return whether a file's name ends like that of a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
 def is_video(source: str) -> bool:
     """Return whether a source is a camera's number, a video file or a moving picture.
 
@@ -79,7 +91,7 @@ def is_video(source: str) -> bool:
     path = Path(source)
     if path.is_dir():
         return False
-    if _is_camera(source) or path.suffix.lower() in VIDEO_SUFFIXES:
+    if is_camera(source) or is_film_name(path):
         return True
     return path.suffix.lower() in (".gif", ".png", ".apng", ".webp", ".avif") and is_moving(path)
 
@@ -92,14 +104,14 @@ def open_video(source: str) -> Video:
     Raises:
         DataError: there is no such file or camera, or the file cannot be decoded.
     """
-    if _is_camera(source):
+    if is_camera(source):
         with _quiet():
             capture = cv2.VideoCapture(int(source))
         if not capture.isOpened():
             raise DataError(f"There is no camera {source} on this machine, or it is in use.")
         # Get the newest frame, not one buffered while the previous frame was processed.
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        return Video(f"camera{source}", None, None, _captured(capture, timed=False))
+        return Video(f"camera{source}", None, None, captured(capture, timed=False), live=True)
     path = Path(source)
     if not path.is_file():
         raise DataError(f"The video {path} is not there.")
@@ -118,7 +130,7 @@ def open_video(source: str) -> Video:
     length = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     fourcc = _fourcc(capture)
     with _quiet():
-        frames = _captured(capture, timed=True)
+        frames = captured(capture, timed=True)
         first = next(frames, None)
     if first is None:
         raise _nothing_decoded(path, fourcc)
@@ -130,11 +142,8 @@ def open_video(source: str) -> Video:
     )
 
 
-def _is_camera(source: str) -> bool:
-    return source.isdigit() and not Path(source).exists()
-
-
-def _captured(capture: cv2.VideoCapture, *, timed: bool) -> Iterator[_Timed]:
+def captured(capture: cv2.VideoCapture, *, timed: bool) -> Iterator[_Timed]:
+    """Yield the frames of an opened capture, and when each is shown if `timed`; then close it."""
     try:
         while True:
             has_frame, frame = capture.read()
@@ -192,10 +201,14 @@ def _nothing_decoded(path: Path, fourcc: str) -> DataError:
     )
 
 
+# Threads that took turns in redirecting stderr would put it back to where another had sent it.
+_stderr = threading.Lock()
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Within this context nothing is printed on stderr, where decoders report their attempts."""
-    with Path(os.devnull).open("w") as nowhere:
+    with _stderr, Path(os.devnull).open("w") as nowhere:
         stderr = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
         try:

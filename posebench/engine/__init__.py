@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from posebench._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from posebench.engine.backend_names import BACKENDS, backend_of, check_backend
+    from posebench.engine.backends import fastest_backend, on_backend, placed
     from posebench.engine.checkpoint import Checkpoint, read_checkpoint
     from posebench.engine.devices import default_workers, has_bf16, pick_device, pick_precision
     from posebench.engine.evaluation import (
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from posebench.engine.training import TrainOptions, train
 
 __all__ = [
+    "BACKENDS",
     "PREDICTORS",
     "Checkpoint",
     "Evaluation",
@@ -67,6 +70,8 @@ __all__ = [
     "TrainOptions",
     "TrainingRequest",
     "as_rgb",
+    "backend_of",
+    "check_backend",
     "check_buildable",
     "data_hash",
     "default_recipe",
@@ -76,6 +81,7 @@ __all__ = [
     "evaluate_ideal",
     "evaluate_predictor",
     "evaluated_weights",
+    "fastest_backend",
     "find_checkpoint",
     "find_model",
     "find_predictor",
@@ -89,8 +95,10 @@ __all__ = [
     "new_run",
     "new_training",
     "of_steps",
+    "on_backend",
     "pick_device",
     "pick_precision",
+    "placed",
     "provenance_of",
     "read_checkpoint",
     "read_log",
@@ -112,6 +120,8 @@ __all__ = [
 
 __getattr__ = lazy_names(
     __name__,
+    backend_names=("BACKENDS", "backend_of", "check_backend"),
+    backends=("fastest_backend", "on_backend", "placed"),
     checkpoint=("Checkpoint", "read_checkpoint"),
     devices=("default_workers", "has_bf16", "pick_device", "pick_precision"),
     evaluation=(

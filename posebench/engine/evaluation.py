@@ -50,7 +50,12 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 
 def inference_model(model: M, precision: Precision = "fp32") -> M:
-    """Return a faster copy with the same predictions: batch norms folded, channels last."""
+    """Return a faster copy with the same predictions: batch norms folded, channels last.
+
+    A network that another runtime computes is returned as it is.
+    """
+    if model.runtime is not None:
+        return model
     copy = folded(model).to(memory_format=torch.channels_last)
     # Converted once: autocast would convert every weight in every batch.
     return copy.to(torch.bfloat16) if precision == "bf16" else copy

@@ -1,4 +1,4 @@
-"""Models by name: a run folder, a checkpoint, or a recipe with shipped or published weights.
+"""Models by name: a run folder, a checkpoint, an exported file, or a recipe with weights.
 
 torch is imported only once the file is known to exist.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from posebench.engine.predictor import PREDICTORS, find_predictor
 from posebench.engine.runs import find_checkpoint
 from posebench.errors import ModelError
+from posebench.exporting import is_exported
 from posebench.models import RECIPES
 from posebench.published import find_published, published_for
 from posebench.shipped import shipped_weights
@@ -25,6 +26,7 @@ def find_model(place: str) -> Checkpoint:
 
     Raises:
         ModelError: there is none, it is damaged, or it cannot be downloaded.
+        UnsupportedError: the library that reads an exported file is not installed.
     """
     if find_predictor(place) is not None:
         raise ModelError(
@@ -61,6 +63,10 @@ def find_model(place: str) -> Checkpoint:
         raise ModelError(
             f"There is no run folder, checkpoint or recipe named {place}. Did you mean {near[0]}?"
         )
+    if is_exported(place):
+        from posebench.engine.exported import read_exported
+
+        return read_exported(Path(place))
     path = find_checkpoint(Path(place))
     from posebench.engine.checkpoint import read_checkpoint
 

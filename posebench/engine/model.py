@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from posebench.engine.backend_names import backend_of
 from posebench.engine.checkpoint import Checkpoint
-from posebench.engine.devices import pick_device
 from posebench.engine.evaluation import autocast, inference_model
 from posebench.engine.predicting import Predicting, as_rgb
+from posebench.errors import ModelError
 from posebench.models import PoseModel, Profile, profile_of
 from posebench.recipe import Precision, Recipe
 from posebench.skeleton import Skeleton
@@ -35,15 +36,23 @@ class Model(Predicting):
 
     @classmethod
     def of(
-        cls, checkpoint: Checkpoint, *, device: str = "auto", precision: Precision = "fp32"
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "auto",
+        precision: Precision = "fp32",
+        backend: str = "torch",
     ) -> Model:
-        """Return the model of a checkpoint on a device.
+        """Return the model of a checkpoint on a device, computed by a backend.
 
         Raises:
             ModelError: the weights do not fit the recipe.
-            UsageError: there is no such device on this machine.
+            UsageError: there is no such device on this machine, or no such backend.
+            UnsupportedError: the backend is not installed, or lacks an operator.
         """
-        place = pick_device(device)
+        from posebench.engine.backends import placed
+
+        checkpoint, place = placed(checkpoint, device, precision, backend)
         return cls(checkpoint.model().to(place), checkpoint, precision)
 
     @property
@@ -72,6 +81,11 @@ class Model(Predicting):
         return self.recipe.draw_score
 
     @property
+    def backend(self) -> str:
+        """What computes the network: torch, or the runtime of an exported file."""
+        return backend_of(self.checkpoint)
+
+    @property
     def inference(self) -> Inference:
         """The input size, and the views whose predictions are merged."""
         return self.recipe.inference
@@ -85,7 +99,9 @@ class Model(Predicting):
         return (
             f"Model({self.recipe.name} from {self.checkpoint.path}: {len(skeleton)} keypoints "
             f"({skeleton.name}), short side {self.inference.resize.short_side} px, "
-            f"{self.device}, {self.precision})"
+            f"{self.device}, {self.precision}"
+            + ("" if self.backend == "torch" else f", {self.backend}")
+            + ")"
         )
 
     @cached_property
@@ -101,6 +117,11 @@ class Model(Predicting):
         return self._named(predictions), maps
 
     def trace(self, image: ImageLike, *, limit: int) -> tuple[PosePredictions, Trace]:
+        if self.network.runtime is not None:
+            raise ModelError(
+                f"--steps follows gradients through the network, which {self.backend} does not "
+                "have: name the run, on PyTorch."
+            )
         predictions, trace = self._profile.trace(
             self.fast_network, Sample(as_rgb(image)), self.inference, limit
         )

@@ -302,6 +302,7 @@ def tidy_rows(
     precision: str,
     limit: int = 0,
     name: str = "",
+    backend: str = "",
     provenance: Provenance | None = None,
     intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
@@ -312,6 +313,7 @@ def tidy_rows(
         limit: number of images that the model was trained on, if not on all; the rows' source then
             says so, and tables leave them out.
         name: what a result file's rows have in place of a recipe.
+        backend: what computed the network; empty: PyTorch, where there is a device.
         provenance: what the numbers were computed from, as far as known.
         intervals: the limits of 95 % intervals as fractions, by metric; the rows of others have
             none.
@@ -332,6 +334,7 @@ def tidy_rows(
         "source": f"measured, trained on {limit} images" if limit else "measured",
         "hardware": hardware(device) if device else "",
         "precision": precision,
+        "backend": backend or ("torch" if device else ""),
         "date": datetime.now().date().isoformat(),
         "commit": git_commit(),
     }
@@ -367,6 +370,7 @@ def write_evaluation(
     precision: str,
     limit: int = 0,
     name: str = "",
+    backend: str = "",
     provenance: Provenance | None = None,
     intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
@@ -384,6 +388,7 @@ def write_evaluation(
         precision=precision,
         limit=limit,
         name=name,
+        backend=backend,
         provenance=provenance,
         intervals=intervals,
     )

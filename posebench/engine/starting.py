@@ -78,8 +78,13 @@ def start_from(model: PoseModel, checkpoint: Checkpoint, source: str) -> Taken:
         source: what the checkpoint is called in messages.
 
     Raises:
-        ModelError: less than half of the model's values would be taken.
+        ModelError: less than half of the model's values would be taken, or it is an exported file.
     """
+    if not checkpoint.weights:
+        raise ModelError(
+            f"{source} is an exported network, which cannot be trained further: name the run or "
+            "the checkpoint that it was exported from."
+        )
     known = {canonical_name(name) for name in checkpoint.skeleton.keypoints}
     names = model.skeleton.keypoints
     taken = Taken(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.structures import DetrResize, Resize, Resizing, Rounding
+from posebench.structures import DetrResize, FixedResize, Resize, Resizing, Rounding
 
 Affine = NDArray[np.float64]
 
@@ -105,6 +105,13 @@ def fit_size(image_size: tuple[int, int], short_side: int, long_side: int) -> tu
     return max(int(width * ratio + 0.5), 1), max(int(height * ratio + 0.5), 1)
 
 
+def contained_size(image_size: tuple[int, int], bounds: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest (width, height) of an image's shape within bounds (width, height)."""
+    ratio = min(bound / side for bound, side in zip(bounds, image_size, strict=True))
+    width, height = (max(round(side * ratio), 1) for side in image_size)
+    return width, height
+
+
 def stretch_affine(image_size: tuple[int, int], size: tuple[int, int]) -> Affine:
     """Return the map that stretches an image of (width, height) to another (width, height)."""
     return np.column_stack([np.diag(np.array(size) / image_size), np.zeros(2)])
@@ -121,6 +128,9 @@ def network_map(
     """
     if isinstance(resize, Resize):
         return resize_affine(image_size, resize, scale=scale, smallest=smallest)
+    if isinstance(resize, FixedResize):
+        size = contained_size(image_size, resize.bounds)
+        return stretch_affine(image_size, size), size
     sides = round(resize.short_side * scale), round(resize.long_side * scale)
     size = (detr_size if isinstance(resize, DetrResize) else fit_size)(image_size, *sides)
     return stretch_affine(image_size, size), size

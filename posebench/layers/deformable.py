@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from posebench.layers.portable import portable, sizes_tensor
 from posebench.layers.precision import to_float32
 from posebench.layers.sampling import Sizes, weighted_samples
 
@@ -50,13 +51,13 @@ class Tokens:
     @property
     def valid(self) -> Tensor:
         """(B, L, 2) float32, the share of each map's width and height without padding."""
-        sizes = [(width, height) for height, width in self.sizes]
-        return self.extents / torch.tensor(sizes, device=self.extents.device)
+        return self.extents / sizes_tensor(self.sizes, self.extents.device)
 
     def on_every_level(self, points: Tensor) -> Tensor:
         """Return points (B, ..., 2) of the image in shares of each padded map, (B, ..., L, 2)."""
         valid = self.valid
-        return points[..., None, :] * valid.view(len(valid), *(1,) * (points.dim() - 2), -1, 2)
+        shape = (valid.shape[0], *(1,) * (points.dim() - 2), -1, 2)
+        return points[..., None, :] * valid.view(shape)
 
 
 class DeformableAttention(nn.Module):
@@ -160,7 +161,8 @@ class EncoderLayer(nn.Module):
 
 def feed_forward(x: Tensor, inner: nn.Linear, outer: nn.Linear) -> Tensor:
     """Return `outer(relu(inner(x)))` of x (..., C), in chunks where that is faster."""
-    if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    whole = x.device.type != "cpu" or torch.compiler.is_compiling() or portable()
+    if whole or torch.is_grad_enabled():
         output: Tensor = outer(F.relu(inner(x)))
         return output
     # On a CPU the hidden values of all tokens are larger than its caches; those of a chunk fit.

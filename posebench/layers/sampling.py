@@ -1,10 +1,10 @@
 """Weighted sums of bilinear samples of a pyramid: where deformable attention spends its time.
 
-Two implementations give the same numbers. On a CPU the loops are compiled (`sampling_numba`): a
+Three implementations give the same numbers. On a CPU the loops are compiled (`sampling_numba`): a
 query's samples are read and added one after the other, and nothing is stored between. Elsewhere,
 and where a graph is recorded, the sum is a gather by PyTorch's operations (`gathered_samples`).
-Sampling each level with `grid_sample`, as published, stores every sample of every level before
-they are weighted and added.
+Sampling each level with `grid_sample`, as published (`grid_samples`), stores every sample of every
+level before they are weighted and added; networks are exported in this form.
 
 Shapes: B images, Q queries, S tokens, H heads, D channels of a head, L levels, P points of a level.
 """
@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from posebench.layers.portable import portable, sizes_tensor
 
 # Height and width of each level's map.
 Sizes = Sequence[tuple[int, int]]
@@ -56,6 +58,8 @@ def weighted_samples(
 
     Source: Deformable DETR (arXiv:2010.04159), Eq. 3.
     """
+    if portable():
+        return grid_samples(values, sizes, references, offsets, weights)
     traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     recorded = traced or torch.compiler.is_compiling()
     if values.device.type != "cpu" or recorded or not _compiled_loops.get():
@@ -88,6 +92,30 @@ def gathered_samples(
         per_sample_weights=share.view(bags, -1).to(table.dtype),
     )
     return sums.view(batch, -1, heads * depth)
+
+
+def grid_samples(
+    values: Tensor, sizes: Sizes, references: Tensor, offsets: Tensor, weights: Tensor
+) -> Tensor:
+    """Return what `weighted_samples` does, level by level with `grid_sample`, as published.
+
+    Runtimes have a fast operator for it; `embedding_bag` becomes a loop there.
+    """
+    batch, _, heads, depth = values.shape
+    queries = offsets.shape[1]
+    areas = [height * width for height, width in sizes]
+    cells = sizes_tensor(sizes, values.device)[:, None]  # (L, 1, 2)
+    # 0 and 1 are the outer edges of a map's cells; grid_sample has -1 and 1 there.
+    grids = 2 * (references[:, :, None, :, None] + offsets / cells) - 1  # (B, Q, H, L, P, 2)
+    grids = grids.transpose(1, 2).flatten(0, 1)
+    maps = values.permute(0, 2, 3, 1).flatten(0, 1)  # (B H, D, S)
+    samples = [
+        F.grid_sample(part.reshape(*part.shape[:2], *size), grids[:, :, level], align_corners=False)
+        for level, (part, size) in enumerate(zip(torch.split(maps, areas, 2), sizes, strict=True))
+    ]
+    shares = weights.transpose(1, 2).flatten(0, 1).flatten(2)[:, None]  # (B H, 1, Q, L P)
+    sums = (torch.cat(samples, -1) * shares).sum(-1)  # (B H, D, Q)
+    return sums.view(batch, heads * depth, queries).transpose(1, 2)
 
 
 def _corners(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,13 @@ class Release:
     settings: tuple[str, ...] = ()
 
 
+class Runtime(Protocol):
+    """What computes an exported network's outputs in place of its layers."""
+
+    def __call__(self, model: Any, images: Tensor, padding: Tensor | None) -> Any:
+        """Return the outputs as the model's `forward` does."""
+
+
 class PoseModel(nn.Module, ABC):
     """A multi-person pose estimator.
 
@@ -51,6 +58,8 @@ class PoseModel(nn.Module, ABC):
     # Tensors of the state that are computed, not learned: a training that starts from the weights
     # of another keeps its own.
     computed_tensors: ClassVar[tuple[str, ...]] = ()
+    # Of a network that is read from an exported file, which has no weights of its own.
+    runtime: Runtime | None = None
 
     def __init__(self, config: ModelConfig, skeleton: Skeleton) -> None:
         super().__init__()
@@ -59,7 +68,15 @@ class PoseModel(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
+        if self.runtime is not None:
+            return torch.device("cpu")
         return next(self.parameters()).device
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        # What has no weights is moved nowhere.
+        if self.runtime is not None:
+            return self
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call,no-any-return]
 
     def load_pretrained(self) -> None:
         """Load the backbone's ImageNet weights.
@@ -110,6 +127,8 @@ class PoseModel(nn.Module, ABC):
         self, images: Tensor, padding: Tensor | None = None, people: Tensor | None = None
     ) -> Any:
         """Return the outputs of every learned part: what is counted, exported and timed."""
+        if self.runtime is not None:
+            return self.runtime(self, images, padding)
         return self.heads(self.features(images, padding), people)
 
     @abstractmethod
@@ -155,5 +174,7 @@ class PoseModel(nn.Module, ABC):
 
     def ready(self, batch: Batch) -> Batch:
         """Return the batch on the device, and its images in the precision, of the weights."""
+        if self.runtime is not None:
+            return batch
         images = batch.images.to(next(self.parameters()).dtype)
         return replace(batch, images=images).to(self.device)

@@ -1,4 +1,4 @@
-"""What benchmarks, figures and the oracle need to know of a method.
+"""What benchmarks, figures, exporting and the oracle need to know of a method.
 
 Training and prediction do without: they need `PoseModel` alone. A method's own `Profile` lies in
 its package's `profile.py`; what it leaves out keeps the defaults below.
@@ -7,7 +7,7 @@ its package's `profile.py`; what it leaves out keeps the defaults below.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from posebench.errors import ModelError
 from posebench.models.base import PoseModel
+from posebench.models.graph import Graph
 from posebench.preprocess import scaled_batches
 from posebench.structures import (
     Batch,
@@ -90,6 +91,7 @@ class Profile(Generic[M]):
     # (model, batch) -> by name the ways to one stage's result that the paper compares, ready to
     # run; None: it compares none.
     alternatives: Callable[[M, Batch], Mapping[str, Callable[[], Any]]] | None = None
+    graph: Graph[M] = field(default_factory=Graph)  # the network in other runtimes
     paper_timing: PaperTiming | None = None  # None: the paper prints no times
 
     @torch.inference_mode()

@@ -113,8 +113,25 @@ def sample_bodies(rng: Generator, yaw: Floats) -> Bodies:
     # Seated people face the camera: from behind, the seat would hide their legs.
     yaw = np.where(seated & (np.cos(yaw) < 0), np.pi - yaw, yaw)
     angles = _sample_angles(rng, posture)
-    build = _sample_build(rng, len(yaw))
+    build = sample_build(rng, len(yaw))
+    return pose_bodies(angles, build, sample_girth(rng, len(yaw)), yaw, seated)
 
+
+def pose_bodies(
+    angles: Angles,
+    build: Build,
+    girth: Floats,
+    yaw: Floats,
+    seated: NDArray[np.bool_] | None = None,
+) -> Bodies:
+    """Return the bodies of these proportions with these joint angles.
+
+    Args:
+        angles, build: of N people.
+        girth: (N,) width relative to the average, from `sample_girth`.
+        yaw: (N,) radians.
+        seated: (N,); None: nobody is.
+    """
     whole = rotation(1, yaw) @ rotation(0, angles.tumble) @ rotation(2, angles.roll)
     pelvis_axes = whole @ rotation(0, 0.6 * angles.hinge)
     chest_axes = pelvis_axes @ rotation(0, 0.4 * angles.hinge)
@@ -134,13 +151,13 @@ def sample_bodies(rng: Generator, yaw: Floats) -> Bodies:
         head_axes,
         chest_axes,
         build.head_radius * build.stature,
-        girth=build.stature * rng.uniform(0.86, 1.2, len(yaw)),
-        seated=seated,
+        girth=build.stature * girth,
+        seated=np.zeros(len(yaw), bool) if seated is None else seated,
     )
 
 
 @dataclass(frozen=True)
-class _Angles:
+class Angles:
     """Joint angles in radians; those of limbs are (N, 2), left and right."""
 
     hinge: Floats  # (N,) upper body bent to the front
@@ -161,7 +178,7 @@ class _Angles:
     elbow: Floats
 
 
-def _sample_angles(rng: Generator, posture: NDArray[np.intp]) -> _Angles:
+def _sample_angles(rng: Generator, posture: NDArray[np.intp]) -> Angles:
     """Sample the joint angles of people in the (N,) postures."""
     count = len(posture)
     trunk = _sample(rng, _TRUNK_RANGES[posture])
@@ -174,11 +191,11 @@ def _sample_angles(rng: Generator, posture: NDArray[np.intp]) -> _Angles:
     legs = np.moveaxis(np.radians(_sample(rng, leg_ranges)), -1, 0)
     arm_ranges = _ARM_RANGES[_choose_arms(rng, posture)]
     arms = np.moveaxis(np.radians(_sample(rng, arm_ranges)), -1, 0)
-    return _Angles(hinge, tumble, roll, trunk[:, 3], twist, lean, turn, nod, tilt, *legs, *arms)
+    return Angles(hinge, tumble, roll, trunk[:, 3], twist, lean, turn, nod, tilt, *legs, *arms)
 
 
 @dataclass(frozen=True)
-class _Build:
+class Build:
     """Body proportions relative to the average."""
 
     stature: Floats  # (N,)
@@ -190,13 +207,19 @@ class _Build:
     head_radius: Floats  # (N,) heights of an average adult
 
 
-def _sample_build(rng: Generator, count: int) -> _Build:
+def sample_girth(rng: Generator, count: int) -> Floats:
+    """Return the (N,) widths of people's limbs and trunks relative to those of their stature."""
+    return rng.uniform(0.86, 1.2, count)
+
+
+def sample_build(rng: Generator, count: int) -> Build:
+    """Return the proportions of N people; some are children."""
     child = rng.random(count) < 0.12
     stature = rng.uniform(0.9, 1.08, count) * np.where(child, 0.72, 1)
     # Heads are a little larger than life, so that faces are recognizable in small figures.
     average = np.array([1, 1, 1, 1, 1, 0.079])[:, None]
     legs, spine, arms, shoulders, hips, head = rng.uniform(0.92, 1.07, (6, count)) * average
-    return _Build(stature, legs, spine, arms, shoulders, hips, head * np.where(child, 1.22, 1))
+    return Build(stature, legs, spine, arms, shoulders, hips, head * np.where(child, 1.22, 1))
 
 
 class _Points:
@@ -220,7 +243,7 @@ class _Points:
 
 
 def _place_trunk(
-    body: _Points, build: _Build, pelvis_axes: Floats, chest_axes: Floats
+    body: _Points, build: Build, pelvis_axes: Floats, chest_axes: Floats
 ) -> tuple[Floats, Floats, Floats]:
     """Place hips, chest and shoulders, and return the neck, both shoulders and both hips."""
     count = len(chest_axes)
@@ -243,7 +266,7 @@ def _place_trunk(
     return neck, shoulders, hips
 
 
-def _place_head(body: _Points, build: _Build, neck: Floats, head_axes: Floats) -> None:
+def _place_head(body: _Points, build: Build, neck: Floats, head_axes: Floats) -> None:
     head_offset = _up(0.04 + 1.05 * build.head_radius)
     head_offset[:, 2] = 0.012
     centre = body.place("head_centre", neck, head_axes, head_offset)
@@ -252,7 +275,7 @@ def _place_head(body: _Points, build: _Build, neck: Floats, head_axes: Floats) -
 
 
 def _place_arms(
-    body: _Points, build: _Build, angles: _Angles, shoulders: Floats, chest_axes: Floats
+    body: _Points, build: Build, angles: Angles, shoulders: Floats, chest_axes: Floats
 ) -> None:
     upper_arm = chest_axes[:, None] @ rotation(0, -angles.arm_lift)
     upper_arm = upper_arm @ rotation(2, _SIDES * angles.spread)
@@ -266,7 +289,7 @@ def _place_arms(
     body.place_pair("sleeve", shoulders, upper_arm, _down(0.1 * length))
 
 
-def _place_legs(body: _Points, build: _Build, angles: _Angles, hips: Floats, whole: Floats) -> None:
+def _place_legs(body: _Points, build: Build, angles: Angles, hips: Floats, whole: Floats) -> None:
     thigh = whole[:, None] @ rotation(0, -angles.thigh_lift)
     thigh = thigh @ rotation(2, _SIDES * angles.splay)
     shin = thigh @ rotation(0, angles.knee)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from posebench.synthetic.backdrop import paint_backdrop
 from posebench.synthetic.body import POINT, Bodies, sample_bodies
 from posebench.synthetic.camera import View, look_at
-from posebench.synthetic.clothes import DENIM, pick, sample_outfit, sample_person
+from posebench.synthetic.clothes import DENIM, Outfit, Person, pick, sample_outfit, sample_person
 from posebench.synthetic.figure import draw_figures
 from posebench.synthetic.props import sample_prop, seat
 from posebench.synthetic.shapes import Floats, Shape, fixed, hulls, paint, paint_ids
@@ -46,7 +46,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class _Stage:
+class Stage:
     """The camera, and where people stand and which way they face; the farthest person first."""
 
     horizon: float  # row
@@ -113,7 +113,7 @@ def draw_scene(
     return Scene(image, view.joints[keep], visibility[keep], area[keep], boxes[keep])
 
 
-def _set_stage(rng: Generator, size: int, crowd: float) -> _Stage:
+def _set_stage(rng: Generator, size: int, crowd: float) -> Stage:
     """Sample positions on the ground; people lower in the image are nearer and larger."""
     count = min(1 + round(14 * crowd * rng.uniform(0.45, 1)), _MOST_PEOPLE)
     horizon = rng.uniform(0.22, 0.42) * size
@@ -141,11 +141,57 @@ def _set_stage(rng: Generator, size: int, crowd: float) -> _Stage:
     else:  # most people face the camera
         front = rng.normal(0, 0.6, count)
         yaw = np.where(rng.random(count) < 0.7, front, rng.uniform(-np.pi, np.pi, count))
-    return _Stage(horizon, 0.08 + 0.14 * slope, places, tallest * depth, yaw)
+    return Stage(horizon, 0.08 + 0.14 * slope, places, tallest * depth, yaw)
+
+
+def paint_stage(rng: Generator, size: int, stage: Stage) -> NDArray[np.uint8]:
+    """Return a (size, size, 3) picture of the place without people."""
+    return paint_backdrop(rng, size, stage.horizon)
+
+
+def compose(
+    image: NDArray[np.uint8] | None,
+    size: int,
+    stage: Stage,
+    bodies: Bodies,
+    view: View,
+    outfits: list[Outfit],
+    people: list[Person],
+) -> tuple[Scene, NDArray[np.int64], Floats]:
+    """Draw people of given postures; those who are hidden are drawn, and not annotated.
+
+    Args:
+        image: the place, which is drawn on; None: the image is black.
+        size: side of the square image in pixels.
+        stage: where they stand, the farthest first.
+        bodies, view, outfits, people: the N people.
+
+    Returns:
+        The scene; which of the N people each annotation is; and the share of each annotated
+        person's silhouette that nobody hides.
+    """
+    figures = draw_figures(view, outfits, people)
+    items = [
+        _Item(row, [], shapes, person)
+        for person, (row, shapes) in enumerate(zip(stage.places[:, 1], figures, strict=True))
+    ]
+    inside = np.asarray(((view.joints >= 0) & (view.joints <= size - 1)).all(-1))
+    ids, whole = _id_map(items, size, len(people))
+    area, boxes = _silhouettes(ids, len(people))
+    keep = (area > _LEAST_SEEN * whole) & (inside[:, _LIMB_JOINTS].sum(1) >= _LEAST_JOINTS)
+    if image is None:
+        image = np.zeros((size, size, 3), np.uint8)
+    else:
+        _paint_shadows(image, _shadows(bodies, stage))
+        for item in items:
+            paint(image, item.shapes)
+    visibility = joint_visibility(bodies, view, people, ids, inside)
+    scene = Scene(image, view.joints[keep], visibility[keep], area[keep], boxes[keep])
+    return scene, np.flatnonzero(keep), area[keep] / whole[keep]
 
 
 def _people(
-    rng: Generator, stage: _Stage, bodies: Bodies, view: View, figures: list[list[Shape]]
+    rng: Generator, stage: Stage, bodies: Bodies, view: View, figures: list[list[Shape]]
 ) -> list[_Item]:
     items = []
     for person, shapes in enumerate(figures):
@@ -158,7 +204,7 @@ def _people(
     return items
 
 
-def _props(rng: Generator, stage: _Stage, size: int, crowd: float) -> list[_Item]:
+def _props(rng: Generator, stage: Stage, size: int, crowd: float) -> list[_Item]:
     """Sample props among the people; a scene of crowd level 0 has none."""
     items = []
     for _ in range(int(rng.random() * 4 * crowd)):
@@ -206,7 +252,7 @@ _SHADOW_POINTS = [
 ] + [POINT["head_centre"]]
 
 
-def _shadows(bodies: Bodies, stage: _Stage) -> Floats:
+def _shadows(bodies: Bodies, stage: Stage) -> Floats:
     """Return (N, K, 2) outlines of people's shadows on the ground; the light is low at the left."""
     x, y, z = np.moveaxis(bodies.points[:, _SHADOW_POINTS], -1, 0)
     ground = np.stack([x + 0.3 * y, np.sin(stage.pitch) * z - 0.06 * y], -1)

@@ -47,6 +47,7 @@ def draw_poses(
     *,
     min_score: float = 0.0,
     colours: Sequence[int] | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> RGB:
     """Draw predicted people with their scores; the best is drawn on top.
 
@@ -60,6 +61,8 @@ def draw_poses(
         skeleton: names the K keypoints.
         min_score: people with a lower score are not drawn.
         colours: one number per person; equal numbers, equal colours. None: 0, 1, 2, ...
+        numbers: of people who are tracked, to be drawn in place of their scores and to choose the
+            colours.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array.
@@ -67,6 +70,8 @@ def draw_poses(
     Raises:
         ValueError: the skeleton has another number of keypoints.
     """
+    if colours is None and numbers is not None:
+        colours = [number - 1 for number in numbers]
     _check_keypoints(predictions.keypoints.shape[1], skeleton)
     keypoints = predictions.keypoints.detach().cpu().double().numpy()
     certainty = np.nan_to_num(predictions.keypoint_scores.detach().cpu().double().numpy())
@@ -91,7 +96,8 @@ def draw_poses(
         _draw_person(drawn, people[i], skeleton)
     taken: list[_Box] = []
     for i in shown:
-        _draw_score(drawn, people[i], scores[i], taken)
+        text = f"{scores[i]:.2f}" if numbers is None else f"#{numbers[i]}"
+        _draw_label(drawn, people[i], text, taken)
     return drawn
 
 
@@ -321,20 +327,19 @@ def _blend(region: RGB, opacity: NDArray[np.float64], colour: Colour) -> None:
 _Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-def _draw_score(image: RGB, person: _Person, score: float, taken: list[_Box]) -> None:
-    """Write the score at the head, unless the label has no free space there.
+def _draw_label(image: RGB, person: _Person, text: str, taken: list[_Box]) -> None:
+    """Write the score or number at the head, unless the label has no free space there.
 
     Args:
         image: (H, W, 3) uint8 RGB, changed in place.
-        person: the person with the score.
-        score: any finite number.
+        person: whose label it is.
+        text: the label.
         taken: the boxes of the labels so far; the new one is added.
     """
     height, width = image.shape[:2]
     extent = _extent(person, image.shape)
     diagonal = float(np.hypot(height, width))
     size = round(max(10.0, float(np.clip(0.05 * extent, 0.013 * diagonal, 0.018 * diagonal))))
-    text = f"{score:.2f}"
     half = np.array([text_width(text, size) / 2 + 0.45 * size, 0.7 * size])
     within = (person.points >= 0).all(-1) & (person.points < (width, height)).all(-1)
     seen = person.points[person.drawn & within]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +45,8 @@ def draw_sample(
     model: Predicting,
     sample: Sample,
     *,
+    predictions: PosePredictions | None = None,
+    numbers: Sequence[int] | None = None,
     truth: Poses | None = None,
     heatmaps: bool = False,
     min_score: float | None = None,
@@ -52,6 +55,8 @@ def draw_sample(
     """Draw the people that a model predicts on an image.
 
     Args:
+        predictions: what the model predicted on it; None: it does so now, as it does for heatmaps.
+        numbers: of the people who are drawn, where they are tracked.
         truth: the annotated people, drawn on a second copy of the image; None leaves that copy out.
         heatmaps: also show the maps of the whole image and, below, of each person.
         min_score: people with a lower score are left out; None: below the recipe's `draw_score`.
@@ -63,13 +68,13 @@ def draw_sample(
     maps: Heatmaps | None = None
     if heatmaps:
         predictions, maps = model.explain(sample.image)
-    else:
+    elif predictions is None:
         predictions = model.predict(sample.image)
     keep = predictions.scores >= least
     kept = predictions[keep]
     best = _best(predictions)
     title = "predicted" if len(kept) else _nobody(best, least)
-    tiles = [(title, draw_poses(sample.image, kept, model.skeleton))]
+    tiles = [(title, draw_poses(sample.image, kept, model.skeleton, numbers=numbers))]
     if truth is not None:
         tiles.append(("annotated", draw_annotations(sample.image, truth, model.skeleton)))
     plain = len(tiles)

@@ -300,3 +300,13 @@ def test_a_codec_that_cannot_be_decoded_writes_nothing(trained: Path) -> None:
     assert result.code == 3
     assert "AV1" in result.err and "H.264" in result.err
     assert not Path("drawn").exists()
+
+
+def test_people_keep_their_colour_in_a_video(trained: Path) -> None:
+    film("x.gif", [100, 100, 100])
+    result = viz(trained, "x.gif", "--track", *EVERYBODY, "--out", "x.mp4")
+    assert len(list(open_video("x.mp4"))) == 3
+    assert "3 frames in" in result.err
+    refused = run("viz", "photos/a.png", "--track", "--model", trained)
+    assert refused.code == 2
+    assert "leave it out for images" in refused.err

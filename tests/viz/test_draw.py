@@ -239,3 +239,19 @@ def test_a_limb_is_the_same_in_bands_of_any_height(
         painted.append(image)
     assert (painted[0] == painted[2]).all() and (painted[1] == painted[2]).all()
     assert (painted[0] != 90).any()
+
+
+def test_a_number_chooses_the_colour_and_is_the_label() -> None:
+    image = np.full((200, 200, 3), 90, np.uint8)
+    shape = np.random.default_rng(0).uniform(0, 150, (1, 17, 2)) + 20
+    people = PosePredictions(
+        torch.from_numpy(shape), torch.ones(1, 17), torch.ones(1), skeleton=COCO
+    )
+    plain, first, second, ninth = (
+        draw_poses(image, people, COCO, numbers=numbers) for numbers in (None, [1], [2], [9])
+    )
+    legs = slice(120, 200)  # below the label
+    coloured = draw_poses(image, people, COCO, colours=[1])
+    assert (plain[legs] == first[legs]).all() and (plain != first).any()
+    assert (coloured[legs] == second[legs]).all()
+    assert (first[legs] == ninth[legs]).all() and (first != ninth).any()  # eight colours

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from posebench.bench.speed.interleave import measure
+from posebench.bench.speed.interleave import backends_of, measure
 from posebench.bench.speed.options import SpeedOptions, TimingJob, input_cases
 from posebench.bench.speed.rounds import OnProgress, Timing
 from posebench.bench.speed.rows import (
@@ -69,7 +69,8 @@ def _identities(recipe: Recipe | Predictor, options: SpeedOptions) -> set[tuple[
     """Return the identities of all timings of a recipe."""
     predictor = recipe if isinstance(recipe, Predictor) else None
     timings = [
-        Timing(recipe.name, case, predictor=predictor)
+        Timing(recipe.name, case, predictor=predictor, backend=backend)
+        for backend in backends_of(recipe, options)
         for case in range(len(input_cases(recipe, options)))
     ]
     return {identity_of(conditions_of(timing, options)) for timing in timings}

@@ -12,7 +12,7 @@ import torch
 from posebench.bench.flops import meta_model
 from posebench.bench.speed.inputs import write_images
 from posebench.bench.speed.load import LoadReader
-from posebench.bench.speed.options import SpeedOptions, TimingJob, input_cases
+from posebench.bench.speed.options import SpeedOptions, TimingJob, input_cases, label_of
 from posebench.bench.speed.rounds import (
     MIN_ROUNDS,
     OnProgress,
@@ -55,23 +55,24 @@ def measure(
     """
     with tempfile.TemporaryDirectory(prefix="posebench-") as folder:
         images = write_images(Path(folder))
-        jobs = {
-            recipe.name: TimingJob(
-                recipe.name, options, input_cases(recipe, options), images, _undeclared(recipe)
-            )
-            for recipe in recipes
-        }
-        predictors = {one.name: one for one in recipes if isinstance(one, Predictor)}
         reader = LoadReader(options.device)
-        timings = {
-            name: [
-                Timing(name, case, load=reader.new_load(), predictor=predictors.get(name))
-                for case in range(len(job.cases))
-            ]
-            for name, job in jobs.items()
-        }
         device = torch.device(options.device)
-        needs = {recipe.name: _bytes_needed(recipe, device) for recipe in recipes}
+        jobs, timings, needs = {}, {}, {}
+        for recipe in recipes:
+            cases, undeclared = input_cases(recipe, options), _undeclared(recipe)
+            own = recipe if isinstance(recipe, Predictor) else None
+            for backend in backends_of(recipe, options):
+                label = label_of(recipe.name, backend)
+                jobs[label] = TimingJob(
+                    recipe.name, options, cases, images, undeclared, backend=backend
+                )
+                timings[label] = [
+                    Timing(
+                        recipe.name, case, load=reader.new_load(), predictor=own, backend=backend
+                    )
+                    for case in range(len(cases))
+                ]
+                needs[label] = _bytes_needed(recipe, device)
         for names in memory_groups(list(jobs), needs, _bytes_available(device)):
             workers: dict[str, Worker] = {}
             try:
@@ -83,10 +84,15 @@ def measure(
             finally:
                 for worker in workers.values():
                     worker.close()
-                every = [timing for own in timings.values() for timing in own]
+                every = [timing for several in timings.values() for timing in several]
                 on_group([t for t in every if t.error or len(t.rounds) >= MIN_ROUNDS])
             first_round += options.schedule.rounds
     return every
+
+
+def backends_of(recipe: Recipe | Predictor, options: SpeedOptions) -> tuple[str, ...]:
+    """Return the backends on which a model is timed; what a predictor computes with is unknown."""
+    return ("",) if isinstance(recipe, Predictor) else options.backends
 
 
 def _undeclared(model: Recipe | Predictor) -> Predictor | None:

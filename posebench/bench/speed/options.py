@@ -52,6 +52,7 @@ class SpeedOptions:
     batch_size: int = 1
     compiled: bool = False
     channels_last: bool = True
+    backends: tuple[str, ...] = ("torch",)  # each recipe is timed on each of them
     threads: int = 0  # of each process on a CPU; 0: PyTorch's default
     alternatives: bool = False  # time `Profile.alternatives` in place of forward passes
     schedule: RoundSchedule = FULL
@@ -65,6 +66,26 @@ class SpeedOptions:
                 raise unknown_name(kind, name, known)
         if self.protocol == "paper" and self.batch_size > 1:
             raise UsageError("The papers time one image at a time: leave out --batch-size.")
+        if self.backends != ("torch",):
+            self._check_backends()
+
+    def _check_backends(self) -> None:
+        """Refuse options that only PyTorch's own networks have."""
+        from posebench.engine.backend_names import check_backend
+
+        for name in self.backends:
+            check_backend(name, auto=False)
+        refused = {
+            "--alternatives": self.alternatives,
+            "--compile": self.compiled,
+            f"--precision {self.precision}": self.precision != "fp32",
+            f"--device {self.device}": self.device != "cpu",
+        }
+        for option, given in refused.items():
+            if given:
+                raise UsageError(
+                    f"--backend compares networks in fp32 on the CPU: leave out {option}."
+                )
 
     @property
     def label(self) -> str:
@@ -126,6 +147,7 @@ class TimingJob:
     cases: tuple[InputCase, ...]
     images: tuple[str, ...] = ()  # paths of JPEG files; needed for cases without a size
     predictor: Predictor | None = None  # one that no plugin declares
+    backend: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -141,6 +163,14 @@ class CaseStats:
     flops_folded: float
     macs_as_written: float
     decoded: int  # people decoded from the ideal outputs of the first image
+    # How a backend's outputs compare with PyTorch's, and whether they are equal; empty: PyTorch.
+    agreement: str = ""
+    equal: bool = True
+
+
+def label_of(recipe: str, backend: str) -> str:
+    """Return what a model is called where its backends stand beside one another."""
+    return recipe if backend in ("", "torch") else f"{recipe} ({backend})"
 
 
 Seconds = dict[str, float]  # stage -> seconds of one pass

@@ -29,6 +29,7 @@ class Timing:
     error: str = ""
     load: Load = field(default_factory=Load)  # of other processes, and throttling, in its turns
     predictor: Predictor | None = None  # None: it is of a recipe
+    backend: str = "torch"
 
     def seconds(self, stages: Callable[[str], bool] = lambda stage: True) -> list[float]:
         """Return the time of the selected stages together, for every pass."""

@@ -13,7 +13,13 @@ import torch
 
 from posebench.bench.speed.inputs import timed_crowds
 from posebench.bench.speed.interval import median_interval
-from posebench.bench.speed.options import NETWORK, WEIGHTS_SEED, SpeedOptions, input_cases
+from posebench.bench.speed.options import (
+    NETWORK,
+    WEIGHTS_SEED,
+    SpeedOptions,
+    input_cases,
+    label_of,
+)
 from posebench.bench.speed.rounds import Timing
 from posebench.bench.statistics import quantile, ranking, ratio
 from posebench.engine import Provenance, provenance_of, training_seed, write_results
@@ -30,11 +36,11 @@ COMPARED = (
     "protocol", "case", "people", "batch_size", "options", "hardware", "precision",
 )  # fmt: skip
 # Rows that agree in all of these belong to the same timing.
-IDENTITY = ("recipe", *COMPARED)
+IDENTITY = ("recipe", "backend", *COMPARED)
 
 _COLUMNS = (
-    "recipe", "method", "backbone", "input_size", "dataset", "split", "tta", "protocol", "case",
-    "people", "batch_size", "options", "metric", "value", "unit", "source", "hardware",
+    "recipe", "backend", "method", "backbone", "input_size", "dataset", "split", "tta", "protocol",
+    "case", "people", "batch_size", "options", "metric", "value", "unit", "source", "hardware",
     "precision", "date", "commit", "low", "high", *PROVENANCE, "load", "error",
 )  # fmt: skip
 _COMPARISONS = ("rank", "ratio", "ratio_low", "ratio_high")
@@ -120,6 +126,7 @@ def conditions_of(timing: Timing, options: SpeedOptions) -> dict[str, Any]:
         "hardware": hardware(torch.device(options.device)),
         "precision": options.precision,
         "recipe": timing.name,
+        "backend": timing.backend,
         "method": recipe.method if recipe else "",
         "backbone": recipe.config.backbone if recipe else "",
         "input_size": "x".join(map(str, size)) if size else "",
@@ -157,6 +164,8 @@ def _metrics(timing: Timing, options: SpeedOptions) -> _Metrics:
     metrics["passes"] = (len(seconds), "count")
     metrics["rounds"] = (len(timing.rounds), "count")
     stats = timing.stats
+    if stats.agreement:
+        metrics["outputs_equal"] = (float(stats.equal), stats.agreement)
     return metrics | {
         "params_M": (stats.parameters / 1e6, "million"),
         "params_MB": (stats.weight_bytes / 1e6, "MB"),
@@ -190,21 +199,29 @@ def with_comparisons(rows: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
         rows: of `timing_rows`; comparisons in them are replaced.
         rounds: of `round_rows`.
     """
+    rows, rounds = with_backend(rows), with_backend(rounds)
     rows = rows[~rows["metric"].isin(_COMPARISONS)]
     added = []
     for _, group in rounds.groupby(list(COMPARED), sort=False, dropna=False):
         by_recipe = {
-            str(name): dict(zip(own["round"], own["seconds"], strict=True))
-            for name, own in group.groupby("recipe", sort=False)
+            label_of(*map(str, model)): dict(zip(own["round"], own["seconds"], strict=True))
+            for model, own in group.groupby(["recipe", "backend"], sort=False)
         }
         first = next(iter(by_recipe))
-        ranks = ranking(by_recipe)
         key = group.iloc[0]
-        same = (rows[list(COMPARED)] == key[list(COMPARED)]).all(axis=1)
+        same = rows[(rows[list(COMPARED)] == key[list(COMPARED)]).all(axis=1)]
+        labels = [
+            label_of(str(recipe), str(backend))
+            for recipe, backend in zip(same["recipe"], same["backend"], strict=True)
+        ]
+        own_rows = dict(iter(same.groupby(pd.Index(labels), sort=False)))
+        # Whoever computes something else is not faster at the same work.
+        others = {name for name, own in own_rows.items() if _unequal(own)}
+        ranks = ranking({name: own for name, own in by_recipe.items() if name not in others})
         for name, own in by_recipe.items():
-            example = rows[same & (rows["recipe"] == name)].iloc[0].to_dict()
+            example = own_rows[name].iloc[0].to_dict()
             limits: dict[str, tuple[float, float]] = {}
-            values = {"rank": (float(ranks[name]), "place")}
+            values = {"rank": (float(ranks[name]), "place")} if name in ranks else {}
             to_first = ratio(own, by_recipe[first])
             if to_first is not None and name != first:
                 unit = f"times {first}"
@@ -229,12 +246,25 @@ def with_comparisons(rows: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows, pd.DataFrame(added, columns=rows.columns)], ignore_index=True)
 
 
+def with_backend(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the column `backend`, which earlier versions did not write."""
+    if not len(table) or "backend" in table:
+        return table
+    return table.assign(backend="torch")
+
+
+def _unequal(rows: pd.DataFrame) -> bool:
+    """Return whether a backend's outputs differ from PyTorch's."""
+    return bool((rows.loc[rows["metric"] == "outputs_equal", "value"] == 0).any())
+
+
 def read_tables(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows and the rounds of a run; empty tables if it has none yet."""
     rows, rounds = (
         pd.read_csv(path, keep_default_na=False) if path.exists() else pd.DataFrame()
         for path in (run / "results.csv", run / "rounds.csv")
     )
+    rows, rounds = with_backend(rows), with_backend(rounds)
     if len(rows):
         # Rows of earlier versions lack the last columns.
         added = {name: "" for name in _COLUMNS if name not in rows}

@@ -9,7 +9,10 @@ from math import inf
 import pandas as pd
 
 from posebench.bench.speed.load import QUIET
-from posebench.bench.speed.rows import COMPARED
+from posebench.bench.speed.options import label_of
+from posebench.bench.speed.rows import COMPARED, with_backend
+
+_MODEL = ["recipe", "backend", "people"]
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,13 @@ class ComparedModels:
 
 def compared_models(rows: pd.DataFrame) -> Iterator[ComparedModels]:
     """Yield the models of each group of rows that can be compared."""
-    for _, group in rows.groupby(list(COMPARED), sort=False, dropna=False):
+    for _, group in with_backend(rows).groupby(list(COMPARED), sort=False, dropna=False):
         first = group.iloc[0]
         words = [
             f"{first['protocol']}, batch {first['batch_size']}, {first['people']} people",
             str(first["precision"]), str(first["options"]), str(first["hardware"]),
         ]  # fmt: skip
-        models = [_model(own) for _, own in group.groupby("recipe", sort=False)]
+        models = [_model(own) for _, own in group.groupby(["recipe", "backend"], sort=False)]
         models.sort(
             key=lambda one: (one.values.get("rank", inf), one.values.get("latency_p50", inf))
         )
@@ -52,7 +55,7 @@ def compared_models(rows: pd.DataFrame) -> Iterator[ComparedModels]:
 def pass_intervals(rows: pd.DataFrame) -> Iterator[dict[str, tuple[float, float]]]:
     """Yield recipe -> 95 % interval of the median pass, ms, for each group of `pass_times`."""
     for group in _complete_groups(rows):
-        models = [_model(own) for _, own in group.groupby(["recipe", "people"], sort=False)]
+        models = [_model(own) for _, own in group.groupby(_MODEL, sort=False)]
         found: dict[str, tuple[float, float]] = {}
         for model in models:
             if model.interval is not None:
@@ -63,7 +66,7 @@ def pass_intervals(rows: pd.DataFrame) -> Iterator[dict[str, tuple[float, float]
 def pass_times(rows: pd.DataFrame) -> Iterator[dict[str, float]]:
     """Yield recipe -> median ms of a pass for each group of `stage_curves`, its first people."""
     for group in _complete_groups(rows):
-        models = [_model(own) for _, own in group.groupby(["recipe", "people"], sort=False)]
+        models = [_model(own) for _, own in group.groupby(_MODEL, sort=False)]
         times: dict[str, float] = {}
         for model in models:
             if "latency_p50" in model.values:
@@ -72,7 +75,7 @@ def pass_times(rows: pd.DataFrame) -> Iterator[dict[str, float]]:
 
 
 def _complete_groups(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    complete = rows[rows["error"] == ""]
+    complete = with_backend(rows[rows["error"] == ""])
     if len(complete):
         others = [column for column in COMPARED if column != "people"]
         for _, group in complete.groupby(others, sort=False):
@@ -83,7 +86,7 @@ def stage_curves(rows: pd.DataFrame) -> Iterator[dict[str, dict[str, dict[int, f
     """Yield recipe -> stage -> people -> ms for each group that differs in people alone."""
     for group in _complete_groups(rows):
         curves: dict[str, dict[str, dict[int, float]]] = {}
-        for _, own in group.groupby(["recipe", "people"], sort=False):
+        for _, own in group.groupby(_MODEL, sort=False):
             model = _model(own)
             for stage, ms in model.stages.items():
                 curves.setdefault(model.recipe, {}).setdefault(stage, {})[model.people] = ms
@@ -94,7 +97,7 @@ def _model(rows: pd.DataFrame) -> ModelSpeed:
     first = rows.iloc[0]
     values = {str(k): float(v) for k, v in zip(rows["metric"], rows["value"], strict=True)}
     return ModelSpeed(
-        recipe=str(first["recipe"]),
+        recipe=label_of(str(first["recipe"]), str(first["backend"])),
         input_size=str(first["input_size"]),
         people=int(first["people"]),
         values=values,

@@ -29,9 +29,12 @@ from posebench.bench.speed.options import (
     TimingJob,
 )
 from posebench.data.image_files import read_image
-from posebench.engine.checkpoint import read_checkpoint
+from posebench.engine import on_backend
+from posebench.engine.checkpoint import Checkpoint, read_checkpoint
+from posebench.exporting.checking import compare_batch
 from posebench.layers.folding import folded
 from posebench.models import RECIPES, PoseModel, profile_of
+from posebench.recipe import Recipe
 from posebench.shipped import shipped_weights
 from posebench.skeleton import COCO
 from posebench.structures import Batch, Poses
@@ -74,8 +77,11 @@ class TimedModel:
         self.model: PoseModel = folded(model).to(self.dtype).to(self.device)
         self.model.to(memory_format=layout)
         self.network: Callable[..., Any] | None = None
+        self.backend = job.backend
         if options.compiled:
             self.network = torch.compile(self.model)
+        elif self.backend != "torch":
+            self.network = network_on(model, self.recipe, self.backend)
         self.paths = [Path(path) for path in job.images]
         self.cases = [self._prepared(case) for case in job.cases]
         self.last_s = [0.0] * len(job.cases)  # duration of each case's last pass
@@ -92,6 +98,10 @@ class TimedModel:
         weights = [*self.model.parameters(), *self.model.buffers()]
         size = (prepared.batch.images.shape[-2], prepared.batch.images.shape[-1])
         people = prepared.people_per_image * len(prepared.batch)
+        agreement = None
+        if isinstance(self.network, PoseModel):
+            with self._computing():
+                agreement = compare_batch(self.model, self.network, prepared.batch)
         costs = audit(self.recipe, size, batch=len(prepared.batch), people=people)
         return CaseStats(
             size=size,
@@ -103,6 +113,8 @@ class TimedModel:
             flops_folded=costs.flops_folded,
             macs_as_written=costs.macs_as_written,
             decoded=prepared.decoded,
+            agreement=str(agreement or ""),
+            equal=agreement is None or agreement.equal,
         )
 
     def measure_for(self, case: int, seconds: float) -> list[Seconds]:
@@ -143,7 +155,7 @@ class TimedModel:
     ) -> None:
         if self.network is not None:
             self.network(batch.images, batch.padding, people)
-            mark(f"{NETWORK}compiled")
+            mark(f"{NETWORK}{'compiled' if self.backend == 'torch' else self.backend}")
             return
         for stage, _ in self.profile.stages(self.model, batch.images, batch.padding, people):
             mark(NETWORK + stage)
@@ -216,6 +228,18 @@ class _PreparedCase:
     outputs: Any  # of an ideal network, for decoding
     decoded: int  # people decoded from the outputs of the first image
     alternatives: dict[str, Callable[[], Any]]
+
+
+def network_on(model: PoseModel, recipe: Recipe, backend: str) -> PoseModel:
+    """Return a network that a backend computes, of single views of the images.
+
+    Raises:
+        UnsupportedError: the backend is missing or cannot compute the network.
+    """
+    inference = replace(recipe.inference, flip=False, scales=(1.0,))
+    single = replace(recipe, skeleton=model.skeleton, inference=inference)
+    checkpoint = Checkpoint(Path(recipe.name), single, dict(model.state_dict()), {})
+    return on_backend(checkpoint, backend).model()
 
 
 def _calibrate(model: PoseModel) -> None:

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from posebench.errors import PosebenchError
+from posebench.errors import PosebenchError, UnsupportedError
 from posebench.plugins import PLUGINS
 
 TIMEOUT_S = 900.0  # of a request; compiling a network may take minutes
@@ -56,6 +56,8 @@ def failure_message(error: Exception) -> str:
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if memory or "allocate memory" in text:
         return f"out of memory: {text[:200]}"
+    if isinstance(error, UnsupportedError):
+        return f"unsupported: {text[:300]}"
     if isinstance(error, RuntimeError | ValueError | OSError | PosebenchError):
         return text[:300]
     frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from posebench.errors import ModelError
 from posebench.layers.backbones import TINY_HRNET_WIDTHS
 from posebench.layers.backbones.pretrained import timm_backbone
+from posebench.layers.portable import ratio
 
 
 def _tiny(width: int) -> dict[str, Any]:
@@ -110,6 +111,6 @@ def _enlarged(stream: Tensor, size: Sequence[int]) -> Tensor:
 
 def _neighbours(cell: Tensor, size: int, source: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the two source cells around a cell's centre, and the second one's weight."""
-    position = ((cell + 0.5) * (source / size) - 0.5).clamp(min=0)
+    position = ((cell + 0.5) * ratio(source, size, cell.device) - 0.5).clamp(min=0)
     first = position.floor().long()
     return first, (first + 1).clamp(max=source - 1), position - first

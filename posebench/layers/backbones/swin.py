@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from posebench.layers.backbones import SWIN_WEIGHTS
 from posebench.layers.backbones.pretrained import timm_backbone
+from posebench.layers.portable import portable
 
 DROP_PATH = 0.2
 PATCH = 4  # pixels a side
@@ -68,7 +69,9 @@ class PaddedBlock(SwinTransformerBlock):
         mask = None
         if down or right:
             x = torch.roll(x, (-down, -right), (1, 2))
-            mask = _shift_mask(
+            # While a network is exported, sizes are not numbers, which a cache could find again.
+            make = _portable_shift_mask if portable() else _shift_mask
+            mask = make(
                 (padded_height, padded_width), (rows, columns), (down, right), x.device, x.dtype
             )
         windows = window_partition(x, (rows, columns)).view(-1, rows * columns, channels)
@@ -90,6 +93,23 @@ def _shift_mask(
     """Return (windows, T, T): -100 between tokens that are neighbours only after the shift."""
     with torch.inference_mode(False):  # a mask cached in evaluation is used in training too
         return _make_shift_mask(size, window, shift, device, dtype)
+
+
+def _portable_shift_mask(
+    size: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Return the same mask without writing to parts of a tensor."""
+    sides = []
+    for side, own_window, own_shift in zip(size, window, shift, strict=True):
+        cell = torch.arange(side, device=device)
+        sides.append((cell >= side - own_window).long() + (cell >= side - own_shift).long())
+    regions = (3 * sides[0][:, None] + sides[1])[None, :, :, None].float()
+    region = window_partition(regions, window).view(-1, window[0] * window[1])
+    return torch.where(region[:, None] == region[:, :, None], 0.0, -100.0).to(dtype)
 
 
 def _make_shift_mask(

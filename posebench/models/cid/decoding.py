@@ -19,6 +19,7 @@ from posebench.structures import Geometry, PosePredictions
 
 MAX_DETECTIONS = 30  # centres per image
 MIN_CENTRE_SCORE = 0.01
+WINDOWS = (3, 5, 7)  # sides in cells, for maps of a mean side up to 200, up to 300 and above
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,48 @@ def find_centres(
         image, y, x = people.unbind(1)
         return people, smoothed[image, y, x]
     height, width = smoothed.shape[-2:]
-    mean_side = (height + width) / 2
-    window = 3 if mean_side <= 200 else 5 if mean_side <= 300 else 7
-    highest = F.max_pool2d(smoothed[:, None], window, 1, window // 2)[:, 0]
-    peaks = smoothed.where(smoothed == highest, 0).flatten(1)
+    peaks = _peaks(smoothed, _window((height + width) / 2))
     scores, cells = peaks.topk(min(MAX_DETECTIONS, peaks.shape[1]))
     image, rank = (scores > MIN_CENTRE_SCORE).nonzero().unbind(1)
     cells = cells[image, rank]
     return torch.stack([image, cells // width, cells % width], 1), scores[image, rank]
+
+
+def centre_slots(centre_map: Tensor, pool: int) -> tuple[Tensor, Tensor]:
+    """Return 30 centres of each image (B 30, 3) and their scores (B, 30), best first.
+
+    The form of `find_centres` whose shapes do not depend on the image, for exported networks. A
+    slot is a person if its score is above MIN_CENTRE_SCORE; the others have the score 0 and the
+    cell 0, 0.
+
+    Args:
+        centre_map: (B, H, W) scores.
+        pool: side of the mean filter.
+    """
+    smoothed = _smooth(centre_map, pool)
+    batch, height, width = smoothed.shape
+    # The map's size is not known yet: the window that suits it is chosen in the graph.
+    side = torch.scalar_tensor(height + width, device=smoothed.device) / 2
+    small, medium, large = (_peaks(smoothed, window) for window in WINDOWS)
+    peaks = torch.where(side <= 200, small, torch.where(side <= 300, medium, large))
+    scores, cells = peaks.topk(MAX_DETECTIONS)
+    found = scores > MIN_CENTRE_SCORE
+    scores, cells = scores.where(found, 0), cells.where(found, 0)
+    image = torch.arange(batch, device=cells.device)[:, None].expand_as(cells)
+    rows = torch.div(cells, width, rounding_mode="floor")
+    return torch.stack([image, rows, cells - rows * width], -1).flatten(0, 1), scores
+
+
+def _window(mean_side: float) -> int:
+    """Return the window in which a centre is the highest, for a map of this mean side."""
+    small, medium, large = WINDOWS
+    return small if mean_side <= 200 else medium if mean_side <= 300 else large
+
+
+def _peaks(smoothed: Tensor, window: int) -> Tensor:
+    """Return the maps (B, H W) with 0 where a cell is not the highest of its window."""
+    highest = F.max_pool2d(smoothed[:, None], window, 1, window // 2)[:, 0]
+    return smoothed.where(smoothed == highest, 0).flatten(1)
 
 
 def decode_people(

@@ -92,6 +92,34 @@ class Decoupling(nn.Module):
         keypoints = self.heatmap.out_channels
         return torch.cat(scores).view(len(people), keypoints, *shared.shape[-2:])
 
+    def slots(self, shared: Tensor, person_features: Tensor, people: Tensor) -> Tensor:
+        """Return what `forward` does for equally many people of each image, (B, N, K, H, W).
+
+        The form for exported networks: no loop over images or people, and no counting.
+
+        Args:
+            shared: S, (B, E, H, W).
+            person_features: (B N, C).
+            people: (B N, 3) image, y, x, sorted by image.
+        """
+        assert self.fuse.bias is not None
+        assert self.heatmap.bias is not None
+        batch, embedding, height, width = shared.shape
+        maps = shared.flatten(2)  # (B, E, HW)
+        fuse = self.fuse.weight[:, :, 0, 0]
+        fused = self.fuse.bias[:, None]
+        if self.has_channel:
+            weights = self.channel(person_features)
+            matrices = (fuse[:, :embedding] * weights[:, None]).view(batch, -1, embedding)
+            fused = fused + (matrices @ maps).view(batch, -1, embedding, height * width)
+        if self.has_spatial:
+            similarity = self.similarity(person_features).view(batch, -1, embedding) @ maps
+            masks = self._masks(similarity.flatten(0, 1), people, (height, width))
+            masks = masks.view(batch, -1, 1, height * width)
+            fused = fused + masks * (fuse[:, -embedding:] @ maps)[:, None]
+        logits = self.heatmap.weight[:, :, 0, 0] @ fused.relu() + self.heatmap.bias[:, None]
+        return clamped_sigmoid(logits).view(*logits.shape[:3], height, width)
+
     def as_written(self, shared: Tensor, person_features: Tensor, people: Tensor) -> Tensor:
         """Return the same as `forward`, by Eqs. 9 to 12 on a copy of the shared map per person."""
         if not len(people):
@@ -120,21 +148,25 @@ class Decoupling(nn.Module):
             people: (M, 3) image, y, x, sorted by image.
             counts: the number of people in each image.
         """
-        _, y, x = people.unbind(1)
         height, width = shared.shape[-2:]
         queries = torch.split(self.similarity(person_features), counts)
         similarity = torch.cat(
             [q @ s for q, s in zip(queries, shared.flatten(2).unbind(0), strict=True)]
         )
+        return self._masks(similarity, people, (height, width))
+
+    def _masks(self, similarity: Tensor, people: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return the masks (M, HW) from each cell's similarity (M, HW) to a person, and offsets."""
+        _, y, x = people.unbind(1)
+        height, width = size
         columns = torch.arange(width, device=people.device)
         rows = torch.arange(height, device=people.device)
         if self.cell_centre:
             y, x = y - self.cell_centre, x - self.cell_centre
         dx = (x[:, None] - columns) / COORDINATE_SCALE
         dy = (y[:, None] - rows) / COORDINATE_SCALE
-        size = (len(people), height, width)
-        similarity = similarity.view(size)
-        offsets = [dx[:, None].expand(size), dy[:, :, None].expand(size)]
+        similarity = similarity.view(similarity.shape[0], height, width)
+        offsets = [dx[:, None].expand(-1, height, -1), dy[:, :, None].expand(-1, -1, width)]
         cues = [similarity, *(offset.to(similarity) for offset in offsets)]
         return torch.sigmoid(self.mask(torch.stack(cues, 1))).flatten(1)
 

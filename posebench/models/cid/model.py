@@ -39,14 +39,13 @@ Streams = tuple[Tensor, ...]  # the backbone's maps at strides 4, 8, 16 and 32
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
     """The network's maps of a batch's images at one scale, perhaps mirrored."""
 
     streams: Streams
     shared: Tensor  # (B, E, H, W)
     heatmaps: Tensor  # (B, K + 1, H, W) scores
     keypoint_order: list[int]  # exchanges left and right in a mirrored view
-    grid: Grid
 
 
 class CID(PoseModel):
@@ -154,39 +153,44 @@ class CID(PoseModel):
         The published code merges the mirrored image in this way. It has no multi-scale test; ours
         merges scales like mirrored images, on the cells of the first batch.
         """
-        if len(batches) == 1 and not inference.flip:
+        # An exported network has merged the mirrored image already.
+        if len(batches) == 1 and (not inference.flip or self.runtime is not None):
             outputs: CIDOutputs = self(batches[0].images)
             return outputs
         views = [view for batch in batches for view in self._views(batch, inference.flip)]
-        first = views[0]
-        heatmaps = _mean([first.grid.resample(view.heatmaps, view.grid) for view in views])
+        first, first_grid = views[0]
+        heatmaps = mean_of([first_grid.resample(view.heatmaps, grid) for view, grid in views])
         people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool)
         maps = []
-        for view in views:
-            cells = view.grid.nearest_cells(people, first.grid)
+        for view, grid in views:
+            cells = grid.nearest_cells(people, first_grid)
             decoupled = self.decoupling(view.shared, joined_at(view.streams, cells), cells)
             in_order = decoupled[:, view.keypoint_order]
-            maps.append(first.grid.resample(in_order, view.grid, people[:, 0]))
+            maps.append(first_grid.resample(in_order, grid, people[:, 0]))
         person_features = joined_at(first.streams, people)
-        return CIDOutputs(heatmaps, people, centre_scores, person_features, _mean(maps))
+        return CIDOutputs(heatmaps, people, centre_scores, person_features, mean_of(maps))
 
-    def _views(self, batch: Batch, flip: bool) -> list[_View]:
+    def _views(self, batch: Batch, flip: bool) -> list[tuple[View, Grid]]:
         """Return the network's maps of the images, and of their mirror images, mirrored back."""
-        count = len(batch)
-        images = torch.cat([batch.images, batch.images.flip(-1)]) if flip else batch.images
-        streams = self.features(images)
+        views = self.views(batch.images, flip)
+        height, width = views[0].heatmaps.shape[-2:]
+        grid = Grid(batch.geometry.to_image, (height, width), STRIDE)
+        return [(view, grid) for view in views]
+
+    def views(self, images: Tensor, flip: bool) -> list[View]:
+        """Return the network's maps of images and of their mirror images, whose cells agree."""
+        count = images.shape[0]
+        streams = self.features(torch.cat([images, images.flip(-1)]) if flip else images)
         upright = list(range(len(self.skeleton)))
         ordered = [(tuple(stream[:count] for stream in streams), upright)]
         if flip:
             # Cells agree from here on; left and right keypoints are still exchanged.
             mirrored = tuple(stream[count:].flip(-1) for stream in streams)
             ordered.append((mirrored, list(self.skeleton.flip_index)))
-        height, width = streams[0].shape[-2:]
-        grid = Grid(batch.geometry.to_image, (height, width), STRIDE)
         views = []
         for own_streams, order in ordered:
             heatmaps, shared = self.image_maps(own_streams)
-            views.append(_View(own_streams, shared, heatmaps[:, [*order, -1]], order, grid))
+            views.append(View(own_streams, shared, heatmaps[:, [*order, -1]], order))
         return views
 
     def targets(self, batch: Batch) -> CIDTargets:
@@ -212,7 +216,8 @@ class CID(PoseModel):
         return [predictions for predictions, _ in decoded]
 
 
-def _mean(maps: list[Tensor]) -> Tensor:
+def mean_of(maps: list[Tensor]) -> Tensor:
+    """Return the mean of maps of equal shape."""
     return sum(maps[1:], maps[0]) / len(maps)
 
 

@@ -13,10 +13,16 @@ from torchvision.ops import roi_align
 
 from posebench.layers.backbones.hrnet import joined, joined_at, joined_conv
 from posebench.layers.heatmaps import cell_poses, clamp_scores, clamped_sigmoid
-from posebench.models.cid.decoding import CIDOutputs, decode_people, find_centres
-from posebench.models.cid.model import CID
+from posebench.models.cid.decoding import (
+    CIDOutputs,
+    centre_slots,
+    decode_people,
+    find_centres,
+)
+from posebench.models.cid.model import CID, mean_of
 from posebench.models.cid.recipes import STRIDE
 from posebench.models.cid.targets import CIDTargets, build_targets
+from posebench.models.graph import Graph, Named
 from posebench.models.profile import Profile
 from posebench.structures import Batch, Geometry, Heatmaps, PaperTiming, PosePredictions
 
@@ -144,7 +150,50 @@ def targets_without_jitter(model: CID, batch: Batch) -> CIDTargets:
     )
 
 
+def graph_outputs(
+    model: CID, images: Tensor, padding: Tensor | None, flip: bool
+) -> dict[str, Tensor]:
+    """Return the heatmaps, and 30 slots for people of each image.
+
+    A slot with the score 0 (B, 30) is empty; the others are people with a centre (B, 30, 2) y, x in
+    cells and heatmaps (B, 30, K, H, W), best first.
+    """
+    views = model.views(images, flip)
+    heatmaps = mean_of([view.heatmaps for view in views])
+    people, scores = centre_slots(heatmaps[:, -1], model.config.centre_pool)
+    instance_heatmaps = []
+    for view in views:
+        maps = model.decoupling.slots(view.shared, joined_at(view.streams, people), people)
+        instance_heatmaps.append(maps[:, :, view.keypoint_order])
+    return {
+        "heatmaps": heatmaps,
+        "centres": people[:, 1:].view(*scores.shape, 2),
+        "centre_scores": scores,
+        "instance_heatmaps": mean_of(instance_heatmaps),
+    }
+
+
+def restored(model: CID, tensors: Named, size: tuple[int, int]) -> CIDOutputs:
+    """Return the outputs that a runtime has computed, of the slots that are people."""
+    scores = tensors["centre_scores"]
+    found = scores > 0
+    image, _ = found.nonzero().unbind(1)
+    return CIDOutputs(
+        heatmaps=tensors["heatmaps"],
+        people=torch.cat([image[:, None], tensors["centres"][found].long()], 1),
+        centre_scores=scores[found],
+        person_features=scores.new_zeros(len(image), 0),  # which training alone reads
+        instance_heatmaps=tensors["instance_heatmaps"][found],
+    )
+
+
 PROFILE = Profile(
+    graph=Graph(
+        graph_outputs,
+        restored,
+        merges_mirror=True,
+        slots=("centres", "centre_scores", "instance_heatmaps"),
+    ),
     ideal_outputs=ideal_outputs,
     heatmaps=heatmaps,
     stages=stages,

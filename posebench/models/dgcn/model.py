@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from posebench.layers.portable import portable
 from posebench.models.dgcn.adjacency import (
     limb_adjacency,
     sampled_adjacency,
@@ -101,10 +102,11 @@ class NonLocal(nn.Module):
         if self.pool > 1:
             pooled = F.max_pool2d(features, self.pool, ceil_mode=True)
         query, key, value = self.query(features), self.key(pooled), self.value(pooled)
-        attended = F.scaled_dot_product_attention(
-            *(maps.flatten(2).transpose(1, 2) for maps in (query, key, value))
-        )
-        attended = attended.transpose(1, 2).reshape(*query.shape)
+        tokens = [maps.flatten(2).transpose(1, 2) for maps in (query, key, value)]
+        if portable():  # ONNX's attention has an axis of heads
+            tokens = [own[:, None] for own in tokens]
+        attended = F.scaled_dot_product_attention(*tokens)
+        attended = attended.mT.reshape(*query.shape)
         outputs: Tensor = features + self.out(attended)
         return outputs
 

@@ -49,7 +49,8 @@ class GroupPoseOutputs:
     proposal_logits: Tensor  # (B, N, 2), of the encoder's selected tokens
     proposal_keypoints: Tensor  # (B, N, K, 2), the decoder's first references
     detected: DetectedBoxes | None = None
-    views: tuple[View, ...] = ()  # none: ideal outputs
+    views: tuple[View, ...] = ()  # none: ideal outputs, and those of an exported network
+    merged: int = 1  # number of views that the predictions are of
 
 
 def merge_views(outputs: Sequence[GroupPoseOutputs]) -> GroupPoseOutputs:
@@ -62,6 +63,7 @@ def merge_views(outputs: Sequence[GroupPoseOutputs]) -> GroupPoseOutputs:
         proposal_logits=torch.cat([one.proposal_logits for one in outputs], 1),
         proposal_keypoints=torch.cat([one.proposal_keypoints for one in outputs], 1),
         views=tuple(view for one in outputs for view in one.views),
+        merged=len(outputs),
     )
 
 
@@ -88,7 +90,7 @@ def decode_people(
 ) -> list[tuple[PosePredictions, Tensor]]:
     """Return each image's people, best first, and their indices among the N predictions."""
     decoded = []
-    views = max(len(outputs.views), 1)
+    views = outputs.merged
     for logits, keypoints, size, to_image in zip(
         outputs.logits[-1],
         outputs.keypoints[-1],

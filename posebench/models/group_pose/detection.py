@@ -114,7 +114,7 @@ class DetectionDecoder(nn.Module):
             ]
         ).logit()
         proposals = torch.cat(
-            [centres.expand(len(best), -1, -1), sides.expand(len(best), -1, -1)], -1
+            [centres.expand(best.shape[0], -1, -1), sides.expand(best.shape[0], -1, -1)], -1
         )
         chosen = select(candidates, best)
         first, *heads = self.box_heads

@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from posebench.errors import ModelError
 from posebench.layers.affine import apply
 from posebench.layers.deformable import DeformableAttention
 from posebench.layers.matching import PERSON
 from posebench.layers.precision import to_float32
 from posebench.layers.sampling import Sizes
+from posebench.models.graph import Graph, Named
 from posebench.models.group_pose.decoder import DecoderLayer
 from posebench.models.group_pose.decoding import GroupPoseOutputs, View, decode_people
 from posebench.models.group_pose.model import GroupPose
@@ -36,6 +38,11 @@ def heatmaps(
     model: GroupPose, outputs: GroupPoseOutputs, geometry: Geometry
 ) -> list[tuple[PosePredictions, Heatmaps]]:
     """Return the score of each token as a proposal, and the attention of each person's queries."""
+    if not outputs.views:
+        raise ModelError(
+            "An exported Group Pose returns people without the attention that --heatmaps draws: "
+            "name the run or the checkpoint that it was exported from."
+        )
     grid = outputs.views[0].tokens.sizes[0]
     counts = [view.references.shape[2] for view in outputs.views]
     explained = []
@@ -189,7 +196,22 @@ def ideal_outputs(model: GroupPose, batch: Batch) -> GroupPoseOutputs:
     return GroupPoseOutputs(logits[None], keypoints[None], logits, keypoints)
 
 
+def graph_outputs(
+    model: GroupPose, images: Tensor, padding: Tensor | None, flip: bool
+) -> dict[str, Tensor]:
+    """Return the last layer's logits (B, N, 2) and keypoints (B, N, K, 2)."""
+    outputs: GroupPoseOutputs = model(images, padding)
+    return {"logits": outputs.logits[-1], "keypoints": outputs.keypoints[-1]}
+
+
+def restored(model: GroupPose, tensors: Named, size: tuple[int, int]) -> GroupPoseOutputs:
+    """Return the outputs that a runtime has computed, without the network's inner values."""
+    logits, keypoints = tensors["logits"], tensors["keypoints"]
+    return GroupPoseOutputs(logits[None], keypoints[None], logits, keypoints)
+
+
 PROFILE = Profile(
+    graph=Graph(graph_outputs, restored, reads_padding=True, slots=("keypoints", "logits")),
     ideal_outputs=ideal_outputs,
     heatmaps=heatmaps,
     trace=trace,

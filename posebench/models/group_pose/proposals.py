@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from posebench.layers.deformable import Tokens
+from posebench.layers.portable import portable
 
 BORDER = 0.01  # tokens nearer to the image's border, as a share of its side, are no proposals
 
@@ -36,6 +37,8 @@ def best_tokens(logits: Tensor, count: int) -> Tensor:
         logits: (B, S, classes); a token is as good as its best class.
         count: N.
     """
+    if portable():  # the number of tokens is not known yet; images of any use have more
+        return logits.amax(-1).topk(count).indices
     return logits.amax(-1).topk(min(count, logits.shape[1])).indices
 
 
@@ -46,5 +49,5 @@ def select(values: Tensor, indices: Tensor) -> Tensor:
         values: (B, S, C), or (1, S, C) for values that all images share.
         indices: into S.
     """
-    values = values.expand(len(indices), -1, -1)
+    values = values.expand(indices.shape[0], -1, -1)
     return values.gather(1, indices[..., None].expand(-1, -1, values.shape[-1]))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from posebench.layers.heatmaps import cell_poses
+from posebench.models.graph import Graph, Named
 from posebench.models.higher_hrnet.decoding import HigherHRNetOutputs, resize_maps, resize_tags
 from posebench.models.higher_hrnet.model import HigherHRNet
 from posebench.models.higher_hrnet.recipes import STRIDE
@@ -95,4 +96,21 @@ def ideal_tags(poses: Poses, size: tuple[int, int]) -> Tensor:
     return tags
 
 
-PROFILE = Profile(ideal_outputs=ideal_outputs, heatmaps=heatmaps)
+def graph_outputs(
+    model: HigherHRNet, images: Tensor, padding: Tensor | None, flip: bool
+) -> dict[str, Tensor]:
+    """Return the heatmaps of each stride, and the tags (B, K, h, w) of the coarsest."""
+    outputs: HigherHRNetOutputs = model(images)
+    maps = zip(model.strides, outputs.heatmaps, strict=True)
+    return {f"heatmaps_{stride}": own for stride, own in maps} | {"tags": outputs.tags[:, :, 0]}
+
+
+def restored(model: HigherHRNet, tensors: Named, size: tuple[int, int]) -> HigherHRNetOutputs:
+    """Return the outputs that a runtime has computed."""
+    heatmaps = tuple(tensors[f"heatmaps_{stride}"] for stride in model.strides)
+    return HigherHRNetOutputs(heatmaps, tensors["tags"][:, :, None], size)
+
+
+PROFILE = Profile(
+    ideal_outputs=ideal_outputs, heatmaps=heatmaps, graph=Graph(graph_outputs, restored)
+)

@@ -12,6 +12,7 @@ from torchvision.ops import (
 )
 
 from posebench.layers.precision import to_float32
+from posebench.models.graph import Graph
 from posebench.models.mask_rcnn.model import (
     FIGURE_STRIDE,
     OVERLAP,
@@ -87,7 +88,11 @@ def ideal_outputs(model: MaskRCNN, batch: Batch) -> MaskRCNNOutputs:
     return outputs
 
 
-PROFILE = Profile(
+PROFILE: Profile[MaskRCNN] = Profile(
+    graph=Graph(
+        refused="PyTorch cannot trace torchvision's suppression, which lies between two parts of "
+        "the network and branches on how many boxes are left."
+    ),
     ideal_outputs=ideal_outputs,
     heatmaps=heatmaps,
     stages=stages,

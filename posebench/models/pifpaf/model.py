@@ -106,7 +106,7 @@ class FieldHead(nn.Module):
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """Return the fields (B, maps, values, *size), without cells beyond the input."""
         maps: Tensor = self.shuffle(self.conv(features))[..., : size[0], : size[1]]
-        return _positive_scales(maps.reshape(len(maps), -1, self.values, *size))
+        return _positive_scales(maps.reshape(maps.shape[0], -1, self.values, *size))
 
 
 def _positive_scales(fields: Tensor) -> Tensor:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
+from posebench.models.graph import Graph, Named
 from posebench.models.pifpaf.model import (
     STRIDE,
     PifPaf,
@@ -69,7 +71,21 @@ def ideal_outputs(model: PifPaf, batch: Batch) -> PifPafOutputs:
     return PifPafOutputs(_ideal(torch.stack(keypoints)), _ideal(torch.stack(limbs)))
 
 
+def graph_outputs(
+    model: PifPaf, images: Tensor, padding: Tensor | None, flip: bool
+) -> dict[str, Tensor]:
+    """Return both kinds of fields; the logits that train DGCN's modules are left out."""
+    outputs: PifPafOutputs = model(images)
+    return {"keypoints": outputs.keypoints, "limbs": outputs.limbs}
+
+
+def restored(model: PifPaf, tensors: Named, size: tuple[int, int]) -> PifPafOutputs:
+    """Return the outputs that a runtime has computed."""
+    return PifPafOutputs(tensors["keypoints"], tensors["limbs"])
+
+
 PROFILE = Profile(
+    graph=Graph(graph_outputs, restored),
     ideal_outputs=ideal_outputs,
     heatmaps=heatmaps,
 )

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
+from posebench.layers.portable import portable
 from posebench.layers.precision import no_autocast, to_float32
 
 
@@ -50,9 +51,10 @@ def point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
     """Return the convolution (B, E, h, w) at every cell, with the better implementation per device.
 
     On a CPU sampling and a matrix product are several times faster; on a GPU the deformable
-    convolution needs less memory, since it does not keep the samples for the backward pass.
+    convolution needs less memory, since it does not keep the samples for the backward pass. Other
+    runtimes have a fast operator for it.
     """
-    if features.is_cuda:
+    if features.is_cuda or portable():
         return deformable_point_conv(features, offsets, weight)
     return sampled_point_conv(features, offsets, weight)
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from posebench.layers.heatmaps import gaussian_heatmaps
+from posebench.models.graph import Graph, Named
 from posebench.models.posedet.decoding import PoseDetOutputs
 from posebench.models.posedet.model import PoseDet
 from posebench.models.posedet.targets import assign_nearest, candidate_grid, rows_to_maps
@@ -22,6 +23,7 @@ from posebench.structures import (
     Poses,
 )
 
+_OUTPUTS = ("logits", "coarse", "refined")
 IDEAL_LOGIT = 20.0  # of an assigned candidate; all others have -IDEAL_LOGIT
 
 
@@ -101,7 +103,28 @@ def _with_all_keypoints(poses: Poses) -> Poses:
     return replace(poses, keypoints=poses.keypoints.where(labelled, mean))
 
 
+def graph_outputs(
+    model: PoseDet, images: Tensor, padding: Tensor | None, flip: bool
+) -> dict[str, Tensor]:
+    """Return each level's logits and offsets; all candidates are refined, as in the paper."""
+    outputs = model.heads(model.features(images), refine_all=True)
+    named: dict[str, Tensor] = {}
+    for name in _OUTPUTS:
+        levels = zip(model.strides, getattr(outputs, name), strict=True)
+        named |= {f"{name}_{stride}": maps for stride, maps in levels}
+    return named
+
+
+def restored(model: PoseDet, tensors: Named, size: tuple[int, int]) -> PoseDetOutputs:
+    """Return the outputs that a runtime has computed."""
+    logits, coarse, refined = (
+        tuple(tensors[f"{name}_{stride}"] for stride in model.strides) for name in _OUTPUTS
+    )
+    return PoseDetOutputs(logits, coarse, refined)
+
+
 PROFILE = Profile(
+    graph=Graph(graph_outputs, restored),
     ideal_outputs=ideal_outputs,
     heatmaps=heatmaps,
     as_written=as_written,

@@ -106,6 +106,15 @@ def test_times_of_the_papers_protocol_fill_their_sizes(tmp_path: Path) -> None:
     assert measured_cells("cid_table03", "FPS", runs) == [None] * 4
 
 
+def test_results_of_other_backends_are_in_no_table_of_a_paper(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"recipe": CID.name, "metric": "fps", "value": 5.0, "backend": "torch"},
+        {"recipe": CID.name, "metric": "fps", "value": 9.0, "backend": "openvino"},
+    ]
+    write_times(tmp_path / "speed/a", rows)
+    assert measured_cells("cid_table03", "FPS", Runs(tmp_path)) == [None, None, None, 5.0]
+
+
 def test_times_of_two_machines_are_never_in_one_table(tmp_path: Path) -> None:
     for number, hardware in enumerate(("old", "new")):
         rows = [{"recipe": CID.name, "metric": "fps", "value": 5.0 + number, "hardware": hardware}]

@@ -1,0 +1,17 @@
+"""Predictions of frames as a stream: in batches, with tracks, into files that can be continued."""
+
+from posebench.engine.prediction.formats import check_format
+from posebench.engine.prediction.output import PredictionFile, is_unfinished, read_progress
+from posebench.engine.prediction.stream import FramePrediction, predict_batch, predict_frames
+from posebench.engine.prediction.tracks import Tracks
+
+__all__ = [
+    "FramePrediction",
+    "PredictionFile",
+    "Tracks",
+    "check_format",
+    "is_unfinished",
+    "predict_batch",
+    "predict_frames",
+    "read_progress",
+]

@@ -1,0 +1,107 @@
+"""ONNX files of other programs, by the shapes of their outputs."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from posebench.bench.speed.anchors import layout_of, onnx_predictor, people_of
+from posebench.errors import DataError, UnsupportedError, UsageError
+
+FILE = Path("x.onnx")
+WITH_ONNX = pytest.mark.skipif(
+    importlib.util.find_spec("onnx") is None or importlib.util.find_spec("onnxruntime") is None,
+    reason="onnx or onnxruntime is not installed: pip install 'posebench[onnx]'",
+)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "kind", "keypoints"),
+    [
+        ([(1, 56, 8400)], "yolo", 17),
+        ([(1, 300, 57)], "yolo after suppression", 17),
+        ([(1, "people", 5), (1, "people", 17, 3)], "rtmo", 17),
+    ],
+)
+def test_layouts_are_known_by_their_shapes(
+    shapes: list[tuple[Any, ...]], kind: str, keypoints: int
+) -> None:
+    layout = layout_of(shapes, FILE)
+    assert (layout.kind, layout.keypoints) == (kind, keypoints)
+
+
+def test_an_unknown_layout_is_one_sentence() -> None:
+    with pytest.raises(UnsupportedError, match="unknown layout \\(1x1000\\)"):
+        layout_of([(1, 1000)], FILE)
+
+
+def test_people_are_read_and_suppressed_in_each_layout() -> None:
+    points = np.arange(6, dtype=np.float32).reshape(2, 3)
+    # Three candidates: the second lies on the first, the third is apart.
+    boxes = np.array([[10, 10, 4, 8], [10, 10, 4, 7.5], [40, 40, 4, 8]], np.float32)
+    scores = np.array([0.9, 0.8, 0.7], np.float32)
+    rows = np.concatenate([boxes, scores[:, None], np.tile(points.reshape(1, 6), (3, 1))], 1)
+    keypoints, found = people_of([rows.T[None]], "yolo")
+    np.testing.assert_allclose(found, [0.9, 0.7])
+    np.testing.assert_allclose(keypoints[0], points)
+
+    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
+    ends = np.concatenate([corners, scores[:, None], np.zeros((3, 1)), rows[:, 5:]], 1)
+    keypoints, found = people_of([ends[None].astype(np.float32)], "yolo after suppression")
+    np.testing.assert_allclose(found, [0.9, 0.7])
+
+    detections = np.concatenate([corners, scores[:, None]], 1)[None].astype(np.float32)
+    keypoints, found = people_of([detections, np.tile(points, (1, 3, 1, 1))], "rtmo")
+    np.testing.assert_allclose(found, [0.9, 0.7])
+    np.testing.assert_allclose(keypoints[1], points)
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is none at"):
+        onnx_predictor(tmp_path / "nothing.onnx")
+
+
+@WITH_ONNX
+def test_a_file_that_is_no_onnx_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"words")
+    with pytest.raises(DataError, match="is not an ONNX file"):
+        onnx_predictor(tmp_path / "x.onnx")
+
+
+@WITH_ONNX
+def test_a_file_is_timed_like_a_predictor(tmp_path: Path) -> None:
+    """A file that finds one person at the mean brightness of the image's rows."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    row = np.zeros((1, 56, 1), np.float32)
+    row[0, :5, 0] = [32, 24, 20, 20, 0.9]
+    row[0, 5:, 0] = np.tile([32, 24, 1], 17)
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=0),
+            helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+            helper.make_node("Add", ["row", "nothing"], ["people"]),
+        ],
+        "anchor",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 48, 64])],
+        [helper.make_tensor_value_info("people", TensorProto.FLOAT, [1, 56, 1])],
+        [
+            numpy_helper.from_array(row, "row"),
+            numpy_helper.from_array(np.zeros(1, np.float32), "zero"),
+        ],
+    )
+    path = tmp_path / "yolo pose.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+    predictor = onnx_predictor(path)
+    assert predictor.name == "yolo_pose.onnx"
+    again = pickle.loads(pickle.dumps(predictor))  # it is timed in another process
+    people = again.predict(np.zeros((96, 128, 3), np.uint8))
+    np.testing.assert_allclose(people.keypoints[0, 0], [64, 48])  # the image is twice the input
+    np.testing.assert_allclose(people.scores, [0.9], rtol=1e-6)

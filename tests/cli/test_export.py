@@ -1,0 +1,51 @@
+"""`posebench export` as it is typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import run
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--format tflite", "There is no format named 'tflite'"),
+        ("--size big", "--size expects height x width such as 512x704"),
+        ("--batch 0", "--batch expects a number above 0"),
+        ("--out x.xml", "A file of the format onnx ends in .onnx"),
+        ("--format pt2 --size 32x32", "at least 64 pixels"),
+        ("--half --int8", "leave one out"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(
+    words: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("export", "cid_tiny", *words.split())
+    assert result.code == 2
+    assert sentence in result.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_method_that_cannot_be_exported_says_why(tmp_path: Path) -> None:
+    result = run("export", "mask_rcnn_tiny", "--format", "pt2", "--out", tmp_path / "x.pt2")
+    assert result.code == 5
+    assert "PyTorch cannot trace torchvision's suppression" in result.err
+
+
+def test_a_file_is_written_checked_and_evaluated(tmp_path: Path) -> None:
+    path = tmp_path / "pifpaf.pt2"
+    result = run(
+        "export", "pifpaf_tiny", "--format", "pt2", "--size", "192x256", "--batch", "1",
+        "--out", path,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "limbs" in result.out
+    assert "people equal PyTorch's within" in result.err
+    assert result.out.strip().endswith("pifpaf.pt2")
+    scored = run("eval", path, "--dataset", "synthetic", "--limit", "2", "--runs", tmp_path)
+    assert scored.code == 0, scored.err
+    assert "pifpaf_tiny on synthetic val[:2]: 2 images" in scored.out

@@ -1,0 +1,89 @@
+"""Streams by their address: read, broken, and opened again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from posebench.data.frames import FrameReader, collect_sources
+from posebench.data.frames.streams import open_stream
+from posebench.errors import DataError
+from tests.films import film, jpeg, number_of
+
+
+@contextmanager
+def served(connections: list[int], content: bytes = b"") -> Iterator[str]:
+    """Serve so many pictures to each connection, and refuse further ones; or a file."""
+    left = list(connections)
+    counted = iter(range(100))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if content:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+                return
+            if not left:
+                self.send_error(503)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            for _ in range(left.pop(0)):
+                picture = jpeg(next(counted))
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}"
+                self.wfile.write(head.encode() + b"\r\n\r\n" + picture + b"\r\n")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Stay silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/x"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_stream_that_breaks_is_opened_again_a_few_times() -> None:
+    shown = []
+    with served([4, 3, 4]) as address:
+        video = open_stream(address, "camera", reopen=4, pause_s=0.01)
+        assert video.live
+        with pytest.raises(DataError, match=r"The stream camera broke after .* again 4 times"):
+            for image in video:
+                shown.append(number_of(image))
+    # FFmpeg may hold back the last picture of a connection.
+    assert shown == sorted(shown)
+    assert len(shown) >= 8 and max(shown) >= 9
+
+
+def test_nobody_answers() -> None:
+    with served([]) as address, pytest.raises(DataError, match="cannot be opened: check the"):
+        FrameReader(collect_sources([address]))
+
+
+def test_a_film_on_a_server_loses_no_frame(tmp_path: Path) -> None:
+    content = film(tmp_path / "x.avi", 12).read_bytes()
+    with served([], content) as address:
+        reader = FrameReader(collect_sources([address]), ahead=2)
+        frames = [frame for batch in reader.batches(5) for frame in batch]
+    assert [frame.index for frame in frames] == list(range(12))
+    assert [number_of(frame.image) for frame in frames if frame.image is not None] == list(
+        range(12)
+    )
+    assert not any(frame.live for frame in frames)
+
+
+def test_a_password_is_not_shown() -> None:
+    [source] = collect_sources(["rtsp://me:secret@host/path"])
+    assert (source.kind, source.name) == ("stream", "rtsp://host/path")
+    assert source.address == "rtsp://me:secret@host/path"

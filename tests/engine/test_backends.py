@@ -1,0 +1,100 @@
+"""Checkpoints on other backends: exported once, kept in the cache, chosen by time and equality."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+import posebench
+from posebench.engine import BACKENDS, backend_of, backends, check_backend, find_model, placed
+from posebench.engine.checkpoint import Checkpoint
+from posebench.errors import UnsupportedError, UsageError
+
+WITH_ONNX = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),
+    reason="onnx or onnxruntime is not installed: pip install 'posebench[onnx]'",
+)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("POSEBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_misspelt_backend_is_one_sentence() -> None:
+    with pytest.raises(UsageError, match="Did you mean openvino"):
+        check_backend("openvno")
+    with pytest.raises(UsageError, match="Known: compile, onnxruntime, openvino, torch"):
+        check_backend("auto", auto=False)
+
+
+def test_a_backend_is_for_the_cpu_in_float32() -> None:
+    checkpoint = find_model("pifpaf_tiny")
+    for device, precision, option in (("cuda", "fp32", "device"), ("auto", "bf16", "precision")):
+        with pytest.raises(UsageError, match=f"leave out --{option}"):
+            placed(checkpoint, device, precision, "onnxruntime")
+    own, place = placed(checkpoint, "cpu", "bf16", "torch")
+    assert own is checkpoint
+    assert place.type == "cpu"
+    assert backend_of(own) == "torch"
+
+
+def test_nothing_computes_with_ideal_outputs() -> None:
+    with pytest.raises(UsageError, match="leave it out with --oracle"):
+        posebench.evaluate("cid_tiny", "synthetic", oracle=True, backend="onnxruntime")
+
+
+def test_auto_is_pytorch_where_no_other_backend_can_compute(own_cache: Path) -> None:
+    def refused(checkpoint: Checkpoint, backend: str) -> None:
+        raise UnsupportedError(f"{backend} is not installed")
+
+    with mock.patch.object(backends, "_cached", refused):
+        assert backends.fastest_backend(find_model("pifpaf_tiny")) == "torch"
+    [known] = json.loads((own_cache / "backends.json").read_text()).values()
+    assert set(known["refused"]) == set(BACKENDS) - {"torch", "compile"}
+    with mock.patch.object(backends, "_measured", side_effect=AssertionError):  # it is kept
+        assert backends.fastest_backend(find_model("pifpaf_tiny")) == "torch"
+
+
+@pytest.mark.parametrize(("equal", "chosen"), [(True, "onnxruntime"), (False, "torch")])
+def test_a_faster_backend_is_chosen_if_its_people_are_equal(equal: bool, chosen: str) -> None:
+    checkpoint = find_model("pifpaf_tiny")
+
+    def cached(own: Checkpoint, backend: str) -> tuple[Checkpoint, dict[str, bool]]:
+        if backend == "openvino":
+            raise UnsupportedError("openvino is not installed")
+        return own, {"equal": equal}
+
+    def in_turns(networks: dict[str, object], *_: object) -> dict[str, float]:
+        return {name: {"torch": 2.0, "onnxruntime": 1.0}[name] for name in networks}
+
+    with (
+        mock.patch.object(backends, "_cached", cached),
+        mock.patch.object(backends, "_in_turns", in_turns),
+    ):
+        assert backends.fastest_backend(checkpoint) == chosen
+
+
+@WITH_ONNX
+def test_a_checkpoint_is_exported_once_and_predicts_the_same(own_cache: Path) -> None:
+    found = posebench.evaluate("pifpaf_tiny", "synthetic", limit=3, backend="onnxruntime")
+    expected = posebench.evaluate("pifpaf_tiny", "synthetic", limit=3)
+    assert found.metrics["AP"] == pytest.approx(expected.metrics["AP"], abs=1e-6)
+    assert set(found.rows["backend"]) == {"onnxruntime"}
+    [folder] = (own_cache / "exports").iterdir()
+    assert json.loads((folder / "check.json").read_text())["equal"]
+    with mock.patch.object(backends, "export_network", side_effect=AssertionError):  # it is kept
+        model = posebench.load_model("pifpaf_tiny", backend="onnxruntime")
+    assert repr(model).endswith("onnxruntime)")
+    # Other weights are another file.
+    changed = find_model("pifpaf_tiny")
+    name = next(iter(changed.weights))
+    changed.weights[name] = changed.weights[name] + 1
+    assert backends._fingerprint(changed, "x") != backends._fingerprint(
+        find_model("pifpaf_tiny"), "x"
+    )
