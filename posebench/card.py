@@ -69,10 +69,11 @@ class CardEnvironment:
 class CardEvaluation:
     """What a model reaches. Metrics are fractions."""
 
-    dataset: str  # as for `--dataset`
+    dataset: str  # as for `--dataset`; a path is relative to the card
     split: str
     images: int
     metrics: dict[str, float]  # the main one first; -1: no ground truth to detect
+    dataset_name: str = ""  # of a dataset that is given by its path
     # Decimals of the metrics in percent, if they were rounded; None: they were not.
     decimals: int | None = None
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)  # of 95 %
@@ -130,7 +131,7 @@ class Card:
 
     @property
     def dataset(self) -> str:
-        return self.evaluation.dataset
+        return self.evaluation.dataset_name or self.evaluation.dataset
 
     @property
     def split(self) -> str:

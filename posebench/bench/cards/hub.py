@@ -31,7 +31,7 @@ def front_matter(card: Card) -> dict[str, Any]:
     evaluation = card.evaluation
     names = [card.main[0], *main_parts(evaluation.metrics)]
     dataset: dict[str, Any] = {
-        "type": _identifier(evaluation.dataset),
+        "type": _identifier(card.dataset),
         "name": _where(card),
         "split": evaluation.split,
     }
@@ -63,7 +63,7 @@ def _where(card: Card) -> str:
     """Return the data in words; part of a split is never taken for the whole."""
     evaluation = card.evaluation
     part = "" if evaluation.limit is None else f"[:{evaluation.limit}]"
-    return f"{evaluation.dataset} {evaluation.split}{part}"
+    return f"{card.dataset} {evaluation.split}{part}"
 
 
 def _identifier(text: str) -> str:

@@ -22,6 +22,7 @@ from posebench.card import (
     CardModel,
     CardTraining,
 )
+from posebench.data.described import is_path
 from posebench.engine.record import EvaluationRecord, find_record
 from posebench.engine.runs import checkpoint_facts, environment
 from posebench.errors import DataError
@@ -178,8 +179,9 @@ def _evaluation(
         if getattr(record, name)
     }
     reference = record.dataset
-    if Path(reference).exists():
+    if is_path(reference):
         reference = _relative(Path(reference), folder)
+        common["dataset_name"] = _first(rows, "dataset")
     return CardEvaluation(
         reference,
         record.split,

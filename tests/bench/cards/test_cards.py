@@ -266,6 +266,32 @@ def test_result_files_and_upper_bounds_have_cards_too(copy: Path) -> None:
     assert set(verdicts(check(bound.folder)).values()) == {"holds"}
 
 
+def test_a_dataset_of_ones_own_is_named_and_not_by_its_path(copy: Path) -> None:
+    [annotations] = (copy / "data").rglob("*val*.json")
+    scored = posebench.evaluate(
+        predictions=run_of(copy) / "predictions.json", name="theirs", dataset=str(annotations),
+        skeleton="coco", runs=copy / "others",
+    )  # fmt: skip
+    assert scored.folder is not None
+    card = make_card(scored.folder, copy / "handed")
+    name = scored.dataset.name
+    assert card.dataset == name
+    assert (copy / "handed" / card.evaluation.dataset).resolve() == annotations
+    text = (copy / "handed" / "README.md").read_text()
+    [result] = yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"]
+    assert result["dataset"]["name"] == f"{name} {scored.dataset.split}"
+    assert str(annotations.parent.name) not in result["dataset"]["type"]
+    assert verdicts(check(copy / "handed")) == {"data": "holds", "scored again": "holds"}
+
+
+def test_a_folder_of_a_datasets_name_is_not_taken_for_it(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copy / "coco").mkdir()
+    monkeypatch.chdir(copy)
+    assert make_card(run_of(copy)).evaluation.dataset == "coco"
+
+
 def test_part_of_a_dataset_stays_part_of_it(copy: Path) -> None:
     run = posebench.evaluate(
         copy / "tiny.safetensors", "coco", data_root=copy / "data", device="cpu", limit=2,
