@@ -220,7 +220,12 @@ def test_predictions_in_memory_are_compared_and_analysed(folder: Path) -> None:
     assert [one.name for one in compared.result.models] == ["a", "b"]
     analysed = posebench.analyze(runs[1], draws=0)
     errors = analysed.to_dataframe()
-    assert errors.loc[errors["kind"] == "inversion", "count"].iloc[0] == 96
+    inversion = errors.loc[(errors["kind"] == "inversion") & (errors["mode"] == "alone")].iloc[0]
+    assert inversion["count"] == 96
+    # In percent, as the AP of a comparison.
+    cost = analysed.result.cost("inversion", "alone").cost.value
+    assert inversion["cost"] == pytest.approx(100 * cost) and inversion["cost"] > 1
+    assert inversion["ap"] == pytest.approx(100 * runs[1].metrics["AP"])
     with pytest.raises(UsageError, match="no table named"):
         analysed.to_dataframe("error")
 

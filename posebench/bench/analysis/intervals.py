@@ -50,14 +50,7 @@ class Resamples:
         if not self.draws:
             return None
         if images is not None:
-            inside = images[matches.image]
-            matches = Matches(
-                matches.scores[inside],
-                matches.image[inside],
-                matches.correct[:, inside],
-                matches.wrong[:, inside],
-                np.where(images, matches.people, 0),
-            )
+            matches = matches.of_images(images)
         return resampled_ap([matches], [self.weights])
 
 

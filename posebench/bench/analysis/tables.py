@@ -1,4 +1,8 @@
-"""An analysis as tidy tables: a row per observation, plain columns, ids as in the files."""
+"""An analysis as tidy tables: a row per observation, plain columns, ids as in the files.
+
+AP and its differences are in percent, as in all tidy rows; OKS, scores, precision and recall are
+fractions.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +45,12 @@ def _errors(analysis: Analysis) -> pd.DataFrame:
             "mode": one.mode,
             "corrections": analysis.corrections,
             "count": one.count,
-            "ap": analysis.ap.value,
-            "ap_after": one.ap_after,
+            "ap": 100 * analysis.ap.value,
+            "ap_after": 100 * one.ap_after,
             **_interval("cost", one.cost),
             "draws": analysis.draws,
             **{
-                f"ap_after_{round(100 * t)}": value
+                f"ap_after_{round(100 * t)}": 100 * value
                 for t, value in zip(THRESHOLDS, one.by_threshold.tolist(), strict=True)
             },
         }
@@ -56,7 +60,10 @@ def _errors(analysis: Analysis) -> pd.DataFrame:
 
 
 def _interval(name: str, value: Interval) -> dict[str, float]:
-    return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+    """Return an AP or a difference in percent, with its limits."""
+    return {
+        name: 100 * value.value, f"{name}_low": 100 * value.low, f"{name}_high": 100 * value.high,
+    }  # fmt: skip
 
 
 def _keypoint(errors: KeypointErrors) -> dict[str, Any]:
@@ -174,7 +181,7 @@ def _suppression(analysis: Analysis) -> pd.DataFrame:
     rows: list[dict[str, Any]] = [
         {
             "limit": one.limit,
-            "ap": one.ap,
+            "ap": 100 * one.ap,
             **_interval("gain", one.gain),
             "removed": one.removed,
             "removed_true": one.removed_true,

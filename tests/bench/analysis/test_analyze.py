@@ -149,7 +149,8 @@ def test_tables_have_a_row_for_each_record(analysis: Analysis) -> None:
     assert len(tables["curves"]) == 10 * 101
     assert set(tables["joints"]["class"].dropna()) <= set(CLASSES)
     assert tables["joints"]["at_person_id"].isna().sum() == (analysis.joints.at_person < 0).sum()
-    assert tables["errors"]["cost"].tolist() == [one.cost.value for one in analysis.costs]
+    costs = [100 * one.cost.value for one in analysis.costs]
+    assert tables["errors"]["cost"].tolist() == costs
     assert set(tables["groups"]["by"]) == {"size", "crowding", "overlap", "labelled", "truncation"}
 
 
