@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from posebench.api.entrants import DataOptions, Entrant, Progress, open_entrants
+from posebench.bench.draws import DRAWS, SEED
 from posebench.errors import DataError, Notice, UsageError, unknown_name
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from posebench.skeleton import Skeleton
     from posebench.viz import RGB
 
-DRAWS = 2000
 # A row for every joint, pose or person.
 LONG_TABLES = ("joints", "detections", "people")
 _CORRECTIONS: tuple[Literal["meant", "published"], ...] = ("meant", "published")
@@ -198,7 +198,7 @@ def compare(
     skeleton: str | Skeleton | None = None,
     limit: int | None = None,
     draws: int = DRAWS,
-    seed: int = 0,
+    seed: int = SEED,
     errors: bool = True,
     group_p: bool = False,
     runs: str | Path | None = None,
@@ -281,7 +281,7 @@ def analyze(
     skeleton: str | Skeleton | None = None,
     limit: int | None = None,
     draws: int = DRAWS,
-    seed: int = 0,
+    seed: int = SEED,
     runs: str | Path | None = None,
     progress: Progress = _QUIET,
     **how: Any,

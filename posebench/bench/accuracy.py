@@ -119,7 +119,7 @@ def _check(
     needs = _missing(entry, data_root)
     if needs:
         return CheckedAccuracy(entry, "untested", None, 0, needs)
-    from posebench.bench.intervals import SEED
+    from posebench.bench.draws import SEED
     from posebench.bench.ledger import write_row
     from posebench.bench.statistics import ap_interval
     from posebench.data import open_dataset

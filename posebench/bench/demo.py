@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from posebench.bench.comparison import compare_matches
+from posebench.bench.draws import SEED
 from posebench.bench.flops import describe
-from posebench.bench.intervals import SEED
 from posebench.bench.speed.memory import peak_growth
 from posebench.bench.speed.worker import Worker, WorkerFailed
 from posebench.data.synthetic_crowds import SyntheticCrowds, ground_truth_of

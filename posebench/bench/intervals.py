@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from posebench.bench.statistics import RESAMPLES, Interval, ap_interval
+from posebench.bench.draws import RESAMPLES, SEED
+from posebench.bench.statistics import Interval, ap_interval
 from posebench.metrics.names import merged_name
 from posebench.metrics.resampling import matches
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from posebench.data import PoseDataset
     from posebench.engine import Evaluation
 
-SEED = 0  # of `statistics.image_resamples`
 _EQUAL = 1e-6
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from posebench.bench.cards.making import command_of, environment_of
-from posebench.bench.intervals import SEED
+from posebench.bench.draws import SEED
 from posebench.bench.statistics import ap_interval
 from posebench.card import (
     Card,

@@ -24,13 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from posebench.bench.draws import RESAMPLES, SEED
 from posebench.metrics.matching import Floats, Matches
 from posebench.metrics.resampling import Ranking, resampled_ap
 
 Whole = NDArray[np.int16]
 
 CONFIDENCE = 0.95
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _ranked(model: Matches) -> Matches:
     return replace(model, scores=-stats.rankdata(-model.scores))
 
 
-def image_resamples(images: int, resamples: int, seed: int = 0) -> tuple[Whole, Whole]:
+def image_resamples(images: int, resamples: int, seed: int = SEED) -> tuple[Whole, Whole]:
     """Return the exchanges and bootstrap samples of images, the same for all pairs of models.
 
     They are drawn a few at a time, which changes none of them: all draws at once take 8 bytes each.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from posebench.bench.draws import DRAWS, SEED
 from posebench.cli.common import (
     AnnotationsOption,
     CategoryOption,
@@ -64,8 +65,8 @@ def analyze(
             "which moves them nearer than it says."
         ),
     ] = "meant",
-    draws: DrawsOption = 2000,
-    seed: SeedOption = 0,
+    draws: DrawsOption = DRAWS,
+    seed: SeedOption = SEED,
     report: ReportOption = None,
     to: TablesOption = None,
     device: DeviceOption = "auto",

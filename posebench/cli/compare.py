@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from posebench.bench.draws import DRAWS, SEED
 from posebench.cli.common import (
     AnnotationsOption,
     CategoryOption,
@@ -92,8 +93,8 @@ def compare(
             "(exploratory; takes minutes for thousands of images).",
         ),
     ] = False,
-    draws: DrawsOption = 2000,
-    seed: SeedOption = 0,
+    draws: DrawsOption = DRAWS,
+    seed: SeedOption = SEED,
     report: ReportOption = None,
     to: TablesOption = None,
     device: DeviceOption = "auto",

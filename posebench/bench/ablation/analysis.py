@@ -22,8 +22,8 @@ from posebench.bench.ablation.ordering import (
     overall_verdict,
 )
 from posebench.bench.ablation.tasks import load_result, provenance_of_result, result_folder
+from posebench.bench.draws import RESAMPLES
 from posebench.bench.flops import meta_model
-from posebench.bench.statistics import RESAMPLES
 from posebench.bench.tables import load_table, read_text, table_names
 from posebench.engine import Provenance, tidy_rows
 from posebench.files import atomic_write, read_json

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from posebench.bench.statistics import CONFIDENCE, RESAMPLES, Difference, difference, holm
+from posebench.bench.draws import RESAMPLES
+from posebench.bench.statistics import CONFIDENCE, Difference, difference, holm
 from posebench.metrics.matching import Matches
 
 Verdict = Literal["holds", "reversed", "open"]

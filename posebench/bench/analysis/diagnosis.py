@@ -22,12 +22,11 @@ from posebench.bench.analysis.scene import Outcome, Scene
 from posebench.bench.analysis.scores import optimal_scores, resemblances
 from posebench.bench.analysis.taxonomy import CORRECTIONS, classify
 from posebench.bench.analysis.values import Analysis, BackgroundCounts
+from posebench.bench.draws import DRAWS, SEED
 from posebench.errors import UsageError
 from posebench.ground_truth import GroundTruth
 from posebench.metrics.matching import THRESHOLDS, Detections
 from posebench.structures import Protocol
-
-DRAWS = 2000
 
 
 def analyze(
@@ -37,7 +36,7 @@ def analyze(
     *,
     corrections: Literal["meant", "published"] = "meant",
     draws: int = DRAWS,
-    seed: int = 0,
+    seed: int = SEED,
 ) -> Analysis:
     """Find out what a result file loses AP by.
 

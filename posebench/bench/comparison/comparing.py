@@ -23,10 +23,10 @@ from posebench.bench.comparison.values import (
     ModelScores,
     PairDifference,
 )
+from posebench.bench.draws import DRAWS, RESAMPLES, SEED
 from posebench.bench.groups import Group, groups_of
 from posebench.bench.statistics import (
     CONFIDENCE,
-    RESAMPLES,
     Interval,
     Whole,
     benjamini_hochberg,
@@ -76,8 +76,8 @@ def compare(
     protocol: Protocol,
     *,
     reference: str | None = None,
-    draws: int = 2000,
-    seed: int = 0,
+    draws: int = DRAWS,
+    seed: int = SEED,
     groups: bool = True,
     group_p: bool = False,
     errors: Mapping[str, Any] | None = None,
@@ -157,7 +157,7 @@ def compare(
 
 
 def compare_matches(
-    models: Mapping[str, Matches], draws: int = RESAMPLES, seed: int = 0
+    models: Mapping[str, Matches], draws: int = RESAMPLES, seed: int = SEED
 ) -> tuple[tuple[ModelScores, ...], tuple[PairDifference, ...]]:
     """Compare models of which only the matches are known: AP, AP50 and AP75, best first."""
     images = len(next(iter(models.values())).people)
