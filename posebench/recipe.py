@@ -9,6 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
@@ -298,6 +299,21 @@ def _parsed(name: str, current: Any, text: str) -> Any:
             f"{name} ({type(current).__name__}), but found {text!r}."
         )
     return value
+
+
+def without_later_fields(values: dict[str, Any]) -> None:
+    """Remove the fields that earlier versions did not have, where they are as those behaved.
+
+    A hash of a recipe that does not use them is then what it was before they were added.
+
+    Args:
+        values: a recipe in JSON; changed in place.
+    """
+    for path, before in LATER_FIELDS.items():
+        *outer, name = path.split(".")
+        inner = reduce(lambda table, part: table[part], outer, values)
+        if inner.get(name) == before:
+            del inner[name]
 
 
 def recipe_to_json(recipe: Recipe, skeleton: Skeleton) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.files import file_sha256
-from posebench.recipe import LATER_FIELDS, Recipe, recipe_to_json
+from posebench.recipe import Recipe, recipe_to_json, without_later_fields
 from posebench.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ def recipe_hash(recipe: Recipe, skeleton: Skeleton) -> str:
     for name in ("reported", "test_overrides", "default_for"):
         del values[name]
     # A field that a later version adds must not change the hash of a recipe that does not use it.
-    for name, before in LATER_FIELDS.items():
-        if values["config"].get(name) == before:
-            del values["config"][name]
+    without_later_fields(values)
     return _short(json.dumps(values, sort_keys=True))
 
 

@@ -334,7 +334,6 @@ def tidy_rows(
         "source": f"measured, trained on {limit} images" if limit else "measured",
         "hardware": hardware(device) if device else "",
         "precision": precision,
-        "backend": backend or ("torch" if device else ""),
         "date": datetime.now().date().isoformat(),
         "commit": git_commit(),
     }
@@ -350,6 +349,7 @@ def tidy_rows(
             "low": _percent(limits.get(name, unknown)[0]),
             "high": _percent(limits.get(name, unknown)[1]),
             **origin,
+            "backend": backend or ("torch" if device else ""),
         }
         for name, value in metrics.items()
     )

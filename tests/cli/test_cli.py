@@ -34,6 +34,7 @@ TIDY = (
     "recipe", "method", "backbone", "input_size", "dataset", "split", "tta", "metric", "value",
     "unit", "source", "hardware", "precision", "date", "commit", "low", "high",
     "protocol_version", "recipe_hash", "data_hash", "weights_sha256", "seeds",
+    "backend",
 )  # fmt: skip
 
 

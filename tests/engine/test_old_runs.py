@@ -230,7 +230,9 @@ def test_commands_take_an_old_run(
     assert result.code == 0, result.err
     assert_finished(run, start)
     assert files(run) == sorted([*expected(run)["resumed"]["files"], "request.json"])
-    assert rows(run) == rows(PACKED / recipe / "finished")
+    before = rows(PACKED / recipe / "finished")
+    # Later versions add columns.
+    assert [{name: row[name] for name in before[0]} for row in rows(run)] == before
 
 
 def rows(run: Path) -> list[dict[str, str]]:

@@ -15,8 +15,9 @@ import pytest
 from posebench.data import open_dataset
 from posebench.data.limited import FirstImages
 from posebench.data.synthetic_crowds import SyntheticCrowds
-from posebench.engine import data_hash, file_sha256, provenance_of
+from posebench.engine import data_hash, provenance_of
 from posebench.engine.provenance import COLUMNS, PROTOCOL_VERSION, recipe_hash
+from posebench.files import file_sha256
 from posebench.models import RECIPES
 from posebench.recipe import LATER_FIELDS, override
 from posebench.skeleton import COCO, CROWDPOSE
@@ -38,10 +39,10 @@ def test_a_recipes_hash_changes_with_its_fields_alone() -> None:
 def test_fields_that_came_later_leave_older_hashes_as_they_were(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(LATER_FIELDS, "cell_centre", "never")
+    monkeypatch.setitem(LATER_FIELDS, "config.cell_centre", "never")
     with_field = recipe_hash(CID, COCO)
     monkeypatch.undo()
-    assert LATER_FIELDS["cell_centre"] == CID.config.cell_centre  # type: ignore[attr-defined]
+    assert LATER_FIELDS["config.cell_centre"] == CID.config.cell_centre  # type: ignore[attr-defined]
     assert recipe_hash(CID, COCO) != with_field
     assert recipe_hash(override(CID, "cell_centre=0.5"), COCO) != recipe_hash(CID, COCO)
 

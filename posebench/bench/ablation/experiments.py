@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,13 @@ from posebench.bench.ablation.config import SYNTHETIC, StudyConfig
 from posebench.data import find_layout, open_dataset
 from posebench.errors import UsageError
 from posebench.models import RECIPES, STUDIES, find_recipe
-from posebench.recipe import LATER_FIELDS, RENAMED_FIELDS, Recipe, override, recipe_to_json
+from posebench.recipe import (
+    RENAMED_FIELDS,
+    Recipe,
+    override,
+    recipe_to_json,
+    without_later_fields,
+)
 from posebench.skeleton import SKELETONS
 from posebench.studies import Study, Variant
 
@@ -109,11 +114,7 @@ def fingerprint(recipe: Recipe, data: SplitSpec, more: dict[str, Any]) -> str:
     # These fields have no effect on the trained model or the test.
     for name in ("reported", "test_overrides", "default_for"):
         del values[name]
-    for path, before in LATER_FIELDS.items():
-        *outer, name = path.split(".")
-        inner = reduce(lambda table, part: table[part], outer, values)
-        if inner.get(name) == before:
-            del inner[name]
+    without_later_fields(values)
     # Fields have their first names here, so that trainings of earlier versions are recognized.
     for old, new in RENAMED_FIELDS.items():
         if new in values:
