@@ -231,7 +231,7 @@ def compare(
     """
     if len(models) < 2:
         raise UsageError(
-            "compare expects at least two models; posebench.analyze looks at one alone."
+            "compare expects at least two models: name another, or use analyze for one alone."
         )
     _check_draws(draws)
     options = DataOptions(dataset, split, data_root, annotations, images, category, skeleton, limit)

@@ -60,8 +60,8 @@ def analyze(
     corrections: Annotated[
         str,
         typer.Option(
-            help="How wrong joints are mended: `meant`, or `published` as the published tool does, "
-            "which moves them nearer than it says."
+            help="How wrong keypoints are mended: `meant`, or `published` as the published tool "
+            "does, which moves them nearer than it says."
         ),
     ] = "meant",
     draws: DrawsOption = 2000,
@@ -106,7 +106,7 @@ def _print(analysed: ErrorAnalysis) -> None:
         f"{100 * ap.value:.1f}{limits}; {result.num_images:,} images, {result.num_people:,} people"
     )
     print_columns(_cost_columns(result), "--out DIR writes all columns.")
-    out.print("\n[bold]Joints of matched people[/], in percent")
+    out.print("\n[bold]Keypoints of matched people[/], in percent")
     print_columns(_joint_columns(result), "--out DIR writes all columns.")
     out.print()
     say_sentences(analysed)
@@ -144,7 +144,7 @@ def _joint_columns(result: Analysis) -> list[Column]:
     classes = list(dict.fromkeys(name for one in result.keypoints for name in one.shares))
     totals = [max(sum(one.shares.values()), 1) for one in result.keypoints]
     return [
-        Column("joint", [one.keypoint for one in result.keypoints], numeric=False),
+        Column("keypoint", [one.keypoint for one in result.keypoints], numeric=False),
         *(
             Column(
                 name,
