@@ -235,7 +235,7 @@ def compare(
     """
     if len(models) < 2:
         raise UsageError(
-            "compare expects at least two models; posebench.analyze looks at one alone."
+            "compare expects at least two models: name another, or use analyze for one alone."
         )
     _check_draws(draws)
     _say_if_too_few(draws, len(models))

@@ -61,8 +61,8 @@ def analyze(
     corrections: Annotated[
         str,
         typer.Option(
-            help="How wrong joints are mended: `meant`, or `published` as the published tool does, "
-            "which moves them nearer than it says."
+            help="How wrong keypoints are mended: `meant`, or `published` as the published tool "
+            "does, which moves them nearer than it says."
         ),
     ] = "meant",
     draws: DrawsOption = DRAWS,

@@ -233,7 +233,7 @@ def test_predictions_in_memory_are_compared_and_analysed(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("compare", "good.json", "--annotations", "val.json"), 2, "at least two models"),
+        (("compare", "good.json", "--annotations", "val.json"), 2, "or use analyze for one alone"),
         (("compare", "good.json", "swapped.json"), 2, "--annotations, or the dataset"),
         (("compare", "good.json", "nowhere.json", "--annotations", "val.json"), 3, "nowhere.json"),
         (("compare", "good.json", "swapped.json", "--by", "sise"), 2, "Did you mean size?"),
