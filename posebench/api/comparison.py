@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,23 +33,28 @@ _QUIET: Progress = lambda name, done, total: None  # noqa: E731
 
 
 @dataclass(frozen=True)
-class _Scored:
+class _Scored(ABC):
     """What a comparison and an analysis have in common: tables, sentences and a report."""
 
     dataset: PoseDataset
     entrants: tuple[Entrant, ...]
     annotations: str  # the file that was given in place of the split's own; empty: none
-    seed: int
-    draws: int
+    result: Compared | Analysis
+
+    @property
+    @abstractmethod
+    def sentences(self) -> list[str]:
+        """What the numbers say, the main thing first."""
+
+    @abstractmethod
+    def _page(self) -> str:
+        """Return the report."""
 
     @property
     def images(self) -> str:
         """The name of the images: dataset and split, and the file where one was given."""
         file = f" ({Path(self.annotations).name})" if self.annotations else ""
         return f"{self.dataset.name} {self.dataset.split}{file}"
-
-    def _own_tables(self) -> dict[str, pd.DataFrame]:
-        raise NotImplementedError
 
     @cached_property
     def tables(self) -> Mapping[str, pd.DataFrame]:
@@ -60,7 +66,7 @@ class _Scored:
 
         made = {"dataset": self.dataset.name, "split": self.dataset.split}
         made |= provenance_of(dataset=self.dataset).columns()
-        made["seeds"] = ", ".join(filter(None, [str(made["seeds"]), f"draws {self.seed}"]))
+        made["seeds"] = ", ".join(filter(None, [str(made["seeds"]), f"draws {self.result.seed}"]))
         of_model = {
             column: {one.name: one.row.get(column, "") for one in self.entrants}
             for column in ("recipe_hash", "weights_sha256")
@@ -68,7 +74,7 @@ class _Scored:
         of_model["results_sha256"] = {
             one.name: one.facts.get("SHA-256", "") for one in self.entrants
         }
-        tables = self._own_tables()
+        tables = self.result.tables()
         for name, rows in tables.items():
             if name in LONG_TABLES:
                 continue
@@ -105,8 +111,22 @@ class _Scored:
         ]
         for one in self.entrants:
             facts += [(one.name, ", ".join(f"{name} {value}" for name, value in one.facts.items()))]
-        drawn = f"{self.draws} draws of the images, seed {self.seed}" if self.draws else "none"
+        draws, seed = self.result.draws, self.result.seed
+        drawn = f"{draws} draws of the images, seed {seed}" if draws else "none"
         return [*facts, ("intervals", drawn), ("posebench", package_version())]
+
+    def report(self, path: str | Path) -> Path:
+        """Write one HTML file that needs no other file and no network; return its path.
+
+        Raises:
+            PosebenchError: the file cannot be written.
+        """
+        from posebench.files import atomic_write
+
+        target = Path(path)
+        with atomic_write(target) as beside:
+            beside.write_text(self._page(), encoding="utf-8")
+        return target
 
     def _picture(self, index: int) -> RGB | None:
         """Return an image of the dataset; None: it is not here."""
@@ -120,34 +140,24 @@ class _Scored:
 
 @dataclass(frozen=True)
 class Comparison(_Scored):
-    """Several models on the same images; `models` has them from the highest AP to the lowest."""
+    """Several models on the same images; `result.models` has the highest AP first."""
 
     result: Compared
 
-    def _own_tables(self) -> dict[str, pd.DataFrame]:
-        return self.result.tables()
-
     @property
     def sentences(self) -> list[str]:
-        """What the numbers say, the main thing first."""
         from posebench.bench.verdict import comparison_sentences
 
         return comparison_sentences(self.result)
 
-    def report(self, path: str | Path) -> Path:
-        """Write one HTML file that needs no other file and no network; return its path.
-
-        Raises:
-            PosebenchError: the file cannot be written.
-        """
+    def _page(self) -> str:
         from posebench.viz.result_report import comparison_page
 
-        found = {one.name: one.detections for one in self.entrants}
-        truth = self.dataset.ground_truth()
-        return _write(
-            path,
-            comparison_page(self.result, truth, found, pictures=self._picture, facts=self.facts()),
-        )
+        return comparison_page(
+            self.result, self.dataset.ground_truth(),
+            {one.name: one.detections for one in self.entrants},
+            pictures=self._picture, facts=self.facts(),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,32 +166,19 @@ class ErrorAnalysis(_Scored):
 
     result: Analysis
 
-    def _own_tables(self) -> dict[str, pd.DataFrame]:
-        return self.result.tables()
-
     @property
     def sentences(self) -> list[str]:
-        """What the numbers say, the main thing first."""
         from posebench.bench.verdict import analysis_sentences
 
         return analysis_sentences(self.entrants[0].name, self.result)
 
-    def report(self, path: str | Path) -> Path:
-        """Write one HTML file that needs no other file and no network; return its path.
-
-        Raises:
-            PosebenchError: the file cannot be written.
-        """
+    def _page(self) -> str:
         from posebench.viz.result_report import analysis_page
 
         [one] = self.entrants
-        truth = self.dataset.ground_truth()
-        return _write(
-            path,
-            analysis_page(
-                one.name, self.result, truth, one.detections,
-                pictures=self._picture, facts=self.facts(),
-            ),
+        return analysis_page(
+            one.name, self.result, self.dataset.ground_truth(), one.detections,
+            pictures=self._picture, facts=self.facts(),
         )  # fmt: skip
 
 
@@ -264,7 +261,7 @@ def compare(
         found, truth, protocol, reference=reference, draws=draws, seed=seed, group_p=group_p,
         errors=analyses,
     )  # fmt: skip
-    return Comparison(data, tuple(entrants), str(annotations or ""), seed, draws, result)
+    return Comparison(data, tuple(entrants), str(annotations or ""), result)
 
 
 def analyze(
@@ -325,7 +322,7 @@ def analyze(
         entrants[0].detections, data.ground_truth(), data.protocol,
         corrections=way, draws=draws, seed=seed,
     )  # fmt: skip
-    return ErrorAnalysis(data, tuple(entrants), str(annotations or ""), seed, draws, result)
+    return ErrorAnalysis(data, tuple(entrants), str(annotations or ""), result)
 
 
 def _check_draws(draws: int) -> None:
@@ -345,12 +342,3 @@ def _say_if_too_few(draws: int, models: int) -> None:
             Notice,
             stacklevel=3,
         )
-
-
-def _write(path: str | Path, text: str) -> Path:
-    from posebench.files import atomic_write
-
-    target = Path(path)
-    with atomic_write(target) as beside:
-        beside.write_text(text, encoding="utf-8")
-    return target

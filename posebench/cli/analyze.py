@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,7 +125,7 @@ def _cost_columns(result: Analysis) -> list[Column]:
 
     def limits(kind: str) -> str:
         one = costs.get((kind, "alone"))
-        if one is None or one.cost.low != one.cost.low:
+        if one is None or math.isnan(one.cost.low):
             return ""
         return f"{100 * one.cost.low:.1f} to {100 * one.cost.high:.1f}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -142,13 +143,16 @@ def _print(compared: Comparison, groupings: Sequence[str], worst: int) -> None:
     print_columns(_score_columns(result), "--out DIR writes all columns.")
     out.print()
     print_columns(_pair_columns(result))
+    if len(result.models) > 2:
+        out.print("\n[bold]AP of the row minus AP of the column[/]; * told apart (Holm, 5 %)")
+        print_columns(_matrix_columns(result), "--out DIR writes all differences.")
     if result.analyses:
         out.print("\n[bold]AP that correcting each kind of error alone would gain[/]")
         print_columns(_error_columns(result), "--out DIR writes all columns.")
     for by in groupings:
         out.print(f"\n[bold]AP by {by}[/]")
         print_columns(_group_columns(result, by))
-        tested = [one for one in result.group_differences if one.by == by and one.p == one.p]
+        tested = [one for one in result.group_differences if one.by == by and not math.isnan(one.p)]
         if tested:
             out.print(f"\n[bold]Differences of AP by {by}[/], tested; exploratory")
             print_columns(_tested_columns(tested))
@@ -159,32 +163,61 @@ def _print(compared: Comparison, groupings: Sequence[str], worst: int) -> None:
 
 
 def _score_columns(result: Compared) -> list[Column]:
-    from posebench.cli.columns import Column
+    """Return the metrics, with the intervals of all of them where there is room."""
+    from posebench.cli.columns import Column, fitting
 
     names = list(result.models[0].metrics)
-    main = [one.metrics[names[0]] for one in result.models]
+    own = {name: [one.metrics[name] for one in result.models] for name in names}
+    models = Column("model", [one.name for one in result.models], numeric=False)
+    alike = Column("alike", [one.letters for one in result.models], numeric=False)
+    wide = [
+        models,
+        *(Column(name, [_with_limits(ap) for ap in own[name]]) for name in names),
+        alike,
+    ]
+    if len(fitting(wide, out.width)) == len(wide):
+        return wide
     return [
-        Column("model", [one.name for one in result.models], numeric=False),
-        Column(names[0], [f"{100 * ap.value:.1f}" for ap in main]),
-        Column("95 %", [f"{100 * ap.low:.1f}–{100 * ap.high:.1f}" for ap in main]),
+        models,
+        Column(names[0], [_percent(ap.value) for ap in own[names[0]]]),
+        Column("95 %", [f"{100 * ap.low:.1f}–{100 * ap.high:.1f}" for ap in own[names[0]]]),
         *(
-            Column(name, [_percent(one.metrics[name].value) for one in result.models], gives_way=1)
+            Column(name, [_percent(ap.value) for ap in own[name]], gives_way=1)
             for name in names[1:]
         ),
-        Column("alike", [one.letters for one in result.models], numeric=False),
+        alike,
     ]
 
 
 def _pair_columns(result: Compared) -> list[Column]:
+    """Return the differences of two models, or of all from the reference."""
     from posebench.cli.columns import Column
 
-    pairs = result.pairs
+    pairs = [one for one in result.pairs if result.reference in (one.better, one.worse)]
     return [
         Column("difference", [f"{one.better} − {one.worse}" for one in pairs], numeric=False),
         *_difference_columns([one.difference for one in pairs]),
         Column("p", [_p(one.p) for one in pairs], gives_way=2),
         Column("p (Holm)", [_p(one.p_adjusted) for one in pairs]),
         Column("could show", [f"{100 * one.smallest:.1f}" for one in pairs], gives_way=1),
+    ]
+
+
+def _matrix_columns(result: Compared) -> list[Column]:
+    """Return the AP of each row's model minus that of each column's."""
+    from posebench.bench.verdict import decided
+    from posebench.cli.columns import Column
+
+    cells = {}
+    for pair in result.pairs:
+        mark = "*" if decided(pair) else ""
+        value = 100 * pair.difference.value
+        cells[pair.better, pair.worse] = f"{value:+.1f}{mark}"
+        cells[pair.worse, pair.better] = f"{-value:+.1f}{mark}"
+    names = [one.name for one in result.models]
+    return [
+        Column("", names, numeric=False),
+        *(Column(other, [cells.get((own, other), "–") for own in names]) for other in names),
     ]
 
 
@@ -264,26 +297,17 @@ def _say_deciding(result: Compared, count: int) -> None:
     )
 
 
-def _with_limits(ap: object) -> str:
-    value, low, high = ap.value, ap.low, ap.high  # type: ignore[attr-defined]
-    return (
-        "–"
-        if value != value or value < 0
-        else f"{100 * value:.1f} ({100 * low:.1f}–{100 * high:.1f})"
-    )
+def _with_limits(ap: Interval) -> str:
+    value = _percent(ap.value)
+    return value if value == "–" else f"{value} ({100 * ap.low:.1f}–{100 * ap.high:.1f})"
 
 
 def _percent(value: float) -> str:
-    return "–" if value != value or value < 0 else f"{100 * value:.1f}"
+    """Return a fraction in percent; a dash where there is nobody to find."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f}"
 
 
 def _p(value: float) -> str:
-    return (
-        "–"
-        if value != value
-        else "< .001"
-        if value < 0.001
-        else f"{value:.3f}"[1:]
-        if value < 1
-        else "1"
-    )
+    from posebench.bench.verdict.words import p_text
+
+    return "–" if math.isnan(value) else p_text(value).removeprefix("p ")
