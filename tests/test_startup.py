@@ -49,7 +49,7 @@ COMMANDS = {
     "train cid --dataset coco --set epoch=3": (2, "Did you mean epochs?"),
     "train cid --dataset coco --device gpu": (2, "choose auto, cpu or cuda"),
     "eval cid --oracle --set lr=x": (2, "found 'x'"),
-    "eval nowhere": (4, "Expected a run folder or a .safetensors checkpoint at nowhere"),
+    "eval nowhere": (4, ".onnx, .xml, .pt2) at nowhere, but found nothing"),
     "eval cid": (4, "cid is a method"),
     "eval --predictions x": (2, "name it with --dataset"),
     "eval --predictions x --dataset coco --flip": (2, "holds its predictions already"),

@@ -98,7 +98,7 @@ def evaluate(
     """
     _check_target(model, predictions, oracle=oracle, settings=settings, dataset=dataset)
     _check_options(predictions, name, changed=not (flip is None and scales is None), limit=limit)
-    _check_backend(backend, scored=not (oracle or predictions))
+    _check_backend(backend, model, scored=not (oracle or predictions))
     chosen_precision = eval_precision(precision)
     used = dataset if isinstance(dataset, str) else dataset.reference if dataset else ""
     choice = choose_files(images, category, skeleton)
@@ -204,12 +204,16 @@ def _check_options(
         )
 
 
-def _check_backend(backend: str, *, scored: bool) -> None:
-    """Refuse a backend where no network computes."""
+def _check_backend(backend: str, model: object, *, scored: bool) -> None:
+    """Refuse a backend that there is not, or is not here, or where no network computes."""
+    from posebench.engine.backend_names import check_backend, check_installed
+
+    check_backend(backend)
     if backend != "torch" and not scored:
         raise UsageError(
             "--backend says what computes a network: leave it out with --oracle and --predictions."
         )
+    check_installed(backend, model)
 
 
 def _predictor(model: object, dataset: object, *, changed: bool) -> Predictor | None:

@@ -12,7 +12,7 @@ from posebench.api.datasets import open_dataset
 from posebench.api.evaluation import evaluate
 from posebench.data import find_layout
 from posebench.errors import UsageError, unknown_name
-from posebench.exporting.card import SUFFIXES
+from posebench.exporting.card import SUFFIXES, check_libraries
 from posebench.recipe import with_inference
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ def export(
     path = None if to is None else Path(to)
     if path is not None and path.suffix != SUFFIXES[format]:
         raise UsageError(f"A file of the format {format} ends in {SUFFIXES[format]}, not {path}.")
+    if int8 and half:
+        raise UsageError("Weights are stored in half precision or in INT8: leave one out.")
+    check_libraries(format)
     from posebench import engine
     from posebench.engine.exported import ExportedCheckpoint
     from posebench.exporting.program import NetworkInputs
@@ -87,8 +90,6 @@ def export(
     )
     if isinstance(checkpoint, ExportedCheckpoint):
         raise UsageError(f"{checkpoint.path} is exported already: name the run it is of.")
-    if int8 and half:
-        raise UsageError("Weights are stored in half precision or in INT8: leave one out.")
     recipe = with_inference(checkpoint.recipe, flip=flip)
     samples = [_sample(image) for image in images] or None
     network = folded(replace(checkpoint, recipe=recipe).model())

@@ -61,6 +61,8 @@ def load_model(
     check_precision(precision)
     from posebench import engine
 
+    engine.check_backend(backend)
+    engine.check_installed(backend, model)
     checkpoint = engine.find_model(str(model))
     recipe = with_inference(checkpoint.recipe, flip=flip, scales=scales)
     return engine.Model.of(

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from posebench._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from posebench.engine.backend_names import BACKENDS, backend_of, check_backend
+    from posebench.engine.backend_names import (
+        BACKENDS,
+        backend_of,
+        check_backend,
+        check_installed,
+    )
     from posebench.engine.backends import fastest_backend, on_backend, placed
     from posebench.engine.checkpoint import Checkpoint, read_checkpoint
     from posebench.engine.devices import default_workers, has_bf16, pick_device, pick_precision
@@ -73,6 +78,7 @@ __all__ = [
     "backend_of",
     "check_backend",
     "check_buildable",
+    "check_installed",
     "data_hash",
     "default_recipe",
     "default_workers",
@@ -120,7 +126,7 @@ __all__ = [
 
 __getattr__ = lazy_names(
     __name__,
-    backend_names=("BACKENDS", "backend_of", "check_backend"),
+    backend_names=("BACKENDS", "backend_of", "check_backend", "check_installed"),
     backends=("fastest_backend", "on_backend", "placed"),
     checkpoint=("Checkpoint", "read_checkpoint"),
     devices=("default_workers", "has_bf16", "pick_device", "pick_precision"),

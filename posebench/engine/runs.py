@@ -240,7 +240,8 @@ def find_checkpoint(place: Path) -> Path:
             return path
     found = "a folder without checkpoints/" if place.is_dir() else "nothing"
     raise ModelError(
-        f"Expected a run folder or a .safetensors checkpoint at {place}, but found {found}."
+        f"Expected a run folder, a .safetensors checkpoint or an exported file (.onnx, .xml, "
+        f".pt2) at {place}, but found {found}."
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from posebench.errors import ModelError, UsageError
+from posebench.errors import ModelError, UnsupportedError, UsageError
 from posebench.models import plugin_of, saved_base
 from posebench.recipe import Recipe, recipe_from_json, recipe_to_json
 from posebench.skeleton import Skeleton
@@ -17,6 +18,26 @@ from posebench.structures import FixedResize
 KEY = "posebench"  # of the metadata in every format
 VERSION = 1  # of the metadata
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "pt2": ".pt2"}
+# Format -> the libraries that write and run it, which the extra of its name installs.
+LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",), "pt2": ()}
+
+
+def check_libraries(format: str) -> None:
+    """Check that what writes and runs a format is installed, without importing it.
+
+    Raises:
+        UnsupportedError: it is not.
+    """
+    for library in LIBRARIES[format]:
+        if find_spec(library) is None:
+            raise not_installed(library, format)
+
+
+def not_installed(library: str, extra: str) -> UnsupportedError:
+    """Return the error for a library that an extra installs."""
+    return UnsupportedError(
+        f"This needs {library}, which is not installed: pip install 'posebench[{extra}]'."
+    )
 
 
 def is_exported(place: str | Path) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from posebench.errors import ModelError, UnsupportedError, UsageError
-from posebench.exporting.card import KEY, SUFFIXES, Card
+from posebench.exporting.card import KEY, SUFFIXES, Card, not_installed
 from posebench.exporting.program import Program, first_line, quiet
 from posebench.files import atomic_write
 
@@ -40,9 +40,7 @@ def required(module: str, extra: str) -> Any:
     try:
         return import_module(module)
     except ImportError:
-        raise UnsupportedError(
-            f"This needs {module}, which is not installed: pip install 'posebench[{extra}]'."
-        ) from None
+        raise not_installed(module, extra) from None
 
 
 def format_of(path: Path) -> str:

@@ -75,9 +75,10 @@ def traced(model: PoseModel, inference: Inference, inputs: NetworkInputs) -> Pro
             outputs = tuple(module(*example))
             exported = torch.export.export(module, example, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # of a dozen types, from every part of the compiler
+        height, width = example[0].shape[-2:]
         raise UnsupportedError(
             f"PyTorch cannot trace {model.config.method} with {model.config.backbone} at the size "
-            f"{tuple(example[0].shape[-2:])} ({first_line(error)}): choose another with --size, "
+            f"{height}x{width} ({first_line(error)}): choose another with --size, "
             "such as multiples of 32."
         ) from error
     return Program(exported, example, outputs, reads_padding)

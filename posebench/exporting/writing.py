@@ -101,6 +101,7 @@ def check_images(recipe: Recipe, count: int = CHECK_IMAGES) -> list[Sample]:
 
 def _check_size(inputs: NetworkInputs) -> None:
     if inputs.size and min(inputs.size) < 64:
+        height, width = inputs.size
         raise UsageError(
-            f"Expected a height and a width of at least 64 pixels, but found {inputs.size}."
+            f"Expected a height and a width of at least 64 pixels, but found {height}x{width}."
         )

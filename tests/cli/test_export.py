@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from posebench.exporting.card import LIBRARIES
 from tests.cli.command import run
 
 
@@ -28,6 +30,30 @@ def test_a_wrong_option_is_one_sentence(
     assert result.code == 2
     assert sentence in result.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("export", "cid_tiny", "--format", "openvino"),
+        ("eval", "cid_tiny", "--dataset", "synthetic", "--backend", "openvino"),
+        ("predict", "x.jpg", "--backend", "openvino", "--out", "x.json"),
+    ],
+)
+def test_a_missing_runtime_is_said_before_anything_is_computed(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(LIBRARIES, "openvino", ("no_such_library",))
+    with mock.patch("posebench.engine.find_model", side_effect=AssertionError("it was loaded")):
+        if words[0] == "predict":
+            Path("x.jpg").write_bytes(b"")
+            words = ("predict", "cid_tiny", *words[1:])
+        result = run(*words)
+    assert result.code == 5
+    assert "no_such_library, which is not installed: pip install 'posebench[openvino]'" in (
+        " ".join(result.err.split())
+    )
 
 
 def test_a_method_that_cannot_be_exported_says_why(tmp_path: Path) -> None:

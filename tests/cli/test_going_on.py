@@ -62,7 +62,7 @@ def test_weights_that_are_not_there_leave_no_run(root: Path) -> None:
     words = ("train", "cid_tiny", "--dataset", "coco", "--data-root", root, *TINY)
     result = run(*words, "--weights", "nowhere")
     assert result.code == 4
-    assert "Expected a run folder or a .safetensors checkpoint at nowhere" in result.err
+    assert ".onnx, .xml, .pt2) at nowhere, but found nothing" in result.err
     assert not Path("runs").exists()
 
 

@@ -18,7 +18,7 @@ from posebench.engine import find_model
 from posebench.engine.exported import ExportedCheckpoint, read_exported
 from posebench.errors import ModelError, UnsupportedError, UsageError
 from posebench.exporting import NetworkInputs, compare, open_session
-from posebench.exporting.card import SUFFIXES, Card
+from posebench.exporting.card import LIBRARIES, SUFFIXES, Card
 from posebench.exporting.files import required, write_network
 from posebench.exporting.program import Program, traced
 from posebench.exporting.writing import Exported, check_images
@@ -29,7 +29,6 @@ from posebench.structures import Sample
 FAMILIES = [
     "cid_tiny", "dgcn_tiny", "group_pose_tiny", "higher_hrnet_tiny", "pifpaf_tiny", "posedet_tiny",
 ]  # fmt: skip
-LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",), "pt2": ()}
 SIZE = (96, 128)
 
 
