@@ -14,11 +14,14 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from posebench.bench.analysis import analyze
 from posebench.bench.comparison import compare
 from posebench.data import LAYOUTS
 from posebench.data.annotations import check_content, content_of
@@ -75,21 +78,36 @@ def detections(truth: GroundTruth, skill: float, seed: int) -> Detections:
     return Detections(truth.rank[truth.image[person]], keypoints, scores, extent)
 
 
-def measure(times: int, draws: int) -> None:
-    """Compare two models at one size, and print seconds and peak memory."""
+def measure(times: int, draws: int, *, analyse: bool) -> None:
+    """Compare two models at one size, or analyse one; print seconds and peak memory."""
     truth = drawn_people(times * IMAGES)
-    models = {"ours": detections(truth, 0.1, 1), "theirs": detections(truth, 0.0, 2)}
     protocol = LAYOUTS["coco"].protocol
-    few = truth.num_images < IMAGES
-    compare(models, truth, protocol, draws=2, groups=few)  # compiles
-    for groups in (False, True):
+    ours = detections(truth, 0.1, 1)
+    steps: dict[str, Callable[[], object]]
+    if analyse:
+        small = truth.select_images(range(200))
+        analyze(detections(small, 0.1, 1), small, protocol, draws=2)  # compiles
+        steps = {
+            f"analysis, {count} draws": partial(analyze, ours, truth, protocol, draws=count)
+            for count in (0, draws)
+        }
+    else:
+        models = {"ours": ours, "theirs": detections(truth, 0.0, 2)}
+        compare(models, truth, protocol, draws=2, groups=False)  # compiles
+        steps = {
+            f"{name}, {draws} draws": partial(
+                compare, models, truth, protocol, draws=draws, groups=groups
+            )
+            for name, groups in (("table and p", False), ("all", True))
+        }
+    for name, step in steps.items():
         start, cpu = time.perf_counter(), time.process_time()
-        compare(models, truth, protocol, draws=draws, groups=groups)
+        step()
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(
-            f"{times} x {IMAGES} images, {draws} draws, {'all' if groups else 'table and p'}: "
-            f"{seconds:.1f} s, {cpu:.1f} s of CPU, peak {peak:.2f} GB",
+            f"{times} x {IMAGES} images, {name}: {seconds:.1f} s, {cpu:.1f} s of CPU, peak "
+            f"{peak:.2f} GB",
             flush=True,
         )
 
@@ -98,13 +116,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--times", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--analyse", action="store_true", help="one model's errors instead")
     options = parser.parse_args()
     if len(options.times) == 1:
-        measure(options.times[0], options.draws)
+        measure(options.times[0], options.draws, analyse=options.analyse)
         return
     for times in options.times:
         command = [sys.executable, __file__, "--times", str(times), "--draws", str(options.draws)]
-        subprocess.run(command, check=True)
+        subprocess.run([*command, *["--analyse"] * options.analyse], check=True)
 
 
 if __name__ == "__main__":
