@@ -29,6 +29,7 @@ from posebench.skeleton import COCO, Skeleton
 
 GREY = 114  # of the padding, as in YOLO
 MIN_SCORE = 0.05  # of people who are suppressed and returned
+_MOST = 200  # numbers of a person; more are candidates of a detector of objects
 OVERLAP = 0.65  # IoU with a better box above which a person is suppressed
 
 Floats = NDArray[np.float32]
@@ -150,9 +151,9 @@ def layout_of(shapes: Sequence[tuple[Any, ...]], path: Path) -> _Layout:
     """
     if len(shapes) == 1 and len(shapes[0]) == 3:
         _, first, last = shapes[0]
-        if isinstance(first, int) and first > 5 and (first - 5) % 3 == 0 and first < 200:
+        if isinstance(first, int) and 5 < first < _MOST and (first - 5) % 3 == 0:
             return _Layout("yolo", (first - 5) // 3)
-        if isinstance(last, int) and last > 6 and (last - 6) % 3 == 0:
+        if isinstance(last, int) and 6 < last < _MOST and (last - 6) % 3 == 0:
             return _Layout("yolo after suppression", (last - 6) // 3)
     ranks = [len(shape) for shape in shapes]
     if ranks == [3, 4] and shapes[0][2] == 5 and shapes[1][3] == 3:
