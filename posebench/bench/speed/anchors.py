@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from posebench.engine import Model, Predictor, find_model
 from posebench.errors import DataError, UnsupportedError, UsageError
-from posebench.exporting.files import onnx_session, required
+from posebench.exporting.card import SUFFIXES, is_exported
+from posebench.exporting.files import RUNTIMES, onnx_session, required
 from posebench.skeleton import COCO, Skeleton
 
 GREY = 114  # of the padding, as in YOLO
@@ -37,23 +38,27 @@ People = tuple[Floats, Floats]  # keypoints (N, K, 3) in pixels of the image, an
 
 
 def onnx_predictor(path: Path) -> Predictor:
-    """Return an ONNX file as a predictor.
+    """Return an ONNX file, or any file that posebench has exported, as a predictor.
 
     Raises:
         UsageError: there is no such file.
-        UnsupportedError: ONNX Runtime is not installed, cannot open it, or its layout is not known.
+        UnsupportedError: the runtime is not installed or cannot open it, or an ONNX file's layout
+            is not known.
     """
     if not path.is_file():
         raise UsageError(f"--onnx expects an ONNX file, but there is none at {path}.")
     name = re.sub(r"[^\w.-]", "_", path.name)
     if _is_own(path):
         model = Model.of(find_model(str(path)), device="cpu")
-        return Predictor(_Exported(path), name=name, skeleton=model.skeleton)
+        return Predictor(_Exported(path), name=name, skeleton=model.skeleton, backend=model.backend)
     anchor = Anchor(path)
-    return Predictor(anchor, name=name, skeleton=_skeleton(anchor.keypoints))
+    skeleton = _skeleton(anchor.keypoints)
+    return Predictor(anchor, name=name, skeleton=skeleton, backend=RUNTIMES["onnx"])
 
 
 def _is_own(path: Path) -> bool:
+    if path.suffix != SUFFIXES["onnx"] and is_exported(path):  # no other program's are taken
+        return True
     onnx = required("onnx", "onnx")
     try:
         model = onnx.load(str(path), load_external_data=False)

@@ -11,8 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import posebench
 from posebench.bench.speed.anchors import layout_of, onnx_predictor, people_of
+from posebench.bench.speed.interleave import backends_of
+from posebench.bench.speed.options import SpeedOptions
 from posebench.errors import DataError, UnsupportedError, UsageError
+from posebench.exporting.files import write_network
+from posebench.exporting.writing import check_images
+from tests.exporting.networks import traced_network
 
 FILE = Path("x.onnx")
 WITH_ONNX = pytest.mark.skipif(
@@ -67,6 +73,19 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
         onnx_predictor(tmp_path / "nothing.onnx")
 
 
+def test_a_file_of_any_format_that_posebench_writes_is_timed(tmp_path: Path) -> None:
+    _, card, program = traced_network("pifpaf_tiny")
+    write_network(program, card, tmp_path / "x.pt2")
+    predictor = onnx_predictor(tmp_path / "x.pt2")
+    assert (predictor.name, predictor.backend) == ("x.pt2", "torch.export")
+    assert backends_of(predictor, SpeedOptions()) == ("torch.export",)
+    images = [sample.image for sample in check_images(card.recipe, 2)]
+    expected = posebench.load_model(tmp_path / "x.pt2").predict(images)
+    found = predictor.predict(images)
+    assert [len(people) for people in found] == [len(people) for people in expected]
+    assert sum(map(len, found)) > 0
+
+
 @WITH_ONNX
 def test_a_file_that_is_no_onnx_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"words")
@@ -118,7 +137,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_file_of_each_layout_is_timed_like_a_predictor(name: str, tmp_path: Path) -> None:
     predictor = onnx_predictor(written(tmp_path / name, LAYOUTS[name]))
-    assert predictor.name == name.replace(" ", "_")
+    assert (predictor.name, predictor.backend) == (name.replace(" ", "_"), "onnxruntime")
     again = pickle.loads(pickle.dumps(predictor))  # it is timed in another process
     people = again.predict(np.zeros((96, 128, 3), np.uint8))
     assert people.keypoints.shape == (1, 17, 2)
