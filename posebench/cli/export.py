@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from posebench.cli.columns import Column, print_columns
-from posebench.cli.common import LimitOption, RootOption, messages, out, percent
+from posebench.cli.common import LimitOption, RootOption, messages, out, percent, to_file
 
 if TYPE_CHECKING:
     from posebench.exporting.writing import Exported
@@ -24,7 +24,9 @@ def export(
     ] = "onnx",
     to: Annotated[
         Path | None,
-        typer.Option("--out", help="The file (default: the recipe's name in this folder)."),
+        typer.Option(
+            "--out", callback=to_file, help="The file (default: the recipe's name in this folder)."
+        ),
     ] = None,
     size: Annotated[
         str,

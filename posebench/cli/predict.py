@@ -16,6 +16,7 @@ from posebench.cli.common import (
     messages,
     out,
     progress_bar,
+    to_either,
 )
 from posebench.cli.stopping import continues
 from posebench.cli.viz_reading import say
@@ -46,6 +47,7 @@ def predict(
         Path,
         typer.Option(
             "--out",
+            callback=to_either,
             help="File for the results: .json (COCO results), .jsonl (a line for each image or "
             "frame), .csv or .parquet (a row for each person); or a folder, which gets "
             "predictions.jsonl.",

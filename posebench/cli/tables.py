@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from posebench.cli.common import JsonOption, RunsOption, messages, out, print_rows, progress_bar
+from posebench.cli.common import (
+    JsonOption,
+    RunsOption,
+    messages,
+    out,
+    print_rows,
+    progress_bar,
+    to_folder,
+)
 
 if TYPE_CHECKING:
     from posebench.bench.tables import JoinedTable
@@ -29,6 +37,7 @@ def tables(
         Path | None,
         typer.Option(
             "--out",
+            callback=to_folder,
             help="Folder for the table as CSV, Markdown and LaTeX, with `all` also for report.html "
             "(default: nothing is written; with `all`: tables).",
         ),

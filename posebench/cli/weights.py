@@ -15,6 +15,8 @@ from posebench.cli.common import (
     out,
     print_rows,
     progress_bar,
+    to_file,
+    to_folder,
 )
 
 if TYPE_CHECKING:
@@ -131,7 +133,9 @@ def import_weights(
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option("--out", help="Output file (default: weights/RECIPE.safetensors)."),
+        typer.Option(
+            "--out", callback=to_file, help="Output file (default: weights/RECIPE.safetensors)."
+        ),
     ] = None,
 ) -> None:
     """Convert a published checkpoint; all parameter names and shapes are checked."""
@@ -158,7 +162,10 @@ def import_weights(
 def pack(
     run: Annotated[Path, typer.Argument(help="Run folder of a finished training.")],
     to: Annotated[
-        Path, typer.Option("--out", help="Folder for RECIPE.safetensors and RECIPE.json.")
+        Path,
+        typer.Option(
+            "--out", callback=to_folder, help="Folder for RECIPE.safetensors and RECIPE.json."
+        ),
     ] = Path("weights"),
     data_root: RootOption = None,
 ) -> None:
