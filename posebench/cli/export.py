@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def export(
     model: Annotated[
-        str, typer.Argument(help="Run folder, checkpoint, or recipe with weights, e.g. cid_tiny.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Run folder, checkpoint, or recipe with weights, e.g. cid_tiny."
+        ),
     ],
     format: Annotated[
         str, typer.Option("--format", help="Format: onnx, openvino or pt2.")

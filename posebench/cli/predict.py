@@ -31,14 +31,14 @@ def predict(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="Run folder, checkpoint, recipe with weights, such as cid_tiny, or predictor of a "
-            "plugin.",
+            help="Run folder, checkpoint, exported file (.onnx, .xml, .pt2), recipe with weights, "
+            "such as cid_tiny, or predictor of a plugin.",
         ),
     ],
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Images, videos, folders of them, patterns ('photos/**/*.jpg'), .txt lists with a "
             "path in each line, numbers of cameras, and addresses (rtsp://..., http://...).",
         ),

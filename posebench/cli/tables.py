@@ -29,8 +29,9 @@ def tables(
     table: Annotated[
         str | None,
         typer.Argument(
+            metavar="TABLE",
             help="Table such as cid/4, `published` for the published checkpoints, or `all` of the "
-            "papers (default: list all tables)."
+            "papers (default: list all tables).",
         ),
     ] = None,
     to: Annotated[

@@ -52,7 +52,7 @@ def viz(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Images, folders of images, patterns ('photos/**/*.jpg'), and .txt lists with a "
             "path in each line; or one video or animated GIF, or the number of a camera.",
         ),

@@ -81,7 +81,7 @@ def _state(entry: Published) -> str:
 def download_weights(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME ...", help="Checkpoints, recipes, shell patterns, or `all`."),
+        typer.Argument(metavar="NAME", help="Checkpoints, recipes, shell patterns, or `all`."),
     ],
 ) -> None:
     """Download published checkpoints, and check that each fits its recipe."""
@@ -123,7 +123,9 @@ def download_weights(
 def import_weights(
     file: Annotated[
         Path,
-        typer.Argument(help="Checkpoint of the authors' code or of MMPose (.pth, .pth.tar)."),
+        typer.Argument(
+            metavar="FILE", help="Checkpoint of the authors' code or of MMPose (.pth, .pth.tar)."
+        ),
     ],
     recipe: Annotated[
         str | None,
@@ -160,7 +162,7 @@ def import_weights(
 
 @app.command("pack")
 def pack(
-    run: Annotated[Path, typer.Argument(help="Run folder of a finished training.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished training.")],
     to: Annotated[
         Path,
         typer.Option(
