@@ -130,17 +130,17 @@ def _run(run: Prediction) -> None:
             bar.update(task, completed=run.continued + frames, note=f"{rate:.1f} frames/s")
     seconds = time.perf_counter() - start
     if run.continued:
-        say(f"Continued after {run.continued} images and frames.")
+        say(f"Continued after {run.count_of(run.continued)}.")
     say(
-        f"{run.model.name} ({run.model.source}) found {count_of(people)} on {frames} images and "
-        f"frames in {seconds:.1f} s: {frames / seconds:.1f} a second."
+        f"{run.model.name} ({run.model.source}) found {count_of(people)} on "
+        f"{run.count_of(frames)} in {seconds:.1f} s: {frames / seconds:.1f} a second."
     )
     for notice in run.reader.notices:
         say(notice)
     if run.reader.dropped:
         say(f"{run.reader.dropped} frames came while others were computed, and were left out.")
     if failed:
-        say(f"{failed} of {frames} images could not be read.")
+        say(f"{failed} of {run.count_of(frames)} could not be read.")
     if run.images:
         say(f"Pictures are in {run.images}.")
     if not run.complete:
