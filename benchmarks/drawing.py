@@ -32,7 +32,7 @@ from posebench.viz.capsules import Floats, Strokes
 from posebench.viz.colours import RGB
 
 _BAND = 128  # rows
-SCENES = ((30, 640, 480), (30, 1280, 960), (30, 4000, 3000), (200, 1280, 960), (30, 12000, 9000))
+SCENES = ((30, 640, 480), (30, 1280, 960), (30, 4000, 3000), (200, 1280, 960))
 _FIRST = """
 import sys, time
 sys.path.insert(0, "benchmarks")
