@@ -182,6 +182,12 @@ class Prediction:
         """Whether it ends when it is stopped, and not before."""
         return self._sources[-1].kind in ("camera", "stream") and self.length is None
 
+    def count_of(self, number: int) -> str:
+        """Return a number of what is predicted, in words: images, frames, or both."""
+        images = {source.kind == "image" for source in self._sources}
+        what = "images and frames" if len(images) > 1 else "image" if True in images else "frame"
+        return f"{number} {what}" + "s" * (len(images) == 1 and number != 1)
+
     def stop(self) -> None:
         """End soon, with what is done; it can be called by signal handlers."""
         self._stop.set()

@@ -242,7 +242,7 @@ def find_checkpoint(place: Path) -> Path:
     found = "a folder without checkpoints/" if place.is_dir() else "nothing"
     raise ModelError(
         f"Expected a run folder, a .safetensors checkpoint or an exported file (.onnx, .xml, "
-        f".pt2) at {place}, but found {found}."
+        f".pt2) at {place}, but found {found}: check the path."
     )
 
 

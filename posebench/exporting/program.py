@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from posebench.errors import UnsupportedError
+from posebench.errors import UnsupportedError, UsageError
 from posebench.layers.affine import network_map
 from posebench.layers.portable import portable_operators
 from posebench.models import PoseModel, profile_of
@@ -25,6 +25,7 @@ from posebench.models.graph import Graph
 from posebench.preprocess import _multiple, _padded
 from posebench.structures import Inference
 
+_STRIDE = 32  # pixels per cell of the coarsest features
 _USUAL_IMAGE = (640, 480)  # width and height of COCO's most frequent size
 
 
@@ -62,6 +63,7 @@ def traced(model: PoseModel, inference: Inference, inputs: NetworkInputs) -> Pro
     """Return the graph of a network in evaluation mode, its batch norms folded.
 
     Raises:
+        UsageError: the network's feature maps do not fit one another at the size.
         UnsupportedError: the method cannot be exported, or PyTorch cannot trace it.
     """
     module = GraphModule(model, inference.flip)
@@ -78,12 +80,22 @@ def traced(model: PoseModel, inference: Inference, inputs: NetworkInputs) -> Pro
             exported = torch.export.export(module, example, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # of a dozen types, from every part of the compiler
         height, width = example[0].shape[-2:]
+        near_height, near_width = (_nearest_size(side) for side in (height, width))
+        if inputs.size and (near_height, near_width) != inputs.size:
+            raise UsageError(
+                f"{model.config.method} with {model.config.backbone} takes heights and widths that "
+                f"are multiples of {_STRIDE}, not {height}x{width}: choose --size "
+                f"{near_height}x{near_width}."
+            ) from error
         raise UnsupportedError(
             f"PyTorch cannot trace {model.config.method} with {model.config.backbone} at the size "
-            f"{height}x{width} ({first_line(error)}): choose another with --size, "
-            "such as multiples of 32."
+            f"{height}x{width} ({first_line(error)}): choose another with --size."
         ) from error
     return Program(exported, example, outputs, reads_padding)
+
+
+def _nearest_size(side: int) -> int:
+    return max(2, round(side / _STRIDE)) * _STRIDE
 
 
 def example_inputs(
