@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from posebench.engine.evaluation import Evaluation
 
 _PACKAGES = ("posebench", "torch", "torchvision", "timm", "numpy", "opencv-python-headless")
+_RUNTIMES = ("onnxruntime", "openvino")  # those that are installed are named too
 
 
 def new_run(root: Path, command: str, label: str, dataset: str) -> Path:
@@ -254,11 +255,19 @@ def environment() -> dict[str, Any]:
         "command": sys.argv,
         "commit": git_commit(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in _PACKAGES},
+        "packages": {name: version(name) for name in _PACKAGES} | _runtimes(),
         "cpu": _cpu_name(),
         "cpu_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
+
+
+def _runtimes() -> dict[str, str]:
+    found = {}
+    for name in _RUNTIMES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def git_commit() -> str:

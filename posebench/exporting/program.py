@@ -6,7 +6,9 @@ Shapes: B images, H x W network input.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -144,16 +146,35 @@ def first_line(error: BaseException) -> str:
 def compiled_session(program: Program) -> Callable[..., Mapping[str, Tensor]]:
     """Return the graph compiled by torch.compile, with its weights frozen.
 
+    It is compiled for each size when it is first used; an `UnsupportedError` says if it cannot be.
+
     Raises:
         UnsupportedError: there is no C++ compiler here.
     """
-    if shutil.which("g++") is None and shutil.which("clang++") is None:
-        raise UnsupportedError("torch.compile needs a C++ compiler, and there is none here: g++.")
+    from torch._dynamo.exc import TorchDynamoException  # slow to import
+
+    compiler = cpp_compiler()
+    if shutil.which(compiler) is None:
+        raise UnsupportedError(
+            f"torch.compile needs a C++ compiler, and {compiler} is not installed: install g++, or "
+            "name another in the environment variable CXX."
+        )
     module = torch.compile(program.exported.module(), options={"freezing": True})
 
     def run(images: Tensor, padding: Tensor | None = None) -> Mapping[str, Tensor]:
         with quiet(), torch.no_grad():
-            outputs: Mapping[str, Tensor] = module(images.contiguous())
+            try:
+                outputs: Mapping[str, Tensor] = module(images.contiguous())
+            except TorchDynamoException as error:  # also of the compiler behind it
+                raise UnsupportedError(
+                    f"torch.compile cannot compile the network ({first_line(error)}): choose "
+                    "another --backend."
+                ) from error
             return outputs
 
     return run
+
+
+def cpp_compiler() -> str:
+    """Return the compiler that torch.compile calls."""
+    return os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
