@@ -158,8 +158,7 @@ class Prediction:
         found = collect_sources(
             [str(one) for one in named], recursive=recursive, excluded=[images] if images else ()
         )
-        if target and target.resolve() in {one.path.resolve() for one in found}:
-            raise UsageError(f"The results would replace the source {target}: choose another file.")
+        _check_sources(found, target, images)
         predicting = find_predicting(model, device, backend)
         draw_score = predicting.draw_score if min_score is None else min_score
         everybody = target is not None and target.suffix.lower() == ".json" and not track
@@ -357,6 +356,33 @@ def _check(
         raise UsageError("resume and save_images need results in a file: pass `out` too.")
     if smooth and not track:
         raise UsageError("--smooth calms the keypoints of people who are followed: add --track.")
+
+
+def _check_sources(sources: Sequence[Source], target: Path | None, images: Path | None) -> None:
+    """Check that neither the results nor the pictures replace files of the user.
+
+    Raises:
+        UsageError: they would.
+    """
+    files = [one.path for one in sources if one.kind in ("image", "video")]
+    if target and target.exists() and target.resolve() in {file.resolve() for file in files}:
+        raise UsageError(f"The results would replace the source {target}: choose another file.")
+    if target is None or images is None or not images.is_dir():
+        return
+    from posebench.engine.prediction import is_unfinished
+
+    folder = images.resolve()
+    if inside := next((file for file in files if file.resolve().is_relative_to(folder)), None):
+        raise UsageError(
+            f"Pictures would be written to {images}, where the source {inside} is: choose another "
+            "--out."
+        )
+    # Without results beside them they are no pictures of an earlier run.
+    if any(images.iterdir()) and not target.exists() and not is_unfinished(target):
+        raise UsageError(
+            f"Pictures would be written to {images}, which has other files: choose another --out, "
+            "or empty that folder first."
+        )
 
 
 def _batch_size(model: Predicting) -> int:

@@ -243,6 +243,21 @@ def test_a_source_is_never_replaced() -> None:
         posebench.predict(seer(), ["x.json", "x.jpg"], out="x.json")
 
 
+def test_pictures_never_replace_files_of_the_user() -> None:
+    own = photo(Path("images/a.jpg"), 1)
+    before = own.read_bytes()
+    photo(Path("a.jpg"), 2)
+    for sources in ("images", "images/*.jpg", own):
+        with pytest.raises(UsageError, match=r"where the source images.a\.jpg is"):
+            posebench.predict(seer(), sources, out=".", save_images=True)
+    with pytest.raises(UsageError, match="which has other files"):
+        posebench.predict(seer(), ".", recursive=True, out=".", save_images=True)
+    assert own.read_bytes() == before
+    for _ in range(2):  # those of an earlier run are replaced
+        posebench.predict(seer(), "a.jpg", out="results", save_images=True)
+    assert pictures("results/images") == ["a.jpg"]
+
+
 def test_an_unknown_ending_is_refused() -> None:
     with pytest.raises(UsageError, match=r"\.parquet, but --out is x\.xml"):
         posebench.predict(seer(), photo(Path("a.png"), 1), out="x.xml")
