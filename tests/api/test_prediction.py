@@ -19,7 +19,7 @@ from PIL import Image
 
 import posebench
 from posebench.api.prediction import Prediction
-from posebench.errors import DataError, UnsupportedError, UsageError
+from posebench.errors import DataError, PosebenchError, UnsupportedError, UsageError
 from posebench.metrics import read_results
 from tests.builders import truth_of
 from tests.films import film, number_of, photo, picture, seer, served
@@ -217,6 +217,44 @@ def records(name: str) -> int:
     if name.endswith(".json"):
         return len(json.loads(Path(name).read_text()))
     return len(Path(name).read_text().splitlines()) - name.endswith(".csv")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_full_disk_loses_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr("posebench.engine.prediction.output._SAVE_S", 0.0)
+    named, given = sources(), {"out": name, "batch_size": 4}
+    posebench.predict(seer(), named, **{**given, "out": f"whole{name}"})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = Path(f"whole{name}").stat().st_size * 6 // 10
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(PosebenchError, match="continued with --resume"):
+            posebench.predict(seer(), named, **given)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert 0 < Path(name).stat().st_size < room
+    assert records(name) > 0 and records(name) % 4 == 0  # whole batches, in a whole file
+    posebench.predict(seer(), named, resume=True, **given)
+    assert Path(name).read_bytes() == Path(f"whole{name}").read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_run_without_people_continues_to_the_same_file(name: str) -> None:
+    nobody = {"min_score": 0.9, "batch_size": 4}
+    posebench.predict(seer(), sources(), out=f"whole{name}", **nobody)
+    stream = posebench.predict(seer(), sources(), stream=True, out=name, **nobody)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    posebench.predict(seer(), sources(), out=name, resume=True, **nobody)
+    assert Path(name).read_bytes() == Path(f"whole{name}").read_bytes()
+
+
+def test_the_progress_of_another_version_is_said() -> None:
+    film(Path("x.avi"), 2)
+    Path(".x.jsonl.progress.json").write_text('{"request": {}, "line": 3}')
+    with pytest.raises(DataError, match="remove it to begin anew"):
+        posebench.predict(seer(), "x.avi", out="x.jsonl", resume=True)
 
 
 def test_other_options_do_not_continue_a_run() -> None:
