@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import tracemalloc
 from itertools import islice
@@ -363,8 +364,19 @@ def test_memory_does_not_grow_with_the_film(monkeypatch: pytest.MonkeyPatch) -> 
     assert peak("long.avi") < peak("short.avi") + 20 * frame  # of 170 more
 
 
+def test_a_stream_that_nobody_takes_leaves_no_thread() -> None:
+    before = threading.active_count()
+    posebench.predict(seer(), film(Path("x.avi"), 20), stream=True)
+    assert threading.active_count() == before
+    stream = posebench.predict(seer(), "x.avi", stream=True)
+    next(stream)
+    del stream
+    assert threading.active_count() == before
+
+
 def test_frames_are_read_while_others_are_computed() -> None:
     run = Prediction.begin(seer(), film(Path("x.avi"), 20), batch_size=4)
+    run.reader._background.start()
     waiting = run.reader._background._queue
     deadline = time.monotonic() + 10
     while waiting.qsize() < 8 and time.monotonic() < deadline:
