@@ -14,7 +14,7 @@ from posebench.api.models import load_model
 from posebench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from posebench.data.frames import FrameReader, Source
+    from posebench.data.frames import Frame, FrameReader, Source
     from posebench.engine import Model, Predicting, Predictor
     from posebench.engine.prediction import FramePrediction, PredictionFile
     from posebench.engine.prediction.output import Progress
@@ -132,6 +132,7 @@ class Prediction:
         self.continued = 0  # frames that an earlier run has done
         self.complete = False
         self._sources = sources
+        self._last: Frame | None = None  # that was predicted
         self._stop = Event()
         self._results, progress = self._open_results(resume=resume)
         self._tracks = self._open_tracks(progress)
@@ -178,8 +179,12 @@ class Prediction:
 
     @property
     def live(self) -> bool:
-        """Whether it ends when it is stopped, and not before."""
-        return self._sources[-1].kind in ("camera", "stream") and self.length is None
+        """Whether it is at a last source that ends when it is stopped, and not before."""
+        if self.options.limit is not None:
+            return False
+        if self._last:
+            return self._last.live and self._last.place == len(self._sources) - 1
+        return self.reader.video is not None and self.reader.video.live
 
     def count_of(self, number: int) -> str:
         """Return a number of what is predicted, in words: images, frames, or both."""
@@ -214,6 +219,7 @@ class Prediction:
                         state = self._tracks.state() if self._tracks else None
                         self._results.write(batch, state)
                     done += len(batch)
+                    self._last = frames[-1]
                     yield from batch
                 self.complete = self.live or not self._stop.is_set()
                 if self._results and self.complete:

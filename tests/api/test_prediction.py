@@ -267,6 +267,26 @@ def test_other_options_do_not_continue_a_run() -> None:
         posebench.predict(seer(), "x.avi", out="x.jsonl", track=True, resume=True)
 
 
+def test_only_a_stream_is_complete_when_it_is_stopped() -> None:
+    film(Path("f.avi"), 8)
+    for content, complete in ((b"", True), (Path("f.avi").read_bytes(), False)):
+        with served([50], content) as address:
+            run = Prediction.begin(seer(), address, out=f"{complete}.jsonl")
+            next(frames := iter(run))
+            run.stop()
+            assert not list(frames)
+        assert run.complete == complete
+    with served([50]) as address:  # a film before it was stopped
+        run = Prediction.begin(seer(), ["f.avi", address], out="x.jsonl")
+        next(frames := iter(run))
+        run.stop()
+        assert not list(frames) and not run.complete
+        rest = posebench.predict(
+            seer(), ["f.avi", address], out="x.jsonl", resume=True, reopen=0, stream=True
+        )
+        assert [one.frame for one in islice(rest, 7)] == list(range(1, 8))
+
+
 def test_a_complete_file_is_not_begun_anew_by_resume() -> None:
     film(Path("x.avi"), 3)
     posebench.predict(seer(), "x.avi", out="x.jsonl", resume=True)  # there was nothing
