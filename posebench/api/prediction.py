@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -153,6 +154,7 @@ class Prediction:
         target = _target(out)
         if target:
             check_format(target)
+        _check_counts(batch_size=batch_size, limit=limit, reopen=reopen)
         _check(target, resume=resume, save_images=save_images, track=track, smooth=smooth)
         named = [sources] if isinstance(sources, str | Path) else list(sources)
         images = _image_folder(out, target) if save_images else None
@@ -238,8 +240,10 @@ class Prediction:
         from posebench.engine.prediction import PredictionFile, is_unfinished, read_progress
 
         request = {
-            "model": [self.model.name, self.model.source],
-            "sources": [one.name for one in self._sources],
+            "model": [self.model.name, self.model.source, _weights(self.model)],
+            "--backend": getattr(self.model, "backend", ""),
+            # Not the names themselves: it is saved every second, also for a million images.
+            "sources": _digest([one.name for one in self._sources]),
             "--min-score": self.options.min_score,
             "--track": self.options.track,
             "--smooth": self.options.smooth,
@@ -362,6 +366,25 @@ def _check(
         raise UsageError("resume and save_images need results in a file: pass `out` too.")
     if smooth and not track:
         raise UsageError("--smooth calms the keypoints of people who are followed: add --track.")
+
+
+def _check_counts(*, batch_size: int | None, limit: int | None, reopen: int) -> None:
+    counts = (("batch_size", batch_size, 1), ("limit", limit, 1), ("reopen", reopen, 0))
+    for name, value, least in counts:
+        if value is not None and value < least:
+            raise UsageError(f"Expected {name} of at least {least}, but found {value}.")
+
+
+def _weights(model: Predicting) -> str:
+    """Return the SHA-256 of a model's weights: a run folder that was trained on has others."""
+    from posebench.engine import Model, provenance_of
+
+    checkpoint = model.checkpoint if isinstance(model, Model) else None
+    return provenance_of(weights=checkpoint and checkpoint.weights_file).weights
+
+
+def _digest(names: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
 
 
 def _check_sources(sources: Sequence[Source], target: Path | None, images: Path | None) -> None:

@@ -317,6 +317,12 @@ def test_pictures_never_replace_files_of_the_user() -> None:
     assert pictures("results/images") == ["a.jpg"]
 
 
+@pytest.mark.parametrize("name", ["batch_size", "limit", "reopen"])
+def test_a_number_below_what_makes_sense_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"Expected {name} of at least"):
+        posebench.predict(seer(), photo(Path("a.png"), 1), **{name: -1})  # type: ignore[arg-type]
+
+
 def test_an_unknown_ending_is_refused() -> None:
     with pytest.raises(UsageError, match=r"\.parquet, but --out is x\.xml"):
         posebench.predict(seer(), photo(Path("a.png"), 1), out="x.xml")
