@@ -68,8 +68,13 @@ def files_of(
         DataError: there are none, or the list cannot be read.
     """
     barred = [folder.resolve() for folder in excluded]
-    for file in _files_of(source, recursive=recursive, films=films):
-        resolved, base = file.path.resolve(), file.base.resolve()
+    files = _files_of(source, recursive=recursive, films=films)
+    if not barred:  # resolving takes a look at each folder of a path, on a network too
+        yield from files
+        return
+    bases = {base: base.resolve() for base in {file.base for file in files}}
+    for file in files:
+        resolved, base = file.path.resolve(), bases[file.base]
         inside = [folder for folder in barred if resolved.is_relative_to(folder)]
         if all(base.is_relative_to(folder) for folder in inside):
             yield file
@@ -153,7 +158,7 @@ def _files_of(source: str, *, recursive: bool, films: bool) -> list[SourceImage]
         return _matching(source, films=films)
     if films and path.is_dir():
         files = [file for file in list_files(path, recursive=recursive) if _is_wanted(file, films)]
-        if any(map(is_film_name, files)):
+        if files:
             return [SourceImage(file, path) for file in files]
     try:
         return [SourceImage(image, path) for image in find_images(path, recursive=recursive)]

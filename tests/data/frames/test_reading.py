@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -112,3 +113,19 @@ def test_a_film_of_uneven_frames_keeps_their_times() -> None:
     frames = read("y.mp4")
     assert [number_of(frame.image) for frame in frames if frame.image is not None] == [0, 1, 2, 3]
     assert [frame.time_s for frame in frames] == pytest.approx([0, 0.05, 0.25, 0.3], abs=0.002)
+
+
+def test_a_folder_is_listed_once_and_its_files_are_looked_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a network each look takes its time."""
+    for number in range(3):
+        photo(Path(f"in/{number}.jpg"), number)
+    listed: list[str] = []
+    resolved: list[Path] = []
+    walk, resolve = os.walk, Path.resolve
+    monkeypatch.setattr(os, "walk", lambda top: (listed.append(str(top)), walk(top))[1])
+    monkeypatch.setattr(Path, "resolve", lambda path: (resolved.append(path), resolve(path))[1])
+    assert len(collect_sources(["in"])) == 3
+    assert listed == ["in"]
+    assert [path.name for path in resolved] == ["0.jpg", "1.jpg", "2.jpg"]
