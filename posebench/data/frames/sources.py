@@ -16,7 +16,12 @@ from posebench.errors import DataError
 Kind = Literal["image", "video", "camera", "stream"]
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_LOGIN = re.compile(r"(?<=://)[^/@\s]*@")
+_LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")  # also of a password with an @
+# Parameters of an address by which cameras are told who asks.
+_SECRET = re.compile(
+    r"(?<=[?&])([^=&#]*(?:user|login|pass|pwd|token|key|auth|secret|sig)[^=&#]*)=[^&#\s]*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,10 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The address as it is shown and written: without a user's name and password."""
-        return self.address if self.kind != "stream" else _LOGIN.sub("", self.address)
+        """The address as it is shown and written: without users, passwords and tokens."""
+        if self.kind != "stream":
+            return self.address
+        return _SECRET.sub(r"\1=...", _LOGIN.sub("", self.address))
 
     @property
     def path(self) -> Path:
@@ -85,7 +92,8 @@ def _folder(source: Source) -> Path:
     if source.kind == "camera":
         return Path(f"camera{source.name}")
     if source.kind == "stream":
-        return Path(Path(source.name).name or "stream")
+        last = re.split(r"[?#]", source.name)[0].rstrip("/").rpartition("/")[2]
+        return Path(re.sub(r"[^\w.-]", "_", last).lstrip(".") or "stream")
     return source.path.resolve().relative_to(source.base.resolve())
 
 
