@@ -37,6 +37,8 @@ if "OPENCV_FFMPEG_LOGLEVEL" not in os.environ:
     # FFmpeg reports on stderr every frame that it cannot decode; the errors here say so once.
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
 
+_USUAL_FPS = 25.0  # where a film does not say
+
 # A frame (H, W, 3) uint8 RGB, and when it is shown in ms from the first one; None: not known.
 _Timed: TypeAlias = tuple[NDArray[np.uint8], float | None]
 
@@ -52,12 +54,25 @@ class Video:
     shown_ms: float | None = None  # when the last yielded frame is shown; None: not known
     live: bool = False  # frames that are not taken when they come are lost
     _latest_ms: float = 0.0
+    _step_ms: float = 0.0  # between the last two frames
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         for frame, shown_ms in self.frames:
-            self.shown_ms = shown_ms
-            self._latest_ms = max(self._latest_ms, shown_ms or 0.0)
+            self.shown_ms = None if shown_ms is None else self._later(shown_ms)
             yield frame
+
+    def _later(self, shown_ms: float) -> float:
+        """Return when a frame is shown, which is after the one before.
+
+        OpenCV says 0 of frames without a time: all of some streams without a container (.h264),
+        and the last one of others (.m2v).
+        """
+        if self.shown_ms is not None:
+            if shown_ms <= self.shown_ms:
+                shown_ms = self.shown_ms + (self._step_ms or 1000 / (self.fps or _USUAL_FPS))
+            self._step_ms = shown_ms - self.shown_ms
+        self._latest_ms = max(self._latest_ms, shown_ms)
+        return shown_ms
 
     def missing(self, frames: int) -> int:
         """Return how many frames are missing of those in the header, after so many were read.

@@ -329,3 +329,22 @@ def test_another_ending_is_refused(tmp_path: Path) -> None:
     expected = pytest.raises(UsageError, match=r"\.mp4, .* but found 'x\.gif'")
     with expected, write_video(tmp_path / "x.gif", 5):
         pass
+
+
+@pytest.mark.parametrize(
+    ("told", "fps", "shown"),
+    [
+        ([0, 0, 0], 10, [0, 100, 200]),  # a stream without a container
+        ([0, 0, 0], None, [0, 40, 80]),
+        ([100, 200, 350, 0], 25, [100, 200, 350, 500]),  # the last frame of some
+        ([0, 100, 200, 0, 100], 25, [0, 100, 200, 300, 400]),  # two films in one file
+        ([0, 30, 200], 25, [0, 30, 200]),
+        ([None, None], None, [None, None]),
+    ],
+)
+def test_a_frame_is_shown_after_the_one_before(
+    told: list[float | None], fps: float | None, shown: list[float | None]
+) -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    video = Video("x", fps, None, iter([(image, own) for own in told]))
+    assert [video.shown_ms for _ in video] == shown
