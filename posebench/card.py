@@ -82,6 +82,7 @@ class CardEvaluation:
     data_hash: str = ""
     tta: str = ""  # the views that were merged, as in result tables
     precision: str = ""
+    backend: str = ""  # what computed the network; empty: PyTorch, or nothing did
     batch_size: int = 8
     limit: int | None = None  # the first images alone
     unreadable: int = 0  # images

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +137,38 @@ def write_json(path: Path, value: Any) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
+def check_writable(path: Path, kind: Literal["file", "folder", "either"] = "file") -> None:
+    """Check that an output can be written, before what it will hold is computed; nothing is made.
+
+    Args:
+        path: the file or folder, which need not exist, nor the folders around it.
+        kind: what is to be written there; a folder gets files.
+
+    Raises:
+        PosebenchError: it cannot be written.
+    """
+    if kind == "file" and path.is_dir():
+        raise PosebenchError(f"{path} cannot be written (it is a folder): name a file in it.")
+    if kind == "folder" and path.exists() and not path.is_dir():
+        raise PosebenchError(f"{path} cannot be written (it is a file): name a folder.")
+    folder = path.absolute() if path.is_dir() else path.absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> PosebenchError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return PosebenchError(
+        f"{path} cannot be written ({error.strerror or error}): "
+        + ("free some space on its disk." if full else "choose another folder.")
+    )
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success the file there is renamed to `path`.
@@ -152,11 +185,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield beside
         beside.replace(path)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        raise PosebenchError(
-            f"{path} cannot be written ({error.strerror or error}): "
-            + ("free some space on its disk." if full else "choose another folder.")
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from posebench.errors import ModelError, UsageError, unknown_name
 from posebench.skeleton import SKELETONS, Skeleton, skeleton_from_table, skeleton_table
-from posebench.structures import Augmentation, Inference
+from posebench.structures import Augmentation, FixedResize, Inference
 from posebench.toml_tables import Table
 from posebench.torch_pair import check_torch_pair
 
@@ -367,7 +367,9 @@ def _restored(base: Any, values: dict[str, Any]) -> Any:
     new = {}
     for name, value in values.items():
         current = getattr(base, name, None)
-        if is_dataclass(current):
+        if name == "resize" and "upright" in value:  # of an exported network of one size
+            value = FixedResize(**value)
+        elif is_dataclass(current):
             value = _restored(current, value)
         elif isinstance(value, list):
             value = tuple(value)

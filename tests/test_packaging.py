@@ -55,14 +55,20 @@ def test_wheel_is_the_same_byte_for_byte(tmp_path: Path) -> None:
     assert "posebench/py.typed" in packed
 
 
-@pytest.mark.parametrize("extra", ["", "dev"])
-def test_lock_file_pins_what_is_required(extra: str) -> None:
-    name = f"linux-py311{'-dev' if extra else ''}.txt"
+RUNTIMES = ("parquet", "onnx", "openvino", "int8")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "extras"), [("", ()), ("-dev", ("dev",)), ("-runtimes", RUNTIMES)]
+)
+def test_lock_file_pins_what_is_required(suffix: str, extras: tuple[str, ...]) -> None:
+    name = f"linux-py311{suffix}.txt"
     text = (ROOT / "requirements" / name).read_text()
     blocks = re.findall(r"^(\S+)==(\S+).*\n((?: +\S.*\n?)*)", text, re.M)
     pins = {canonicalize_name(package): version for package, version, _ in blocks}
 
-    wanted = PROJECT["dependencies"] + (PROJECT["optional-dependencies"]["dev"] if extra else [])
+    optional = PROJECT["optional-dependencies"]
+    wanted = PROJECT["dependencies"] + [one for extra in extras for one in optional[extra]]
     for requirement in map(Requirement, wanted):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), (
             requirement

@@ -13,7 +13,7 @@ from posebench.models import RECIPES, find_recipe
 from posebench.models.cid import CIDConfig
 from posebench.recipe import RENAMED_FIELDS, Recipe, override, recipe_from_json, recipe_to_json
 from posebench.skeleton import COCO, CROWDPOSE
-from posebench.structures import Augment
+from posebench.structures import Augment, FixedResize
 
 TINY = RECIPES["cid_tiny"]
 CONFIG, AUGMENT = cast(CIDConfig, TINY.config), cast(Augment, TINY.augment)
@@ -238,3 +238,10 @@ def test_a_recipe_saved_under_old_names_is_the_same() -> None:
     for old, new in RENAMED_FIELDS.items():
         saved[old] = saved.pop(new)
     assert recipe_from_json(saved, COCO_RECIPE) == recipe
+
+
+def test_the_size_of_an_exported_network_is_kept() -> None:
+    inference = replace(TINY.inference, resize=FixedResize.of(128, 96))
+    recipe = replace(TINY, inference=inference, skeleton=COCO)
+    saved = json.loads(json.dumps(recipe_to_json(recipe, COCO)))
+    assert recipe_from_json(saved, TINY) == recipe

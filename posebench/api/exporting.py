@@ -75,7 +75,12 @@ def export(
         raise unknown_name("format", format, SUFFIXES)
     path = None if to is None else Path(to)
     if path is not None and path.suffix != SUFFIXES[format]:
-        raise UsageError(f"A file of the format {format} ends in {SUFFIXES[format]}, not {path}.")
+        fitting = [name for name, suffix in SUFFIXES.items() if suffix == path.suffix]
+        other = f", or choose --format {fitting[0]}" if fitting else ""
+        raise UsageError(
+            f"A file of the format {format} ends in {SUFFIXES[format]}, but --out is {path}: name "
+            f"it {path.with_suffix(SUFFIXES[format])}{other}."
+        )
     if int8 and half:
         raise UsageError("Weights are stored in half precision or in INT8: leave one out.")
     check_libraries(format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ class PredictOptions:
     limit: int | None = None  # frames
     strict: bool = False
     reopen: int = 5
+    draw_score: float = 0.0  # of the people in pictures
 
 
 class Keywords(TypedDict, total=False):
@@ -159,12 +161,14 @@ class Prediction:
         if target and target.resolve() in {one.path.resolve() for one in found}:
             raise UsageError(f"The results would replace the source {target}: choose another file.")
         predicting = find_predicting(model, device, backend)
+        draw_score = predicting.draw_score if min_score is None else min_score
         everybody = target is not None and target.suffix.lower() == ".json" and not track
         if min_score is None:
             min_score = 0.0 if everybody else predicting.draw_score
         options = PredictOptions(
-            min_score, track, smooth, batch_size or _batch_size(predicting), limit, strict, reopen
-        )
+            min_score, track, smooth, batch_size or _batch_size(predicting), limit, strict, reopen,
+            draw_score,
+        )  # fmt: skip
         return cls(predicting, found, options, target, images, resume=resume)
 
     @property
@@ -178,6 +182,12 @@ class Prediction:
         """Whether it ends when it is stopped, and not before."""
         return self._sources[-1].kind in ("camera", "stream") and self.length is None
 
+    def count_of(self, number: int) -> str:
+        """Return a number of what is predicted, in words: images, frames, or both."""
+        images = {source.kind == "image" for source in self._sources}
+        what = "images and frames" if len(images) > 1 else "image" if True in images else "frame"
+        return f"{number} {what}" + "s" * (len(images) == 1 and number != 1)
+
     def stop(self) -> None:
         """End soon, with what is done; it can be called by signal handlers."""
         self._stop.set()
@@ -190,12 +200,11 @@ class Prediction:
         results: AbstractContextManager[Any] = self._results or nullcontext()
         try:
             with results:
-                for frames in self.reader.batches(self.options.batch_size):
+                limit = sys.maxsize if self.options.limit is None else self.options.limit
+                batches = self.reader.batches(self.options.batch_size)
+                # A stream may be silent after the last frame that is wanted.
+                while done < limit and (frames := next(batches, [])[: limit - done]):
                     if self._stop.is_set():  # the batch may be cut short
-                        break
-                    if self.options.limit is not None:
-                        frames = frames[: self.options.limit - done]
-                    if not frames:
                         break
                     self._check_read([frame.error for frame in frames])
                     batch = predict_batch(self.model, frames, min_score=self.options.min_score)
@@ -276,22 +285,28 @@ class Prediction:
             origin = one.origin
             if origin is None or origin.image is None:
                 continue
+            if one.numbers is None:  # results may have everybody, pictures do not
+                one = one.at_least(self.options.draw_score)
             picture = draw_poses(origin.image, one.people, self.model.skeleton, numbers=one.numbers)
             write_image(self.images / self._picture_name(origin.place, origin.index), picture)
 
     def _picture_name(self, place: int, index: int) -> Path:
-        from posebench.data.image_sources import picture_names
-
-        source = self._sources[place]
-        if source.kind != "image":
-            name = Path(source.name).name or "stream"
-            folder = f"camera{source.name}" if source.kind == "camera" else name
-            return Path(folder, f"{index:06d}.jpg")
         if not hasattr(self, "_names"):
-            images = [one for one in self._sources if one.kind == "image"]
-            names = picture_names([one.image for one in images], ".jpg")
-            self._names = dict(zip(images, names, strict=True))
-        return self._names[source]
+            self._names = _picture_names(self._sources)
+        source = self._sources[place]
+        name = self._names[source]
+        return name if source.kind == "image" else name / f"{index:06d}.jpg"
+
+
+def _picture_names(sources: Sequence[Source]) -> dict[Source, Path]:
+    """Return the picture of each image, and the folder of pictures of each other source."""
+    from posebench.data.frames import picture_folders
+    from posebench.data.image_sources import picture_names
+
+    images = [one for one in sources if one.kind == "image"]
+    moving = [one for one in sources if one.kind != "image"]
+    names = picture_names([one.image for one in images], ".jpg")
+    return dict(zip([*images, *moving], [*names, *picture_folders(moving)], strict=True))
 
 
 def find_predicting(model: str | Path | Model | Predictor, device: str, backend: str) -> Predicting:

@@ -67,14 +67,14 @@ def recorded(
 
     interval = interval_of(evaluation, data) if rank() == 0 else None
     facts = checkpoint.facts if checkpoint else {}
-    seed = engine.training_seed(checkpoint.path, facts) if checkpoint else None
+    seed = engine.training_seed(checkpoint.weights_file, facts) if checkpoint else None
     rows = engine.write_evaluation(
         folder, evaluation, recipe=recipe, dataset=data,
         tta="oracle" if kind == "oracle" else recipe.inference.label if recipe else "",
         device=device, precision=precision if checkpoint else "",
         limit=facts.get("limit", 0), name=name,
         provenance=engine.provenance_of(
-            recipe=recipe, dataset=data, weights=checkpoint.path if checkpoint else None,
+            recipe=recipe, dataset=data, weights=checkpoint.weights_file if checkpoint else None,
             seeds={"training": seed, "bootstrap": interval.seed if interval else None},
         ),
         intervals=limits_of(interval),
@@ -97,8 +97,10 @@ def _write_record(
 ) -> None:
     """Write what a card needs to repeat the evaluation."""
     from posebench.engine.record import EvaluationRecord, root_of_data
+    from posebench.exporting import is_exported
 
     facts = checkpoint.facts if checkpoint else {}
+    weights = checkpoint.weights_file if checkpoint else None
     split, shortened, _ = data.split.partition("[")
     skeleton = how.skeleton or ""
     EvaluationRecord(
@@ -106,8 +108,9 @@ def _write_record(
         data.reference,
         split,
         len(data),
-        weights=_absolute(checkpoint.path if checkpoint else None),
-        published=facts.get("published", ""),
+        weights=_absolute(weights),
+        # An exported file is not the one that was published.
+        published="" if weights and is_exported(weights) else facts.get("published", ""),
         licence=facts.get("licence", ""),
         training_seed=seed,
         precision=precision if checkpoint else "",

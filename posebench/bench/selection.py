@@ -8,6 +8,7 @@ from pathlib import Path
 from posebench.data import LAYOUTS, find_layout
 from posebench.engine import PREDICTORS, Predictor
 from posebench.errors import UsageError, unknown_name
+from posebench.exporting.card import is_exported
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, Reported
 
@@ -25,6 +26,11 @@ def select_recipes(words: Sequence[str]) -> list[Recipe]:
     networks = one_recipe_per_network()
     for word in words:
         recipes = [RECIPES[word]] if word in RECIPES else _named(word, networks)
+        if not recipes and is_exported(word):
+            raise UsageError(
+                f"Expected the name of a recipe, but {word} is an exported file: time it with "
+                f"--onnx {word}."
+            )
         if not recipes and Path(word).exists():
             raise UsageError(
                 f"Expected the name of a recipe, but {word} is a path. Times and counts do not "

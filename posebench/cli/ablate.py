@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 def ablate(
     study: Annotated[
         str | None,
-        typer.Argument(help="Study such as cid/recalibration (default: list all studies)."),
+        typer.Argument(
+            metavar="STUDY", help="Study such as cid/recalibration (default: list all studies)."
+        ),
     ] = None,
     listed: Annotated[
         bool, typer.Option("--list", help="List all studies with their papers' tables and costs.")

@@ -47,8 +47,9 @@ def analyze(
     model: Annotated[
         str,
         typer.Argument(
+            metavar="MODEL",
             help="A result file in COCO's format, a run folder, a checkpoint, or a recipe with "
-            "weights, which predicts first."
+            "weights, which predicts first.",
         ),
     ],
     dataset: NamedDataset = None,

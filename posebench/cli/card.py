@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from posebench.cli.common import messages, out
+from posebench.cli.common import messages, out, to_folder
 
 
 def card(
@@ -19,6 +19,7 @@ def card(
         Path | None,
         typer.Option(
             "--out",
+            callback=to_folder,
             help="Folder for the card, the weights and the result file, to be handed on as it is "
             "(default: the card alone, in the run folder).",
         ),

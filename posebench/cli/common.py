@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -36,6 +36,30 @@ def _console(*, stderr: bool) -> Console:
 
 # Results go to stdout, everything else to stderr.
 out, messages = _console(stderr=False), _console(stderr=True)
+
+
+def to_file(path: Path | None) -> Path | None:
+    """Return the option of a file to write, checked before anything is computed for it."""
+    return _checked(path, "file")
+
+
+def to_folder(path: Path | None) -> Path | None:
+    """Return the option of a folder to write files to, likewise."""
+    return _checked(path, "folder")
+
+
+def to_either(path: Path | None) -> Path | None:
+    """Return the option of a file or a folder to write, likewise."""
+    return _checked(path, "either")
+
+
+def _checked(path: Path | None, kind: Literal["file", "folder", "either"]) -> Path | None:
+    if path is not None and RANK == 0:
+        from posebench.files import check_writable
+
+        check_writable(path, kind)
+    return path
+
 
 DatasetOption = Annotated[
     str, typer.Option("--dataset", help="Dataset; `posebench data list` shows them.")

@@ -54,8 +54,9 @@ def compare(
     models: Annotated[
         list[str],
         typer.Argument(
+            metavar="MODEL",
             help="At least two: result files in COCO's format, run folders, checkpoints, or "
-            "recipes with weights, which predict first."
+            "recipes with weights, which predict first.",
         ),
     ],
     dataset: NamedDataset = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from posebench.cli.common import messages, out, progress_bar
+from posebench.cli.common import messages, out, progress_bar, to_file, to_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,11 +25,18 @@ NamedDataset = Annotated[
     ),
 ]
 ReportOption = Annotated[
-    Path | None, typer.Option("--report", help="Write one HTML page that needs no other file.")
+    Path | None,
+    typer.Option(
+        "--report", callback=to_file, help="Write one HTML page that needs no other file."
+    ),
 ]
 TablesOption = Annotated[
     Path | None,
-    typer.Option("--out", help="Folder for all tables, tidy, as CSV (default: none are written)."),
+    typer.Option(
+        "--out",
+        callback=to_folder,
+        help="Folder for all tables, tidy, as CSV (default: none are written).",
+    ),
 ]
 DrawsOption = Annotated[
     int, typer.Option("--draws", help="Resamples of the images, for intervals and tests.")

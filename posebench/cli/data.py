@@ -21,6 +21,8 @@ from posebench.cli.common import (
     print_rows,
     progress_bar,
     read_upright,
+    to_either,
+    to_folder,
 )
 
 if TYPE_CHECKING:
@@ -246,6 +248,7 @@ def convert(
         Path,
         typer.Option(
             "--output",
+            callback=to_either,
             metavar="FILE|FOLDER",
             help="A file that ends in .json, for one split; or a folder, for all splits and a "
             "dataset.toml.",
@@ -300,7 +303,11 @@ def _as_path(path: Path) -> str:
 def synth(
     out_folder: Annotated[
         Path,
-        typer.Argument(metavar="OUT", help="Output folder; pass it as --data-root afterwards."),
+        typer.Argument(
+            metavar="OUT",
+            callback=to_folder,
+            help="Output folder; pass it as --data-root afterwards.",
+        ),
     ],
     images: Annotated[
         int, typer.Option(min=3, help="Number of images in all splits together.")

@@ -43,8 +43,9 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="Run folder, checkpoint, exported file, or recipe whose weights can be downloaded "
-            "(mask_rcnn_resnet50_coco); with --oracle any recipe."
+            metavar="MODEL",
+            help="Run folder, checkpoint, exported file (.onnx, .xml, .pt2), or recipe with "
+            "weights, such as cid_tiny; with --oracle any recipe.",
         ),
     ] = None,
     dataset: Annotated[

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from posebench.cli.columns import Column, print_columns
-from posebench.cli.common import LimitOption, RootOption, messages, out, percent
+from posebench.cli.common import LimitOption, RootOption, messages, out, percent, to_file
 
 if TYPE_CHECKING:
     from posebench.exporting.writing import Exported
@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 
 def export(
     model: Annotated[
-        str, typer.Argument(help="Run folder, checkpoint, or recipe with weights, e.g. cid_tiny.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Run folder, checkpoint, or recipe with weights, e.g. cid_tiny."
+        ),
     ],
     format: Annotated[
         str, typer.Option("--format", help="Format: onnx, openvino or pt2.")
     ] = "onnx",
     to: Annotated[
         Path | None,
-        typer.Option("--out", help="The file (default: the recipe's name in this folder)."),
+        typer.Option(
+            "--out", callback=to_file, help="The file (default: the recipe's name in this folder)."
+        ),
     ] = None,
     size: Annotated[
         str,

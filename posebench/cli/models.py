@@ -22,8 +22,9 @@ def models(
     name: Annotated[
         str | None,
         typer.Argument(
+            metavar="NAME",
             help="Recipe or published checkpoint (RECIPE@SOURCE) to describe in full, or a method, "
-            "backbone or part of a name (`tiny`) whose recipes to list (default: all)."
+            "backbone or part of a name (`tiny`) whose recipes to list (default: all).",
         ),
     ] = None,
     dataset: Annotated[

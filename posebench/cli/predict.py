@@ -16,6 +16,7 @@ from posebench.cli.common import (
     messages,
     out,
     progress_bar,
+    to_either,
 )
 from posebench.cli.stopping import continues
 from posebench.cli.viz_reading import say
@@ -30,14 +31,14 @@ def predict(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="Run folder, checkpoint, recipe with weights, such as cid_tiny, or predictor of a "
-            "plugin.",
+            help="Run folder, checkpoint, exported file (.onnx, .xml, .pt2), recipe with weights, "
+            "such as cid_tiny, or predictor of a plugin.",
         ),
     ],
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Images, videos, folders of them, patterns ('photos/**/*.jpg'), .txt lists with a "
             "path in each line, numbers of cameras, and addresses (rtsp://..., http://...).",
         ),
@@ -46,6 +47,7 @@ def predict(
         Path,
         typer.Option(
             "--out",
+            callback=to_either,
             help="File for the results: .json (COCO results), .jsonl (a line for each image or "
             "frame), .csv or .parquet (a row for each person); or a folder, which gets "
             "predictions.jsonl.",
@@ -128,17 +130,17 @@ def _run(run: Prediction) -> None:
             bar.update(task, completed=run.continued + frames, note=f"{rate:.1f} frames/s")
     seconds = time.perf_counter() - start
     if run.continued:
-        say(f"Continued after {run.continued} images and frames.")
+        say(f"Continued after {run.count_of(run.continued)}.")
     say(
-        f"{run.model.name} ({run.model.source}) found {count_of(people)} on {frames} images and "
-        f"frames in {seconds:.1f} s: {frames / seconds:.1f} a second."
+        f"{run.model.name} ({run.model.source}) found {count_of(people)} on "
+        f"{run.count_of(frames)} in {seconds:.1f} s: {frames / seconds:.1f} a second."
     )
     for notice in run.reader.notices:
         say(notice)
     if run.reader.dropped:
         say(f"{run.reader.dropped} frames came while others were computed, and were left out.")
     if failed:
-        say(f"{failed} of {frames} images could not be read.")
+        say(f"{failed} of {run.count_of(frames)} could not be read.")
     if run.images:
         say(f"Pictures are in {run.images}.")
     if not run.complete:

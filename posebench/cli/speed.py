@@ -92,8 +92,8 @@ def speed(
         list[Path] | None,
         typer.Option(
             "--onnx",
-            help="Also time an ONNX file: exported by posebench, or with YOLO's or RTMO's outputs; "
-            "repeat for others.",
+            help="Also time a file: exported by posebench (.onnx, .xml or .pt2), or an ONNX file "
+            "with YOLO's or RTMO's outputs; repeat for others.",
         ),
     ] = None,
     channels_last: Annotated[

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from posebench.cli.common import JsonOption, RunsOption, messages, out, print_rows, progress_bar
+from posebench.cli.common import (
+    JsonOption,
+    RunsOption,
+    messages,
+    out,
+    print_rows,
+    progress_bar,
+    to_folder,
+)
 
 if TYPE_CHECKING:
     from posebench.bench.tables import JoinedTable
@@ -21,14 +29,16 @@ def tables(
     table: Annotated[
         str | None,
         typer.Argument(
+            metavar="TABLE",
             help="Table such as cid/4, `published` for the published checkpoints, or `all` of the "
-            "papers (default: list all tables)."
+            "papers (default: list all tables).",
         ),
     ] = None,
     to: Annotated[
         Path | None,
         typer.Option(
             "--out",
+            callback=to_folder,
             help="Folder for the table as CSV, Markdown and LaTeX, with `all` also for report.html "
             "(default: nothing is written; with `all`: tables).",
         ),

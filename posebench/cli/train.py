@@ -48,7 +48,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            help="Recipe or method; `posebench models` shows them. Not needed with --resume."
+            metavar="RECIPE",
+            help="Recipe or method; `posebench models` shows them. Not needed with --resume.",
         ),
     ] = None,
     dataset: Annotated[

@@ -83,7 +83,11 @@ def verify(
     annotations: AnnotationsOption = None,
     images: ImagesOption = None,
     predict: Annotated[
-        bool, typer.Option(help="With CARD: predict again, not only score the result file.")
+        bool,
+        typer.Option(
+            help="With CARD: predict again and compare, or (--no-predict) only score the result "
+            "file."
+        ),
     ] = True,
     device: DeviceOption = "auto",
     runs: RunsOption = Path("runs"),

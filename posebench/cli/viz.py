@@ -23,6 +23,7 @@ from posebench.cli.common import (
     print_rows,
     progress_bar,
     read_upright,
+    to_either,
 )
 from posebench.cli.viz_reading import Reading, say
 from posebench.cli.viz_tally import Tally, count_of
@@ -51,7 +52,7 @@ def viz(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Images, folders of images, patterns ('photos/**/*.jpg'), and .txt lists with a "
             "path in each line; or one video or animated GIF, or the number of a camera.",
         ),
@@ -99,6 +100,7 @@ def viz(
         Path | None,
         typer.Option(
             "--out",
+            callback=to_either,
             help="Output folder, or the file for one picture (.png, .jpg) or video (.mp4, .mkv, "
             ".webm, .mov, .avi) (default: a run folder).",
         ),

@@ -15,6 +15,8 @@ from posebench.cli.common import (
     out,
     print_rows,
     progress_bar,
+    to_file,
+    to_folder,
 )
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def _state(entry: Published) -> str:
 def download_weights(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME ...", help="Checkpoints, recipes, shell patterns, or `all`."),
+        typer.Argument(metavar="NAME", help="Checkpoints, recipes, shell patterns, or `all`."),
     ],
 ) -> None:
     """Download published checkpoints, and check that each fits its recipe."""
@@ -121,7 +123,9 @@ def download_weights(
 def import_weights(
     file: Annotated[
         Path,
-        typer.Argument(help="Checkpoint of the authors' code or of MMPose (.pth, .pth.tar)."),
+        typer.Argument(
+            metavar="FILE", help="Checkpoint of the authors' code or of MMPose (.pth, .pth.tar)."
+        ),
     ],
     recipe: Annotated[
         str | None,
@@ -131,7 +135,9 @@ def import_weights(
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option("--out", help="Output file (default: weights/RECIPE.safetensors)."),
+        typer.Option(
+            "--out", callback=to_file, help="Output file (default: weights/RECIPE.safetensors)."
+        ),
     ] = None,
 ) -> None:
     """Convert a published checkpoint; all parameter names and shapes are checked."""
@@ -156,9 +162,12 @@ def import_weights(
 
 @app.command("pack")
 def pack(
-    run: Annotated[Path, typer.Argument(help="Run folder of a finished training.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished training.")],
     to: Annotated[
-        Path, typer.Option("--out", help="Folder for RECIPE.safetensors and RECIPE.json.")
+        Path,
+        typer.Option(
+            "--out", callback=to_folder, help="Folder for RECIPE.safetensors and RECIPE.json."
+        ),
     ] = Path("weights"),
     data_root: RootOption = None,
 ) -> None:

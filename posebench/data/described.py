@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posebench.data.annotations.options import AREA_OF_BOX, ReadOptions
-from posebench.data.formats import FORMATS, format_of
+from posebench.data.formats import FORMATS, format_of, is_card
 from posebench.data.kinds import KINDS
 from posebench.data.layout import FileChoice, Layout, SplitFiles
 from posebench.errors import DataError, Notice, UsageError, unknown_name
@@ -270,6 +270,7 @@ def _folder(path: Path) -> DescribedLayout:
 
         return found_layout(path, name, **read_data_yaml(path / "data.yaml"))
     files = sorted((path / "annotations").glob("*.json")) or sorted(path.glob("*.json"))
+    files = [file for file in files if not is_card(file)]
     files = [file for file in files if format_of(file)] or files  # results may lie beside
     keypoints = [file for file in files if "keypoints" in file.name] or files
     if keypoints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,14 +54,25 @@ def format_of(path: Path) -> str | None:
     """
     if path.suffix == ".mat":
         return "mpii"
-    try:
-        with path.open("rb") as file:
-            start = file.read(_SNIFFED).lstrip(b"\xef\xbb\xbf \t\r\n")
-    except OSError:
-        return None
+    start = _start(path)
     if start.startswith(b"["):
         for name, known in FORMATS.items():
             if any(mark in start for mark in known.marks):
                 return name
-    known_lists = b'"images"' in start or b'"annotations"' in start
+    # Cards and other results count their images: there it is no list.
+    known_lists = re.search(rb'"(images|annotations)"\s*:\s*\[', start)
     return "coco" if start.startswith(b"{") and known_lists else None
+
+
+def is_card(path: Path) -> bool:
+    """Return whether a file is a model's card (`posebench card`), which may lie beside images."""
+    return b'"card_version"' in _start(path)
+
+
+def _start(path: Path) -> bytes:
+    """Return the first bytes of a file; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_SNIFFED).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except OSError:
+        return b""

@@ -210,7 +210,10 @@ def find_images(path: Path, *, recursive: bool = False) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise DataError(f"Expected an image or a folder of images at {path}: nothing is there.")
+        raise DataError(
+            f"Expected an image, a video or a folder at {path}, but nothing is there: check the "
+            "path."
+        )
     images = [file for file in list_files(path, recursive=recursive) if is_image_name(file)]
     if not images:
         hint = ""

@@ -119,23 +119,23 @@ def picture_names(images: Sequence[SourceImage], suffix: str = ".png") -> list[P
     """
     paths = [image.path.resolve() for image in images]
     names = [p.relative_to(image.base.resolve()) for p, image in zip(paths, images, strict=True)]
-    for same in _repeated([name.with_suffix(suffix) for name in names]):
+    for same in repeated([name.with_suffix(suffix) for name in names]):
         shared = os.path.commonpath([paths[i].parent for i in same])
         if any(paths[i].parent != Path(shared) for i in same):
             for i in same:
                 names[i] = paths[i].relative_to(shared)
     pictures = [name.with_suffix(suffix) for name in names]
-    for same in _repeated(pictures):
+    for same in repeated(pictures):
         for i in same:
             pictures[i] = names[i].with_name(names[i].name + suffix)
     # What is left is rare: an image `a.jpg.png` beside `a.jpg` and `a.png`.
-    for same in _repeated(pictures):
+    for same in repeated(pictures):
         for number, i in enumerate(same[1:], start=2):
             pictures[i] = pictures[i].with_name(f"{pictures[i].stem}-{number}{suffix}")
     return pictures
 
 
-def _repeated(names: Sequence[Path]) -> list[list[int]]:
+def repeated(names: Sequence[Path]) -> list[list[int]]:
     """Return the indices of equal names, upper and lower case being one, for each repeated name."""
     groups: dict[str, list[int]] = {}
     for index, name in enumerate(names):

@@ -114,7 +114,7 @@ def open_video(source: str) -> Video:
         return Video(f"camera{source}", None, None, captured(capture, timed=False), live=True)
     path = Path(source)
     if not path.is_file():
-        raise DataError(f"The video {path} is not there.")
+        raise DataError(f"The video {path} is not there: check the path.")
     if is_moving(path):
         return _moving_picture(path)
     # FFmpeg takes what is before a colon for a protocol, unless the path is absolute.

@@ -24,6 +24,7 @@ T = TypeVar("T")
 OFFLINE = "POSEBENCH_OFFLINE"
 MIRROR = "POSEBENCH_MIRROR"
 _OFFLINE = (OFFLINE, "HF_HUB_OFFLINE")  # the latter is set where computing nodes have no network
+_OPTION = "--offline"  # which sets the first one to its name
 _NO = ("", "0", "false", "no", "off")
 
 
@@ -64,13 +65,15 @@ def is_offline() -> bool:
 
 
 def offline_reason() -> str:
-    """Return the environment variable that forbids downloads; empty: they are allowed."""
-    return next((name for name in _OFFLINE if os.environ.get(name, "").lower() not in _NO), "")
+    """Return the option or the variable that forbids downloads; empty: they are allowed."""
+    values = {name: os.environ.get(name, "").lower() for name in _OFFLINE}
+    name = next((name for name, value in values.items() if value not in _NO), "")
+    return _OPTION if values.get(name) == _OPTION else name
 
 
 def go_offline() -> None:
     """Forbid downloads in this process, and in those that it starts from now on."""
-    os.environ[OFFLINE] = "1"
+    os.environ[OFFLINE] = _OPTION
 
 
 def mirrored(url: str) -> str:

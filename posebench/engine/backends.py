@@ -9,7 +9,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -191,7 +191,8 @@ def _cached(checkpoint: Checkpoint, backend: str) -> tuple[ExportedCheckpoint, d
                 beside.rename(folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-    return read_exported(folder / file), _read(folder / "check.json")
+    exported = replace(read_exported(folder / file), origin=checkpoint.path)
+    return exported, _read(folder / "check.json")
 
 
 def _as_json(agreement: Agreement) -> dict[str, Any]:

@@ -41,6 +41,11 @@ class Checkpoint:
         return self.recipe.skeleton
 
     @property
+    def weights_file(self) -> Path:
+        """The file that the weights are from."""
+        return self.path
+
+    @property
     def trained_on(self) -> str:
         """The dataset that it was trained on."""
         # Imported weights name their keypoint set alone, which is named after its dataset.

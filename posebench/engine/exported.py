@@ -17,6 +17,12 @@ class ExportedCheckpoint(Checkpoint):
     """An exported file; it has no weights that PyTorch could read."""
 
     card: Card
+    origin: Path | None = None  # the checkpoint that it was exported from, if that is here
+
+    @property
+    def weights_file(self) -> Path:
+        """The file that the weights are from: of an export behind the scenes, the checkpoint."""
+        return self.origin or self.path
 
     @property
     def backend(self) -> str:

@@ -40,6 +40,7 @@ class Predictor(Predicting):
         name: str,
         skeleton: Skeleton | str = "coco",
         draw_score: float = DRAW_SCORE,
+        backend: str = "",
     ) -> None:
         """Wrap a function.
 
@@ -49,6 +50,7 @@ class Predictor(Predicting):
             skeleton: the keypoints in the order of the arrays: a `Skeleton`, the name of a built-in
                 one, or the path of a TOML file.
             draw_score: pictures leave out people with a lower score.
+            backend: the runtime that it computes with, as rows of `speed` name it; empty: unknown.
 
         Raises:
             UsageError: one of these does not fit.
@@ -65,6 +67,7 @@ class Predictor(Predicting):
         self._name = name
         self._skeleton = skeleton if isinstance(skeleton, Skeleton) else _skeleton(skeleton)
         self._draw_score = draw_score
+        self.backend = backend
 
     @property
     def name(self) -> str:

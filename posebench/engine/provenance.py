@@ -43,6 +43,16 @@ class Provenance:
         return dict(zip(COLUMNS, values, strict=True))
 
 
+def weights_hash(path: Path) -> str:
+    """Return the SHA-256 of a weights file; OpenVINO's .xml has its weights in the .bin beside it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    beside = path.with_suffix(".bin")
+    return file_sha256(beside if path.suffix == ".xml" and beside.is_file() else path)
+
+
 def provenance_of(
     *,
     recipe: Recipe | None = None,
@@ -65,7 +75,7 @@ def provenance_of(
     return Provenance(
         recipe_hash(recipe, skeleton) if recipe and skeleton else "",
         data_hash(dataset) if dataset is not None else "",
-        file_sha256(weights) if weights is not None and weights.is_file() else "",
+        weights_hash(weights) if weights is not None and weights.is_file() else "",
         ", ".join(f"{name} {seed}" for name, seed in known.items() if seed is not None),
     )
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from posebench.engine.evaluation import Evaluation
 
 _PACKAGES = ("posebench", "torch", "torchvision", "timm", "numpy", "opencv-python-headless")
+_RUNTIMES = ("onnxruntime", "openvino")  # those that are installed are named too
 
 
 def new_run(root: Path, command: str, label: str, dataset: str) -> Path:
@@ -241,7 +242,7 @@ def find_checkpoint(place: Path) -> Path:
     found = "a folder without checkpoints/" if place.is_dir() else "nothing"
     raise ModelError(
         f"Expected a run folder, a .safetensors checkpoint or an exported file (.onnx, .xml, "
-        f".pt2) at {place}, but found {found}."
+        f".pt2) at {place}, but found {found}: check the path."
     )
 
 
@@ -254,11 +255,19 @@ def environment() -> dict[str, Any]:
         "command": sys.argv,
         "commit": git_commit(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in _PACKAGES},
+        "packages": {name: version(name) for name in _PACKAGES} | _runtimes(),
         "cpu": _cpu_name(),
         "cpu_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
+
+
+def _runtimes() -> dict[str, str]:
+    found = {}
+    for name in _RUNTIMES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def git_commit() -> str:

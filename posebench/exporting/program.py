@@ -6,7 +6,9 @@ Shapes: B images, H x W network input.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from posebench.errors import UnsupportedError
+from posebench.errors import UnsupportedError, UsageError
 from posebench.layers.affine import network_map
 from posebench.layers.portable import portable_operators
 from posebench.models import PoseModel, profile_of
@@ -23,6 +25,7 @@ from posebench.models.graph import Graph
 from posebench.preprocess import _multiple, _padded
 from posebench.structures import Inference
 
+_STRIDE = 32  # pixels per cell of the coarsest features
 _USUAL_IMAGE = (640, 480)  # width and height of COCO's most frequent size
 
 
@@ -60,6 +63,7 @@ def traced(model: PoseModel, inference: Inference, inputs: NetworkInputs) -> Pro
     """Return the graph of a network in evaluation mode, its batch norms folded.
 
     Raises:
+        UsageError: the network's feature maps do not fit one another at the size.
         UnsupportedError: the method cannot be exported, or PyTorch cannot trace it.
     """
     module = GraphModule(model, inference.flip)
@@ -76,12 +80,22 @@ def traced(model: PoseModel, inference: Inference, inputs: NetworkInputs) -> Pro
             exported = torch.export.export(module, example, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # of a dozen types, from every part of the compiler
         height, width = example[0].shape[-2:]
+        near_height, near_width = (_nearest_size(side) for side in (height, width))
+        if inputs.size and (near_height, near_width) != inputs.size:
+            raise UsageError(
+                f"{model.config.method} with {model.config.backbone} takes heights and widths that "
+                f"are multiples of {_STRIDE}, not {height}x{width}: choose --size "
+                f"{near_height}x{near_width}."
+            ) from error
         raise UnsupportedError(
             f"PyTorch cannot trace {model.config.method} with {model.config.backbone} at the size "
-            f"{height}x{width} ({first_line(error)}): choose another with --size, "
-            "such as multiples of 32."
+            f"{height}x{width} ({first_line(error)}): choose another with --size."
         ) from error
     return Program(exported, example, outputs, reads_padding)
+
+
+def _nearest_size(side: int) -> int:
+    return max(2, round(side / _STRIDE)) * _STRIDE
 
 
 def example_inputs(
@@ -132,16 +146,35 @@ def first_line(error: BaseException) -> str:
 def compiled_session(program: Program) -> Callable[..., Mapping[str, Tensor]]:
     """Return the graph compiled by torch.compile, with its weights frozen.
 
+    It is compiled for each size when it is first used; an `UnsupportedError` says if it cannot be.
+
     Raises:
         UnsupportedError: there is no C++ compiler here.
     """
-    if shutil.which("g++") is None and shutil.which("clang++") is None:
-        raise UnsupportedError("torch.compile needs a C++ compiler, and there is none here: g++.")
+    from torch._dynamo.exc import TorchDynamoException  # slow to import
+
+    compiler = cpp_compiler()
+    if shutil.which(compiler) is None:
+        raise UnsupportedError(
+            f"torch.compile needs a C++ compiler, and {compiler} is not installed: install g++, or "
+            "name another in the environment variable CXX."
+        )
     module = torch.compile(program.exported.module(), options={"freezing": True})
 
     def run(images: Tensor, padding: Tensor | None = None) -> Mapping[str, Tensor]:
         with quiet(), torch.no_grad():
-            outputs: Mapping[str, Tensor] = module(images.contiguous())
+            try:
+                outputs: Mapping[str, Tensor] = module(images.contiguous())
+            except TorchDynamoException as error:  # also of the compiler behind it
+                raise UnsupportedError(
+                    f"torch.compile cannot compile the network ({first_line(error)}): choose "
+                    "another --backend."
+                ) from error
             return outputs
 
     return run
+
+
+def cpp_compiler() -> str:
+    """Return the compiler that torch.compile calls."""
+    return os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")

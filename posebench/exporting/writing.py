@@ -62,7 +62,7 @@ def export_network(
         threads: of the runtime in the comparison; 0: as many as PyTorch uses.
 
     Raises:
-        UsageError: the size is too small.
+        UsageError: the size is too small, or no multiple of what the network needs.
         UnsupportedError: the method cannot be exported, or not at that size; or the runtime lacks
             an operator, or is not installed.
     """

@@ -41,6 +41,11 @@ def torch_operations_only() -> Iterator[None]:
         _compiled_loops.reset(token)
 
 
+def compiled_loops_allowed() -> bool:
+    """Return whether compiled loops may be used: not within `torch_operations_only`."""
+    return _compiled_loops.get()
+
+
 def weighted_samples(
     values: Tensor, sizes: Sizes, references: Tensor, offsets: Tensor, weights: Tensor
 ) -> Tensor:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from posebench._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from posebench.viz.draw import RGB, draw_annotations, draw_poses
+    from posebench.viz.colours import RGB
+    from posebench.viz.draw import draw_annotations, draw_poses
     from posebench.viz.figures import (
         gallery,
         heatmap_overlay,
@@ -44,7 +45,8 @@ __all__ = [
 
 __getattr__ = lazy_names(
     __name__,
-    draw=("RGB", "draw_annotations", "draw_poses"),
+    colours=("RGB",),
+    draw=("draw_annotations", "draw_poses"),
     figures=(
         "gallery",
         "heatmap_overlay",

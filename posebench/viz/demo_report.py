@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 
 from posebench.bench.demo import Crowd
 from posebench.skeleton import COCO
-from posebench.viz.draw import RGB, draw_annotations, draw_poses
+from posebench.viz.colours import RGB
+from posebench.viz.draw import draw_annotations, draw_poses
 from posebench.viz.figures import gallery
 from posebench.viz.pages import Column, page, sortable_table
 

@@ -23,7 +23,9 @@ from posebench.errors import UsageError
 from posebench.files import atomic_write
 from posebench.skeleton import Skeleton
 from posebench.structures import PosePredictions, Trace
-from posebench.viz.draw import RGB, draw_paths, draw_poses, draw_text, text_width
+from posebench.viz.colours import RGB
+from posebench.viz.draw import draw_paths, draw_poses
+from posebench.viz.text import draw_text, text_width
 
 _MOST_PEOPLE = 6  # in an instance figure: three columns, two rows
 _LONG_SIDE = 640  # of an instance figure's tiles, pixels

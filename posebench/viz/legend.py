@@ -7,21 +7,14 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from posebench.viz.draw import (
-    DASHED_BELOW,
-    INK,
-    RGB,
-    Capsule,
-    Colour,
-    draw_text,
-    shades_of,
-    text_width,
-)
+from posebench.viz.capsules import Capsules, paint
+from posebench.viz.colours import INK, RGB, WHITE, Colour, shades_of
+from posebench.viz.draw import DASHED_BELOW
 from posebench.viz.figures import heat_scale, shortened
+from posebench.viz.text import draw_text, text_width
 
 LegendPart: TypeAlias = Literal["predicted", "annotated", "heatmaps", "steps"]
 
-_GROUND: Colour = (255, 255, 255)
 _LEAST_WIDTH = 320  # pixels, in which every entry has room
 # Paints a sign into an image around (x, y); `unit` is the height of the text in pixels.
 _Sign: TypeAlias = Callable[[RGB, float, float, float], None]
@@ -57,7 +50,7 @@ def legend(width: int, parts: Sequence[LegendPart]) -> RGB:
             left, line = gap, line + 1
         places.append((left, line, text, sign))
         left += length + 3 * gap
-    page = np.full((round((line + 1) * 1.9 * size + size), width, 3), _GROUND, np.uint8)
+    page = np.full((round((line + 1) * 1.9 * size + size), width, 3), WHITE, np.uint8)
     for left, line, text, sign in places:
         y = size / 2 + (line + 0.5) * 1.9 * size
         sign(page, left + sign_width / 2, y, size)
@@ -79,15 +72,15 @@ def _line(
     *, dash: bool = False, opacity: float = 1.0,
 ) -> None:  # fmt: skip
     radius = 0.2 * unit
-    limb = Capsule(
+    limb = Capsules(
         np.array([start + radius, y]),
         np.array([end - radius, y]),
         radius=radius,
         opacity=opacity,
-        dash=0.9 * unit if dash else None,
+        dash=0.9 * unit if dash else 0.0,
     )
-    limb.paint(image, INK, 0.55, grown=0.1 * unit)
-    limb.paint(image, colour)
+    paint(image, limb.strokes(INK, 0.55, grown=0.1 * unit))
+    paint(image, limb.strokes(colour))
 
 
 def _people(image: RGB, x: float, y: float, unit: float) -> None:
@@ -107,17 +100,17 @@ def _draw_disc(
     image: RGB, x: float, y: float, radius: float, colour: Colour, opacity: float, *, hollow: bool
 ) -> None:
     point = np.array([x, y])
-    hole = 0.55 * radius if hollow else None
-    disc = Capsule(point, point, radius=radius, opacity=opacity, hole=hole)
-    disc.paint(image, INK, 0.55, grown=0.3 * radius)
-    disc.paint(image, colour)
+    hole = 0.55 * radius if hollow else 0.0
+    disc = Capsules(point, point, radius=radius, opacity=opacity, hole=hole)
+    paint(image, disc.strokes(INK, 0.55, grown=0.3 * radius))
+    paint(image, disc.strokes(colour))
 
 
 def _score(image: RGB, x: float, y: float, unit: float) -> None:
     ends = np.array([x - 0.7 * unit, y]), np.array([x + 0.7 * unit, y])
-    pill = Capsule(*ends, radius=0.7 * unit)
-    pill.paint(image, INK, 0.55, grown=1.0)
-    pill.paint(image, shades_of(0)["centre"])
+    pill = Capsules(*ends, radius=0.7 * unit)
+    paint(image, pill.strokes(INK, 0.55, grown=1.0))
+    paint(image, pill.strokes(shades_of(0)["centre"]))
     draw_text(image, "0.87", (x, y), round(0.85 * unit))
 
 
@@ -131,8 +124,8 @@ def _scale(image: RGB, x: float, y: float, unit: float) -> None:
 
 
 def _path(image: RGB, x: float, y: float, unit: float) -> None:
-    _line(image, x - 0.9 * unit, x + 1.3 * unit, y, 0.5 * unit, (255, 255, 255))
-    _draw_disc(image, x - 1.0 * unit, y, 0.35 * unit, (255, 255, 255), 1.0, hollow=True)
+    _line(image, x - 0.9 * unit, x + 1.3 * unit, y, 0.5 * unit, WHITE)
+    _draw_disc(image, x - 1.0 * unit, y, 0.35 * unit, WHITE, 1.0, hollow=True)
 
 
 _LIMBS: list[tuple[str, _Sign]] = [

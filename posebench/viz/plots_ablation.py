@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from posebench.viz.draw import RGB
+from posebench.viz.colours import RGB
 
 
 def ablation_plot(title: str, rows: pd.DataFrame, summary: pd.DataFrame) -> RGB:

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from posebench.viz.draw import RGB
+from posebench.viz.colours import RGB
 
 _COLUMNS = 3  # of panels
 # Stage -> colour, the same in every figure; in the order of a pass. Networks are blue and green up

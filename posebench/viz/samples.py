@@ -14,7 +14,8 @@ from torch import Tensor
 from posebench.engine import Predicting
 from posebench.metrics import main_at_thresholds
 from posebench.structures import Heatmaps, PosePredictions, Poses, Sample
-from posebench.viz.draw import RGB, draw_annotations, draw_poses
+from posebench.viz.colours import RGB
+from posebench.viz.draw import draw_annotations, draw_poses
 from posebench.viz.figures import (
     gallery,
     heat_caption,

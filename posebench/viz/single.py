@@ -9,7 +9,8 @@ from posebench.errors import UsageError
 from posebench.recipe import DRAW_SCORE
 from posebench.skeleton import Skeleton
 from posebench.structures import PosePredictions
-from posebench.viz.draw import RGB, draw_poses
+from posebench.viz.colours import RGB
+from posebench.viz.draw import draw_poses
 
 if TYPE_CHECKING:
     from posebench.engine.predicting import ImageLike

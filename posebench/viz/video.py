@@ -13,7 +13,7 @@ import cv2
 
 from posebench.errors import PosebenchError, UsageError
 from posebench.files import atomic_write
-from posebench.viz.draw import RGB
+from posebench.viz.colours import RGB
 
 # The codecs to try for a file's ending. VP9 plays in browsers and all common players; if OpenCV was
 # built without it, MPEG-4 plays in most players.

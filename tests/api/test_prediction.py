@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import posebench
 from posebench.api.prediction import Prediction
 from posebench.errors import DataError, UnsupportedError, UsageError
 from posebench.metrics import read_results
 from tests.builders import truth_of
-from tests.films import film, number_of, photo, picture, seer
+from tests.films import film, number_of, photo, picture, seer, served
 
 
 @pytest.fixture(autouse=True)
@@ -167,11 +168,15 @@ def killed(named: list[Path], out: str, after: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [*FORMATS, "x.parquet"])
 @pytest.mark.parametrize("after", [1, 9, 19])
 def test_a_killed_run_continues_to_the_same_file(
     name: str, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    grows = name
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+        grows = ".x.parquet.rows.jsonl"  # the table is made of it at the end
     monkeypatch.setattr("posebench.engine.prediction.output._SAVE_S", 0.0)
     named = sources()
     posebench.predict(seer(), named, **options(f"whole{name}"))
@@ -179,7 +184,7 @@ def test_a_killed_run_continues_to_the_same_file(
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    with Path(name).open("ab") as file:  # what the system had written of the next batch
+    with Path(grows).open("ab") as file:  # what the system had written of the next batch
         file.write(b'{"source": "in/f.a')
     with pytest.raises(UsageError, match="--resume"):
         posebench.predict(seer(), named, **options(name))
@@ -244,12 +249,48 @@ def test_an_unknown_ending_is_refused() -> None:
     assert not Path("x.xml").exists()
 
 
+def pictures(folder: str) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file())
+
+
 def test_pictures_are_written_beside_the_results() -> None:
     named = sources()
     posebench.predict(seer(), named, out="results", save_images=True, track=True, limit=4)
     assert len(lines("results/predictions.jsonl")) == 4
-    written = sorted(str(p.relative_to("results/images")) for p in Path().rglob("images/**/*.jpg"))
-    assert written == ["1.jpg", "f.avi/000000.jpg", "f.avi/000001.jpg", "f.avi/000002.jpg"]
+    written = ["1.jpg", "f.avi/000000.jpg", "f.avi/000001.jpg", "f.avi/000002.jpg"]
+    assert pictures("results/images") == written
+
+
+def test_pictures_have_the_likely_people_where_results_have_everybody() -> None:
+    photo(Path("a.png"), 3)
+    for name in ("x.json", "x.jsonl"):
+        posebench.predict(seer(), "a.png", out=f"{name[2:]}/{name}", save_images=True)
+    assert len(json.loads(Path("json/x.json").read_text())) == 2
+    one, other = (Path(f"{name}/x_images/a.jpg").read_bytes() for name in ("json", "jsonl"))
+    assert one == other
+
+
+def test_sources_of_every_kind_have_pictures() -> None:
+    for name in ("in/film.mp4", "in/deep/film.mp4", "film.mp4"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        film(Path(name), 2)
+    for name, number in (("in/b.jpg", 5), ("in/deep/b.jpg", 6), ("other/d.png", 7), ("e.png", 8)):
+        photo(Path(name), number)
+    moving = [Image.fromarray(picture(number)) for number in range(2)]
+    moving[0].save("moving.gif", save_all=True, append_images=moving[1:], duration=100)
+    Path("list.txt").write_text("other/d.png\n")
+    with served([5]) as address:
+        found = posebench.predict(
+            seer(), ["in", "list.txt", "e.*", "film.mp4", "moving.gif", address],
+            recursive=True, out="results", save_images=True, track=True, limit=13,
+        )  # fmt: skip
+    films = ["deep/film.mp4", "film.mp4", "film.mp4-2", "moving.gif"]
+    frames = [f"{name}/{index:06d}.jpg" for name in films for index in range(2)]
+    # Of a live stream the newest frames count.
+    frames += [f"x/{one.frame:06d}.jpg" for one in found if one.source == address]
+    images = ["b.jpg", "d.jpg", "deep/b.jpg", "e.jpg"]
+    assert len(found) == len(images) + len(frames)
+    assert pictures("results/images") == sorted([*images, *frames])
 
 
 def test_memory_does_not_grow_with_the_film(monkeypatch: pytest.MonkeyPatch) -> None:

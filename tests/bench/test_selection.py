@@ -47,3 +47,9 @@ def test_a_misspelt_name_has_a_suggestion() -> None:
 def test_a_trained_run_is_told_from_a_misspelt_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is a path\. Times and counts do not depend"):
         select_recipes([str(tmp_path)])
+
+
+def test_an_exported_file_is_timed_by_another_option(tmp_path: Path) -> None:
+    (tmp_path / "x.xml").touch()
+    with pytest.raises(UsageError, match=r"is an exported file: time it with --onnx .*x\.xml"):
+        select_recipes([str(tmp_path / "x.xml")])

@@ -19,6 +19,7 @@ from tests.cli.command import run
         ("--batch 0", "--batch expects a number above 0"),
         ("--out x.xml", "A file of the format onnx ends in .onnx"),
         ("--format pt2 --size 32x32", "at least 64 pixels"),
+        ("--format pt2 --size 250x383", "multiples of 32, not 250x383: choose --size 256x384."),
         ("--half --int8", "leave one out"),
     ],
 )

@@ -93,6 +93,14 @@ def test_every_help_text_is_a_sentence(words: str) -> None:
         assert text[0].isupper() or text[0].isdigit(), (words, parameter.name, text)
 
 
+@pytest.mark.parametrize("words", commands())
+def test_every_argument_is_named_in_capitals(words: str) -> None:
+    """As FILE, SOURCE or MODEL; click adds the dots of several ones."""
+    for parameter in commands()[words].params:
+        if isinstance(parameter, TyperArgument):
+            assert re.fullmatch(r"[A-Z]+", str(parameter.metavar)), (words, parameter.name)
+
+
 @pytest.mark.parametrize(
     ("text", "whole"),
     [

@@ -35,7 +35,7 @@ def test_a_film_becomes_lines() -> None:
     result = run("predict", "seer", "x.mp4", "--out", "x.jsonl", "--track", "--smooth")
     assert result.code == 0, result.err
     assert result.out.strip() == "x.jsonl"
-    assert "found 12 people on 12 images and frames" in result.err
+    assert "found 12 people on 12 frames in " in result.err
     assert len(Path("x.jsonl").read_text().splitlines()) == 12
 
 
@@ -76,7 +76,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_it_goes_on(
     assert again == [*words, "x.json", "--resume"]
     result = run(*again)
     assert result.code == 0, result.err
-    assert "Continued after 7 images and frames." in result.err
+    assert "Continued after 7 frames." in result.err
     assert Path("x.json").read_bytes() == Path("whole.json").read_bytes()
 
 

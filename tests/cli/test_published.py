@@ -150,7 +150,7 @@ def test_a_checkpoint_goes_through_every_command_by_its_name(
     monkeypatch.setenv("POSEBENCH_OFFLINE", "")  # which --offline sets; restored afterwards
     offline = run("eval", "cid_hrnet_w32_coco@mmpose1", *common, "--offline")
     assert offline.code == 4
-    assert "forbids downloads" in offline.err
+    assert "--offline forbids downloads" in offline.err
     again = run("eval", "cid_hrnet_w32_coco@mmpose2", *common)
     assert again.code == 4
     assert "Did you mean cid_hrnet_w32_coco@mm" in again.err

@@ -420,6 +420,15 @@ def test_results_beside_the_annotations_are_no_split(tmp_path: Path) -> None:
         open_dataset(str(tmp_path), "results")
 
 
+def test_a_card_beside_images_or_annotations_is_no_split(tmp_path: Path) -> None:
+    card = {"card_version": 1, "evaluation": {"images": 200, "annotations": [1]}}
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    cv2.imwrite(str(tmp_path / "1.jpg"), np.zeros((64, 64, 3), np.uint8))
+    assert list(describe_path(str(tmp_path)).splits) == ["all"]
+    (tmp_path / "val.json").write_text(json.dumps({"images": [], "annotations": []}))
+    assert list(describe_path(str(tmp_path)).splits) == ["val"]
+
+
 def test_a_folder_of_nothing_known_lists_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"dataset\.toml.*Roboflow.*ultralytics.*CVAT"):
         find_layout(str(tmp_path))

@@ -29,6 +29,7 @@ from posebench.downloads import (
     is_offline,
     shown_by,
 )
+from posebench.downloads.network import offline_reason
 from posebench.downloads.parts import Part
 from posebench.errors import ModelError, UsageError
 from tests.downloads.server import FileServer
@@ -540,6 +541,9 @@ def test_a_program_can_go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_offline()
     go_offline()
     assert is_offline()
+    assert offline_reason() == "--offline"
+    monkeypatch.setenv("POSEBENCH_OFFLINE", "1")
+    assert offline_reason() == "POSEBENCH_OFFLINE"
 
 
 def test_offline_needs_no_torch(target: Path) -> None:

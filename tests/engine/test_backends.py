@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 
 import posebench
+from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import BACKENDS, backend_of, backends, check_backend, find_model, placed
 from posebench.engine.checkpoint import Checkpoint
 from posebench.errors import UnsupportedError, UsageError
+from posebench.skeleton import COCO
 
 WITH_ONNX = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),
@@ -78,6 +83,25 @@ def test_a_faster_backend_is_chosen_if_its_people_are_equal(equal: bool, chosen:
         mock.patch.object(backends, "_in_turns", in_turns),
     ):
         assert backends.fastest_backend(checkpoint) == chosen
+
+
+def test_a_compiled_checkpoint_predicts_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph as it is compiled; that of a real network takes a minute to compile."""
+
+    def uncompiled(module: Any, **options: Any) -> Any:
+        assert options == {"options": {"freezing": True}}
+        return module
+
+    monkeypatch.setattr("torch.compile", uncompiled)
+    monkeypatch.setenv("CXX", sys.executable)  # there is some compiler
+    image = SyntheticCrowds(COCO, "val", size=256).load(1).image
+    model = posebench.load_model("pifpaf_tiny", backend="compile")
+    assert model.backend == "compile" and repr(model).endswith("compile)")
+    found, expected = (
+        one.predict(image) for one in (model, posebench.load_model("pifpaf_tiny", device="cpu"))
+    )
+    assert len(found) == len(expected) > 0
+    np.testing.assert_allclose(found.keypoints, expected.keypoints, atol=0.01)
 
 
 @WITH_ONNX

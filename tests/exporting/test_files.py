@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -17,47 +16,26 @@ from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import find_model
 from posebench.engine.exported import ExportedCheckpoint, read_exported
 from posebench.errors import ModelError, UnsupportedError, UsageError
-from posebench.exporting import NetworkInputs, compare, open_session
-from posebench.exporting.card import LIBRARIES, SUFFIXES, Card
+from posebench.exporting import compare, open_session
+from posebench.exporting.card import SUFFIXES, Card
 from posebench.exporting.files import required, write_network
-from posebench.exporting.program import Program, traced
+from posebench.exporting.program import Program
 from posebench.exporting.writing import Exported, check_images
-from posebench.layers.folding import folded
-from posebench.models import PoseModel
 from posebench.structures import Sample
+from tests.exporting.networks import needs, traced_network
 
 FAMILIES = [
     "cid_tiny", "dgcn_tiny", "group_pose_tiny", "higher_hrnet_tiny", "pifpaf_tiny", "posedet_tiny",
 ]  # fmt: skip
-SIZE = (96, 128)
 
 
-def needs(format: str) -> None:
-    missing = [name for name in LIBRARIES[format] if importlib.util.find_spec(name) is None]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} is not installed: pip install 'posebench[{format}]'")
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def family(request: pytest.FixtureRequest) -> tuple[PoseModel, Card, Program]:
-    """A network traced once for all formats."""
-    checkpoint = find_model(request.param)
-    model = folded(checkpoint.model())
-    program = traced(model, checkpoint.recipe.inference, NetworkInputs(SIZE, 1))
-    mirrored = request.param == "cid_tiny"
-    card = Card(
-        checkpoint.recipe, program.outputs, SIZE, 1,
-        mirrored=mirrored, reads_padding=program.reads_padding,
-    )  # fmt: skip
-    return model, card, program
-
-
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("format", SUFFIXES)
 def test_every_family_computes_in_every_runtime_what_it_does_in_pytorch(
-    family: tuple[PoseModel, Card, Program], format: str, tmp_path: Path
+    name: str, format: str, tmp_path: Path
 ) -> None:
     needs(format)
-    model, card, program = family
+    model, card, program = traced_network(name)
     path = tmp_path / f"network{SUFFIXES[format]}"
     write_network(program, card, path)
     read = read_exported(path)
@@ -182,18 +160,22 @@ def test_what_a_runtime_cannot_convert_is_one_sentence(tmp_path: Path) -> None:
         write_network(program, Card(checkpoint.recipe, ("a",)), tmp_path / "x.onnx")
 
 
-def test_half_precision_halves_the_file(tmp_path: Path) -> None:
-    needs("onnx")
-    whole, half = (
-        posebench.export("pifpaf_tiny", tmp_path / f"{half}.onnx", size=SIZE, batch=1, half=half)
-        for half in (False, True)
-    )
-    assert half.bytes < 0.6 * whole.bytes
-    assert half.card.weights == "float16"
-    assert half.agreement.people == whole.agreement.people
-    assert half.agreement.distance_px < 1  # rounded weights: near, not equal
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_half_precision_halves_the_file(format: str, tmp_path: Path) -> None:
+    model, card, program = traced_network("pifpaf_tiny")
+    rounded = replace(card, weights="float16")
     with pytest.raises(UnsupportedError, match="keeps weights in float32"):
-        posebench.export("pifpaf_tiny", tmp_path / "x.pt2", format="pt2", size=SIZE, half=True)
+        write_network(program, rounded, tmp_path / "x.pt2")
+    needs(format)
+    whole, half = tmp_path / f"whole{SUFFIXES[format]}", tmp_path / f"half{SUFFIXES[format]}"
+    write_network(program, card, whole)
+    write_network(program, rounded, half)
+    assert read_exported(half).card.weights == "float16"
+    weights = [path.with_suffix(".bin") if format == "openvino" else path for path in (whole, half)]
+    assert weights[1].stat().st_size < 0.6 * weights[0].stat().st_size
+    agreement = compare(model, rounded, open_session(half, rounded), check_images(card.recipe, 2))
+    assert agreement.people > 0
+    assert agreement.distance_px < 1  # rounded weights: near, not equal
 
 
 @pytest.mark.parametrize("name", ["network.onnx", "network.xml", "network.pt2"])

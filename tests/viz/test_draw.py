@@ -10,7 +10,10 @@ import torch
 from posebench.skeleton import COCO, CROWDPOSE, SKELETONS
 from posebench.structures import PosePredictions, Poses
 from posebench.viz import draw_annotations, draw_poses
-from posebench.viz.draw import Capsule, draw_paths
+from posebench.viz.colours import shades_of
+from posebench.viz.draw import draw_paths, limb_side, side_of
+from tests.viz.reference import Figure
+from tests.viz.test_capsules import WAYS, use
 
 # A standing person in a 100 x 200 box, CrowdPose's keypoints; the person's left is our right.
 _BODY = torch.tensor(
@@ -113,7 +116,7 @@ def test_an_unsure_keypoint_is_fainter() -> None:
     assert 0 < faint < 0.6 * sure
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1e6, 1e6])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1e6, 1e6, 1e300])
 def test_strange_keypoints_do_not_crash_and_leave_the_others(bad: Any) -> None:
     image, poses = grey(), people((40, 60))
     keypoints = poses.keypoints.clone()
@@ -226,19 +229,41 @@ def test_a_path_of_what_is_no_place_is_not_drawn() -> None:
     assert not changed(image, draw_paths(image, np.zeros((0, 2, 2)))).any()
 
 
-@pytest.mark.parametrize("end", [(90.0, 70.0), (5.0, 66.0), (90.0, 8.0), (4.0, 8.0)])
-def test_a_limb_is_the_same_in_bands_of_any_height(
-    end: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("annotated_ones", [False, True])
+def test_people_are_painted_in_the_order_of_their_parts(
+    way: str, annotated_ones: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limb = Capsule(np.array([4.0, 8.0]), np.array(end), radius=3.3, opacity=0.7, dash=9.0)
-    painted = []
-    for rows in (1, 7, 1000):
-        monkeypatch.setattr("posebench.viz.draw._BAND", rows)
-        image = np.full((80, 100, 3), 90, np.uint8)
-        limb.paint(image, (10, 200, 30), 0.9, 1.5)
-        painted.append(image)
-    assert (painted[0] == painted[2]).all() and (painted[1] == painted[2]).all()
-    assert (painted[0] != 90).any()
+    """A crowd is as the reference paints it, outline by outline, limb by limb, disc by disc."""
+    use(way, monkeypatch)
+    rng = np.random.default_rng(5)
+    image = rng.integers(0, 256, (90, 120, 3), np.uint8)
+    height = 40 * (0.3 + rng.random((6, 1, 1)))
+    shapes = _BODY.numpy() / 200 * height + rng.uniform(0, (100, 60), (6, 1, 2))
+    visibility, certainty = rng.integers(0, 3, (6, 14)), rng.random((6, 14))
+    certainty /= certainty.max(1, keepdims=True)
+    keypoints, expected = torch.from_numpy(shapes), image.copy()
+    for i in reversed(range(6)):
+        shown = visibility[i] > 0 if annotated_ones else np.ones(14, bool)
+        hollow = visibility[i] == 1 if annotated_ones else np.zeros(14, bool)
+        opacity = np.ones(14) if annotated_ones else np.clip(0.15 + 1.2 * certainty[i], 0.15, 1)
+        limbs = [(a, b) for a, b in CROWDPOSE.limbs if shown[a] and shown[b]]
+        shades = shades_of(i)
+        Figure(
+            points=shapes[i], limbs=limbs, drawn=np.flatnonzero(shown).tolist(),
+            opacity=opacity.tolist(), hollow=hollow.tolist(),
+            dashed=(hollow if annotated_ones else certainty[i] < 0.3).tolist(),
+            limb_colours=[shades[limb_side(CROWDPOSE, a, b)] for a, b in limbs],
+            colours=[shades[side_of(CROWDPOSE, k)] for k in range(14)],
+        ).paint(expected, width=1.2)  # fmt: skip
+    if annotated_ones:
+        poses = Poses(keypoints, torch.from_numpy(visibility), torch.ones(6), torch.zeros(6, 4, 2))
+        drawn = draw_annotations(image, poses, CROWDPOSE)
+    else:
+        found = PosePredictions(keypoints, torch.from_numpy(certainty), torch.rand(6))
+        drawn = draw_poses(image, found, CROWDPOSE)  # too small for labels
+    assert np.abs(expected.astype(int) - drawn).max() <= 1
+    assert (drawn != image).any()
 
 
 def test_a_number_chooses_the_colour_and_is_the_label() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from posebench.viz import with_legend
-from posebench.viz.draw import shades_of
+from posebench.viz.colours import shades_of
 from posebench.viz.legend import _ENTRIES, LegendPart, legend
 
 PARTS: tuple[LegendPart, ...] = get_args(LegendPart)

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from posebench.viz import people_plot, stages_plot
-from posebench.viz.draw import RGB
+from posebench.viz.colours import RGB
 from posebench.viz.plots_speed import STAGE_COLOURS, stages_figure
 
 STAGES = {"cid": {"network/backbone": 30.0, "postprocess": 2.0}, "posedet": {"postprocess": 9.0}}

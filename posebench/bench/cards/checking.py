@@ -23,17 +23,20 @@ from posebench.engine import (
     evaluate_predictor,
     find_predictor,
     pick_device,
+    placed,
     read_checkpoint,
 )
 from posebench.engine.checkpoint import Checkpoint
-from posebench.engine.provenance import PROTOCOL_VERSION
+from posebench.engine.exported import read_exported
+from posebench.engine.provenance import PROTOCOL_VERSION, weights_hash
 from posebench.engine.runs import hardware
 from posebench.engine.weights import fetch_published
 from posebench.errors import ModelError, PosebenchError
+from posebench.exporting import is_exported
 from posebench.files import file_sha256
 from posebench.models import saved_base
 from posebench.published import find_published
-from posebench.recipe import Recipe, recipe_from_json
+from posebench.recipe import Precision, Recipe, recipe_from_json
 
 Verdict = Literal["holds", "fails", "untested"]
 
@@ -88,7 +91,7 @@ def check_card(
     """
     card = read_card_file(path)
     folder = path if path.is_dir() else path.parent
-    place = pick_device(device)
+    place = pick_device("cpu" if _is_elsewhere(card) else device)
     differences = _differences(card, environment_of(hardware(place)))
     dataset, data = _data(card, folder, given)
     weights_path, weights = _weights(card, folder, given)
@@ -108,8 +111,15 @@ def check_card(
 _SHOWN = ("latency_p50", "fps", "peak_MB")
 
 
+def _is_elsewhere(card: Card) -> bool:
+    """Return whether another backend than PyTorch computed the network, which is on the CPU."""
+    return card.evaluation.backend not in ("", "torch")
+
+
 def _words(row: Mapping[str, object]) -> str:
-    return f"{row['metric']} {row['value']:.4g} {row.get('unit', '')} on {row.get('hardware', '')}"
+    backend = row.get("backend", "torch")
+    name = row["metric"] if backend in ("", "torch") else f"{row['metric']} ({backend})"
+    return f"{name} {row['value']:.4g} {row.get('unit', '')} on {row.get('hardware', '')}"
 
 
 # ------------------------------------------------------------------------------ weights and data
@@ -131,7 +141,7 @@ def _weights(card: Card, folder: Path, given: Given) -> tuple[Path | None, list[
         )
         note = f"The weights file {Path(own.file).name} is not here: {advice}."
         return None, [Part("weights", "untested", own.sha256[:12], "", note)]
-    digest = file_sha256(path)
+    digest = weights_hash(path)
     if own.sha256 and digest != own.sha256:
         note = f"{path} is another file than the one that was evaluated."
         return None, [Part("weights", "fails", own.sha256[:12], digest[:12], note)]
@@ -241,14 +251,18 @@ def _evaluate(
     if card.model.kind == "oracle":
         return evaluate_ideal(_recipe(card), dataset, progress=progress)
     assert weights is not None  # asked for before
+    precision: Precision = "bf16" if evaluation.precision == "bf16" else "fp32"
     checkpoint = _checkpoint(card, weights)
+    # An exported file has its runtime already.
+    backend = "torch" if is_exported(weights) else evaluation.backend or "torch"
+    checkpoint, device = placed(checkpoint, str(device), precision, backend)
     return evaluate(
         checkpoint.model().to(device),
         dataset,
         checkpoint.recipe.inference,
         batch_size=evaluation.batch_size,
         workers=default_workers(device),
-        precision="bf16" if evaluation.precision == "bf16" else "fp32",
+        precision=precision,
         strict=strict,
         progress=progress,
     )
@@ -258,6 +272,8 @@ def _checkpoint(card: Card, path: Path) -> Checkpoint:
     entry = find_published(card.model.published) if card.model.published else None
     if entry is not None and path == entry.path:
         checkpoint = fetch_published(entry)
+    elif is_exported(path):
+        checkpoint = read_exported(path)
     else:
         checkpoint = read_checkpoint(path)
     return checkpoint if card.model.recipe is None else replace(checkpoint, recipe=_recipe(card))

@@ -103,13 +103,18 @@ def _body(card: Card) -> str:
         lines += ["", "## Time and memory", "", "Measured where the table says; they are not "
                   "verified.", "", "| metric | value | on |", "| --- | ---: | --- |"]  # fmt: skip
         lines += [
-            f"| {row['metric']} | {row['value']:.4g} {row.get('unit', '')}{_of_row(row)} | "
-            f"{_cell(row.get('hardware', ''))}, {row.get('precision', '')}, "
+            f"| {row['metric']}{_backend(row)} | {row['value']:.4g} {row.get('unit', '')}"
+            f"{_of_row(row)} | {_cell(row.get('hardware', ''))}, {row.get('precision', '')}, "
             f"{row.get('protocol', '')} |"
             for row in card.speed
             if row["metric"] in _SHOWN_TIMES
         ]
     return "\n".join(lines) + "\n"
+
+
+def _backend(row: dict[str, Any]) -> str:
+    name = row.get("backend", "torch")
+    return "" if name in ("", "torch") else f" ({name})"
 
 
 def _of_row(row: dict[str, Any]) -> str:
@@ -124,6 +129,7 @@ def _facts(card: Card) -> list[tuple[str, str]]:
         ("licence", model.licence),
         ("views merged", evaluation.tta),
         ("precision", evaluation.precision),
+        ("computed by", evaluation.backend),
         ("protocol version", str(card.protocol_version or "")),
         ("recipe", model.recipe_hash),
         ("data", evaluation.data_hash),

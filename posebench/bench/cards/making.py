@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,12 @@ from posebench.card import (
     CardTraining,
 )
 from posebench.data.described import is_path
+from posebench.engine.backend_names import FORMATS
+from posebench.engine.provenance import weights_hash
 from posebench.engine.record import EvaluationRecord, find_record
 from posebench.engine.runs import checkpoint_facts, environment
 from posebench.errors import DataError
+from posebench.exporting.card import SUFFIXES
 from posebench.files import atomic_write, file_sha256, read_json
 from posebench.shipped import FOLDER, read_card
 
@@ -34,7 +38,7 @@ CARD, README = "card.json", "README.md"
 # Columns of timing rows that a card repeats.
 _SPEED = (
     "metric", "value", "unit", "low", "high", "protocol", "people", "batch_size", "input_size",
-    "precision", "options", "hardware", "load", "date", "commit", "protocol_version",
+    "precision", "backend", "options", "hardware", "load", "date", "commit", "protocol_version",
 )  # fmt: skip
 
 
@@ -125,15 +129,15 @@ def _model(
     if path is not None:
         digest = _first(rows, "weights_sha256")
         if path.is_file():
-            digest = digest or file_sha256(path)
-            if file_sha256(path) != digest:
+            digest = digest or weights_hash(path)
+            if weights_hash(path) != digest:
                 raise DataError(
                     f"{path} has changed since {run} was evaluated: evaluate the model again, and "
                     "write the card of that run."
                 )
             # Published weights have a licence and a source: everybody gets them there.
             if copied and record and not record.published:
-                path = _copy(path, folder / f"{name}.safetensors")
+                path = _copied_weights(path, folder / f"{name}{path.suffix}")
         weights = CardFile(_relative(path, folder), digest)
     recipe = read_json(run / "recipe.json", "a recipe") if (run / "recipe.json").is_file() else None
     kind = record.kind if record else "oracle" if _first(rows, "tta") == "oracle" else "model"
@@ -147,6 +151,21 @@ def _model(
         recipe_hash=_first(rows, "recipe_hash"),
         recipe=recipe,
     )
+
+
+def _copied_weights(path: Path, to: Path) -> Path:
+    """Copy a weights file, with the one beside it in which OpenVINO's format keeps its numbers."""
+    beside = path.with_suffix(".bin")
+    if path.suffix == SUFFIXES["openvino"] and beside.is_file():
+        _copy(beside, to.with_suffix(".bin"))
+    return _copy(path, to)
+
+
+def _relevant(environment: CardEnvironment, backend: str) -> CardEnvironment:
+    """Return an environment without the runtimes that computed nothing."""
+    others = set(FORMATS) - {backend}
+    packages = {name: own for name, own in environment.packages.items() if name not in others}
+    return replace(environment, packages=packages)
 
 
 def _evaluation(
@@ -167,8 +186,11 @@ def _evaluation(
         "results": file,
         "data_hash": _first(rows, "data_hash"),
         "tta": _first(rows, "tta"),
+        "backend": _first(rows, "backend"),
         "date": _first(rows, "date"),
-        "environment": environment_of(_first(rows, "hardware"), values),
+        "environment": _relevant(
+            environment_of(_first(rows, "hardware"), values), _first(rows, "backend")
+        ),
     }
     if record is None:  # of an earlier version
         split = _first(rows, "split").partition("[")[0]

@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 
 from posebench.engine import Model, Predictor, find_model
 from posebench.errors import DataError, UnsupportedError, UsageError
-from posebench.exporting.files import onnx_session, required
+from posebench.exporting.card import SUFFIXES, is_exported
+from posebench.exporting.files import RUNTIMES, onnx_session, required
 from posebench.skeleton import COCO, Skeleton
 
 GREY = 114  # of the padding, as in YOLO
 MIN_SCORE = 0.05  # of people who are suppressed and returned
+_MOST = 200  # numbers of a person; more are candidates of a detector of objects
 OVERLAP = 0.65  # IoU with a better box above which a person is suppressed
 
 Floats = NDArray[np.float32]
@@ -36,23 +38,27 @@ People = tuple[Floats, Floats]  # keypoints (N, K, 3) in pixels of the image, an
 
 
 def onnx_predictor(path: Path) -> Predictor:
-    """Return an ONNX file as a predictor.
+    """Return an ONNX file, or any file that posebench has exported, as a predictor.
 
     Raises:
         UsageError: there is no such file.
-        UnsupportedError: ONNX Runtime is not installed, cannot open it, or its layout is not known.
+        UnsupportedError: the runtime is not installed or cannot open it, or an ONNX file's layout
+            is not known.
     """
     if not path.is_file():
         raise UsageError(f"--onnx expects an ONNX file, but there is none at {path}.")
     name = re.sub(r"[^\w.-]", "_", path.name)
     if _is_own(path):
         model = Model.of(find_model(str(path)), device="cpu")
-        return Predictor(_Exported(path), name=name, skeleton=model.skeleton)
+        return Predictor(_Exported(path), name=name, skeleton=model.skeleton, backend=model.backend)
     anchor = Anchor(path)
-    return Predictor(anchor, name=name, skeleton=_skeleton(anchor.keypoints))
+    skeleton = _skeleton(anchor.keypoints)
+    return Predictor(anchor, name=name, skeleton=skeleton, backend=RUNTIMES["onnx"])
 
 
 def _is_own(path: Path) -> bool:
+    if path.suffix != SUFFIXES["onnx"] and is_exported(path):  # no other program's are taken
+        return True
     onnx = required("onnx", "onnx")
     try:
         model = onnx.load(str(path), load_external_data=False)
@@ -150,9 +156,9 @@ def layout_of(shapes: Sequence[tuple[Any, ...]], path: Path) -> _Layout:
     """
     if len(shapes) == 1 and len(shapes[0]) == 3:
         _, first, last = shapes[0]
-        if isinstance(first, int) and first > 5 and (first - 5) % 3 == 0 and first < 200:
+        if isinstance(first, int) and 5 < first < _MOST and (first - 5) % 3 == 0:
             return _Layout("yolo", (first - 5) // 3)
-        if isinstance(last, int) and last > 6 and (last - 6) % 3 == 0:
+        if isinstance(last, int) and 6 < last < _MOST and (last - 6) % 3 == 0:
             return _Layout("yolo after suppression", (last - 6) // 3)
     ranks = [len(shape) for shape in shapes]
     if ranks == [3, 4] and shapes[0][2] == 5 and shapes[1][3] == 3:

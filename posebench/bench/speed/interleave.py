@@ -91,8 +91,8 @@ def measure(
 
 
 def backends_of(recipe: Recipe | Predictor, options: SpeedOptions) -> tuple[str, ...]:
-    """Return the backends on which a model is timed; what a predictor computes with is unknown."""
-    return ("",) if isinstance(recipe, Predictor) else options.backends
+    """Return the backends on which a model is timed; that of a predictor may be unknown."""
+    return (recipe.backend,) if isinstance(recipe, Predictor) else options.backends
 
 
 def _undeclared(model: Recipe | Predictor) -> Predictor | None:

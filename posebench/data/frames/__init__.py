@@ -5,6 +5,6 @@
 """
 
 from posebench.data.frames.reading import Frame, FrameReader
-from posebench.data.frames.sources import Source, collect_sources
+from posebench.data.frames.sources import Source, collect_sources, picture_folders
 
-__all__ = ["Frame", "FrameReader", "Source", "collect_sources"]
+__all__ = ["Frame", "FrameReader", "Source", "collect_sources", "picture_folders"]

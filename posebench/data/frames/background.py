@@ -90,17 +90,20 @@ class Background(Generic[T]):
         perishable = item is not None and self._perishable(item)
         while not self._stopped.is_set():
             try:
-                self._queue.put(item, block=not perishable, timeout=_POLL_S)
-            except Full:
-                if perishable:
+                if perishable and self._queue.full():
                     self._drop()
+                self._queue.put(item, timeout=_POLL_S)
+            except Full:
                 continue
             return True
         return False
 
     def _drop(self) -> None:
-        try:
-            self._queue.get_nowait()
-        except Empty:  # it was just taken
-            return
-        self.dropped += 1
+        """Drop the oldest perishable item that waits; others, as frames of a film, are kept."""
+        with self._queue.mutex:
+            waiting = self._queue.queue
+            for place, item in enumerate(waiting):
+                if item is not None and self._perishable(item):
+                    del waiting[place]
+                    self.dropped += 1
+                    return

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from posebench.data.image_sources import SourceImage, files_of
+from posebench.data.image_sources import SourceImage, files_of, repeated
 from posebench.data.video import is_camera, is_film_name, is_video
 from posebench.errors import DataError
 
@@ -67,6 +67,26 @@ def collect_sources(
             f"All images of {' '.join(sources)} lie in the folder of the results: choose another."
         )
     return list(collected.values())
+
+
+def picture_folders(sources: Sequence[Source]) -> list[Path]:
+    """Return a relative folder for the pictures of each film, camera or stream, no two the same.
+
+    Films keep the sub-folders below their base; those that are still called alike get a number.
+    """
+    folders = [_folder(source) for source in sources]
+    for same in repeated(folders):
+        for number, i in enumerate(same[1:], start=2):
+            folders[i] = folders[i].with_name(f"{folders[i].name}-{number}")
+    return folders
+
+
+def _folder(source: Source) -> Path:
+    if source.kind == "camera":
+        return Path(f"camera{source.name}")
+    if source.kind == "stream":
+        return Path(Path(source.name).name or "stream")
+    return source.path.resolve().relative_to(source.base.resolve())
 
 
 def _sources_of(source: str, *, recursive: bool, excluded: Sequence[Path]) -> Iterator[Source]:

@@ -16,6 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
+from posebench.layers.deformable_conv import (
+    can_convolve,
+    cells_of,
+    conv_at_points,
+    deformable_conv,
+    taps_of,
+)
 from posebench.layers.portable import portable
 from posebench.layers.precision import no_autocast, to_float32
 
@@ -50,10 +57,12 @@ class PoseEmbedding(nn.Module):
 def point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
     """Return the convolution (B, E, h, w) at every cell, with the better implementation per device.
 
-    On a CPU sampling and a matrix product are several times faster; on a GPU the deformable
-    convolution needs less memory, since it does not keep the samples for the backward pass. Other
-    runtimes have a fast operator for it.
+    On a CPU sampling and a matrix product are several times faster, without gradients in a compiled
+    loop; on a GPU torchvision's convolution needs less memory, since it does not keep the samples
+    for the backward pass. Other runtimes have a fast operator for it.
     """
+    if can_convolve(features, offsets, weight):
+        return compiled_point_conv(features, offsets, weight)
     if features.is_cuda or portable():
         return deformable_point_conv(features, offsets, weight)
     return sampled_point_conv(features, offsets, weight)
@@ -76,14 +85,25 @@ def deformable_point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> 
 def sampled_point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
     """Return `point_conv` computed by sampling and one matrix product."""
     images, _, height, width = features.shape
-    device = features.device
-    yx = to_float32(offsets).permute(0, 2, 3, 1).reshape(images, height, width, -1, 2)
-    x = yx[..., 1] + torch.arange(width, device=device)[:, None]
-    y = yx[..., 0] + torch.arange(height, device=device)[:, None, None]
-    points = torch.stack([x, y], -1).flatten(0, 2)
-    image = torch.arange(images, device=device).repeat_interleave(height * width)
-    values = point_conv_at([features], torch.zeros_like(image), image, points, weight)
+    points = points_of_cells(offsets).flatten(0, 1)
+    image = torch.arange(images, device=features.device).repeat_interleave(height * width)
+    values = _sampled_at([features], torch.zeros_like(image), image, points, weight)
     return values.view(images, height, width, -1).permute(0, 3, 1, 2)
+
+
+def compiled_point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
+    """Return `point_conv` in blocks of cells, sampled by a compiled loop; it has no gradients."""
+    points = points_of_cells(offsets)
+    return deformable_conv(features, lambda image, _: points[image], weight)
+
+
+def points_of_cells(offsets: Tensor) -> Tensor:
+    """Return the points (B, h w, K, 2), x and y, of offsets (B, 2K, h, w) from each cell."""
+    images, _, height, width = offsets.shape
+    yx = to_float32(offsets).permute(0, 2, 3, 1).reshape(images, height, width, -1, 2)
+    x = yx[..., 1] + torch.arange(width, device=offsets.device)[:, None]
+    y = yx[..., 0] + torch.arange(height, device=offsets.device)[:, None, None]
+    return torch.stack([x, y], -1).flatten(1, 2)
 
 
 def point_conv_at(
@@ -98,6 +118,22 @@ def point_conv_at(
         points: (N, K, 2) x, y in cells of the level; the cell (x, y) lies at (x, y).
         weight: (E, C, 1, K).
     """
+    if not can_convolve(*levels, points, weight):
+        return _sampled_at(levels, level, image, points, weight)
+    [taps] = taps_of(weight)
+    values = taps.new_empty(len(points), len(taps))
+    for number, maps in enumerate(levels):
+        for own_image, [cells] in enumerate(cells_of(maps)):
+            own = ((level == number) & (image == own_image)).nonzero()[:, 0]
+            values[own] = conv_at_points(cells, points[own], taps)
+    found: Tensor = values.to(levels[0].dtype)
+    return found
+
+
+def _sampled_at(
+    levels: Sequence[Tensor], level: Tensor, image: Tensor, points: Tensor, weight: Tensor
+) -> Tensor:
+    """Return `point_conv_at` by PyTorch's operations, which have gradients."""
     device = points.device
     cells = torch.cat([to_float32(maps).permute(0, 2, 3, 1).flatten(0, 2) for maps in levels])
     heights, widths = torch.tensor([m.shape[-2:] for m in levels], device=device).T

@@ -16,7 +16,7 @@ from posebench.bench.analysis import CLASSES, DETECTION_KINDS, Analysis
 from posebench.bench.verdict import ERRORS
 from posebench.ground_truth import GroundTruth
 from posebench.metrics.matching import Detections, Flags, Floats, Indices
-from posebench.viz.draw import RGB
+from posebench.viz.colours import RGB
 from posebench.viz.result_report.gallery import Card
 from posebench.viz.result_report.poses import Box, Drawn, Mark, Panel
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from posebench.skeleton import Skeleton
-from posebench.viz.draw import RGB
+from posebench.viz.colours import RGB
 from posebench.viz.result_report.pictures import embedded
 from posebench.viz.result_report.poses import PANEL, Panel, panel_svg, sign
 from posebench.viz.result_report.svg import element

@@ -6,7 +6,7 @@ import base64
 
 import cv2
 
-from posebench.viz.draw import RGB
+from posebench.viz.colours import RGB
 
 LONG_SIDE = 480  # pixels of an embedded picture
 _QUALITY = 72  # of JPEG; poses are drawn over it as sharp lines

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posebench.skeleton import Skeleton
-from posebench.viz.draw import Colour, limb_side, shades_of, side_of
+from posebench.viz.colours import Colour, shades_of
+from posebench.viz.draw import limb_side, side_of
 from posebench.viz.result_report.svg import element, line, number, text
 
 PANEL = 320  # the long side of a panel, in its own units

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -27,6 +28,10 @@ from posebench.recipe import override
 from posebench.skeleton import COCO
 from tests.builders import write_coco
 
+WITH_ONNX = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),
+    reason="onnx or onnxruntime is not installed: pip install 'posebench[onnx]'",
+)
 RECIPE = override(RECIPES["cid_tiny"], "inference.resize.short_side=64")
 
 
@@ -331,3 +336,55 @@ def test_another_version_of_the_protocol_is_named(copy: Path) -> None:
     checked = check(run, predict=False)
     expected = f"protocol version {PROTOCOL_VERSION + 1}, here {PROTOCOL_VERSION}"
     assert expected in checked.differences
+
+
+def test_what_computed_the_network_is_part_of_the_card(copy: Path, tmp_path: Path) -> None:
+    """A file of another runtime is copied under its own ending, and predicts again."""
+    exported = tmp_path / "exported.pt2"
+    posebench.export("pifpaf_tiny", exported, format="pt2", size=(64, 64), batch=1)
+    run = posebench.evaluate(
+        exported, "coco", data_root=copy / "data", device="cpu", runs=copy / "others"
+    )
+    assert run.folder is not None
+    card = make_card(run.folder, copy / "handed")
+    assert card.evaluation.backend == "torch.export"
+    assert card.model.weights is not None and card.model.weights.file == "pifpaf_tiny.pt2"
+    assert "computed by | torch.export" in (copy / "handed" / "README.md").read_text()
+    checked = check(copy / "handed", Given(data_root=copy / "data"))
+    assert set(verdicts(checked).values()) == {"holds"}, [part.note for part in checked.parts]
+    assert checked.differences == ()
+    assert make_card(run_of(copy)).evaluation.backend == "torch"
+
+
+@WITH_ONNX
+def test_a_checkpoint_on_another_backend_keeps_its_weights_in_the_card(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSEBENCH_CACHE", str(copy / "cache"))
+    run = posebench.evaluate(
+        copy / "tiny.safetensors", "coco", data_root=copy / "data", backend="onnxruntime",
+        flip=False, runs=copy / "others",
+    )  # fmt: skip
+    assert run.folder is not None
+    card = make_card(run.folder, copy / "handed")
+    assert card.evaluation.backend == "onnxruntime"
+    assert "onnxruntime" in card.evaluation.environment.packages
+    assert "openvino" not in card.evaluation.environment.packages
+    assert card.sha256 == make_card(run_of(copy)).sha256  # not that of the file in the cache
+    assert card.model.weights is not None and card.model.weights.file == "cid_tiny.safetensors"
+    checked = check(copy / "handed", Given(data_root=copy / "data"))
+    assert set(verdicts(checked).values()) == {"holds"}
+
+
+def test_times_of_another_backend_are_called_so(copy: Path) -> None:
+    row = {"recipe": "cid_tiny", "metric": "latency_p50", "unit": "ms", "protocol": "forward",
+           "hardware": "a CPU", "precision": "fp32"}  # fmt: skip
+    rows = [{**row, "backend": name, "value": value} for name, value in
+            (("torch", 10.0), ("onnxruntime", 8.0))]  # fmt: skip
+    (copy / "speed").mkdir()
+    pd.DataFrame(rows).to_csv(copy / "speed" / "results.csv", index=False)
+    make_card(run_of(copy), speed=copy / "speed")
+    page = (run_of(copy) / "README.md").read_text()
+    assert "| latency_p50 | 10 ms" in page and "| latency_p50 (onnxruntime) | 8 ms" in page
+    shown = check(run_of(copy), predict=False).shown
+    assert "latency_p50 (onnxruntime) 8 ms on a CPU" in shown

@@ -45,6 +45,28 @@ def test_an_error_comes_after_the_items_before_it() -> None:
     assert background.take(3) == []
 
 
+def test_what_is_not_perishable_is_never_dropped() -> None:
+    """The last frames of a film still wait when a camera begins."""
+    background = Background(iter(range(50)), 4, perishable=lambda item: item >= 3)
+    until(lambda: background.dropped == 46)
+    assert background.take(8) == [0, 1, 2, 49]
+    background.close()
+
+    begun: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(5):
+            begun.append(number)
+            yield number
+
+    background = Background(items(), 2, perishable=lambda item: item >= 2)
+    until(lambda: len(begun) == 3)  # the queue is full of the film
+    assert background.take(2) == [0, 1]
+    until(lambda: len(begun) == 5)
+    assert background.take(2)[-1] == 4
+    background.close()
+
+
 def test_of_a_camera_the_newest_items_count() -> None:
     background = Background(iter(range(50)), 2, perishable=lambda item: True)
     until(lambda: background.dropped == 48)

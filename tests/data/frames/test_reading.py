@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,26 @@ def test_reading_can_be_stopped() -> None:
     reader.stop()
     assert list(batches) == []
     assert not reader._background._thread.is_alive()
+
+
+def test_a_film_of_uneven_frames_keeps_their_times() -> None:
+    """As phones write them: the table of durations (stts) has an entry for each frame."""
+    content = film(Path("x.mp4"), 4).read_bytes()
+    start = content.index(b"stts") - 4
+    count, ticks = struct.unpack(">II", content[start + 16 : start + 24])
+    assert count == 4
+    durations = [ticks // 2, 2 * ticks, ticks // 2, ticks]  # as long as before in all
+    table = b"stts" + struct.pack(">II", 0, 4) + b"".join(
+        struct.pack(">II", 1, own) for own in durations
+    )  # fmt: skip
+    grown = 8 * 3  # bytes
+    changed = content[:start] + (4 + len(table)).to_bytes(4, "big") + table + content[start + 24 :]
+    assert content.index(b"mdat") < start  # so that the frames stay where the file says
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        place = changed.index(name) - 4
+        size = int.from_bytes(changed[place : place + 4], "big") + grown
+        changed = changed[:place] + size.to_bytes(4, "big") + changed[place + 4 :]
+    Path("y.mp4").write_bytes(changed)
+    frames = read("y.mp4")
+    assert [number_of(frame.image) for frame in frames if frame.image is not None] == [0, 1, 2, 3]
+    assert [frame.time_s for frame in frames] == pytest.approx([0, 0.05, 0.25, 0.3], abs=0.002)

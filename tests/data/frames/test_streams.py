@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,44 +9,7 @@ import pytest
 from posebench.data.frames import FrameReader, collect_sources
 from posebench.data.frames.streams import open_stream
 from posebench.errors import DataError
-from tests.films import film, jpeg, number_of
-
-
-@contextmanager
-def served(connections: list[int], content: bytes = b"") -> Iterator[str]:
-    """Serve so many pictures to each connection, and refuse further ones; or a file."""
-    left = list(connections)
-    counted = iter(range(100))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if content:
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-                return
-            if not left:
-                self.send_error(503)
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-            self.end_headers()
-            for _ in range(left.pop(0)):
-                picture = jpeg(next(counted))
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}"
-                self.wfile.write(head.encode() + b"\r\n\r\n" + picture + b"\r\n")
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/x"
-    finally:
-        server.shutdown()
-        server.server_close()
+from tests.films import film, number_of, served
 
 
 def test_a_stream_that_breaks_is_opened_again_a_few_times() -> None:

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from posebench.layers.precision import float32_conv
+from posebench.models.posedet import point_conv as module
 from posebench.models.posedet.point_conv import (
+    compiled_point_conv,
     deformable_point_conv,
+    point_conv,
     point_conv_at,
     sampled_point_conv,
 )
@@ -42,7 +45,7 @@ def test_both_ways_have_the_same_values_and_gradients(size: tuple[int, int]) -> 
         torch.testing.assert_close(first, second)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, compiled_point_conv])
 def test_points_are_read_whole_between_cells_and_beyond_the_map(way: PointConv) -> None:
     features = torch.arange(12.0).view(1, 1, 3, 4)
     offsets = torch.zeros(1, 3, 2, 3, 4)
@@ -56,7 +59,7 @@ def test_points_are_read_whole_between_cells_and_beyond_the_map(way: PointConv) 
     assert found[0, 0, 2, 3].item() == pytest.approx(0 + 1100 + 55000)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, compiled_point_conv])
 def test_points_are_not_rounded_under_autocast(way: PointConv) -> None:
     columns = torch.arange(300.0).expand(1, 1, 2, 300)
     offsets = torch.zeros(1, 2, 2, 300)
@@ -106,6 +109,34 @@ def test_points_that_are_lost_reach_the_loss(lost: float) -> None:
     with torch.no_grad():
         offsets[0, 0, 1, 1] = lost
     assert sampled_point_conv(features, offsets, weight).isfinite().sum() == 2 * 4 * 12 - 4
+
+
+def test_in_inference_all_and_chosen_cells_are_convolved_in_compiled_loops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    levels = [case(*size, torch.float32) for size in ((6, 9), (2, 3), (1, 1))]
+    weight = case(1, 1, torch.float32)[2]
+    everywhere = [sampled_point_conv(maps, offsets, weight).detach() for maps, offsets, _ in levels]
+    cells = [
+        (number, *(int(n) for n in cell))
+        for number, (maps, _, _) in enumerate(levels)
+        for cell in torch.ones(2, *maps.shape[2:]).nonzero()
+    ]
+    cells = [cells[n] for n in torch.randperm(len(cells))]  # of all levels and images, in no order
+    points, expected = [], []
+    for number, b, y, x in cells:
+        away = levels[number][1][b, :, y, x].detach().view(-1, 2)
+        points.append(away.flip(1) + torch.tensor([x, y]))
+        expected.append(everywhere[number][b, :, y, x])
+    level, image = torch.tensor(cells)[:, :2].unbind(1)
+    monkeypatch.setattr(module, "_sampled_at", None)  # PyTorch's operations
+    with torch.inference_mode():
+        for (maps, offsets, _), wanted in zip(levels, everywhere, strict=True):
+            torch.testing.assert_close(point_conv(maps, offsets, weight), wanted)
+        found = point_conv_at(
+            [maps for maps, _, _ in levels], level, image, torch.stack(points), weight
+        )
+    torch.testing.assert_close(found, torch.stack(expected))
 
 
 def test_a_precise_convolution_is_not_rounded() -> None:

@@ -12,7 +12,7 @@ from posebench.bench.analysis import Analysis, analyze
 from posebench.bench.verdict import analysis_sentences
 from posebench.data import LAYOUTS
 from posebench.metrics.matching import Detections
-from posebench.viz.draw import RGB
+from posebench.viz.colours import RGB
 from posebench.viz.result_report import analysis_page
 from posebench.viz.result_report.choosing import Seen, card, worst_images
 from tests.planted import SIZE, planted, planted_truth

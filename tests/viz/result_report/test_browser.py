@@ -14,7 +14,7 @@ from posebench.bench.analysis import analyze
 from posebench.bench.comparison import compare
 from posebench.data import LAYOUTS
 from posebench.skeleton import COCO
-from posebench.viz.draw import RGB
+from posebench.viz.colours import RGB
 from posebench.viz.pages import Cell, Column, sortable_table
 from posebench.viz.result_report import analysis_page, comparison_page
 from posebench.viz.result_report.gallery import gallery

@@ -14,7 +14,7 @@ from posebench.bench.comparison import Comparison, compare
 from posebench.bench.verdict import comparison_sentences
 from posebench.data import LAYOUTS
 from posebench.metrics.matching import Detections
-from posebench.viz.draw import RGB
+from posebench.viz.colours import RGB
 from posebench.viz.result_report import comparison_page
 from tests.planted import SIZE, planted, planted_truth
 

@@ -1,0 +1,41 @@
+"""Small networks, traced once for all tests of a process."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+
+import pytest
+
+from posebench.engine import find_model
+from posebench.exporting import NetworkInputs
+from posebench.exporting.card import LIBRARIES, Card
+from posebench.exporting.program import Program, traced
+from posebench.layers.folding import folded
+from posebench.models import PoseModel, profile_of
+
+SIZE = (96, 128)
+
+
+def needs(format: str, *further: str) -> None:
+    """Skip the test where what writes and runs a format is not installed."""
+    libraries = [*LIBRARIES[format], *further]
+    missing = [name for name in libraries if importlib.util.find_spec(name) is None]
+    if missing:
+        extras = ",".join([format, *(["int8"] if "nncf" in further else [])])
+        pytest.skip(f"{', '.join(missing)} is not installed: pip install 'posebench[{extras}]'")
+
+
+@cache
+def traced_network(name: str) -> tuple[PoseModel, Card, Program]:
+    """Return a recipe's network with its weights, the card of its file, and its graph."""
+    checkpoint = find_model(name)
+    model = folded(checkpoint.model())
+    program = traced(model, checkpoint.recipe.inference, NetworkInputs(SIZE, 1))
+    graph = profile_of(checkpoint.recipe.config).graph
+    card = Card(
+        checkpoint.recipe, program.outputs, SIZE, 1,
+        mirrored=graph.merges_mirror and checkpoint.recipe.inference.flip,
+        reads_padding=program.reads_padding,
+    )  # fmt: skip
+    return model, card, program
