@@ -19,6 +19,7 @@ import torch
 from posebench.engine.backend_names import FORMATS, check_backend
 from posebench.engine.checkpoint import Checkpoint
 from posebench.engine.devices import cpu_info, pick_device
+from posebench.engine.evaluation import inference_model
 from posebench.engine.exported import ExportedCheckpoint, read_exported
 from posebench.errors import ModelError, Notice, UnsupportedError, UsageError
 from posebench.exporting import NetworkInputs
@@ -155,7 +156,7 @@ def _measured(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _fast(checkpoint: Checkpoint) -> PoseModel:
-    return folded(checkpoint.model()).to(memory_format=torch.channels_last)
+    return inference_model(checkpoint.model())
 
 
 def _in_turns(

@@ -17,6 +17,7 @@ from posebench.data.loader import Unreadable, eval_samples
 from posebench.distributed import all_gather_object, broadcast_object, rank, world_size
 from posebench.errors import DataError, ModelError, Notice
 from posebench.layers.folding import folded
+from posebench.layers.fused_conv import fused
 from posebench.metrics import ResultFile, evaluate_poses, read_results
 from posebench.metrics.results import Results
 from posebench.models import PoseModel, profile_of
@@ -52,11 +53,14 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 def inference_model(model: M, precision: Precision = "fp32") -> M:
     """Return a faster copy with the same predictions: batch norms folded, channels last.
 
-    A network that another runtime computes is returned as it is.
+    On a CPU in float32, convolutions add residuals and apply ReLUs themselves. A network that
+    another runtime computes is returned as it is.
     """
     if model.runtime is not None:
         return model
     copy = folded(model).to(memory_format=torch.channels_last)
+    if precision == "fp32" and copy.device.type == "cpu":
+        return fused(copy)
     # Converted once: autocast would convert every weight in every batch.
     return copy.to(torch.bfloat16) if precision == "bf16" else copy
 

@@ -23,8 +23,9 @@ def folded(model: M) -> M:
     copy = deepcopy(model).eval()
     for module in list(copy.modules()):
         for conv, norm in _pairs(module):
-            fused = fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm))
-            setattr(module, conv, fused)
+            layer = getattr(module, conv)
+            transposed = isinstance(layer, nn.ConvTranspose2d)
+            setattr(module, conv, fuse_conv_bn_eval(layer, getattr(module, norm), transposed))
             setattr(module, norm, nn.Identity())
     return copy
 
@@ -40,8 +41,9 @@ def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
         pairs = list(pairwise(names))
     else:
         pairs = [("conv" + name[2:], name) for name in names if re.fullmatch(r"bn\d*", name)]
+    convs = (nn.Conv2d, nn.ConvTranspose2d)
     for conv, norm in pairs:
-        if isinstance(children.get(conv), nn.Conv2d) and _is_batch_norm(children[norm]):
+        if isinstance(children.get(conv), convs) and _is_batch_norm(children[norm]):
             yield conv, norm
 
 

@@ -33,6 +33,7 @@ from posebench.engine import on_backend
 from posebench.engine.checkpoint import Checkpoint, read_checkpoint
 from posebench.exporting.checking import compare_batch
 from posebench.layers.folding import folded
+from posebench.layers.fused_conv import fused
 from posebench.models import RECIPES, PoseModel, profile_of
 from posebench.recipe import Recipe
 from posebench.shipped import shipped_weights
@@ -76,6 +77,8 @@ class TimedModel:
         layout = torch.channels_last if options.channels_last else torch.contiguous_format
         self.model: PoseModel = folded(model).to(self.dtype).to(self.device)
         self.model.to(memory_format=layout)
+        if self.dtype == torch.float32 and self.device.type == "cpu" and not options.compiled:
+            self.model = fused(self.model)
         self.network: Callable[..., Any] | None = None
         self.backend = job.backend
         if options.compiled:
