@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -120,8 +119,7 @@ def open_video(source: str) -> Video:
         DataError: there is no such file or camera, or the file cannot be decoded.
     """
     if is_camera(source):
-        with _quiet():
-            capture = cv2.VideoCapture(int(source))
+        capture = cv2.VideoCapture(int(source))
         if not capture.isOpened():
             raise DataError(f"There is no camera {source} on this machine, or it is in use.")
         # Get the newest frame, not one buffered while the previous frame was processed.
@@ -133,8 +131,7 @@ def open_video(source: str) -> Video:
     if is_moving(path):
         return _moving_picture(path)
     # FFmpeg takes what is before a colon for a protocol, unless the path is absolute.
-    with _quiet():
-        capture = cv2.VideoCapture(str(path.absolute()))
+    capture = cv2.VideoCapture(str(path.absolute()))
     if not capture.isOpened():
         raise DataError(
             f"The file {path} is not a video that can be decoded: it has sound only, is cut short "
@@ -144,9 +141,8 @@ def open_video(source: str) -> Video:
     fps = capture.get(cv2.CAP_PROP_FPS)
     length = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     fourcc = _fourcc(capture)
-    with _quiet():
-        frames = captured(capture, timed=True)
-        first = next(frames, None)
+    frames = captured(capture, timed=True)
+    first = next(frames, None)
     if first is None:
         raise _nothing_decoded(path, fourcc)
     return Video(
@@ -214,20 +210,3 @@ def _nothing_decoded(path: Path, fourcc: str) -> DataError:
         f"No frame of the video {path} can be decoded: this OpenCV decodes no {name}{code}. "
         f"Convert it to H.264, for instance with `{command}`."
     )
-
-
-# Threads that took turns in redirecting stderr would put it back to where another had sent it.
-_stderr = threading.Lock()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Within this context nothing is printed on stderr, where decoders report their attempts."""
-    with _stderr, Path(os.devnull).open("w") as nowhere:
-        stderr = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import wave
 from collections.abc import Iterator
@@ -348,3 +349,21 @@ def test_a_frame_is_shown_after_the_one_before(
     image = np.zeros((8, 8, 3), np.uint8)
     video = Video("x", fps, None, iter([(image, own) for own in told]))
     assert [video.shown_ms for _ in video] == shown
+
+
+def test_opening_a_video_leaves_what_others_print_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Videos are opened in a thread while messages are printed in another."""
+    with write_video(tmp_path / "x.avi", 10) as file:
+        file.write(np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / "y.avi").write_bytes(b"no film")
+    redirected: list[int] = []
+    dup2 = os.dup2
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup2", lambda old, new: (redirected.append(new), dup2(old, new))[1])
+        assert len(list(open_video(str(tmp_path / "x.avi")))) == 1
+        with pytest.raises(DataError, match="not a video that can be decoded"):
+            open_video(str(tmp_path / "y.avi"))
+    assert not redirected
+    assert capfd.readouterr().err == ""
