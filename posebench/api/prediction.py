@@ -379,8 +379,8 @@ def _weights(model: Predicting) -> str:
     """Return the SHA-256 of a model's weights: a run folder that was trained on has others."""
     from posebench.engine import Model, provenance_of
 
-    checkpoint = model.checkpoint if isinstance(model, Model) else None
-    return provenance_of(weights=checkpoint and checkpoint.weights_file).weights
+    file = model.checkpoint.weights_file if isinstance(model, Model) else None
+    return provenance_of(weights=file).weights
 
 
 def _digest(names: Sequence[str]) -> str:

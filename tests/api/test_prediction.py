@@ -224,7 +224,8 @@ def records(name: str) -> int:
 def test_a_full_disk_loses_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     resource = pytest.importorskip("resource")
     monkeypatch.setattr("posebench.engine.prediction.output._SAVE_S", 0.0)
-    named, given = sources(), {"out": name, "batch_size": 4}
+    named = sources()
+    given: dict[str, Any] = {"out": name, "batch_size": 4}
     posebench.predict(seer(), named, **{**given, "out": f"whole{name}"})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     room = Path(f"whole{name}").stat().st_size * 6 // 10
@@ -242,7 +243,7 @@ def test_a_full_disk_loses_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_run_without_people_continues_to_the_same_file(name: str) -> None:
-    nobody = {"min_score": 0.9, "batch_size": 4}
+    nobody: dict[str, Any] = {"min_score": 0.9, "batch_size": 4}
     posebench.predict(seer(), sources(), out=f"whole{name}", **nobody)
     stream = posebench.predict(seer(), sources(), stream=True, out=name, **nobody)
     next(stream)
@@ -319,8 +320,9 @@ def test_pictures_never_replace_files_of_the_user() -> None:
 
 @pytest.mark.parametrize("name", ["batch_size", "limit", "reopen"])
 def test_a_number_below_what_makes_sense_is_refused(name: str) -> None:
+    given: dict[str, Any] = {name: -1}
     with pytest.raises(UsageError, match=f"Expected {name} of at least"):
-        posebench.predict(seer(), photo(Path("a.png"), 1), **{name: -1})  # type: ignore[arg-type]
+        posebench.predict(seer(), photo(Path("a.png"), 1), **given)
 
 
 def test_an_unknown_ending_is_refused() -> None:

@@ -360,8 +360,13 @@ def test_opening_a_video_leaves_what_others_print_alone(
     (tmp_path / "y.avi").write_bytes(b"no film")
     redirected: list[int] = []
     dup2 = os.dup2
+
+    def redirect(old: int, new: int) -> int:
+        redirected.append(new)
+        return dup2(old, new)
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "dup2", lambda old, new: (redirected.append(new), dup2(old, new))[1])
+        patch.setattr(os, "dup2", redirect)
         assert len(list(open_video(str(tmp_path / "x.avi")))) == 1
         with pytest.raises(DataError, match="not a video that can be decoded"):
             open_video(str(tmp_path / "y.avi"))

@@ -124,8 +124,17 @@ def test_a_folder_is_listed_once_and_its_files_are_looked_at_once(
     listed: list[str] = []
     resolved: list[Path] = []
     walk, resolve = os.walk, Path.resolve
-    monkeypatch.setattr(os, "walk", lambda top: (listed.append(str(top)), walk(top))[1])
-    monkeypatch.setattr(Path, "resolve", lambda path: (resolved.append(path), resolve(path))[1])
+
+    def walked(top: Path) -> object:
+        listed.append(str(top))
+        return walk(top)
+
+    def looked_at(path: Path) -> Path:
+        resolved.append(path)
+        return resolve(path)
+
+    monkeypatch.setattr(os, "walk", walked)
+    monkeypatch.setattr(Path, "resolve", looked_at)
     assert len(collect_sources(["in"])) == 3
     assert listed == ["in"]
     assert [path.name for path in resolved] == ["0.jpg", "1.jpg", "2.jpg"]
