@@ -13,14 +13,14 @@ from posebench.cli.common import (
     BackendOption,
     DeviceOption,
     StrictOption,
+    count_of,
     messages,
     out,
     progress_bar,
+    say,
     to_either,
 )
 from posebench.cli.stopping import continues
-from posebench.cli.viz_reading import say
-from posebench.cli.viz_tally import count_of
 
 if TYPE_CHECKING:
     from posebench.api.prediction import Prediction
