@@ -122,8 +122,8 @@ def picture_names(images: Sequence[SourceImage], suffix: str = ".png") -> list[P
     the folders in which they differ; `a.jpg` and `a.png` in one folder become `a.jpg.png` and
     `a.png.png`.
     """
-    paths = [image.path.resolve() for image in images]
-    names = [p.relative_to(image.base.resolve()) for p, image in zip(paths, images, strict=True)]
+    paths = [absolute(image.path) for image in images]
+    names = [p.relative_to(absolute(image.base)) for p, image in zip(paths, images, strict=True)]
     for same in repeated([name.with_suffix(suffix) for name in names]):
         shared = os.path.commonpath([paths[i].parent for i in same])
         if any(paths[i].parent != Path(shared) for i in same):
@@ -138,6 +138,11 @@ def picture_names(images: Sequence[SourceImage], suffix: str = ".png") -> list[P
         for number, i in enumerate(same[1:], start=2):
             pictures[i] = pictures[i].with_name(f"{pictures[i].stem}-{number}{suffix}")
     return pictures
+
+
+def absolute(path: Path) -> Path:
+    """Return an absolute path without `..`; a link is itself, and not what it leads to."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve follows links
 
 
 def repeated(names: Sequence[Path]) -> list[list[int]]:
@@ -197,7 +202,7 @@ def _listed(path: Path) -> list[SourceImage]:
         path.parent / image if not image.exists() and (path.parent / image).exists() else image
         for image in images
     ]
-    base = Path(os.path.commonpath([image.resolve().parent for image in images]))
+    base = Path(os.path.commonpath([absolute(image).parent for image in images]))
     return [SourceImage(image, base) for image in images]
 
 
@@ -222,7 +227,7 @@ def match_names(paths: Sequence[Path], names: Sequence[str]) -> list[NameMatch |
         by_last.setdefault(own[-1] if own else "", []).append(index)
     fits: list[tuple[int, tuple[int, bool]] | None] = []
     for path in paths:
-        tail = Path(os.path.abspath(path)).parts  # noqa: PTH100 - Path.resolve follows links
+        tail = absolute(path).parts
         ranked = sorted(
             ((_fit(tail, parts[i]), i) for i in by_last.get(path.name, ())), reverse=True
         )

@@ -6,6 +6,7 @@ import csv
 import json
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -373,6 +374,21 @@ def test_sources_of_every_kind_have_pictures() -> None:
     images = ["b.jpg", "d.jpg", "deep/b.jpg", "e.jpg"]
     assert len(found) == len(images) + len(frames)
     assert pictures("results/images") == sorted([*images, *frames])
+
+
+def test_links_have_pictures_where_they_are() -> None:
+    """As in folders that take some images and films of a data set."""
+    photo(Path("set/a.jpg"), 1)
+    film(Path("set/f.avi"), 1)
+    for name in ("a.jpg", "f.avi"):
+        Path("in/deep").mkdir(parents=True, exist_ok=True)
+        Path("in/deep", name).symlink_to(Path("../../set", name))
+    Path("list.txt").write_text("in/deep/a.jpg\nin/deep/f.avi\n")
+    expected = ["a.jpg", "f.avi/000000.jpg"]
+    for source, below in (("in", "deep/"), ("in/**/*", "deep/"), ("list.txt", "")):
+        out = "of_" + re.sub(r"\W", "_", source)
+        posebench.predict(seer(), source, out=out, save_images=True, recursive=True)
+        assert pictures(f"{out}/images") == [below + name for name in expected]
 
 
 def test_memory_does_not_grow_with_the_film(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from posebench.data.image_sources import SourceImage, files_of, repeated
+from posebench.data.image_sources import SourceImage, absolute, files_of, repeated
 from posebench.data.video import is_camera, is_film_name, is_video
 from posebench.errors import DataError
 
@@ -94,7 +94,7 @@ def _folder(source: Source) -> Path:
     if source.kind == "stream":
         last = re.split(r"[?#]", source.name)[0].rstrip("/").rpartition("/")[2]
         return Path(re.sub(r"[^\w.-]", "_", last).lstrip(".") or "stream")
-    return source.path.resolve().relative_to(source.base.resolve())
+    return absolute(source.path).relative_to(absolute(source.base))
 
 
 def _sources_of(source: str, *, recursive: bool, excluded: Sequence[Path]) -> Iterator[Source]:
