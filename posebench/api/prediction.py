@@ -393,15 +393,17 @@ def _check_sources(sources: Sequence[Source], target: Path | None, images: Path 
     Raises:
         UsageError: they would.
     """
+    from posebench.data.image_sources import real
+
     files = [one.path for one in sources if one.kind in ("image", "video")]
-    if target and target.exists() and target.resolve() in {file.resolve() for file in files}:
+    if target and target.exists() and real(target) in set(map(real, files)):
         raise UsageError(f"The results would replace the source {target}: choose another file.")
     if target is None or images is None or not images.is_dir():
         return
     from posebench.engine.prediction import is_unfinished
 
-    folder = images.resolve()
-    if inside := next((file for file in files if file.resolve().is_relative_to(folder)), None):
+    folder = real(images)
+    if inside := next((file for file in files if real(file).is_relative_to(folder)), None):
         raise UsageError(
             f"Pictures would be written to {images}, where the source {inside} is: choose another "
             "--out."

@@ -31,7 +31,7 @@ def find_images(
         DataError: there are none.
         UsageError: --out names one picture of several, or would replace the images.
     """
-    from posebench.data.image_sources import collect_images, left_out
+    from posebench.data.image_sources import collect_images, left_out, real
     from posebench.errors import UsageError
 
     to_file = is_file(to, PICTURE_SUFFIXES)
@@ -39,7 +39,7 @@ def find_images(
     images = collect_images(sources, recursive=recursive, excluded=earlier)
     if to_file and len(images) > 1:
         raise UsageError(f"{to} is one picture of {len(images)}: name a folder with --out.")
-    if to and to.resolve() in {image.path.resolve().parent for image in images}:
+    if to and real(to) in {real(image.path).parent for image in images}:
         raise UsageError(
             f"{to} is where the images to draw are, which would be replaced: choose another --out."
         )
@@ -54,14 +54,14 @@ def targets_of(images: Sequence[SourceImage], folder: Path, to: Path | None) -> 
     Raises:
         UsageError: one is an image that is to be drawn.
     """
-    from posebench.data.image_sources import picture_names
+    from posebench.data.image_sources import picture_names, real
     from posebench.errors import UsageError
 
     if is_file(to, PICTURE_SUFFIXES):
         targets = [folder]
     else:
         targets = [folder / name for name in picture_names(images)]
-    replaced = {image.path.resolve() for image in images} & {path.resolve() for path in targets}
+    replaced = {real(image.path) for image in images} & set(map(real, targets))
     if replaced:
         raise UsageError(
             f"The picture would replace the image {sorted(replaced)[0]}: choose another --out."

@@ -47,7 +47,7 @@ def collect_images(
     collected: dict[Path, SourceImage] = {}
     for source in sources:
         for image in files_of(source, recursive=recursive, excluded=excluded):
-            collected.setdefault(image.path.resolve(), image)
+            collected.setdefault(real(image.path), image)
     if not collected:
         raise DataError(
             f"All images of {' '.join(sources)} lie in the folder of the pictures: choose another."
@@ -67,15 +67,15 @@ def files_of(
     Raises:
         DataError: there are none, or the list cannot be read.
     """
-    barred = [folder.resolve() for folder in excluded]
+    barred = [real(folder) for folder in excluded]
     files = _files_of(source, recursive=recursive, films=films)
     if not barred:  # resolving takes a look at each folder of a path, on a network too
         yield from files
         return
-    bases = {base: base.resolve() for base in {file.base for file in files}}
+    bases = {base: real(base) for base in {file.base for file in files}}
     for file in files:
-        resolved, base = file.path.resolve(), bases[file.base]
-        inside = [folder for folder in barred if resolved.is_relative_to(folder)]
+        path, base = real(file.path), bases[file.base]
+        inside = [folder for folder in barred if path.is_relative_to(folder)]
         if all(base.is_relative_to(folder) for folder in inside):
             yield file
 
@@ -143,6 +143,11 @@ def picture_names(images: Sequence[SourceImage], suffix: str = ".png") -> list[P
 def absolute(path: Path) -> Path:
     """Return an absolute path without `..`; a link is itself, and not what it leads to."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve follows links
+
+
+def real(path: Path) -> Path:
+    """Return where a path's links lead to, also if that is nowhere or in a circle."""
+    return Path(os.path.realpath(path))  # Path.resolve raises an error for a circle
 
 
 def repeated(names: Sequence[Path]) -> list[list[int]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from posebench.data.image_sources import SourceImage, absolute, files_of, repeated
+from posebench.data.image_sources import SourceImage, absolute, files_of, real, repeated
 from posebench.data.video import is_camera, is_film_name, is_video
 from posebench.errors import DataError
 
@@ -68,7 +68,7 @@ def collect_sources(
     for source in sources:
         for one in _sources_of(source, recursive=recursive, excluded=excluded):
             is_file = one.kind in ("image", "video")
-            collected.setdefault(one.path.resolve() if is_file else one.address, one)
+            collected.setdefault(real(one.path) if is_file else one.address, one)
     if not collected:
         raise DataError(
             f"All images of {' '.join(sources)} lie in the folder of the results: choose another."

@@ -122,19 +122,29 @@ def test_a_folder_is_listed_once_and_its_files_are_looked_at_once(
     for number in range(3):
         photo(Path(f"in/{number}.jpg"), number)
     listed: list[str] = []
-    resolved: list[Path] = []
-    walk, resolve = os.walk, Path.resolve
+    followed: list[str] = []
+    walk, realpath = os.walk, os.path.realpath
 
     def walked(top: Path) -> object:
         listed.append(str(top))
         return walk(top)
 
-    def looked_at(path: Path) -> Path:
-        resolved.append(path)
-        return resolve(path)
+    def looked_at(path: Path) -> str:
+        followed.append(path.name)
+        return realpath(path)
 
     monkeypatch.setattr(os, "walk", walked)
-    monkeypatch.setattr(Path, "resolve", looked_at)
+    monkeypatch.setattr(os.path, "realpath", looked_at)
     assert len(collect_sources(["in"])) == 3
     assert listed == ["in"]
-    assert [path.name for path in resolved] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert followed == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_links_that_lead_nowhere_or_in_a_circle_are_unreadable() -> None:
+    photo(Path("in/1.png"), 1)
+    Path("in/2.png").symlink_to("2.png")
+    Path("in/3.png").symlink_to("gone.png")
+    frames = read("in")
+    assert [bool(frame.error) for frame in frames] == [False, True, True]
+    assert "2.png cannot be read" in str(frames[1].error)
+    assert "3.png is not there" in str(frames[2].error)
