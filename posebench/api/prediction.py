@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from posebench.api.models import load_model
+from posebench.api.prediction_files import (
+    PredictOptions,
+    check_replaces_nothing,
+    image_ids,
+    picture_folder,
+    picture_names_of,
+    request_of,
+    results_file,
+)
 from posebench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from posebench.data.frames import Frame, FrameReader, Source
     from posebench.engine import Model, Predicting, Predictor
-    from posebench.engine.prediction import FramePrediction, PredictionFile
+    from posebench.engine.prediction import FramePrediction, PredictionFile, Tracks
     from posebench.engine.prediction.output import Progress
 
 Sources = str | Path | Sequence[str | Path]
 
-RESULTS = "predictions.jsonl"  # in a folder of results
-IMAGES = "images"  # its folder of pictures
 _AHEAD = 2  # batches that wait, decoded, for the network
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """What decides on the results, besides the model and the sources."""
-
-    min_score: float = 0.0
-    track: bool = False
-    smooth: bool = False
-    batch_size: int = 1
-    limit: int | None = None  # frames
-    strict: bool = False
-    reopen: int = 5
-    draw_score: float = 0.0  # of the people in pictures
 
 
 class Keywords(TypedDict, total=False):
@@ -151,17 +144,17 @@ class Prediction:
         from posebench.data.frames import collect_sources
         from posebench.engine.prediction import check_format
 
-        target = _target(out)
+        target = results_file(out)
         if target:
             check_format(target)
         _check_counts(batch_size=batch_size, limit=limit, reopen=reopen)
         _check(target, resume=resume, save_images=save_images, track=track, smooth=smooth)
         named = [sources] if isinstance(sources, str | Path) else list(sources)
-        images = _image_folder(out, target) if save_images else None
+        images = picture_folder(out, target) if save_images else None
         found = collect_sources(
             [str(one) for one in named], recursive=recursive, excluded=[images] if images else ()
         )
-        _check_sources(found, target, images)
+        check_replaces_nothing(found, target, images)
         predicting = find_predicting(model, device, backend)
         draw_score = predicting.draw_score if min_score is None else min_score
         everybody = target is not None and target.suffix.lower() == ".json" and not track
@@ -239,17 +232,7 @@ class Prediction:
             return None, None
         from posebench.engine.prediction import PredictionFile, is_unfinished, read_progress
 
-        request = {
-            "model": [self.model.name, self.model.source, _weights(self.model)],
-            "--backend": getattr(self.model, "backend", ""),
-            # Not the names themselves: it is saved every second, also for a million images.
-            "sources": _digest([one.name for one in self._sources]),
-            "--min-score": self.options.min_score,
-            "--track": self.options.track,
-            "--smooth": self.options.smooth,
-            "--batch-size": self.options.batch_size,
-            "--strict": self.options.strict,
-        }
+        request = request_of(self.model, self._sources, self.options)
         progress = read_progress(self.out, request) if resume else None
         if resume and progress is None and self.out.exists():
             raise UsageError(
@@ -265,7 +248,7 @@ class Prediction:
         results = PredictionFile(self.out, self.model.skeleton, request, ids, progress)
         return results, progress
 
-    def _open_tracks(self, progress: Progress | None) -> Any:
+    def _open_tracks(self, progress: Progress | None) -> Tracks | None:
         if not self.options.track:
             return None
         from posebench.engine.prediction import Tracks
@@ -300,22 +283,13 @@ class Prediction:
             write_image(self.images / self._picture_name(origin.place, origin.index), picture)
 
     def _picture_name(self, place: int, index: int) -> Path:
-        if not hasattr(self, "_names"):
-            self._names = _picture_names(self._sources)
         source = self._sources[place]
-        name = self._names[source]
+        name = self._picture_names[source]
         return name if source.kind == "image" else name / f"{index:06d}.jpg"
 
-
-def _picture_names(sources: Sequence[Source]) -> dict[Source, Path]:
-    """Return the picture of each image, and the folder of pictures of each other source."""
-    from posebench.data.frames import picture_folders
-    from posebench.data.image_sources import picture_names
-
-    images = [one for one in sources if one.kind == "image"]
-    moving = [one for one in sources if one.kind != "image"]
-    names = picture_names([one.image for one in images], ".jpg")
-    return dict(zip([*images, *moving], [*names, *picture_folders(moving)], strict=True))
+    @cached_property
+    def _picture_names(self) -> dict[Source, Path]:
+        return picture_names_of(self._sources)
 
 
 def find_predicting(model: str | Path | Model | Predictor, device: str, backend: str) -> Predicting:
@@ -329,34 +303,6 @@ def find_predicting(model: str | Path | Model | Predictor, device: str, backend:
     if isinstance(model, Predicting):
         return model
     return find_predictor(model) or load_model(str(model), device=device, backend=backend)
-
-
-def image_ids(sources: Sequence[Source]) -> Any:
-    """Return what gives images their ids in COCO results.
-
-    It is the number that an image is called by, as in COCO (000000000139.jpg), where all are called
-    by different ones; else images and frames are numbered from 1.
-    """
-    stems = [one.path.stem for one in sources if one.kind == "image"]
-    numbers = {int(stem) for stem in stems if stem.isascii() and stem.isdigit()}
-    if len(numbers) == len(sources):
-        return lambda name, before: int(Path(name).stem)
-    return lambda name, before: before + 1
-
-
-def _target(out: str | Path | None) -> Path | None:
-    """Return the file of the results."""
-    if out is None:
-        return None
-    path = Path(out)
-    is_folder = path.is_dir() or not path.suffix
-    return path / RESULTS if is_folder else path
-
-
-def _image_folder(out: str | Path | None, target: Path | None) -> Path | None:
-    if out is None or target is None:
-        return None
-    return target.parent / (IMAGES if target != Path(out) else f"{target.stem}_{IMAGES}")
 
 
 def _check(
@@ -373,47 +319,6 @@ def _check_counts(*, batch_size: int | None, limit: int | None, reopen: int) -> 
     for name, value, least in counts:
         if value is not None and value < least:
             raise UsageError(f"Expected {name} of at least {least}, but found {value}.")
-
-
-def _weights(model: Predicting) -> str:
-    """Return the SHA-256 of a model's weights: a run folder that was trained on has others."""
-    from posebench.engine import Model, provenance_of
-
-    file = model.checkpoint.weights_file if isinstance(model, Model) else None
-    return provenance_of(weights=file).weights
-
-
-def _digest(names: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
-
-
-def _check_sources(sources: Sequence[Source], target: Path | None, images: Path | None) -> None:
-    """Check that neither the results nor the pictures replace files of the user.
-
-    Raises:
-        UsageError: they would.
-    """
-    from posebench.data.image_sources import real
-
-    files = [one.path for one in sources if one.kind in ("image", "video")]
-    if target and target.exists() and real(target) in set(map(real, files)):
-        raise UsageError(f"The results would replace the source {target}: choose another file.")
-    if target is None or images is None or not images.is_dir():
-        return
-    from posebench.engine.prediction import is_unfinished
-
-    folder = real(images)
-    if inside := next((file for file in files if real(file).is_relative_to(folder)), None):
-        raise UsageError(
-            f"Pictures would be written to {images}, where the source {inside} is: choose another "
-            "--out."
-        )
-    # Without results beside them they are no pictures of an earlier run.
-    if any(images.iterdir()) and not target.exists() and not is_unfinished(target):
-        raise UsageError(
-            f"Pictures would be written to {images}, which has other files: choose another --out, "
-            "or empty that folder first."
-        )
 
 
 def _batch_size(model: Predicting) -> int:
