@@ -21,6 +21,7 @@ from PIL import Image
 
 import posebench
 from posebench.api.prediction import Prediction
+from posebench.engine.prediction import formats
 from posebench.errors import DataError, PosebenchError, UnsupportedError, UsageError
 from posebench.metrics import read_results
 from tests.builders import truth_of
@@ -218,7 +219,7 @@ def records(name: str) -> int:
         return len(pandas.read_parquet(name))
     if name.endswith(".json"):
         return len(json.loads(Path(name).read_text()))
-    return len(Path(name).read_text().splitlines()) - name.endswith(".csv")
+    return len(Path(name).read_bytes().splitlines()) - name.endswith(".csv")
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -374,6 +375,31 @@ def test_sources_of_every_kind_have_pictures() -> None:
     images = ["b.jpg", "d.jpg", "deep/b.jpg", "e.jpg"]
     assert len(found) == len(images) + len(frames)
     assert pictures("results/images") == sorted([*images, *frames])
+
+
+def test_tables_name_a_file_whose_name_is_not_text() -> None:
+    """What goes into Parquet, for which pyarrow need not be installed."""
+    row = formats._as_text([os.fsdecode(b"caf\xe9.png"), 0, None])
+    assert row == ["caf\N{REPLACEMENT CHARACTER}.png", 0, None]
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "x.parquet"])
+def test_a_name_that_is_not_text_is_written(name: str) -> None:
+    """As files have that were unpacked from an old archive."""
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    own = os.fsdecode(b"caf\xe9.png")
+    try:
+        photo(Path(own), 1)
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    posebench.predict(seer(), ".", out=name, save_images=True)
+    assert records(name) > 0
+    if name.endswith("csv"):
+        assert b"\ncaf\xe9.png,0," in Path(name).read_bytes()
+    if name.endswith("json"):
+        assert json.loads(Path(name).read_text())[0]["file_name"] == own
+    assert pictures("x_images") == [os.fsdecode(b"caf\xe9.jpg")]
 
 
 def test_links_have_pictures_where_they_are() -> None:

@@ -162,7 +162,8 @@ class PredictionFile:
             if not records:
                 return done.size
             joined = (text.joint if done.records else "") + text.joint.join(records)
-            content = joined.encode()
+            # Names of files need not be text; in CSV they are the bytes that they are on the disk.
+            content = joined.encode(errors="surrogateescape")
             # The tail is written each time, so that the file can be read at any moment.
             self._write(done.size, content + text.tail.encode())
             return done.size + len(content)
