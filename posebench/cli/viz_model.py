@@ -31,13 +31,12 @@ def find_model(name: str | None, device: str, runs: Path, backend: str) -> Predi
         ModelError: there is none, and the baseline's weights cannot be downloaded.
     """
     import posebench
-    from posebench.engine import find_predictor, latest_run, trained_on
+    from posebench.api.prediction import find_predicting
+    from posebench.engine import latest_run, trained_on
     from posebench.errors import ModelError
 
-    if predictor := find_predictor(name):
-        return predictor
     if name:
-        return posebench.load_model(name, device=device, backend=backend)
+        return find_predicting(name, device, backend)
     newest = latest_run(runs, "train", accepts=lambda run: trained_on(run) != "synthetic")
     if newest:
         return posebench.load_model(newest, device=device, backend=backend)
