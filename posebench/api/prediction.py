@@ -5,39 +5,33 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from posebench.api.models import load_model
+from posebench.api.prediction_files import (
+    PredictOptions,
+    check_replaces_nothing,
+    image_ids,
+    picture_folder,
+    picture_names_of,
+    request_of,
+    results_file,
+)
 from posebench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from posebench.data.frames import FrameReader, Source
+    from posebench.data.frames import Frame, FrameReader, Source
     from posebench.engine import Model, Predicting, Predictor
-    from posebench.engine.prediction import FramePrediction, PredictionFile
+    from posebench.engine.prediction import FramePrediction, PredictionFile, Tracks
     from posebench.engine.prediction.output import Progress
 
 Sources = str | Path | Sequence[str | Path]
 
-RESULTS = "predictions.jsonl"  # in a folder of results
-IMAGES = "images"  # its folder of pictures
 _AHEAD = 2  # batches that wait, decoded, for the network
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """What decides on the results, besides the model and the sources."""
-
-    min_score: float = 0.0
-    track: bool = False
-    smooth: bool = False
-    batch_size: int = 1
-    limit: int | None = None  # frames
-    strict: bool = False
-    reopen: int = 5
-    draw_score: float = 0.0  # of the people in pictures
 
 
 class Keywords(TypedDict, total=False):
@@ -132,6 +126,7 @@ class Prediction:
         self.continued = 0  # frames that an earlier run has done
         self.complete = False
         self._sources = sources
+        self._last: Frame | None = None  # that was predicted
         self._stop = Event()
         self._results, progress = self._open_results(resume=resume)
         self._tracks = self._open_tracks(progress)
@@ -149,17 +144,17 @@ class Prediction:
         from posebench.data.frames import collect_sources
         from posebench.engine.prediction import check_format
 
-        target = _target(out)
+        target = results_file(out)
         if target:
             check_format(target)
+        _check_counts(batch_size=batch_size, limit=limit, reopen=reopen)
         _check(target, resume=resume, save_images=save_images, track=track, smooth=smooth)
         named = [sources] if isinstance(sources, str | Path) else list(sources)
-        images = _image_folder(out, target) if save_images else None
+        images = picture_folder(out, target) if save_images else None
         found = collect_sources(
             [str(one) for one in named], recursive=recursive, excluded=[images] if images else ()
         )
-        if target and target.resolve() in {one.path.resolve() for one in found}:
-            raise UsageError(f"The results would replace the source {target}: choose another file.")
+        check_replaces_nothing(found, target, images)
         predicting = find_predicting(model, device, backend)
         draw_score = predicting.draw_score if min_score is None else min_score
         everybody = target is not None and target.suffix.lower() == ".json" and not track
@@ -179,8 +174,12 @@ class Prediction:
 
     @property
     def live(self) -> bool:
-        """Whether it ends when it is stopped, and not before."""
-        return self._sources[-1].kind in ("camera", "stream") and self.length is None
+        """Whether it is at a last source that ends when it is stopped, and not before."""
+        if self.options.limit is not None:
+            return False
+        if self._last:
+            return self._last.live and self._last.place == len(self._sources) - 1
+        return self.reader.video is not None and self.reader.video.live
 
     def count_of(self, number: int) -> str:
         """Return a number of what is predicted, in words: images, frames, or both."""
@@ -215,6 +214,7 @@ class Prediction:
                         state = self._tracks.state() if self._tracks else None
                         self._results.write(batch, state)
                     done += len(batch)
+                    self._last = frames[-1]
                     yield from batch
                 self.complete = self.live or not self._stop.is_set()
                 if self._results and self.complete:
@@ -232,15 +232,7 @@ class Prediction:
             return None, None
         from posebench.engine.prediction import PredictionFile, is_unfinished, read_progress
 
-        request = {
-            "model": [self.model.name, self.model.source],
-            "sources": [one.name for one in self._sources],
-            "--min-score": self.options.min_score,
-            "--track": self.options.track,
-            "--smooth": self.options.smooth,
-            "--batch-size": self.options.batch_size,
-            "--strict": self.options.strict,
-        }
+        request = request_of(self.model, self._sources, self.options)
         progress = read_progress(self.out, request) if resume else None
         if resume and progress is None and self.out.exists():
             raise UsageError(
@@ -256,7 +248,7 @@ class Prediction:
         results = PredictionFile(self.out, self.model.skeleton, request, ids, progress)
         return results, progress
 
-    def _open_tracks(self, progress: Progress | None) -> Any:
+    def _open_tracks(self, progress: Progress | None) -> Tracks | None:
         if not self.options.track:
             return None
         from posebench.engine.prediction import Tracks
@@ -291,22 +283,13 @@ class Prediction:
             write_image(self.images / self._picture_name(origin.place, origin.index), picture)
 
     def _picture_name(self, place: int, index: int) -> Path:
-        if not hasattr(self, "_names"):
-            self._names = _picture_names(self._sources)
         source = self._sources[place]
-        name = self._names[source]
+        name = self._picture_names[source]
         return name if source.kind == "image" else name / f"{index:06d}.jpg"
 
-
-def _picture_names(sources: Sequence[Source]) -> dict[Source, Path]:
-    """Return the picture of each image, and the folder of pictures of each other source."""
-    from posebench.data.frames import picture_folders
-    from posebench.data.image_sources import picture_names
-
-    images = [one for one in sources if one.kind == "image"]
-    moving = [one for one in sources if one.kind != "image"]
-    names = picture_names([one.image for one in images], ".jpg")
-    return dict(zip([*images, *moving], [*names, *picture_folders(moving)], strict=True))
+    @cached_property
+    def _picture_names(self) -> dict[Source, Path]:
+        return picture_names_of(self._sources)
 
 
 def find_predicting(model: str | Path | Model | Predictor, device: str, backend: str) -> Predicting:
@@ -322,34 +305,6 @@ def find_predicting(model: str | Path | Model | Predictor, device: str, backend:
     return find_predictor(model) or load_model(str(model), device=device, backend=backend)
 
 
-def image_ids(sources: Sequence[Source]) -> Any:
-    """Return what gives images their ids in COCO results.
-
-    It is the number that an image is called by, as in COCO (000000000139.jpg), where all are called
-    by different ones; else images and frames are numbered from 1.
-    """
-    stems = [one.path.stem for one in sources if one.kind == "image"]
-    numbers = {int(stem) for stem in stems if stem.isascii() and stem.isdigit()}
-    if len(numbers) == len(sources):
-        return lambda name, before: int(Path(name).stem)
-    return lambda name, before: before + 1
-
-
-def _target(out: str | Path | None) -> Path | None:
-    """Return the file of the results."""
-    if out is None:
-        return None
-    path = Path(out)
-    is_folder = path.is_dir() or not path.suffix
-    return path / RESULTS if is_folder else path
-
-
-def _image_folder(out: str | Path | None, target: Path | None) -> Path | None:
-    if out is None or target is None:
-        return None
-    return target.parent / (IMAGES if target != Path(out) else f"{target.stem}_{IMAGES}")
-
-
 def _check(
     target: Path | None, *, resume: bool, save_images: bool, track: bool, smooth: bool
 ) -> None:
@@ -357,6 +312,13 @@ def _check(
         raise UsageError("resume and save_images need results in a file: pass `out` too.")
     if smooth and not track:
         raise UsageError("--smooth calms the keypoints of people who are followed: add --track.")
+
+
+def _check_counts(*, batch_size: int | None, limit: int | None, reopen: int) -> None:
+    counts = (("batch_size", batch_size, 1), ("limit", limit, 1), ("reopen", reopen, 0))
+    for name, value, least in counts:
+        if value is not None and value < least:
+            raise UsageError(f"Expected {name} of at least {least}, but found {value}.")
 
 
 def _batch_size(model: Predicting) -> int:

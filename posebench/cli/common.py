@@ -192,6 +192,16 @@ def read_upright(exif: str) -> bool:
     return check_exif(exif) == "upright"
 
 
+def say(notice: str) -> None:
+    """Print a notice on stderr."""
+    messages.print(escape(notice), soft_wrap=True)
+
+
+def count_of(people: int) -> str:
+    """Return a number of people in words."""
+    return "1 person" if people == 1 else f"{people} people"
+
+
 def progress_bar() -> ProgressBar:
     """Return the progress of long work on stderr."""
     return ProgressBar(messages)

@@ -13,14 +13,14 @@ from posebench.cli.common import (
     BackendOption,
     DeviceOption,
     StrictOption,
+    count_of,
     messages,
     out,
     progress_bar,
+    say,
     to_either,
 )
 from posebench.cli.stopping import continues
-from posebench.cli.viz_reading import say
-from posebench.cli.viz_tally import count_of
 
 if TYPE_CHECKING:
     from posebench.api.prediction import Prediction
@@ -114,7 +114,7 @@ def predict(
 
 def _run(run: Prediction) -> None:
     from posebench.engine import interruptible
-    from posebench.errors import Interrupted
+    from posebench.errors import DataError, Interrupted
 
     frames = people = failed = 0
     start = time.perf_counter()
@@ -145,3 +145,5 @@ def _run(run: Prediction) -> None:
         say(f"Pictures are in {run.images}.")
     if not run.complete:
         raise Interrupted("Stopped.")
+    if failed and failed == frames and not run.continued:
+        raise DataError(f"None of {run.count_of(frames)} can be read: see the messages above.")

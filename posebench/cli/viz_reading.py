@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
-from posebench.cli.common import messages
+from posebench.cli.common import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,11 +94,6 @@ class Reading:
 
 def _size(image: NDArray[np.uint8]) -> tuple[int, int]:
     return image.shape[1], image.shape[0]
-
-
-def say(notice: str) -> None:
-    """Print a notice."""
-    messages.print(escape(notice), soft_wrap=True)
 
 
 def named(paths: Sequence[Path]) -> str:

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
-from posebench.cli.common import messages
+from posebench.cli.common import count_of, say
 
 if TYPE_CHECKING:
     from posebench.engine import Predicting
@@ -55,7 +53,7 @@ class Tally:
         name = f"{self.model.name} ({self.model.source})"
         where = "" if self.pictures == 1 else f"{self.with_people} of "
         drew = f"{count_of(self.people)} on {where}{self._pictures(self.pictures)}"
-        messages.print(escape(f"{name} drew {drew if self.people else 'nobody'}."), soft_wrap=True)
+        say(f"{name} drew {drew if self.people else 'nobody'}.")
         without = self.pictures - self.with_people
         if not without:
             return
@@ -65,12 +63,7 @@ class Tally:
             why = f"best score {self.best_left_out:.3g}, below --min-score {self.min_score:g}"
             why += default
         nobody = f"Nobody on {self._pictures(without)}" if self.people else "Nobody"
-        messages.print(escape(f"{nobody}: {why}."), soft_wrap=True)
+        say(f"{nobody}: {why}.")
 
     def _pictures(self, number: int) -> str:
         return f"{number} {self.unit}{'' if number == 1 else 's'}"
-
-
-def count_of(people: int) -> str:
-    """Return a number of people in words."""
-    return "1 person" if people == 1 else f"{people} people"

@@ -7,8 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posebench.cli.common import messages, progress_bar
-from posebench.cli.viz_reading import say
+from rich.markup import escape
+
+from posebench.cli.common import messages, out, progress_bar, say
+from posebench.cli.viz_model import find_model, run_folder
+from posebench.cli.viz_options import VIDEO_SUFFIXES, is_file
 from posebench.cli.viz_tally import Tally
 
 if TYPE_CHECKING:
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from posebench.engine import Predicting
 
 
-def draw_frames(
+def _draw_frames(
     reader: FrameReader,
     model: Predicting,
     target: Path,
@@ -85,3 +88,37 @@ def draw_frames(
     else:
         for notice in reader.notices:
             say(notice)
+
+
+def draw_video(
+    source: str,
+    name: str | None,
+    to: Path | None,
+    device: str,
+    runs: Path,
+    backend: str,
+    *,
+    min_score: float | None,
+    legend: bool,
+    limit: int | None,
+    track: bool,
+) -> None:
+    """Draw every frame, or the first ones; Ctrl-C ends the video with the frames that are done."""
+    from posebench.data.frames import FrameReader, Source
+    from posebench.data.video import is_camera
+    from posebench.errors import UsageError
+
+    reader = FrameReader([Source("camera" if is_camera(source) else "video", source)])
+    try:
+        assert reader.video is not None  # a lone one
+        model = find_model(name, device, runs, backend)
+        folder = to or run_folder(runs, model, reader.video.name)
+        target = folder if is_file(to, VIDEO_SUFFIXES) else folder / f"{reader.video.name}.mp4"
+        if to and target.resolve() == Path(source).resolve():
+            raise UsageError(f"The video would replace {source}: choose another --out.")
+        _draw_frames(
+            reader, model, target, min_score=min_score, legend=legend, limit=limit, track=track
+        )
+    finally:
+        reader.close()
+    out.print(escape(str(target)), soft_wrap=True)

@@ -47,7 +47,7 @@ def collect_images(
     collected: dict[Path, SourceImage] = {}
     for source in sources:
         for image in files_of(source, recursive=recursive, excluded=excluded):
-            collected.setdefault(image.path.resolve(), image)
+            collected.setdefault(real(image.path), image)
     if not collected:
         raise DataError(
             f"All images of {' '.join(sources)} lie in the folder of the pictures: choose another."
@@ -67,10 +67,15 @@ def files_of(
     Raises:
         DataError: there are none, or the list cannot be read.
     """
-    barred = [folder.resolve() for folder in excluded]
-    for file in _files_of(source, recursive=recursive, films=films):
-        resolved, base = file.path.resolve(), file.base.resolve()
-        inside = [folder for folder in barred if resolved.is_relative_to(folder)]
+    barred = [real(folder) for folder in excluded]
+    files = _files_of(source, recursive=recursive, films=films)
+    if not barred:  # resolving takes a look at each folder of a path, on a network too
+        yield from files
+        return
+    bases = {base: real(base) for base in {file.base for file in files}}
+    for file in files:
+        path, base = real(file.path), bases[file.base]
+        inside = [folder for folder in barred if path.is_relative_to(folder)]
         if all(base.is_relative_to(folder) for folder in inside):
             yield file
 
@@ -117,8 +122,8 @@ def picture_names(images: Sequence[SourceImage], suffix: str = ".png") -> list[P
     the folders in which they differ; `a.jpg` and `a.png` in one folder become `a.jpg.png` and
     `a.png.png`.
     """
-    paths = [image.path.resolve() for image in images]
-    names = [p.relative_to(image.base.resolve()) for p, image in zip(paths, images, strict=True)]
+    paths = [absolute(image.path) for image in images]
+    names = [p.relative_to(absolute(image.base)) for p, image in zip(paths, images, strict=True)]
     for same in repeated([name.with_suffix(suffix) for name in names]):
         shared = os.path.commonpath([paths[i].parent for i in same])
         if any(paths[i].parent != Path(shared) for i in same):
@@ -133,6 +138,16 @@ def picture_names(images: Sequence[SourceImage], suffix: str = ".png") -> list[P
         for number, i in enumerate(same[1:], start=2):
             pictures[i] = pictures[i].with_name(f"{pictures[i].stem}-{number}{suffix}")
     return pictures
+
+
+def absolute(path: Path) -> Path:
+    """Return an absolute path without `..`; a link is itself, and not what it leads to."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve follows links
+
+
+def real(path: Path) -> Path:
+    """Return where a path's links lead to, also if that is nowhere or in a circle."""
+    return Path(os.path.realpath(path))  # Path.resolve raises an error for a circle
 
 
 def repeated(names: Sequence[Path]) -> list[list[int]]:
@@ -153,7 +168,7 @@ def _files_of(source: str, *, recursive: bool, films: bool) -> list[SourceImage]
         return _matching(source, films=films)
     if films and path.is_dir():
         files = [file for file in list_files(path, recursive=recursive) if _is_wanted(file, films)]
-        if any(map(is_film_name, files)):
+        if files:
             return [SourceImage(file, path) for file in files]
     try:
         return [SourceImage(image, path) for image in find_images(path, recursive=recursive)]
@@ -192,7 +207,7 @@ def _listed(path: Path) -> list[SourceImage]:
         path.parent / image if not image.exists() and (path.parent / image).exists() else image
         for image in images
     ]
-    base = Path(os.path.commonpath([image.resolve().parent for image in images]))
+    base = Path(os.path.commonpath([absolute(image).parent for image in images]))
     return [SourceImage(image, base) for image in images]
 
 
@@ -217,7 +232,7 @@ def match_names(paths: Sequence[Path], names: Sequence[str]) -> list[NameMatch |
         by_last.setdefault(own[-1] if own else "", []).append(index)
     fits: list[tuple[int, tuple[int, bool]] | None] = []
     for path in paths:
-        tail = Path(os.path.abspath(path)).parts  # noqa: PTH100 - Path.resolve follows links
+        tail = absolute(path).parts
         ranked = sorted(
             ((_fit(tail, parts[i]), i) for i in by_last.get(path.name, ())), reverse=True
         )

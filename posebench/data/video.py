@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -37,6 +36,8 @@ if "OPENCV_FFMPEG_LOGLEVEL" not in os.environ:
     # FFmpeg reports on stderr every frame that it cannot decode; the errors here say so once.
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
 
+_USUAL_FPS = 25.0  # where a film does not say
+
 # A frame (H, W, 3) uint8 RGB, and when it is shown in ms from the first one; None: not known.
 _Timed: TypeAlias = tuple[NDArray[np.uint8], float | None]
 
@@ -52,12 +53,25 @@ class Video:
     shown_ms: float | None = None  # when the last yielded frame is shown; None: not known
     live: bool = False  # frames that are not taken when they come are lost
     _latest_ms: float = 0.0
+    _step_ms: float = 0.0  # between the last two frames
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         for frame, shown_ms in self.frames:
-            self.shown_ms = shown_ms
-            self._latest_ms = max(self._latest_ms, shown_ms or 0.0)
+            self.shown_ms = None if shown_ms is None else self._later(shown_ms)
             yield frame
+
+    def _later(self, shown_ms: float) -> float:
+        """Return when a frame is shown, which is after the one before.
+
+        OpenCV says 0 of frames without a time: all of some streams without a container (.h264),
+        and the last one of others (.m2v).
+        """
+        if self.shown_ms is not None:
+            if shown_ms <= self.shown_ms:
+                shown_ms = self.shown_ms + (self._step_ms or 1000 / (self.fps or _USUAL_FPS))
+            self._step_ms = shown_ms - self.shown_ms
+        self._latest_ms = max(self._latest_ms, shown_ms)
+        return shown_ms
 
     def missing(self, frames: int) -> int:
         """Return how many frames are missing of those in the header, after so many were read.
@@ -105,8 +119,7 @@ def open_video(source: str) -> Video:
         DataError: there is no such file or camera, or the file cannot be decoded.
     """
     if is_camera(source):
-        with _quiet():
-            capture = cv2.VideoCapture(int(source))
+        capture = cv2.VideoCapture(int(source))
         if not capture.isOpened():
             raise DataError(f"There is no camera {source} on this machine, or it is in use.")
         # Get the newest frame, not one buffered while the previous frame was processed.
@@ -118,8 +131,7 @@ def open_video(source: str) -> Video:
     if is_moving(path):
         return _moving_picture(path)
     # FFmpeg takes what is before a colon for a protocol, unless the path is absolute.
-    with _quiet():
-        capture = cv2.VideoCapture(str(path.absolute()))
+    capture = cv2.VideoCapture(str(path.absolute()))
     if not capture.isOpened():
         raise DataError(
             f"The file {path} is not a video that can be decoded: it has sound only, is cut short "
@@ -129,9 +141,8 @@ def open_video(source: str) -> Video:
     fps = capture.get(cv2.CAP_PROP_FPS)
     length = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     fourcc = _fourcc(capture)
-    with _quiet():
-        frames = captured(capture, timed=True)
-        first = next(frames, None)
+    frames = captured(capture, timed=True)
+    first = next(frames, None)
     if first is None:
         raise _nothing_decoded(path, fourcc)
     return Video(
@@ -199,20 +210,3 @@ def _nothing_decoded(path: Path, fourcc: str) -> DataError:
         f"No frame of the video {path} can be decoded: this OpenCV decodes no {name}{code}. "
         f"Convert it to H.264, for instance with `{command}`."
     )
-
-
-# Threads that took turns in redirecting stderr would put it back to where another had sent it.
-_stderr = threading.Lock()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Within this context nothing is printed on stderr, where decoders report their attempts."""
-    with _stderr, Path(os.devnull).open("w") as nowhere:
-        stderr = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -21,22 +22,20 @@ from posebench.engine.checkpoint import Checkpoint
 from posebench.engine.devices import cpu_info, pick_device
 from posebench.engine.evaluation import inference_model
 from posebench.engine.exported import ExportedCheckpoint, read_exported
-from posebench.errors import ModelError, Notice, UnsupportedError, UsageError
+from posebench.errors import DataError, ModelError, Notice, UnsupportedError, UsageError
 from posebench.exporting import NetworkInputs
 from posebench.exporting.card import SUFFIXES, Card
 from posebench.exporting.checking import Agreement
 from posebench.exporting.network import exported_network
 from posebench.exporting.program import compiled_session, traced
 from posebench.exporting.writing import check_images, export_network
-from posebench.files import cache_folder, write_json
+from posebench.files import cache_folder, check_writable, read_json, write_json
 from posebench.layers.folding import folded
 from posebench.models import PoseModel, profile_of
 from posebench.recipe import recipe_to_json
 from posebench.structures import Sample
 from posebench.version import package_version
 
-# Compiling takes a minute for every size of image, so it has to be asked for by its name.
-_TRIED = ("torch", *FORMATS)
 _TURNS = 3
 
 
@@ -120,6 +119,8 @@ def placed(
 def fastest_backend(checkpoint: Checkpoint) -> str:
     """Return the fastest backend here whose people on check images equal PyTorch's.
 
+    It is never `compile`, which takes a minute for every size of image.
+
     What was measured is kept in the user's cache, for these weights, this machine and these
     versions.
     """
@@ -129,20 +130,16 @@ def fastest_backend(checkpoint: Checkpoint) -> str:
     key = f"{_fingerprint(checkpoint, *FORMATS)} {machine}"
     if key not in known:
         known[key] = _measured(checkpoint)
-        record.parent.mkdir(parents=True, exist_ok=True)
         write_json(record, {**_read(record), key: known[key]})
     return str(known[key]["fastest"])
 
 
 def _measured(checkpoint: Checkpoint) -> dict[str, Any]:
     samples = check_images(checkpoint.recipe)
-    networks: dict[str, PoseModel] = {}
+    networks = {"torch": inference_model(checkpoint.model())}
     refused = {}
-    for name in _TRIED:
+    for name in FORMATS:
         try:
-            if name == "torch":
-                networks[name] = _fast(checkpoint)
-                continue
             exported, agreement = _cached(checkpoint, name)
             if agreement["equal"]:
                 networks[name] = exported.model()
@@ -153,10 +150,6 @@ def _measured(checkpoint: Checkpoint) -> dict[str, Any]:
     seconds = _in_turns(networks, samples, checkpoint)
     fastest = min(seconds, key=lambda name: seconds[name])
     return {"fastest": fastest, "seconds": seconds, "refused": refused}
-
-
-def _fast(checkpoint: Checkpoint) -> PoseModel:
-    return inference_model(checkpoint.model())
 
 
 def _in_turns(
@@ -181,18 +174,23 @@ def _cached(checkpoint: Checkpoint, backend: str) -> tuple[ExportedCheckpoint, d
     file = f"model{SUFFIXES[FORMATS[backend]]}"
     if not (folder / "check.json").is_file():
         # Written beside and renamed, so that processes do not see half of it.
-        beside = folder.with_name(f".{name}-{os.getpid()}")
-        try:
+        check_writable(folder, "folder")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=".", ignore_cleanup_errors=True) as own:
+            beside = Path(own) / name
             written = export_network(
                 folded(checkpoint.model()), checkpoint.recipe, beside / file, facts=checkpoint.facts
             )
             write_json(beside / "check.json", _as_json(written.agreement))
-            if not folder.exists():
+            if folder.exists() and not (folder / "check.json").is_file():
+                shutil.rmtree(folder)  # half of it was removed
+            try:
                 beside.rename(folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            except OSError:  # another process was faster
+                if not (folder / "check.json").is_file():
+                    raise
     exported = replace(read_exported(folder / file), origin=checkpoint.path)
-    return exported, _read(folder / "check.json")
+    return exported, read_json(folder / "check.json", "the check of an export")
 
 
 def _as_json(agreement: Agreement) -> dict[str, Any]:
@@ -205,9 +203,9 @@ def _as_json(agreement: Agreement) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text())
+    content: dict[str, Any] = {}
+    with suppress(DataError):  # missing or damaged: it is measured again
+        content.update(read_json(path, "what was measured of backends"))
     return content
 
 

@@ -70,7 +70,8 @@ class Model(Predicting):
 
     @property
     def source(self) -> str:
-        return str(self.checkpoint.path)
+        # Not the file in the cache that a network was exported to behind the scenes.
+        return str(self.checkpoint.weights_file)
 
     @property
     def kind(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 from zipfile import BadZipFile, ZipFile
 
@@ -236,8 +237,19 @@ def _write_openvino(program: Program, card: Card, path: Path) -> None:
     for ports, names in ((model.inputs, inputs), (model.outputs, program.outputs)):
         for port, name in zip(ports, names, strict=True):
             port.get_tensor().set_names({name})
+    save_openvino(model, card, path)
+
+
+def save_openvino(model: Any, card: Card, path: Path) -> None:
+    """Write OpenVINO's network with a card, and its weights beside it; both whole or neither."""
     model.set_rt_info(card.to_json(), [KEY])
-    openvino.save_model(model, str(path), compress_to_fp16=card.weights == "float16")
+    with TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+        beside = Path(folder) / path.name
+        required("openvino", "openvino").save_model(
+            model, str(beside), compress_to_fp16=card.weights == "float16"
+        )
+        for suffix in (".bin", ".xml"):
+            beside.with_suffix(suffix).replace(path.with_suffix(suffix))
 
 
 def _conversion(error: Exception) -> str:

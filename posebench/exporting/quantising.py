@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from posebench.errors import UnsupportedError
+from posebench.errors import PosebenchError, UnsupportedError
 from posebench.exporting.card import KEY, Card
-from posebench.exporting.files import fed, format_of, required
+from posebench.exporting.files import fed, format_of, required, save_openvino
 from posebench.exporting.program import first_line, quiet
+from posebench.files import atomic_write
 from posebench.preprocess import scaled_batches
 from posebench.structures import Sample
 
@@ -37,7 +38,7 @@ def quantise(source: Path, card: Card, path: Path, samples: Sequence[Sample]) ->
     try:
         with quiet():
             (_onnx if name == "onnx" else _openvino)(source, quantised, path, samples)
-    except UnsupportedError:
+    except PosebenchError:
         raise
     except Exception as error:  # of every part of a quantiser
         raise UnsupportedError(
@@ -51,8 +52,10 @@ def _inputs(card: Card, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
     inference = replace(card.used_recipe.inference, scales=(1.0,))
     for sample in samples:
         [(_, [batch])] = scaled_batches([sample], inference)
-        images = batch.images.expand(card.batch or 1, -1, -1, -1)
-        yield fed(images, None if len(images) > 1 else batch.padding, card)
+        # A file of a fixed batch sees the image in each place of it.
+        count = card.batch or 1
+        padding = None if batch.padding is None else batch.padding.expand(count, -1, -1)
+        yield fed(batch.images.expand(count, -1, -1, -1), padding, card)
 
 
 def _onnx(source: Path, card: Card, path: Path, samples: Sequence[Sample]) -> None:
@@ -66,14 +69,15 @@ def _onnx(source: Path, card: Card, path: Path, samples: Sequence[Sample]) -> No
         def get_next(self) -> dict[str, Any] | None:
             return next(self.inputs, None)
 
-    quantization.quantize_static(
-        str(source), str(path), Reader(),
-        quant_format=quantization.QuantFormat.QDQ, per_channel=True,
-        op_types_to_quantize=["Conv"],  # where nearly all time goes; the rest stays in float32
-    )  # fmt: skip
-    model = onnx.load(str(path))
-    onnx.helper.set_model_props(model, {KEY: card.to_json()})
-    onnx.save(model, str(path))
+    with atomic_write(path) as beside:
+        quantization.quantize_static(
+            str(source), str(beside), Reader(),
+            quant_format=quantization.QuantFormat.QDQ, per_channel=True,
+            op_types_to_quantize=["Conv"],  # where nearly all time goes; the rest stays in float32
+        )  # fmt: skip
+        model = onnx.load(str(beside))
+        onnx.helper.set_model_props(model, {KEY: card.to_json()})
+        onnx.save(model, str(beside))
 
 
 def _openvino(source: Path, card: Card, path: Path, samples: Sequence[Sample]) -> None:
@@ -82,5 +86,4 @@ def _openvino(source: Path, card: Card, path: Path, samples: Sequence[Sample]) -
     model = openvino.Core().read_model(str(source))
     inputs = list(_inputs(card, samples))
     quantised = nncf.quantize(model, nncf.Dataset(inputs), subset_size=len(inputs))
-    quantised.set_rt_info(card.to_json(), [KEY])
-    openvino.save_model(quantised, str(path), compress_to_fp16=False)
+    save_openvino(quantised, card, path)

@@ -73,7 +73,8 @@ class Tracker:
         Args:
             keypoints: (N, K, 2) pixels.
             keypoint_scores: (N, K), of any scale.
-            time_s: when the frame is shown; later than the one before.
+            time_s: when the frame is shown, seconds; people stand still in a frame that is not
+                later than the one before.
         """
         self._forget(time_s)
         certainty = _relative(keypoint_scores)
@@ -126,7 +127,7 @@ class Tracker:
     def _similarity(self, keypoints: Floats, certainty: Floats, time_s: float) -> Floats:
         """Return the (T, N) OKS of where known people should be with those of the frame."""
         known = self._tracks
-        gone = np.array([time_s - track.seen_s for track in known])
+        gone = np.array([max(time_s - track.seen_s, 0.0) for track in known])
         velocity = np.stack([track.velocity for track in known])
         expected = np.stack([track.keypoints for track in known])
         expected = expected + (velocity * gone[:, None])[:, None]
@@ -162,10 +163,11 @@ def _continue(
 ) -> None:
     weights = np.sqrt(track.certainty * certainty)[:, None]
     moved = ((keypoints - track.keypoints) * weights).sum(0) / max(float(weights.sum()), 1e-9)
-    newest = moved / max(time_s - track.seen_s, 1e-6)
-    # The second frame is the first that says how fast a person moves.
-    share = 1.0 if track.frames == 1 else gain
-    track.velocity = (1 - share) * track.velocity + share * newest
+    # A clock that was set back, or two frames at a time, say nothing of how fast a person moves.
+    if (elapsed := time_s - track.seen_s) > 0:
+        # The second frame is the first that does.
+        share = 1.0 if track.frames == 1 else gain
+        track.velocity = (1 - share) * track.velocity + share * (moved / elapsed)
     track.keypoints, track.certainty = keypoints.copy(), certainty
     track.seen_s, track.frames = time_s, track.frames + 1
 

@@ -6,7 +6,9 @@ import csv
 import json
 import multiprocessing
 import os
+import re
 import signal
+import threading
 import time
 import tracemalloc
 from itertools import islice
@@ -19,7 +21,8 @@ from PIL import Image
 
 import posebench
 from posebench.api.prediction import Prediction
-from posebench.errors import DataError, UnsupportedError, UsageError
+from posebench.engine.prediction import formats
+from posebench.errors import DataError, PosebenchError, UnsupportedError, UsageError
 from posebench.metrics import read_results
 from tests.builders import truth_of
 from tests.films import film, number_of, photo, picture, seer, served
@@ -216,7 +219,46 @@ def records(name: str) -> int:
         return len(pandas.read_parquet(name))
     if name.endswith(".json"):
         return len(json.loads(Path(name).read_text()))
-    return len(Path(name).read_text().splitlines()) - name.endswith(".csv")
+    return len(Path(name).read_bytes().splitlines()) - name.endswith(".csv")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_full_disk_loses_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr("posebench.engine.prediction.output._SAVE_S", 0.0)
+    named = sources()
+    given: dict[str, Any] = {"out": name, "batch_size": 4}
+    posebench.predict(seer(), named, **{**given, "out": f"whole{name}"})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = Path(f"whole{name}").stat().st_size * 6 // 10
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(PosebenchError, match="continued with --resume"):
+            posebench.predict(seer(), named, **given)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert 0 < Path(name).stat().st_size < room
+    assert records(name) > 0 and records(name) % 4 == 0  # whole batches, in a whole file
+    posebench.predict(seer(), named, resume=True, **given)
+    assert Path(name).read_bytes() == Path(f"whole{name}").read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_run_without_people_continues_to_the_same_file(name: str) -> None:
+    nobody: dict[str, Any] = {"min_score": 0.9, "batch_size": 4}
+    posebench.predict(seer(), sources(), out=f"whole{name}", **nobody)
+    stream = posebench.predict(seer(), sources(), stream=True, out=name, **nobody)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    posebench.predict(seer(), sources(), out=name, resume=True, **nobody)
+    assert Path(name).read_bytes() == Path(f"whole{name}").read_bytes()
+
+
+def test_the_progress_of_another_version_is_said() -> None:
+    film(Path("x.avi"), 2)
+    Path(".x.jsonl.progress.json").write_text('{"request": {}, "line": 3}')
+    with pytest.raises(DataError, match="remove it to begin anew"):
+        posebench.predict(seer(), "x.avi", out="x.jsonl", resume=True)
 
 
 def test_other_options_do_not_continue_a_run() -> None:
@@ -226,6 +268,26 @@ def test_other_options_do_not_continue_a_run() -> None:
     stream.close()  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="another value of --track"):
         posebench.predict(seer(), "x.avi", out="x.jsonl", track=True, resume=True)
+
+
+def test_only_a_stream_is_complete_when_it_is_stopped() -> None:
+    film(Path("f.avi"), 8)
+    for content, complete in ((b"", True), (Path("f.avi").read_bytes(), False)):
+        with served([50], content) as address:
+            run = Prediction.begin(seer(), address, out=f"{complete}.jsonl")
+            next(frames := iter(run))
+            run.stop()
+            assert not list(frames)
+        assert run.complete == complete
+    with served([50]) as address:  # a film before it was stopped
+        run = Prediction.begin(seer(), ["f.avi", address], out="x.jsonl")
+        next(frames := iter(run))
+        run.stop()
+        assert not list(frames) and not run.complete
+        rest = posebench.predict(
+            seer(), ["f.avi", address], out="x.jsonl", resume=True, reopen=0, stream=True
+        )
+        assert [one.frame for one in islice(rest, 7)] == list(range(1, 8))
 
 
 def test_a_complete_file_is_not_begun_anew_by_resume() -> None:
@@ -241,6 +303,28 @@ def test_a_source_is_never_replaced() -> None:
     Path("x.json").write_bytes(photo(Path("x.jpg"), 1).read_bytes())
     with pytest.raises(UsageError, match="would replace the source"):
         posebench.predict(seer(), ["x.json", "x.jpg"], out="x.json")
+
+
+def test_pictures_never_replace_files_of_the_user() -> None:
+    own = photo(Path("images/a.jpg"), 1)
+    before = own.read_bytes()
+    photo(Path("a.jpg"), 2)
+    for sources in ("images", "images/*.jpg", own):
+        with pytest.raises(UsageError, match=r"where the source images.a\.jpg is"):
+            posebench.predict(seer(), sources, out=".", save_images=True)
+    with pytest.raises(UsageError, match="which has other files"):
+        posebench.predict(seer(), ".", recursive=True, out=".", save_images=True)
+    assert own.read_bytes() == before
+    for _ in range(2):  # those of an earlier run are replaced
+        posebench.predict(seer(), "a.jpg", out="results", save_images=True)
+    assert pictures("results/images") == ["a.jpg"]
+
+
+@pytest.mark.parametrize("name", ["batch_size", "limit", "reopen"])
+def test_a_number_below_what_makes_sense_is_refused(name: str) -> None:
+    given: dict[str, Any] = {name: -1}
+    with pytest.raises(UsageError, match=f"Expected {name} of at least"):
+        posebench.predict(seer(), photo(Path("a.png"), 1), **given)
 
 
 def test_an_unknown_ending_is_refused() -> None:
@@ -293,6 +377,46 @@ def test_sources_of_every_kind_have_pictures() -> None:
     assert pictures("results/images") == sorted([*images, *frames])
 
 
+def test_tables_name_a_file_whose_name_is_not_text() -> None:
+    """What goes into Parquet, for which pyarrow need not be installed."""
+    row = formats._as_text([os.fsdecode(b"caf\xe9.png"), 0, None])
+    assert row == ["caf\N{REPLACEMENT CHARACTER}.png", 0, None]
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "x.parquet"])
+def test_a_name_that_is_not_text_is_written(name: str) -> None:
+    """As files have that were unpacked from an old archive."""
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    own = os.fsdecode(b"caf\xe9.png")
+    try:
+        photo(Path(own), 1)
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    posebench.predict(seer(), ".", out=name, save_images=True)
+    assert records(name) > 0
+    if name.endswith("csv"):
+        assert b"\ncaf\xe9.png,0," in Path(name).read_bytes()
+    if name.endswith("json"):
+        assert json.loads(Path(name).read_text())[0]["file_name"] == own
+    assert pictures("x_images") == [os.fsdecode(b"caf\xe9.jpg")]
+
+
+def test_links_have_pictures_where_they_are() -> None:
+    """As in folders that take some images and films of a data set."""
+    photo(Path("set/a.jpg"), 1)
+    film(Path("set/f.avi"), 1)
+    for name in ("a.jpg", "f.avi"):
+        Path("in/deep").mkdir(parents=True, exist_ok=True)
+        Path("in/deep", name).symlink_to(Path("../../set", name))
+    Path("list.txt").write_text("in/deep/a.jpg\nin/deep/f.avi\n")
+    expected = ["a.jpg", "f.avi/000000.jpg"]
+    for source, below in (("in", "deep/"), ("in/**/*", "deep/"), ("list.txt", "")):
+        out = "of_" + re.sub(r"\W", "_", source)
+        posebench.predict(seer(), source, out=out, save_images=True, recursive=True)
+        assert pictures(f"{out}/images") == [below + name for name in expected]
+
+
 def test_memory_does_not_grow_with_the_film(monkeypatch: pytest.MonkeyPatch) -> None:
     film(Path("short.avi"), 30)
     film(Path("long.avi"), 200)
@@ -310,8 +434,19 @@ def test_memory_does_not_grow_with_the_film(monkeypatch: pytest.MonkeyPatch) -> 
     assert peak("long.avi") < peak("short.avi") + 20 * frame  # of 170 more
 
 
+def test_a_stream_that_nobody_takes_leaves_no_thread() -> None:
+    before = threading.active_count()
+    posebench.predict(seer(), film(Path("x.avi"), 20), stream=True)
+    assert threading.active_count() == before
+    stream = posebench.predict(seer(), "x.avi", stream=True)
+    next(stream)
+    del stream
+    assert threading.active_count() == before
+
+
 def test_frames_are_read_while_others_are_computed() -> None:
     run = Prediction.begin(seer(), film(Path("x.avi"), 20), batch_size=4)
+    run.reader._background.start()
     waiting = run.reader._background._queue
     deadline = time.monotonic() + 10
     while waiting.qsize() < 8 and time.monotonic() < deadline:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import posebench
 from posebench.engine import prediction
 from tests.cli.command import run
 from tests.films import film, photo
@@ -100,6 +101,29 @@ def test_what_does_not_fit_is_one_sentence(
     assert result.code == code, result.err
     assert named in result.err
     assert not list(Path().glob("x.[!a]*"))
+
+
+def test_a_folder_without_a_readable_image_is_an_error() -> None:
+    for number in (1, 2):
+        Path(f"{number}.jpg").write_bytes(b"x")
+    result = run("predict", "seer", ".", "--out", "x.jsonl")
+    assert result.code == 3, result.err
+    assert "None of 2 images can be read" in result.err
+    assert len(Path("x.jsonl").read_text().splitlines()) == 2
+
+
+def test_weights_that_were_trained_on_do_not_continue_a_run(root: Path, trained: Path) -> None:
+    images = root / "coco" / "val2017"
+    words = ("predict", trained, images, "--device", "cpu", "--out", "x.csv")
+    stream = posebench.predict(trained, images, stream=True, out="x.csv", device="cpu")
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    progress = json.loads(Path(".x.csv.progress.json").read_text())
+    assert len(progress["request"]["sources"]) == 64  # a hash, however many there are
+    progress["request"]["model"][2] = "0" * 64
+    Path(".x.csv.progress.json").write_text(json.dumps(progress))
+    result = run(*words, "--resume")
+    assert result.code == 2 and "another value of model" in result.err
 
 
 def test_a_model_of_the_package_predicts_what_eval_scores(root: Path, trained: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import posebench
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import BACKENDS, backend_of, backends, check_backend, find_model, placed
 from posebench.engine.checkpoint import Checkpoint
-from posebench.errors import UnsupportedError, UsageError
+from posebench.engine.exported import ExportedCheckpoint
+from posebench.errors import PosebenchError, UnsupportedError, UsageError
+from posebench.exporting import Agreement, Card
 from posebench.skeleton import COCO
 
 WITH_ONNX = pytest.mark.skipif(
@@ -64,6 +67,61 @@ def test_auto_is_pytorch_where_no_other_backend_can_compute(own_cache: Path) -> 
     assert set(known["refused"]) == set(BACKENDS) - {"torch", "compile"}
     with mock.patch.object(backends, "_measured", side_effect=AssertionError):  # it is kept
         assert backends.fastest_backend(find_model("pifpaf_tiny")) == "torch"
+
+
+def test_a_damaged_record_is_measured_again(own_cache: Path) -> None:
+    own_cache.mkdir()
+    (own_cache / "backends.json").write_text('{"half')
+    with mock.patch.object(backends, "_measured", return_value={"fastest": "torch"}):
+        assert backends.fastest_backend(find_model("pifpaf_tiny")) == "torch"
+    assert len(json.loads((own_cache / "backends.json").read_text())) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("POSEBENCH_CACHE", str(tmp_path / "file"))
+    for compute in (backends.fastest_backend, lambda own: backends._cached(own, "onnxruntime")):
+        with (
+            mock.patch.object(backends, "_measured", return_value={"fastest": "torch"}),
+            pytest.raises(PosebenchError, match="cannot be written"),
+        ):
+            compute(find_model("pifpaf_tiny"))
+
+
+def test_an_export_that_another_process_makes_meanwhile_is_taken(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, rename = find_model("pifpaf_tiny"), Path.rename
+    written: list[Path] = []
+
+    def export(model: object, recipe: object, path: Path, *, facts: object) -> Any:
+        path.parent.mkdir(parents=True)
+        path.write_text("network")
+        written.append(path)
+        return mock.Mock(agreement=Agreement({}, {}))
+
+    def other_first(beside: Path, folder: Path) -> Path:
+        shutil.copytree(beside, folder)
+        return rename(beside, folder)
+
+    monkeypatch.setattr(backends, "export_network", export)
+    monkeypatch.setattr(
+        backends, "read_exported", lambda path: ExportedCheckpoint(
+            path, checkpoint.recipe, {}, {}, mock.Mock(spec=Card)
+        ),
+    )  # fmt: skip
+    monkeypatch.setattr(Path, "rename", other_first)
+    exported, check = backends._cached(checkpoint, "onnxruntime")
+    assert exported.path.read_text() == "network" and check["equal"]
+    monkeypatch.setattr(Path, "rename", rename)
+    (exported.path.parent / "check.json").unlink()  # half of it was removed
+    exported.path.unlink()
+    assert backends._cached(checkpoint, "onnxruntime")[0].path.read_text() == "network"
+    backends._cached(checkpoint, "onnxruntime")
+    assert len(written) == 2
+    assert len(list((own_cache / "exports").iterdir())) == 1
 
 
 @pytest.mark.parametrize(("equal", "chosen"), [(True, "onnxruntime"), (False, "torch")])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
+from posebench.engine import find_model
 from posebench.engine.exported import read_exported
 from posebench.errors import UnsupportedError
-from posebench.exporting import open_session
+from posebench.exporting import Card, files, open_session, quantising
 from posebench.exporting.card import SUFFIXES
 from posebench.exporting.files import write_network
 from posebench.exporting.program import GraphModule
@@ -47,3 +49,35 @@ def test_a_format_without_a_quantiser_is_one_sentence(tmp_path: Path) -> None:
     _, card, _ = traced_network("pifpaf_tiny")
     with pytest.raises(UnsupportedError, match="choose --format onnx, or openvino"):
         quantise(tmp_path / "x.pt2", card, tmp_path / "y.pt2", [])
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_a_quantiser_that_fails_leaves_the_earlier_file(
+    format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, card, _ = traced_network("pifpaf_tiny")
+    path = tmp_path / f"int8{SUFFIXES[format]}"
+    path.write_text("earlier")
+
+    def fails(model: object, target: str, *_: object, **options: object) -> None:
+        Path(target).write_text("half")
+        raise RuntimeError("no space left")
+
+    library = mock.MagicMock(quantize_static=fails, save_model=fails)
+    library.CalibrationDataReader = object
+    for module in (files, quantising):
+        monkeypatch.setattr(module, "required", lambda *_: library)
+    with pytest.raises(UnsupportedError, match="no space left"):
+        quantise(path, card, path, [])
+    assert [own.name for own in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "earlier"
+
+
+def test_every_image_of_a_fixed_batch_has_its_padding() -> None:
+    """Without it, ranges were measured on padding that the network takes for the image."""
+    recipe = find_model("group_pose_tiny").recipe
+    card = Card(recipe, ("logits",), size=(128, 256), batch=2, reads_padding=True)
+    [feeds] = quantising._inputs(card, check_images(recipe, 1))  # 256 x 192: the right is padded
+    assert feeds["images"].shape == (2, 3, 128, 256)
+    assert feeds["padding"].shape == (2, 128, 256)
+    assert feeds["padding"].any(axis=(1, 2)).all() and not feeds["padding"].all()

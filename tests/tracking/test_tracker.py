@@ -93,6 +93,16 @@ def test_a_state_goes_on_as_if_nothing_had_been() -> None:
     assert second.state() == whole.state()
 
 
+@pytest.mark.parametrize("back", [0.0, 3600.0])
+def test_a_clock_that_stands_or_is_set_back_loses_nobody(back: float) -> None:
+    tracker = Tracker(COCO)
+    for frame in range(5):
+        assert numbers(tracker, 7200 + frame / 10, (5.0 * frame, 0), (200, 300)) == [1, 2]
+    for frame in range(5, 10):
+        later = 7200.4 - back + (frame - 5) / 10
+        assert numbers(tracker, later, (5.0 * frame, 0), (200, 300)) == [1, 2]
+
+
 def test_nobody_is_there() -> None:
     tracker = Tracker(COCO)
     assert numbers(tracker, 0.0) == []

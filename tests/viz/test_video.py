@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import wave
 from collections.abc import Iterator
@@ -329,3 +330,45 @@ def test_another_ending_is_refused(tmp_path: Path) -> None:
     expected = pytest.raises(UsageError, match=r"\.mp4, .* but found 'x\.gif'")
     with expected, write_video(tmp_path / "x.gif", 5):
         pass
+
+
+@pytest.mark.parametrize(
+    ("told", "fps", "shown"),
+    [
+        ([0, 0, 0], 10, [0, 100, 200]),  # a stream without a container
+        ([0, 0, 0], None, [0, 40, 80]),
+        ([100, 200, 350, 0], 25, [100, 200, 350, 500]),  # the last frame of some
+        ([0, 100, 200, 0, 100], 25, [0, 100, 200, 300, 400]),  # two films in one file
+        ([0, 30, 200], 25, [0, 30, 200]),
+        ([None, None], None, [None, None]),
+    ],
+)
+def test_a_frame_is_shown_after_the_one_before(
+    told: list[float | None], fps: float | None, shown: list[float | None]
+) -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    video = Video("x", fps, None, iter([(image, own) for own in told]))
+    assert [video.shown_ms for _ in video] == shown
+
+
+def test_opening_a_video_leaves_what_others_print_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Videos are opened in a thread while messages are printed in another."""
+    with write_video(tmp_path / "x.avi", 10) as file:
+        file.write(np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / "y.avi").write_bytes(b"no film")
+    redirected: list[int] = []
+    dup2 = os.dup2
+
+    def redirect(old: int, new: int) -> int:
+        redirected.append(new)
+        return dup2(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup2", redirect)
+        assert len(list(open_video(str(tmp_path / "x.avi")))) == 1
+        with pytest.raises(DataError, match="not a video that can be decoded"):
+            open_video(str(tmp_path / "y.avi"))
+    assert not redirected
+    assert capfd.readouterr().err == ""

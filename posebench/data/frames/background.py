@@ -22,7 +22,9 @@ class Background(Generic[T]):
         *,
         perishable: Callable[[T], bool] = lambda item: False,
     ) -> None:
-        """Begin to take items.
+        """Prepare to take items; the thread begins when they are first asked for.
+
+        So nothing runs, or keeps a camera open, for somebody who never asks.
 
         Args:
             items: is advanced in the thread alone.
@@ -36,7 +38,11 @@ class Background(Generic[T]):
         self._stopped = threading.Event()
         self._perishable = perishable
         self._thread = threading.Thread(target=self._run, args=(items,), daemon=True)
-        self._thread.start()
+
+    def start(self) -> None:
+        """Begin to work ahead, unless it has begun."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def stop(self) -> None:
         """Let `take` and the thread end soon, whatever they wait for."""
@@ -48,6 +54,7 @@ class Background(Generic[T]):
         Raises:
             Exception: what the iterator raised, after the items before it.
         """
+        self.start()
         taken: list[T] = []
         while len(taken) < count and not self._stopped.is_set():
             try:
@@ -70,7 +77,8 @@ class Background(Generic[T]):
     def close(self) -> None:
         """Stop, and wait a moment for the thread: a network that is silent does not hold it."""
         self.stop()
-        self._thread.join(timeout=2.0)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=2.0)
 
     def _run(self, items: Iterator[T]) -> None:
         try:

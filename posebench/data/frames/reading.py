@@ -52,7 +52,7 @@ class FrameReader:
         ahead: int = 4,
         reopen: int = 5,
     ) -> None:
-        """Begin to read.
+        """Prepare to read; the thread begins when the first batch is asked for.
 
         Args:
             sources: in their order; a lone video is opened at once.

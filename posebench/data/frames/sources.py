@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from posebench.data.image_sources import SourceImage, files_of, repeated
+from posebench.data.image_sources import SourceImage, absolute, files_of, real, repeated
 from posebench.data.video import is_camera, is_film_name, is_video
 from posebench.errors import DataError
 
 Kind = Literal["image", "video", "camera", "stream"]
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_LOGIN = re.compile(r"(?<=://)[^/@\s]*@")
+_LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")  # also of a password with an @
+# Parameters of an address by which cameras are told who asks.
+_SECRET = re.compile(
+    r"(?<=[?&])([^=&#]*(?:user|login|pass|pwd|token|key|auth|secret|sig)[^=&#]*)=[^&#\s]*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,10 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The address as it is shown and written: without a user's name and password."""
-        return self.address if self.kind != "stream" else _LOGIN.sub("", self.address)
+        """The address as it is shown and written: without users, passwords and tokens."""
+        if self.kind != "stream":
+            return self.address
+        return _SECRET.sub(r"\1=...", _LOGIN.sub("", self.address))
 
     @property
     def path(self) -> Path:
@@ -61,7 +68,7 @@ def collect_sources(
     for source in sources:
         for one in _sources_of(source, recursive=recursive, excluded=excluded):
             is_file = one.kind in ("image", "video")
-            collected.setdefault(one.path.resolve() if is_file else one.address, one)
+            collected.setdefault(real(one.path) if is_file else one.address, one)
     if not collected:
         raise DataError(
             f"All images of {' '.join(sources)} lie in the folder of the results: choose another."
@@ -85,8 +92,9 @@ def _folder(source: Source) -> Path:
     if source.kind == "camera":
         return Path(f"camera{source.name}")
     if source.kind == "stream":
-        return Path(Path(source.name).name or "stream")
-    return source.path.resolve().relative_to(source.base.resolve())
+        last = re.split(r"[?#]", source.name)[0].rstrip("/").rpartition("/")[2]
+        return Path(re.sub(r"[^\w.-]", "_", last).lstrip(".") or "stream")
+    return absolute(source.path).relative_to(absolute(source.base))
 
 
 def _sources_of(source: str, *, recursive: bool, excluded: Sequence[Path]) -> Iterator[Source]:

@@ -15,6 +15,7 @@ from posebench.errors import DataError
 _TIMEOUT_MS = 10_000  # to open a stream, and to wait for its next frame
 # A connection that lasted longer was good: the attempts to open it again are counted anew.
 _GOOD_S = 10.0
+_LONGEST_PAUSE_S = 60.0  # between attempts
 
 
 def open_stream(address: str, name: str, *, reopen: int = 5, pause_s: float = 1.0) -> Video:
@@ -24,7 +25,7 @@ def open_stream(address: str, name: str, *, reopen: int = 5, pause_s: float = 1.
         address: with its protocol, such as `rtsp://...`.
         name: the address as messages show it.
         reopen: how many times in a row a live stream is opened again.
-        pause_s: before the first of these attempts; it doubles with each.
+        pause_s: before the first of these attempts; it doubles with each, up to a minute.
 
     Raises:
         DataError: it cannot be opened; while frames are taken: it broke, and stays away.
@@ -68,6 +69,6 @@ def _reopened(
                 f"The stream {name} broke after {frames} frames, and opening it again {reopen} "
                 "times did not help: see whether its source is running."
             )
-        time.sleep(pause_s * 2**failed)
+        time.sleep(min(pause_s * 2**failed, _LONGEST_PAUSE_S))
         failed += 1
         current = _capture(address)

@@ -184,9 +184,14 @@ def write_parquet(rows: Path, path: Path, skeleton: Skeleton) -> None:
         rows.open(encoding="utf-8") as lines,
         pyarrow.parquet.ParquetWriter(beside, schema) as writer,
     ):
-        while chunk := [json.loads(line) for line in islice(lines, _ROWS)]:
+        while chunk := [_as_text(json.loads(line)) for line in islice(lines, _ROWS)]:
             columns = [
                 pyarrow.array(values, kind)
                 for values, kind in zip(zip(*chunk, strict=True), types.values(), strict=True)
             ]
             writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
+
+
+def _as_text(row: list[Any]) -> list[Any]:
+    """Return a row whose source is text, as Parquet needs it: names of files need not be."""
+    return [row[0].encode(errors="surrogateescape").decode(errors="replace"), *row[1:]]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,7 +20,7 @@ from posebench.skeleton import Skeleton
 _SAVE_S = 1.0  # at most so much work is done again after a crash
 
 
-@dataclass
+@dataclass(frozen=True)
 class Progress:
     """How far a run came; kept in a file beside its results until it is complete."""
 
@@ -41,13 +42,18 @@ def read_progress(path: Path, request: Mapping[str, Any]) -> Progress | None:
     """Return how far the stopped run of a file of results came; None: there is none.
 
     Raises:
-        DataError: its results are shorter than they were.
+        DataError: its results are shorter than they were, or the progress is of another version.
         UsageError: it was begun with another model, other sources or options.
     """
     file = progress_file(path)
     if not file.is_file():
         return None
-    progress = Progress(**read_json(file, "the progress of predictions"))
+    saved = read_json(file, "the progress of predictions")
+    if not isinstance(saved, dict) or saved.keys() != {one.name for one in fields(Progress)}:
+        raise DataError(
+            f"{file} is not the progress of this version's predictions: remove it to begin anew."
+        )
+    progress = Progress(**saved)
     text = _text_file(path)
     if (text.stat().st_size if text.is_file() else 0) < progress.size:
         raise DataError(
@@ -106,8 +112,10 @@ class PredictionFile:
     ) -> None:
         """Keep what is done, so that it can be continued."""
         if self._file is not None:
-            self._save()
-            self._close()
+            try:
+                self._keep(error)
+            finally:
+                self._close()
 
     def write(
         self, batch: Sequence[FramePrediction], tracks: Mapping[str, Any] | None = None
@@ -118,20 +126,21 @@ class PredictionFile:
             DataError: a number is not finite.
             PosebenchError: the disk is full, or the folder cannot be written.
         """
-        done = self.progress
+        frames = self.progress.frames
         records: list[str] = []
-        for one in batch:
-            records += self._format.records(one, done.frames)
-            done.frames += 1
-        try:
-            self._append(records)
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
+        for number, one in enumerate(batch, start=frames):
+            records += self._format.records(one, number)
+        size = self._append(records)
         last = batch[-1].origin
         assert last is not None  # frames are let go after they are written
         is_image = last.source.kind == "image" or last.image is None
-        done.place, done.frame = (last.place + 1, 0) if is_image else (last.place, last.index + 1)
-        done.tracks = tracks
+        place, frame = (last.place + 1, 0) if is_image else (last.place, last.index + 1)
+        # At once, when all of the batch is in the file: a run that is stopped in between, or whose
+        # disk is full, goes on before the batch.
+        self.progress = replace(
+            self.progress, place=place, frame=frame, frames=frames + len(batch),
+            records=self.progress.records + len(records), size=size, tracks=tracks,
+        )  # fmt: skip
         if time.monotonic() - self._saved_s > _SAVE_S:
             self._save()
 
@@ -144,36 +153,58 @@ class PredictionFile:
         if self._text != self.path:
             self._text.unlink(missing_ok=True)
 
-    def _append(self, records: Sequence[str]) -> None:
-        text, done = self._format, self.progress
-        if self._file is None:
-            self._open()
-        if records:
-            joined = text.joint.join(records)
-            joined = (text.joint if done.records else "") + joined
+    def _append(self, records: Sequence[str]) -> int:
+        """Write records behind those that are done; return the size of the results with them."""
+        try:
+            if self._file is None:
+                self._open()
+            text, done = self._format, self.progress
+            if not records:
+                return done.size
+            joined = (text.joint if done.records else "") + text.joint.join(records)
+            # Names of files need not be text; in CSV they are the bytes that they are on the disk.
+            content = joined.encode(errors="surrogateescape")
             # The tail is written each time, so that the file can be read at any moment.
-            self._file.seek(done.size)
-            self._file.write((joined + text.tail).encode())
-            done.size += len(joined.encode())
-            done.records += len(records)
-        self._file.flush()
+            self._write(done.size, content + text.tail.encode())
+            return done.size + len(content)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def _open(self) -> None:
         self._text.parent.mkdir(parents=True, exist_ok=True)
         done, text = self.progress, self._format
         if done.size:
-            self._file = self._text.open("r+b")
-            self._file.truncate(done.size)
-            self._file.seek(done.size)
-            tail = text.tail
+            self._file = self._text.open("r+b", buffering=0)
         else:
             # First, so that a file whose run was killed is never taken for a complete one.
             write_json(progress_file(self.path), vars(done))
-            self._file = self._text.open("wb")
-            self._file.write(text.head.encode())
-            done.size = len(text.head.encode())
-            tail = text.tail.lstrip("\n")
-        self._file.write(tail.encode())
+            self._file = self._text.open("wb", buffering=0)
+            self._write(0, text.head.encode())
+            self.progress = replace(done, size=len(text.head.encode()))
+        self._write_tail()
+
+    def _write(self, place: int, content: bytes) -> None:
+        """Write unbuffered, so that the file has all of it, or an error is raised."""
+        self._file.seek(place)
+        left = memoryview(content)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def _write_tail(self) -> None:
+        """End the file behind what is done."""
+        self._file.truncate(self.progress.size)
+        tail = self._format.tail if self.progress.records else self._format.tail.lstrip("\n")
+        self._write(self.progress.size, tail.encode())
+
+    def _keep(self, error: BaseException | None) -> None:
+        """Save what is done; after an error, which may be of a full disk, as far as possible."""
+        if error is None:
+            self._save()
+            return
+        # The error is what has to be said; the progress that was saved before stays true.
+        with suppress(OSError, PosebenchError):
+            self._write_tail()
+            self._save()
 
     def _save(self) -> None:
         os.fsync(self._file.fileno())

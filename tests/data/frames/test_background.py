@@ -25,6 +25,9 @@ def test_it_works_ahead_so_far_and_no_farther() -> None:
             yield number
 
     background = Background(items(), 4)
+    time.sleep(0.05)
+    assert not begun  # nobody has asked
+    background.start()
     until(lambda: len(begun) == 5)
     time.sleep(0.05)
     assert len(begun) == 5  # four wait, and one has no room yet
@@ -48,6 +51,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
 def test_what_is_not_perishable_is_never_dropped() -> None:
     """The last frames of a film still wait when a camera begins."""
     background = Background(iter(range(50)), 4, perishable=lambda item: item >= 3)
+    background.start()
     until(lambda: background.dropped == 46)
     assert background.take(8) == [0, 1, 2, 49]
     background.close()
@@ -60,6 +64,7 @@ def test_what_is_not_perishable_is_never_dropped() -> None:
             yield number
 
     background = Background(items(), 2, perishable=lambda item: item >= 2)
+    background.start()
     until(lambda: len(begun) == 3)  # the queue is full of the film
     assert background.take(2) == [0, 1]
     until(lambda: len(begun) == 5)
@@ -69,6 +74,7 @@ def test_what_is_not_perishable_is_never_dropped() -> None:
 
 def test_of_a_camera_the_newest_items_count() -> None:
     background = Background(iter(range(50)), 2, perishable=lambda item: True)
+    background.start()
     until(lambda: background.dropped == 48)
     assert background.take(8) == [48, 49]
     background.close()

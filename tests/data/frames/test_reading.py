@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -112,3 +113,38 @@ def test_a_film_of_uneven_frames_keeps_their_times() -> None:
     frames = read("y.mp4")
     assert [number_of(frame.image) for frame in frames if frame.image is not None] == [0, 1, 2, 3]
     assert [frame.time_s for frame in frames] == pytest.approx([0, 0.05, 0.25, 0.3], abs=0.002)
+
+
+def test_a_folder_is_listed_once_and_its_files_are_looked_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a network each look takes its time."""
+    for number in range(3):
+        photo(Path(f"in/{number}.jpg"), number)
+    listed: list[str] = []
+    followed: list[str] = []
+    walk, realpath = os.walk, os.path.realpath
+
+    def walked(top: Path) -> object:
+        listed.append(str(top))
+        return walk(top)
+
+    def looked_at(path: Path) -> str:
+        followed.append(path.name)
+        return realpath(path)
+
+    monkeypatch.setattr(os, "walk", walked)
+    monkeypatch.setattr(os.path, "realpath", looked_at)
+    assert len(collect_sources(["in"])) == 3
+    assert listed == ["in"]
+    assert followed == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_links_that_lead_nowhere_or_in_a_circle_are_unreadable() -> None:
+    photo(Path("in/1.png"), 1)
+    Path("in/2.png").symlink_to("2.png")
+    Path("in/3.png").symlink_to("gone.png")
+    frames = read("in")
+    assert [bool(frame.error) for frame in frames] == [False, True, True]
+    assert "2.png cannot be read" in str(frames[1].error)
+    assert "3.png is not there" in str(frames[2].error)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from posebench.data.frames import FrameReader, collect_sources
+from posebench.data.frames import FrameReader, collect_sources, picture_folders
 from posebench.data.frames.streams import open_stream
 from posebench.errors import DataError
 from tests.films import film, number_of, served
@@ -42,7 +42,31 @@ def test_a_film_on_a_server_loses_no_frame(tmp_path: Path) -> None:
     assert not any(frame.live for frame in frames)
 
 
-def test_a_password_is_not_shown() -> None:
-    [source] = collect_sources(["rtsp://me:secret@host/path"])
-    assert (source.kind, source.name) == ("stream", "rtsp://host/path")
-    assert source.address == "rtsp://me:secret@host/path"
+@pytest.mark.parametrize(
+    ("address", "name", "folder"),
+    [
+        ("rtsp://me:secret@host/path", "rtsp://host/path", "path"),
+        ("rtsp://me:s@cret@host/path", "rtsp://host/path", "path"),
+        ("rtsp://host/at@sign", "rtsp://host/at@sign", "at_sign"),
+        ("rtmp://host/live?channel=0&user=me&password=s@c/ret#x",
+         "rtmp://host/live?channel=0&user=...&password=...#x", "live"),
+        ("http://host:80/", "http://host:80/", "host_80"),
+        ("http://host/video.cgi?Token=secret", "http://host/video.cgi?Token=...", "video.cgi"),
+        ("http://host/a/..", "http://host/a/..", "stream"),
+    ],
+)  # fmt: skip
+def test_a_password_is_not_shown(address: str, name: str, folder: str) -> None:
+    [source] = collect_sources([address])
+    assert (source.kind, source.name, source.address) == ("stream", name, address)
+    assert picture_folders([source]) == [Path(folder)]
+
+
+def test_pauses_between_attempts_do_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    with served([3]) as address:
+        video = open_stream(address, "camera", reopen=12)
+        monkeypatch.setattr("posebench.data.frames.streams.time.sleep", pauses.append)
+        monkeypatch.setattr("posebench.data.frames.streams._capture", lambda address: None)
+        with pytest.raises(DataError, match="again 12 times"):
+            list(video)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60]
