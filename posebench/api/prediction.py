@@ -193,8 +193,6 @@ class Prediction:
         self.reader.stop()
 
     def __iter__(self) -> Iterator[FramePrediction]:
-        from posebench.engine.prediction import predict_batch
-
         done = self.continued
         results: AbstractContextManager[Any] = self._results or nullcontext()
         try:
@@ -205,27 +203,39 @@ class Prediction:
                 while done < limit and (frames := next(batches, [])[: limit - done]):
                     if self._stop.is_set():  # the batch may be cut short
                         break
-                    self._check_read([frame.error for frame in frames])
-                    batch = predict_batch(self.model, frames, min_score=self.options.min_score)
-                    if self._tracks:
-                        batch = [self._tracks.add(one) for one in batch]
-                    self._save_images(batch)
-                    if self._results:
-                        state = self._tracks.state() if self._tracks else None
-                        self._results.write(batch, state)
-                    done += len(batch)
-                    self._last = frames[-1]
-                    yield from batch
+                    frames, error = self._until_error(frames)
+                    if frames:
+                        batch = self._predicted(frames)
+                        done += len(batch)
+                        yield from batch
+                    if error:
+                        raise error
                 self.complete = self.live or not self._stop.is_set()
                 if self._results and self.complete:
                     self._results.finish()
         finally:
             self.reader.close()
 
-    def _check_read(self, errors: Sequence[DataError | None]) -> None:
-        for error in errors:
-            if error and (self.options.strict or len(self._sources) == 1):
-                raise error
+    def _until_error(self, frames: list[Frame]) -> tuple[list[Frame], DataError | None]:
+        """Return the frames before the one that ends the run since it cannot be read, and why."""
+        if self.options.strict or len(self._sources) == 1:
+            for place, frame in enumerate(frames):
+                if frame.error:
+                    return frames[:place], frame.error
+        return frames, None
+
+    def _predicted(self, frames: Sequence[Frame]) -> list[FramePrediction]:
+        """Predict a batch, and write it."""
+        from posebench.engine import prediction
+
+        batch = prediction.predict_batch(self.model, frames, min_score=self.options.min_score)
+        if self._tracks:
+            batch = [self._tracks.add(one) for one in batch]
+        self._save_images(batch)
+        if self._results:
+            self._results.write(batch, self._tracks.state() if self._tracks else None)
+        self._last = frames[-1]
+        return batch
 
     def _open_results(self, *, resume: bool) -> tuple[PredictionFile | None, Progress | None]:
         if self.out is None:

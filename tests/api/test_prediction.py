@@ -270,6 +270,20 @@ def test_other_options_do_not_continue_a_run() -> None:
         posebench.predict(seer(), "x.avi", out="x.jsonl", track=True, resume=True)
 
 
+def test_what_is_before_an_unreadable_image_is_kept() -> None:
+    for number in (1, 2, 3, 4):
+        photo(Path(f"in/{number}.jpg"), number)
+    posebench.predict(seer(), "in", out="whole.jsonl", batch_size=3)
+    image = Path("in/3.jpg").read_bytes()
+    Path("in/3.jpg").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="not an image"):
+        posebench.predict(seer(), "in", out="x.jsonl", batch_size=3, strict=True)
+    assert len(lines("x.jsonl")) == 2
+    Path("in/3.jpg").write_bytes(image)
+    posebench.predict(seer(), "in", out="x.jsonl", batch_size=3, strict=True, resume=True)
+    assert Path("x.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
+
+
 def test_only_a_stream_is_complete_when_it_is_stopped() -> None:
     film(Path("f.avi"), 8)
     for content, complete in ((b"", True), (Path("f.avi").read_bytes(), False)):
