@@ -23,6 +23,7 @@ import torch
 
 from posebench import engine
 from posebench.data import PoseDataset, open_dataset, transforms
+from posebench.layers import fused_conv
 from posebench.layers.oks import count_keypoints
 from posebench.skeleton import Skeleton
 from posebench.structures import Poses
@@ -172,7 +173,10 @@ def test_an_old_checkpoint_is_read(old: Path, which: str) -> None:
     assert all(torch.equal(state[name], checkpoint.weights[name]) for name in state)
 
 
-def test_an_old_run_evaluates_as_it_did(old: Path) -> None:
+def test_an_old_run_evaluates_as_it_did(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The fused convolutions round otherwise, and the DGCN that hardly learned has people of nearly
+    # equal scores, whose order decides. tests/layers/test_fused_conv.py compares both forms.
+    monkeypatch.setattr(fused_conv, "available", lambda: False)
     checkpoint = engine.read_checkpoint(old)
     evaluation = engine.evaluate(checkpoint.model(), images("val"), checkpoint.recipe.inference)
     wanted = expected(old)["evaluated"]
