@@ -213,9 +213,9 @@ def prepared(case: Case, name: str, folder: Path) -> Callable[[Batch, Inference]
 
 
 def serve(case: Case, name: str, connection: Connection) -> None:
-    """Send the people, or why there are none; then the CPU seconds of a pass whenever asked.
+    """Send the predicted people, or the error that prevented them, and then time passes on request.
 
-    With each pass a matrix product is timed.
+    A reply holds the CPU seconds of a pass and of a matrix product.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

@@ -28,7 +28,7 @@ def find_images(
     """Return the images of all sources, without earlier pictures.
 
     Raises:
-        DataError: there are none.
+        DataError: no images were found.
         UsageError: --out names one picture of several, or would replace the images.
     """
     from posebench.data.image_sources import collect_images, left_out, real

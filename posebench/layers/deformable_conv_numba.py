@@ -92,7 +92,7 @@ def _prepare(  # type: ignore[no-untyped-def]
         top = top if top < last_y else last_y
         bottom = north + _ONE if north > -_ONE else _ZERO
         bottom = bottom if bottom < last_y else last_y
-        # These are false of what is not a number, so that its shares are none either.
+        # NaN makes these comparisons false, so that its shares become NaN, too.
         west_share = _ZERO if (west < _ZERO) | (west > last_x) else _ONE - along
         east_share = _ZERO if (west < -_ONE) | (west >= last_x) else along
         north_share = _ZERO if (north < _ZERO) | (north > last_y) else _ONE - down
