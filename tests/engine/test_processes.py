@@ -26,6 +26,7 @@ TORCHRUN = (
     sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
 )  # fmt: skip
 ROOT = Path(__file__).parents[2]
+EPOCHS = 20  # short ones, each with a checkpoint
 
 
 def start(*words: object, cwd: Path, launcher: tuple[str, ...] = TORCHRUN) -> subprocess.Popen[str]:
@@ -110,10 +111,9 @@ def losses(run: Path) -> list[dict[str, Any]]:
 
 
 def train(root: Path, runs: Path, *more: object) -> tuple[object, ...]:
-    # Many short epochs: each ends with a checkpoint.
     return (
         "-m", "posebench", "train", "cid_tiny", "--dataset", "coco", "--data-root", root,
-        *TINY, "--set", "epochs=40", "--set", "evaluate_every=40", "--runs", runs, *more,
+        *TINY, "--set", f"epochs={EPOCHS}", "--set", f"evaluate_every={EPOCHS}", "--runs", runs, *more,
     )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_a_run_that_loses_a_process_ends_and_continues(tmp_path: Path) -> None:
     assert code == 0, err
     assert out.count("cid_tiny on coco val") == 1  # one process speaks
     [expected] = whole.glob("train/*")
-    assert len(losses(expected)) == 40
+    assert len(losses(expected)) == EPOCHS
 
     process = start(*train(tmp_path, tmp_path / "cut"), cwd=tmp_path)
     run = _wait_for_steps(tmp_path / "cut", process)
@@ -135,7 +135,7 @@ def test_a_run_that_loses_a_process_ends_and_continues(tmp_path: Path) -> None:
     assert code != 0
     assert f"--resume {run}" in err
     assert "lost the others" in err or "Stopped after step" in err
-    assert len(losses(run)) < 40
+    assert len(losses(run)) < EPOCHS
 
     # The other way to start as many.
     words = train(tmp_path, tmp_path, "--resume", run, "--devices", 2)
