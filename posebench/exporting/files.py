@@ -299,7 +299,7 @@ def _write_pt2(program: Program, card: Card, path: Path) -> None:
             f"A .pt2 file keeps weights in float32, not in {card.weights}: choose --format onnx or "
             "openvino."
         )
-    with atomic_write(path) as beside, beside.open("wb") as file:
+    with quiet(), atomic_write(path) as beside, beside.open("wb") as file:
         torch.export.save(program.exported, file, extra_files={KEY: card.to_json()})
 
 

@@ -64,10 +64,9 @@ def traced(model: PoseModel, inference: Inference, inputs: NetworkInputs) -> Pro
 
     Raises:
         UsageError: the network's feature maps do not fit one another at the size.
-        UnsupportedError: the method cannot be exported, or PyTorch cannot trace it.
+        UnsupportedError: PyTorch cannot trace the method.
     """
     module = GraphModule(model, inference.flip)
-    module.graph.check(model)
     reads_padding = module.graph.reads_padding and inputs.size is not None
     example = example_inputs(inference, inputs, reads_padding=reads_padding)
     dimension = torch.export.Dim.DYNAMIC
