@@ -40,6 +40,7 @@ from torch import Tensor
 
 from posebench.bench.flops.costs import count_recipe
 from posebench.engine import inference_model
+from posebench.engine.backend_names import format_run_by
 from posebench.engine.runs import hardware
 from posebench.exporting import NetworkInputs, exported_network, open_session
 from posebench.exporting.card import SUFFIXES, Card
@@ -57,7 +58,6 @@ from posebench.recipe import Recipe
 from posebench.skeleton import COCO
 from posebench.structures import Batch, Geometry, Inference
 
-FORMATS = {"onnxruntime": "onnx", "openvino": "openvino"}
 PEAK_SIDE = 2048  # of the matrices
 
 People = tuple[NDArray[Any], NDArray[Any]]  # keypoints, scores
@@ -205,7 +205,7 @@ def prepared(case: Case, name: str, folder: Path) -> Callable[[Batch, Inference]
         card = Card(recipe, program.outputs, mirrored=case.flip)
         fast = exported_network(card, compiled_session(program))
     else:
-        path = folder / f"network{SUFFIXES[FORMATS[name]]}"
+        path = folder / f"network{SUFFIXES[format_run_by(name)]}"
         inputs = NetworkInputs(case.size, 1)
         written = export_network(folded(model), recipe, path, inputs=inputs, samples=[], threads=1)
         fast = exported_network(written.card, open_session(path, written.card, threads=1))

@@ -169,14 +169,15 @@ def resize_sample(
     )
 
 
-def _multiple(resize: Resizing) -> int | tuple[int, int]:
+def size_multiple(resize: Resizing) -> int | tuple[int, int]:
     """Return the multiple to which width and height are padded, or one for each."""
     if isinstance(resize, FixedResize):
         return resize.bounds
     return resize.multiple if isinstance(resize, FitResize) else 1
 
 
-def _padded(size: tuple[int, int], multiple: int | tuple[int, int]) -> tuple[int, int]:
+def padded_size(size: tuple[int, int], multiple: int | tuple[int, int]) -> tuple[int, int]:
+    """Return a width and height as they are padded to a multiple, or to one each."""
     multiples = (multiple, multiple) if isinstance(multiple, int) else multiple
     width, height = (-(-side // own) * own for side, own in zip(size, multiples, strict=True))
     return width, height
@@ -192,7 +193,7 @@ def collate(inputs: Sequence[NetworkInput], *, multiple: int | tuple[int, int] =
     first = inputs[0]
     sizes = np.array([item.image.shape[1::-1] for item in inputs])
     return Batch(
-        images=_stacked(inputs, _padded(tuple(sizes.max(0).tolist()), multiple)),
+        images=_stacked(inputs, padded_size(tuple(sizes.max(0).tolist()), multiple)),
         poses=[item.poses for item in inputs],
         masks={
             stride: torch.from_numpy(np.stack([item.masks[stride] for item in inputs]))
@@ -257,7 +258,7 @@ def scaled_batches(
     groups: dict[tuple[int, ...], list[int]] = {}
     for position, sample in enumerate(samples):
         _, size = network_map(sample.size, inference.resize, first, smallest)
-        size = _padded(size, _multiple(inference.resize))
+        size = padded_size(size, size_multiple(inference.resize))
         groups.setdefault((*size, position) if others else size, []).append(position)
     for width, height, *_ in groups if isinstance(inference.resize, Resize) else ():
         sides = [side * scale / first for side in (width, height) for scale in inference.scales]
@@ -277,14 +278,14 @@ def scaled_batches(
 def _resized(samples: Sequence[Sample], resize: Resizing, scale: float, smallest: float) -> Batch:
     return collate(
         [resize_sample(sample, resize, scale=scale, smallest=smallest) for sample in samples],
-        multiple=_multiple(resize),
+        multiple=size_multiple(resize),
     )
 
 
 def blank_batch(sample: Sample, resize: Resizing) -> Batch:
     """Return the batch of one sample at scale 1, with blank pixels."""
     matrix, size = network_map(sample.size, resize, 1.0, 1.0)
-    width, height = _padded(size, _multiple(resize))
+    width, height = padded_size(size, size_multiple(resize))
     return Batch(
         images=torch.zeros(()).expand(1, 3, height, width),
         poses=[_warp_poses(sample.poses, matrix, None)],

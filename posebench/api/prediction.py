@@ -104,7 +104,8 @@ def predict(
         backend: of a model that is loaded, as for `load_model`.
 
     Raises:
-        UsageError: an option does not fit, or `out` holds a stopped run and `resume` is False.
+        UsageError: an option does not fit, another run is writing `out`, or `out` holds a stopped
+            run and `resume` is False.
         DataError: there is nothing at a source, a lone one cannot be read, or a stream stays away.
         ModelError: there is no such model.
         UnsupportedError: the library that writes the file is not installed.
@@ -142,11 +143,12 @@ class Prediction:
     ) -> Prediction:  # fmt: skip
         """Check the request, load the model and begin to read; arguments as for `predict`."""
         from posebench.data.frames import collect_sources
-        from posebench.engine.prediction import check_format
+        from posebench.engine.prediction import check_format, check_unused
 
         target = results_file(out)
         if target:
             check_format(target)
+            check_unused(target)
         _check_counts(batch_size=batch_size, limit=limit, reopen=reopen)
         _check(target, resume=resume, save_images=save_images, track=track, smooth=smooth)
         named = [sources] if isinstance(sources, str | Path) else list(sources)
@@ -244,7 +246,8 @@ class Prediction:
 
         request = request_of(self.model, self._sources, self.options)
         progress = read_progress(self.out, request) if resume else None
-        if resume and progress is None and self.out.exists():
+        # An empty file is that of a run which was killed as it began.
+        if resume and progress is None and self.out.exists() and self.out.stat().st_size:
             raise UsageError(
                 f"{self.out} is complete, so there is nothing to continue: leave out --resume to "
                 "predict anew."

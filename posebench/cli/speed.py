@@ -126,7 +126,7 @@ def speed(
         batch_size=batch_size,
         compiled=compiled,
         channels_last=channels_last,
-        backends=tuple(dict.fromkeys(word.strip() for word in backend.split(","))),
+        backends=_backends(backend),
         threads=threads,
         alternatives=alternatives,
         schedule=benchmark.QUICK if quick else benchmark.FULL,
@@ -180,6 +180,18 @@ def _people(text: str) -> tuple[int, ...]:
             f"--people expects comma-separated numbers above 0 such as 1,5,20, not {text!r}."
         )
     return tuple(dict.fromkeys(numbers))
+
+
+def _backends(text: str) -> tuple[str, ...]:
+    from posebench.errors import UsageError
+
+    names = [word.strip() for word in text.split(",")]
+    if not all(names):
+        raise UsageError(
+            "--backend expects names with one comma between them, such as torch,onnxruntime, not "
+            f"{text!r}."
+        )
+    return tuple(dict.fromkeys(names))
 
 
 def _check_resume(resume: Path | None) -> None:

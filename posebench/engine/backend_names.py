@@ -6,12 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posebench.errors import unknown_name
+from posebench.exporting.card import LIBRARIES, RUNTIMES, check_libraries, is_exported
 
 if TYPE_CHECKING:
     from posebench.engine.checkpoint import Checkpoint
 
-FORMATS = {"onnxruntime": "onnx", "openvino": "openvino"}  # backend -> what it runs
-BACKENDS = ("torch", "compile", *FORMATS)
+# Those that run exported files, and need a library for it.
+EXPORTED = tuple(RUNTIMES[format] for format, libraries in LIBRARIES.items() if libraries)
+BACKENDS = ("torch", "compile", *EXPORTED)
+
+
+def format_run_by(backend: str) -> str:
+    """Return the format of the files that a backend runs, one of `EXPORTED`."""
+    return next(format for format, runtime in RUNTIMES.items() if runtime == backend)
 
 
 def check_backend(name: str, *, auto: bool = True) -> None:
@@ -35,10 +42,8 @@ def check_installed(name: str, model: object) -> None:
     Raises:
         UnsupportedError: its library is not installed.
     """
-    from posebench.exporting.card import check_libraries, is_exported
-
-    if name in FORMATS and not (isinstance(model, str | Path) and is_exported(model)):
-        check_libraries(FORMATS[name])
+    if name in EXPORTED and not (isinstance(model, str | Path) and is_exported(model)):
+        check_libraries(format_run_by(name))
 
 
 def backend_of(checkpoint: Checkpoint) -> str:

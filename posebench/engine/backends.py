@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from posebench.engine.backend_names import FORMATS, check_backend
+from posebench.engine.backend_names import EXPORTED, check_backend, format_run_by
 from posebench.engine.checkpoint import Checkpoint
 from posebench.engine.devices import cpu_info, pick_device
 from posebench.engine.evaluation import inference_model
@@ -127,7 +127,7 @@ def fastest_backend(checkpoint: Checkpoint) -> str:
     record = cache_folder() / "backends.json"
     known = _read(record)
     machine = f"{cpu_info('model name')}, {torch.get_num_threads()} threads"
-    key = f"{_fingerprint(checkpoint, *FORMATS)} {machine}"
+    key = f"{_fingerprint(checkpoint, *EXPORTED)} {machine}"
     if key not in known:
         known[key] = _measured(checkpoint)
         write_json(record, {**_read(record), key: known[key]})
@@ -138,7 +138,7 @@ def _measured(checkpoint: Checkpoint) -> dict[str, Any]:
     samples = check_images(checkpoint.recipe)
     networks = {"torch": inference_model(checkpoint.model())}
     refused = {}
-    for name in FORMATS:
+    for name in EXPORTED:
         try:
             exported, agreement = _cached(checkpoint, name)
             if agreement["equal"]:
@@ -171,7 +171,7 @@ def _cached(checkpoint: Checkpoint, backend: str) -> tuple[ExportedCheckpoint, d
     """Return a checkpoint exported for a backend, and how its outputs compare with PyTorch's."""
     name = f"{checkpoint.recipe.name}-{_fingerprint(checkpoint, backend)}"
     folder = cache_folder() / "exports" / name
-    file = f"model{SUFFIXES[FORMATS[backend]]}"
+    file = f"model{SUFFIXES[format_run_by(backend)]}"
     if not (folder / "check.json").is_file():
         # Written beside and renamed, so that processes do not see half of it.
         check_writable(folder, "folder")

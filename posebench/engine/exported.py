@@ -7,7 +7,8 @@ from pathlib import Path
 
 from posebench.engine.checkpoint import Checkpoint
 from posebench.exporting import Card, exported_network, open_session, read_card
-from posebench.exporting.files import RUNTIMES, format_of
+from posebench.exporting.card import RUNTIMES
+from posebench.exporting.files import format_of
 from posebench.models import PoseModel
 from posebench.structures import FixedResize
 

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posebench.engine.backend_names import EXPORTED
 from posebench.engine.devices import cpu_info
 from posebench.engine.provenance import Provenance
 from posebench.errors import ModelError, PosebenchError, command_line
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from posebench.engine.evaluation import Evaluation
 
 _PACKAGES = ("posebench", "torch", "torchvision", "timm", "numpy", "opencv-python-headless")
-_RUNTIMES = ("onnxruntime", "openvino")  # those that are installed are named too
 
 
 def new_run(root: Path, command: str, label: str, dataset: str) -> Path:
@@ -264,7 +264,7 @@ def environment() -> dict[str, Any]:
 
 def _runtimes() -> dict[str, str]:
     found = {}
-    for name in _RUNTIMES:
+    for name in EXPORTED:  # those that are installed
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found

@@ -20,6 +20,8 @@ VERSION = 1  # of the metadata
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "pt2": ".pt2"}
 # Format -> the libraries that write and run it, which the extra of its name installs.
 LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",), "pt2": ()}
+# Format -> the runtime that runs it.
+RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "pt2": "torch.export"}
 
 
 def check_libraries(format: str) -> None:

@@ -14,15 +14,12 @@ import torch
 from torch import Tensor
 
 from posebench.errors import ModelError, UnsupportedError, UsageError
-from posebench.exporting.card import KEY, SUFFIXES, Card, not_installed
+from posebench.exporting.card import KEY, RUNTIMES, SUFFIXES, Card, not_installed
 from posebench.exporting.program import Program, first_line, quiet
 from posebench.files import atomic_write
 
 OPSET = 20  # of ONNX; deformable convolution needs 19
 _SMALL = 1024  # numbers of a tensor, below which half precision saves nothing
-
-# Format -> the runtime that runs it, and what has to be installed.
-RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "pt2": "torch.export"}
 
 
 class Session(Protocol):
@@ -299,7 +296,7 @@ def _write_pt2(program: Program, card: Card, path: Path) -> None:
             f"A .pt2 file keeps weights in float32, not in {card.weights}: choose --format onnx or "
             "openvino."
         )
-    with atomic_write(path) as beside, beside.open("wb") as file:
+    with quiet(), atomic_write(path) as beside, beside.open("wb") as file:
         torch.export.save(program.exported, file, extra_files={KEY: card.to_json()})
 
 

@@ -22,7 +22,7 @@ from posebench.layers.affine import network_map
 from posebench.layers.portable import portable_operators
 from posebench.models import PoseModel, profile_of
 from posebench.models.graph import Graph
-from posebench.preprocess import _multiple, _padded
+from posebench.preprocess import padded_size, size_multiple
 from posebench.structures import Inference
 
 _STRIDE = 32  # pixels per cell of the coarsest features
@@ -64,10 +64,9 @@ def traced(model: PoseModel, inference: Inference, inputs: NetworkInputs) -> Pro
 
     Raises:
         UsageError: the network's feature maps do not fit one another at the size.
-        UnsupportedError: the method cannot be exported, or PyTorch cannot trace it.
+        UnsupportedError: PyTorch cannot trace the method.
     """
     module = GraphModule(model, inference.flip)
-    module.graph.check(model)
     reads_padding = module.graph.reads_padding and inputs.size is not None
     example = example_inputs(inference, inputs, reads_padding=reads_padding)
     dimension = torch.export.Dim.DYNAMIC
@@ -106,7 +105,7 @@ def example_inputs(
         height, width = inputs.size
     else:
         _, size = network_map(_USUAL_IMAGE, inference.resize, 1.0, 1.0)
-        width, height = _padded(size, _multiple(inference.resize))
+        width, height = padded_size(size, size_multiple(inference.resize))
     count = inputs.batch or 2  # a dimension of 1 is taken for a fixed one
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(count, 3, height, width, generator=generator)

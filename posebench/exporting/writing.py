@@ -63,8 +63,8 @@ def export_network(
 
     Raises:
         UsageError: the size is too small, or no multiple of what the network needs.
-        UnsupportedError: the method cannot be exported, or not at that size; or the runtime lacks
-            an operator, or is not installed.
+        UnsupportedError: the method cannot be exported at that size; or the runtime lacks an
+            operator, or is not installed.
     """
     inputs = inputs or NetworkInputs()
     _check_size(inputs)

@@ -13,7 +13,6 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from posebench.errors import UnsupportedError
 from posebench.models.base import PoseModel
 
 M = TypeVar("M", bound=PoseModel)
@@ -77,13 +76,3 @@ class Graph(Generic[M]):
     # may differ where scores are equal; the first of them tells one from another.
     slots: tuple[str, ...] = ()
     reads_padding: bool = False  # whether the network has to know where images are padded
-    refused: str = ""  # why the network cannot be exported; empty: it can
-
-    def check(self, model: M) -> None:
-        """Check that the network can be exported.
-
-        Raises:
-            UnsupportedError: it cannot.
-        """
-        if self.refused:
-            raise UnsupportedError(f"{type(model).__name__} cannot be exported: {self.refused}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +28,7 @@ _CODECS = {
 }
 WRITABLE_VIDEOS = tuple(_CODECS)
 
+AHEAD = 4  # frames that wait for the encoder at most
 _MEASURED = 10  # first frames by which the rate of the file is chosen
 _UNEVEN = 1.5  # ratio of two intervals from which on frames are not evenly spaced
 _FINE_FPS = 50.0  # rate of a file with unevenly spaced frames: they are at most 10 ms early or late
@@ -34,13 +37,16 @@ _LONGEST_PAUSE_S = 60.0
 
 
 class VideoFile:
-    """A video file that is being written, frame by frame.
+    """A video file that is being written, frame by frame, in a thread of its own.
 
     The file has a constant rate, so a frame that is shown for longer is repeated.
     """
 
     def __init__(self, path: Path, fps: float | None) -> None:
         self._path, self._fps = path, fps
+        # OpenCV encodes without holding Python's lock; one thread keeps the order.
+        self._encoder = ThreadPoolExecutor(1, "video")
+        self._encoding: deque[Future[None]] = deque()
         self._writer: cv2.VideoWriter | None = None
         self._waiting: list[tuple[RGB, float | None]] = []  # until the rate is chosen
         self._start = time.perf_counter()
@@ -53,26 +59,41 @@ class VideoFile:
         self.shortened = 0  # pauses that were longer than a minute
 
     def write(self, frame: RGB, shown_ms: float | None = None) -> None:
-        """Append a frame.
+        """Append a frame; it is encoded later, while the next ones are made.
 
         Args:
-            frame: (H, W, 3); all must have the size of the first.
+            frame: (H, W, 3), which stays as it is; all must have the size of the first.
             shown_ms: when it is shown, in ms from any point on; None: right after the one before.
 
         Raises:
             PosebenchError: OpenCV has none of the codecs.
         """
         self.frames += 1
+        self._encoding.append(self._encoder.submit(self._take, frame, shown_ms))
+        if len(self._encoding) > AHEAD:
+            self._encoding.popleft().result()
+
+    def finish(self) -> None:
+        """Wait until all frames are in the file.
+
+        Raises:
+            PosebenchError: OpenCV has none of the codecs.
+        """
+        self._encoding.append(self._encoder.submit(self._flush))
+        while self._encoding:
+            self._encoding.popleft().result()
+
+    def close(self) -> None:
+        """Close the file, and end the thread; frames that still wait are dropped."""
+        self._encoder.shutdown(cancel_futures=True)
+        if self._writer:
+            self._writer.release()
+
+    def _take(self, frame: RGB, shown_ms: float | None) -> None:
         self._waiting.append((frame, shown_ms))
         known = self._fps and shown_ms is None
         if self._writer or known or len(self._waiting) == _MEASURED:
             self._flush()
-
-    def finish(self) -> None:
-        """Write the waiting frames and close the file."""
-        self._flush()
-        if self._writer:
-            self._writer.release()
 
     def _flush(self) -> None:
         if self._waiting and not self._writer:
@@ -148,8 +169,9 @@ def write_video(path: Path, fps: float | None) -> Iterator[VideoFile]:
         video = VideoFile(beside, fps)
         try:
             yield video
-        finally:
             video.finish()
+        finally:
+            video.close()
         if not video.frames:
             raise PosebenchError(f"{path} was not written: there was no frame to write.")
 

@@ -212,6 +212,27 @@ def test_a_stopped_run_has_what_is_done_and_continues(name: str) -> None:
     assert Path(name).read_bytes() == Path(f"whole{name}").read_bytes()
 
 
+@pytest.mark.parametrize("name", [*FORMATS, "x.parquet"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_file_that_another_run_writes_is_left_alone(name: str, begun: bool) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    named = sources()
+    posebench.predict(seer(), named, **options(f"whole{name}"))
+    first = posebench.predict(seer(), named, stream=True, **options(name))
+    second = posebench.predict(seer(), named, stream=True, **options(name))  # nobody has begun
+    done = [next(first)]
+    with pytest.raises(UsageError, match="Another run is writing x") as raised:
+        if begun:
+            posebench.predict(seer(), named, resume=True, **options(name))
+        else:
+            next(second)
+    assert len(str(raised.value).splitlines()) == 1
+    assert len([*done, *first]) == 20
+    assert Path(name).read_bytes() == Path(f"whole{name}").read_bytes()
+    posebench.predict(seer(), named, **options(name))  # it is free again
+
+
 def records(name: str) -> int:
     if name.endswith("parquet"):
         import pandas

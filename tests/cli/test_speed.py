@@ -55,6 +55,7 @@ def test_a_model_is_timed_into_a_run_folder(
         (("--precision", "fp8"), "fp16"),
         (("--models", "cid_tiny", "--people", "5,x"), "--people"),
         (("--models", "cid_tiny", "--people", "0"), "--people"),
+        (("--models", "cid_tiny", "--backend", "torch,,"), "onnxruntime, not 'torch,,'"),
         (("--models", "cid_tiny", "--device", "gpu"), "'gpu'"),
         (("--models", "posedet_tiny", "--alternatives"), "--alternatives"),
         (("--models", "cid_tiny", "--protocol", "paper", "--batch-size", "2"), "--batch-size"),

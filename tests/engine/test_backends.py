@@ -16,6 +16,7 @@ import pytest
 import posebench
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import BACKENDS, backend_of, backends, check_backend, find_model, placed
+from posebench.engine.backend_names import EXPORTED, format_run_by
 from posebench.engine.checkpoint import Checkpoint
 from posebench.engine.exported import ExportedCheckpoint
 from posebench.errors import PosebenchError, UnsupportedError, UsageError
@@ -39,6 +40,12 @@ def test_a_misspelt_backend_is_one_sentence() -> None:
         check_backend("openvno")
     with pytest.raises(UsageError, match="Known: compile, onnxruntime, openvino, torch"):
         check_backend("auto", auto=False)
+
+
+def test_every_exported_backend_runs_one_format() -> None:
+    assert EXPORTED == ("onnxruntime", "openvino")
+    assert [format_run_by(name) for name in EXPORTED] == ["onnx", "openvino"]
+    assert set(BACKENDS) == {"torch", "compile", *EXPORTED}
 
 
 def test_a_backend_is_for_the_cpu_in_float32() -> None:

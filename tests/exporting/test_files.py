@@ -25,7 +25,8 @@ from posebench.structures import Sample
 from tests.exporting.networks import needs, traced_network
 
 FAMILIES = [
-    "cid_tiny", "dgcn_tiny", "group_pose_tiny", "higher_hrnet_tiny", "pifpaf_tiny", "posedet_tiny",
+    "cid_tiny", "dgcn_tiny", "group_pose_tiny", "higher_hrnet_tiny", "mask_rcnn_tiny",
+    "pifpaf_tiny", "posedet_tiny",
 ]  # fmt: skip
 
 
@@ -35,7 +36,7 @@ def test_every_family_computes_in_every_runtime_what_it_does_in_pytorch(
     name: str, format: str, tmp_path: Path
 ) -> None:
     needs(format)
-    model, card, program = traced_network(name)
+    model, card, program = traced_network(name, format)
     path = tmp_path / f"network{SUFFIXES[format]}"
     write_network(program, card, path)
     read = read_exported(path)

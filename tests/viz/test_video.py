@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
+import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from PIL import Image
 from posebench.data.video import Video, is_video, open_video
 from posebench.errors import DataError, PosebenchError, UsageError
 from posebench.viz import write_video
+from posebench.viz.video import AHEAD, VideoFile
 
 
 def frame(number: int, height: int = 45, width: int = 63) -> np.ndarray:
@@ -372,3 +375,87 @@ def test_opening_a_video_leaves_what_others_print_alone(
             open_video(str(tmp_path / "y.avi"))
     assert not redirected
     assert capfd.readouterr().err == ""
+
+
+# ------------------------------------------------------------------------- encoding, in a thread
+
+
+class Encoder:
+    """Counts what it is given, as OpenCV's writers are."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fails_at: int | None = None) -> None:
+        self.shades: list[int] = []
+        self.ahead: list[int] = []  # frames that were written and not encoded, at each frame
+        self.threads: set[int] = set()
+        self.fails_at, self.go_on = fails_at, threading.Event()
+        self.file: VideoFile | None = None
+        monkeypatch.setattr("posebench.viz.video._open", self.open)
+
+    def open(self, path: Path, fps: float, size: tuple[int, int]) -> Encoder:
+        path.touch()
+        return self
+
+    def write(self, image: np.ndarray) -> None:
+        if len(self.shades) == self.fails_at:
+            raise PosebenchError("the disk is full")
+        self.go_on.wait(60)
+        time.sleep(0.002)  # let the others run ahead, if they may
+        assert self.file is not None
+        self.ahead.append(self.file.frames - len(self.shades))
+        self.threads.add(threading.get_ident())
+        self.shades.append(int(image[0, 0, 0]))
+
+    def release(self) -> None:
+        self.released_after = len(self.shades)
+
+
+def no_thread_is_left() -> bool:
+    return not any(thread.name.startswith("video") for thread in threading.enumerate())
+
+
+def test_frames_are_encoded_in_order_while_the_next_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = Encoder(monkeypatch)
+    with write_video(tmp_path / "x.mp4", 5) as file:
+        encoder.file = file
+        for number in range(AHEAD):  # which does not wait for the encoder, that waits for us
+            file.write(np.full((4, 4, 3), number, np.uint8))
+        assert encoder.shades == []
+        encoder.go_on.set()
+        for number in range(AHEAD, 20):
+            file.write(np.full((4, 4, 3), number, np.uint8))
+    assert encoder.shades == list(range(20))
+    assert 2 <= max(encoder.ahead) <= AHEAD + 1
+    assert encoder.released_after == 20
+    assert len(encoder.threads) == 1 and threading.get_ident() not in encoder.threads
+    assert no_thread_is_left()
+
+
+def test_a_failing_encoder_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Encoder(monkeypatch, fails_at=3)
+    encoder.go_on.set()
+    with (
+        pytest.raises(PosebenchError, match="the disk is full"),
+        write_video(tmp_path / "x.mp4", 5) as encoder.file,
+    ):
+        for number in range(20):
+            encoder.file.write(frame(number))
+    assert 3 < encoder.file.frames <= 3 + AHEAD + 1  # no more are made in vain
+    assert encoder.released_after == 3
+    assert no_thread_is_left()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_what_ends_a_film_ends_its_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    encoder = Encoder(monkeypatch)
+    encoder.go_on.set()
+    with pytest.raises(error), write_video(tmp_path / "x.mp4", 5) as encoder.file:
+        for number in range(AHEAD):
+            encoder.file.write(frame(number))
+        raise error
+    assert no_thread_is_left()
+    assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ from posebench.card import (
     CardTraining,
 )
 from posebench.data.described import is_path
-from posebench.engine.backend_names import FORMATS
+from posebench.engine.backend_names import EXPORTED
 from posebench.engine.provenance import weights_hash
 from posebench.engine.record import EvaluationRecord, find_record
 from posebench.engine.runs import checkpoint_facts, environment
@@ -163,7 +163,7 @@ def _copied_weights(path: Path, to: Path) -> Path:
 
 def _relevant(environment: CardEnvironment, backend: str) -> CardEnvironment:
     """Return an environment without the runtimes that computed nothing."""
-    others = set(FORMATS) - {backend}
+    others = set(EXPORTED) - {backend}
     packages = {name: own for name, own in environment.packages.items() if name not in others}
     return replace(environment, packages=packages)
 

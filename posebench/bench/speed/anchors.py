@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from posebench.engine import Model, Predictor, find_model
 from posebench.errors import DataError, UnsupportedError, UsageError
-from posebench.exporting.card import SUFFIXES, is_exported
-from posebench.exporting.files import RUNTIMES, onnx_session, required
+from posebench.exporting.card import RUNTIMES, SUFFIXES, is_exported
+from posebench.exporting.files import onnx_session, required
 from posebench.skeleton import COCO, Skeleton
 
 GREY = 114  # of the padding, as in YOLO

@@ -1,7 +1,12 @@
 """Predictions of frames as a stream: in batches, with tracks, into files that can be continued."""
 
 from posebench.engine.prediction.formats import check_format
-from posebench.engine.prediction.output import PredictionFile, is_unfinished, read_progress
+from posebench.engine.prediction.output import (
+    PredictionFile,
+    check_unused,
+    is_unfinished,
+    read_progress,
+)
 from posebench.engine.prediction.stream import FramePrediction, predict_batch, predict_frames
 from posebench.engine.prediction.tracks import Tracks
 
@@ -10,6 +15,7 @@ __all__ = [
     "PredictionFile",
     "Tracks",
     "check_format",
+    "check_unused",
     "is_unfinished",
     "predict_batch",
     "predict_frames",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +19,7 @@ from posebench.errors import DataError, PosebenchError, UsageError
 from posebench.files import read_json, write_json
 from posebench.skeleton import Skeleton
 
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # of some network file systems
 _SAVE_S = 1.0  # at most so much work is done again after a crash
 
 
@@ -125,6 +128,7 @@ class PredictionFile:
         Raises:
             DataError: a number is not finite.
             PosebenchError: the disk is full, or the folder cannot be written.
+            UsageError: another run is writing the file.
         """
         frames = self.progress.frames
         records: list[str] = []
@@ -173,12 +177,17 @@ class PredictionFile:
     def _open(self) -> None:
         self._text.parent.mkdir(parents=True, exist_ok=True)
         done, text = self.progress, self._format
-        if done.size:
-            self._file = self._text.open("r+b", buffering=0)
-        else:
+        self._text.touch()
+        # Locked as long as it is open: the system ends the lock however the process ends.
+        self._file = self._text.open("r+b", buffering=0)
+        if not _locked(self._file.fileno()):
+            self._file.close()
+            self._file = None
+            raise _in_use(self.path)
+        if not done.size:
             # First, so that a file whose run was killed is never taken for a complete one.
             write_json(progress_file(self.path), vars(done))
-            self._file = self._text.open("wb", buffering=0)
+            self._file.truncate(0)
             self._write(0, text.head.encode())
             self.progress = replace(done, size=len(text.head.encode()))
         self._write_tail()
@@ -222,6 +231,33 @@ def _text_file(path: Path) -> Path:
     """Return the file that grows: that of the results, or the rows that become Parquet."""
     is_parquet = path.suffix.lower() == ".parquet"
     return path.with_name(f".{path.name}.rows.jsonl") if is_parquet else path
+
+
+def check_unused(path: Path) -> None:
+    """Check that no other run is writing a file of results.
+
+    Raises:
+        UsageError: one is.
+    """
+    with suppress(OSError), _text_file(path).open("rb") as file:
+        if not _locked(file.fileno()):
+            raise _in_use(path)
+
+
+def _locked(handle: int) -> bool:
+    """Lock an open file until it is closed; return whether no other process has."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
+
+
+def _in_use(path: Path) -> UsageError:
+    return UsageError(f"Another run is writing {path}: wait for its end, or choose another --out.")
 
 
 def is_unfinished(path: Path) -> bool:

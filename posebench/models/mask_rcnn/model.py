@@ -152,9 +152,14 @@ class MaskRCNN(PoseModel):
         sizes = [(height, width)] * len(images)
         if padding is not None:
             sizes = list(zip(*(_extent(~padding, axis) for axis in (2, 1)), strict=True))
-        padded = F.pad(images, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
-        maps = {name: to_float32(level) for name, level in self.backbone(padded).items()}
+        padded, maps = self.pyramid(images)
         return MaskRCNNFeatures(maps, ImageList(padded, sizes))
+
+    def pyramid(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return images padded to whole cells, and their feature pyramid, finest first."""
+        height, width = (-(-side // MULTIPLE) * MULTIPLE for side in images.shape[-2:])
+        padded = F.pad(images, (0, width - images.shape[-1], 0, height - images.shape[-2]))
+        return padded, {name: to_float32(level) for name, level in self.backbone(padded).items()}
 
     def heads(self, features: MaskRCNNFeatures, people: Tensor | None = None) -> MaskRCNNOutputs:
         """Return the people in detected boxes, or in boxes of one size around given centres.

@@ -21,6 +21,7 @@ from posebench.models.mask_rcnn.model import (
     _ideal_logits,
     _paste,
 )
+from posebench.models.mask_rcnn.slots import graph_outputs, restored
 from posebench.models.profile import Profile
 from posebench.structures import (
     Batch,
@@ -89,10 +90,7 @@ def ideal_outputs(model: MaskRCNN, batch: Batch) -> MaskRCNNOutputs:
 
 
 PROFILE: Profile[MaskRCNN] = Profile(
-    graph=Graph(
-        refused="PyTorch cannot trace torchvision's suppression, which lies between two parts of "
-        "the network and branches on how many boxes are left."
-    ),
+    graph=Graph(graph_outputs, restored, reads_padding=True, slots=("boxes", "scores", "logits")),
     ideal_outputs=ideal_outputs,
     heatmaps=heatmaps,
     stages=stages,
