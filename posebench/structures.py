@@ -34,6 +34,12 @@ def _no_corners() -> Tensor:
     return torch.zeros(0, 4, 2, dtype=torch.float64)
 
 
+def _no_area() -> Tensor:
+    import torch
+
+    return torch.zeros(0, dtype=torch.float64)
+
+
 @dataclass(frozen=True)
 class Protocol:
     """The rules by which poses of a keypoint set are evaluated; by default those of COCO."""
@@ -63,6 +69,8 @@ class Poses:
     unlabelled: Tensor = field(default_factory=_no_corners)
     # (U, 4, 2) box corners of crowd regions, whose people are not annotated individually
     crowds: Tensor = field(default_factory=_no_corners)
+    # (U,) square pixels, of the people without any labelled keypoint
+    unlabelled_area: Tensor = field(default_factory=_no_area)
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -84,6 +92,7 @@ class Poses:
             self.boxes.to(device),
             self.unlabelled.to(device),
             self.crowds.to(device),
+            self.unlabelled_area.to(device),
         )
 
     @classmethod
