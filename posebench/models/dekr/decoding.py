@@ -58,7 +58,8 @@ class Candidates:
     @property
     def heat_scores(self) -> Floats:
         """(N,) the mean heat of a pose, by which poses of one person are compared."""
-        return self.heat.mean(1)
+        scores: Floats = self.heat.mean(1)
+        return scores
 
 
 def merge_mirrored(
@@ -76,11 +77,9 @@ def merge_mirrored(
     order = list(flip_index)
     heatmaps = mirrored.heatmaps.flip(-1)[:, [*order, -1]]
     # The cell mirrors too, so that of an offset only x changes its sign.
-    offsets = mirrored.offsets.flip(-1).unflatten(1, (-1, 2))[:, order]
-    offsets = offsets * offsets.new_tensor([-1.0, 1.0])[:, None, None]
-    return DEKROutputs(
-        (upright.heatmaps + heatmaps) / 2, (upright.offsets + offsets.flatten(1, 2)) / 2
-    )
+    x, y = (mirrored.offsets[:, axis::2].flip(-1)[:, order] for axis in (0, 1))
+    offsets = torch.stack([-x, y], 2).flatten(1, 2)
+    return DEKROutputs((upright.heatmaps + heatmaps) / 2, (upright.offsets + offsets) / 2)
 
 
 def decode_people(
@@ -112,8 +111,13 @@ def decode_people(
         if scoring is not None:
             scores = scoring.rescored(people, keypoint_scores, scores)
         best = np.argsort(-scores, kind="stable")
-        values = (people[best], keypoint_scores[best], scores[best])
-        decoded.append(PosePredictions(*(torch.from_numpy(value).float() for value in values)))
+        decoded.append(
+            PosePredictions(
+                torch.from_numpy(people[best]).float(),
+                torch.from_numpy(keypoint_scores[best]).float(),
+                torch.from_numpy(scores[best]).float(),
+            )
+        )
     return decoded
 
 
@@ -150,7 +154,8 @@ def _pack_scale(own: DEKROutputs, outputs: DEKROutputs) -> Tensor:
     width = own.heatmaps.shape[-1]
     x, y = cells % width, cells.div(width, rounding_mode="floor")
     at = cells[:, None].expand(-1, own.offsets.shape[1], -1)
-    offsets = to_float32(own.offsets).flatten(2).gather(2, at).mT.unflatten(2, (-1, 2))
+    offsets = to_float32(own.offsets).flatten(2).gather(2, at).mT
+    offsets = offsets.reshape(*offsets.shape[:2], -1, 2)
     poses = torch.stack([x, y], -1)[:, :, None] - offsets  # (B, 30, K, 2) in cells
     # A cell lies at the pixel STRIDE times its number, without half a cell.
     poses = poses * (STRIDE / _scale(own, outputs))
@@ -179,7 +184,7 @@ def heat_at(outputs: DEKROutputs, poses: Tensor) -> Tensor:
 
 
 def _bilinear(own: DEKROutputs, x: Tensor, y: Tensor) -> Tensor:
-    """Return the heatmaps (B, N, K) at x and y (B, N, K) in cells, beyond the last cell as there."""
+    """Return the heatmaps (B, N, K) at x, y (B, N, K) in cells; the last cell repeats beyond it."""
     maps = to_float32(own.heatmaps[:, :-1])
     height, width = maps.shape[-2:]
     flat = maps.flatten(2).mT  # (B, H W, K)

@@ -251,6 +251,7 @@ def regression(people: People, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         remembered.scatter_(1, index, stored_size[:, None].where(written.any(1), at))
 
     def inner(maps: Tensor) -> Tensor:
-        return maps.unflatten(-1, (tall, wide))[..., REACH : REACH + height, REACH : REACH + width]
+        own = maps.view(*maps.shape[:-1], tall, wide)
+        return own[..., REACH : REACH + height, REACH : REACH + width]
 
     return inner(offsets).flatten(1, 2), inner(weights).repeat_interleave(2, 1)
