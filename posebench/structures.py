@@ -288,7 +288,7 @@ class Batch:
         )
 
 
-Rounding = Literal["authors", "mmpose0", "mmpose1"]
+Rounding = Literal["authors", "dekr", "mmpose0", "mmpose1"]
 
 
 @dataclass(frozen=True)
@@ -300,8 +300,8 @@ class Resize:
 
     short_side: int
     multiple: int = 64
-    # How sizes and centres become whole: as the authors of HigherHRNet and CID do it, or as MMPose
-    # 0.x or 1.x does (`layers.affine.resize_affine`). The size itself is the same in texts.
+    # How sizes and centres become whole: as the authors of HigherHRNet and CID do it, as those of
+    # DEKR, or as MMPose 0.x or 1.x (`layers.affine.resize_affine`). Texts show the size alone.
     rounding: Rounding = field(default="authors", repr=False)
 
     def __post_init__(self) -> None:
