@@ -138,9 +138,15 @@ def find_candidates(outputs: DEKROutputs, geometry: Geometry) -> tuple[list[Cand
     for own_rows in rows:
         found = own_rows[:, 0] > MIN_CENTRE_SCORE
         people = own_rows[found]
-        poses, heat = people[:, 3:].reshape(len(people), -1, 3)[..., :2], people[:, 5::3]
+        poses = np.stack([people[:, 3::3], people[:, 4::3]], 2)
         candidates.append(
-            Candidates(people[:, 1:3].astype(int), relative[found], people[:, 0], poses, heat)
+            Candidates(
+                cells=people[:, 1:3].astype(int),
+                scale=relative[found],
+                centre_scores=people[:, 0],
+                poses=poses,
+                heat=people[:, 5::3],
+            )
         )
     return candidates, matrices.reshape(-1, 2, 3)
 
