@@ -91,5 +91,6 @@ def _gaussian_centre(heatmap: Floats, x: int, y: int) -> tuple[float, float] | N
         gaussian: Floats = height * np.exp(-squared / (2 * sigma**2))
         return gaussian - window.ravel()
 
-    fit, status = leastsq(errors, (heatmap[y, x], x, y, FIT_SIGMA))
+    start = (heatmap[y, x], x, y, FIT_SIGMA)
+    fit, *_, status = leastsq(errors, start, full_output=True)
     return (float(fit[1]), float(fit[2])) if status in CONVERGED else None
