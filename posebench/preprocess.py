@@ -131,6 +131,7 @@ def _warp_poses(poses: Poses, matrix: Affine, mirror_with: Skeleton | None) -> P
         boxes=boxes,
         unlabelled=unlabelled,
         crowds=crowds,
+        unlabelled_area=poses.unlabelled_area * growth,
     )
 
 

@@ -34,6 +34,12 @@ def _no_corners() -> Tensor:
     return torch.zeros(0, 4, 2, dtype=torch.float64)
 
 
+def _no_area() -> Tensor:
+    import torch
+
+    return torch.zeros(0, dtype=torch.float64)
+
+
 @dataclass(frozen=True)
 class Protocol:
     """The rules by which poses of a keypoint set are evaluated; by default those of COCO."""
@@ -63,6 +69,8 @@ class Poses:
     unlabelled: Tensor = field(default_factory=_no_corners)
     # (U, 4, 2) box corners of crowd regions, whose people are not annotated individually
     crowds: Tensor = field(default_factory=_no_corners)
+    # (U,) square pixels, of the people without any labelled keypoint
+    unlabelled_area: Tensor = field(default_factory=_no_area)
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -84,6 +92,7 @@ class Poses:
             self.boxes.to(device),
             self.unlabelled.to(device),
             self.crowds.to(device),
+            self.unlabelled_area.to(device),
         )
 
     @classmethod
@@ -279,7 +288,7 @@ class Batch:
         )
 
 
-Rounding = Literal["authors", "mmpose0", "mmpose1"]
+Rounding = Literal["authors", "dekr", "mmpose0", "mmpose1"]
 
 
 @dataclass(frozen=True)
@@ -291,8 +300,8 @@ class Resize:
 
     short_side: int
     multiple: int = 64
-    # How sizes and centres become whole: as the authors of HigherHRNet and CID do it, or as MMPose
-    # 0.x or 1.x does (`layers.affine.resize_affine`). The size itself is the same in texts.
+    # How sizes and centres become whole: as the authors of HigherHRNet and CID do it, as those of
+    # DEKR, or as MMPose 0.x or 1.x (`layers.affine.resize_affine`). Texts show the size alone.
     rounding: Rounding = field(default="authors", repr=False)
 
     def __post_init__(self) -> None:

@@ -247,6 +247,7 @@ class FileDataset(PoseDataset):
             boxes=self._corners(people),
             unlabelled=self._corners(rows[~person & ~crowd]),
             crowds=self._corners(rows[crowd]),
+            unlabelled_area=torch.from_numpy(truth.area[rows[~person & ~crowd]]),
         )
 
     def _corners(self, rows: Indices) -> Tensor:

@@ -84,8 +84,8 @@ def _resize_or_crop(
     """
     rng = np.random.default_rng(seed)
     # Group Pose does not use the boxes of crowd regions and of unlabelled people.
-    no_boxes = sample.poses.unlabelled[:0]
-    poses = replace(sample.poses, unlabelled=no_boxes, crowds=no_boxes)
+    no_boxes, no_area = sample.poses.unlabelled[:0], sample.poses.unlabelled_area[:0]
+    poses = replace(sample.poses, unlabelled=no_boxes, crowds=no_boxes, unlabelled_area=no_area)
     view = _View(sample.image, poses, np.eye(2, 3))
     if augment.box_area:
         view = replace(view, poses=replace(view.poses, area=_box_area(view.poses.boxes)))
@@ -175,9 +175,11 @@ def crop_sample(
         return ((middle >= 0) & (middle <= size - 1)).all(1)
 
     poses = warped.poses[within(warped.poses.boxes)]
+    unlabelled = within(poses.unlabelled)
     poses = replace(
         poses,
-        unlabelled=poses.unlabelled[within(poses.unlabelled)],
+        unlabelled=poses.unlabelled[unlabelled],
+        unlabelled_area=poses.unlabelled_area[unlabelled],
         crowds=poses.crowds[within(poses.crowds)],
     )
     return replace(warped, poses=poses)

@@ -139,7 +139,9 @@ def known_releases(model: PoseModel) -> tuple[Release, ...]:
     """Return in which code bases weights of a network have been published, and their names."""
     if not model.published_names:
         return model.other_releases
-    authors = Release("the authors", model.published_names, model.ignored_checkpoint_keys)
+    authors = Release(
+        "the authors", model.published_names, model.ignored_checkpoint_keys, model.published_stacks
+    )
     return (authors, *model.other_releases)
 
 
@@ -174,7 +176,10 @@ def _best_fit(
 
     return min(
         (
-            (release, convert_published(published, release.names, release.left_out))
+            (
+                release,
+                convert_published(published, release.names, release.left_out, release.stacks),
+            )
             for release in releases
         ),
         key=differing,
@@ -241,18 +246,36 @@ def _fits(published: Mapping[str, Tensor], recipe: Recipe) -> bool:
 
 
 def convert_published(
-    published: Mapping[str, Tensor], names: Mapping[str, str], left_out: Sequence[str] = ()
+    published: Mapping[str, Tensor],
+    names: Mapping[str, str],
+    left_out: Sequence[str] = (),
+    stacks: Mapping[str, str] | None = None,
 ) -> dict[str, Tensor]:
     """Rename published parameters by prefix; names without a known prefix are kept.
 
     Args:
         names: published prefix -> ours; the first that matches is replaced.
         left_out: patterns of published names that are dropped.
+        stacks: pattern of a published prefix -> ours; tensors that get one name are put one after
+            the other, in the order of the numbers that the pattern's first group matches.
     """
-    converted = {}
+    converted: dict[str, Tensor] = {}
+    stacked: dict[str, dict[int, Tensor]] = {}
     for name, value in unwrapped(published).items():
         if any(re.search(pattern, name) for pattern in left_out):
             continue
-        prefix = next((prefix for prefix in names if name.startswith(prefix)), "")
-        converted[names.get(prefix, "") + name.removeprefix(prefix)] = value
-    return converted
+        for pattern, ours in (stacks or {}).items():
+            if match := re.match(pattern, name):
+                own = match.expand(ours) + name[match.end() :]
+                stacked.setdefault(own, {})[int(match[1])] = value
+                break
+        else:
+            prefix = next((prefix for prefix in names if name.startswith(prefix)), "")
+            converted[names.get(prefix, "") + name.removeprefix(prefix)] = value
+    return converted | {name: _stack(values) for name, values in stacked.items()}
+
+
+def _stack(numbered: Mapping[int, Tensor]) -> Tensor:
+    """Return the tensors one after the other; of counters, which are equal, one."""
+    values = [numbered[number] for number in sorted(numbered)]
+    return torch.cat(values) if values[0].dim() else values[0]

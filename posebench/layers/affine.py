@@ -45,16 +45,19 @@ def resize_affine(
     The short side becomes `short_side`, rounded up to a multiple; the long side is scaled by the
     same factor and rounded up to a multiple, so that it gets a border. The authors' code first
     drops the long side's fraction, and MMPose does not: the long side of an image of 333 x 500 at
-    512 is 768.8, which becomes 768 or 832.
+    512 is 768.8, which becomes 768 or 832. DEKR's authors round the size at scale 1, from which all
+    others follow; the other code bases round the size at the smallest scale.
 
     Args:
         scale: of the image, relative to `resize`.
         smallest: the smallest of the test's scales; the sizes at the others are multiples of its.
     """
+    if resize.rounding == "dekr":
+        smallest = 1.0
     width, height = image_size
     short, long = min(width, height), max(width, height)
     base_short = _round_up(int(resize.short_side * smallest), resize.multiple)
-    if resize.rounding == "authors":
+    if resize.rounding in ("authors", "dekr"):
         base_long = _round_up(int(base_short * long / short), resize.multiple)
     else:
         base_long = -(-base_short * long // (short * resize.multiple)) * resize.multiple

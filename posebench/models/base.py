@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
@@ -32,6 +32,7 @@ class Release:
     source: str  # the code base, as users call it
     names: Mapping[str, str]  # parameter prefix there -> ours; the first that matches is replaced
     left_out: tuple[str, ...] = ()  # patterns of tensors that ours has no place for
+    stacks: Mapping[str, str] = field(default_factory=dict)  # see `PoseModel.published_stacks`
     # Recipe fields in which its network, resizing and decoding differ from the authors'.
     settings: tuple[str, ...] = ()
 
@@ -52,6 +53,9 @@ class PoseModel(nn.Module, ABC):
 
     # Published parameter prefix -> ours; empty: the authors released no weights.
     published_names: ClassVar[Mapping[str, str]] = {}
+    # Pattern of a published prefix -> ours, for layers that are published one by one and that are
+    # groups of one layer here; the pattern's first group is the number of the layer.
+    published_stacks: ClassVar[Mapping[str, str]] = {}
     # Patterns of published tensors that ours has no place for: duplicates, and what is computed.
     ignored_checkpoint_keys: ClassVar[tuple[str, ...]] = ()
     other_releases: ClassVar[tuple[Release, ...]] = ()

@@ -200,7 +200,10 @@ def with_others(sample: Sample, *centres: tuple[float, float]) -> Sample:
     """Return the sample with further people without labels, in boxes 10 pixels wide."""
     middle = torch.tensor(centres, dtype=torch.float64)[:, None]
     corners = torch.tensor([[-5, -5], [5, -5], [-5, 5], [5, 5]], dtype=torch.float64)
-    return replace(sample, poses=replace(sample.poses, unlabelled=middle + corners))
+    boxes = middle + corners
+    areas = torch.full((len(boxes),), 64.0, dtype=torch.float64)
+    poses = replace(sample.poses, unlabelled=boxes, unlabelled_area=areas)
+    return replace(sample, poses=poses)
 
 
 def test_a_crop_is_centred_on_a_person_and_keeps_those_centred_in_it() -> None:
@@ -281,8 +284,10 @@ def test_boxes_of_people_without_labels_are_cropped_and_mirrored_too() -> None:
             back = back[:, [1, 0, 3, 2]]
         torch.testing.assert_close(back, sample.poses.unlabelled, rtol=0, atol=1e-9)
         assert (boxes[:, 3] > boxes[:, 0]).all()
+        growth = np.linalg.det(item.to_image[:, :2])
+        assert item.poses.unlabelled_area.tolist() == pytest.approx([64 / abs(growth)])
     for item in crops(with_others(make_sample(1), (1000, 64)), 5):
-        assert len(item.poses.unlabelled) == 0
+        assert len(item.poses.unlabelled) == len(item.poses.unlabelled_area) == 0
 
 
 def test_a_crop_of_an_image_without_people_is_its_middle() -> None:

@@ -52,15 +52,16 @@ def test_a_square_is_mapped_onto_the_input() -> None:
 def test_mmpose_keeps_the_fraction_of_the_long_side(
     image: tuple[int, int], authors: tuple[int, int], mmpose: tuple[int, int]
 ) -> None:
-    assert resize_affine(image, Resize(64))[1] == authors
-    for rounding in get_args(Rounding)[1:]:
-        assert resize_affine(image, Resize(64, rounding=rounding))[1] == mmpose
+    for rounding in get_args(Rounding):
+        expected = mmpose if rounding.startswith("mmpose") else authors
+        assert resize_affine(image, Resize(64, rounding=rounding))[1] == expected
 
 
 @pytest.mark.parametrize(
     ("rounding", "middle", "size"),
     [
         ("authors", (213, 214), (64, 64)),  # up, from 212.5 and 213.5
+        ("dekr", (213, 214), (64, 64)),
         ("mmpose0", (212, 214), (64, 128)),  # to even
         ("mmpose1", (212.5, 213.5), (64, 128)),
     ],
@@ -74,8 +75,24 @@ def test_code_bases_have_their_own_middle_of_odd_sides(
     assert close((matrix[:, :2] * 425 / 64).tolist(), [(1, 0), (0, 1)])
 
 
+@pytest.mark.parametrize(
+    ("rounding", "sizes"),
+    [
+        # 96 becomes 128, which is doubled; 192 is a multiple already.
+        ("authors", {0.5: (128, 128), 1.0: (256, 256), 2.0: (512, 512)}),
+        ("dekr", {0.5: (96, 96), 1.0: (192, 192), 2.0: (384, 384)}),
+    ],
+)
+def test_sizes_derive_from_the_smallest_scale_or_from_scale_1(
+    rounding: Rounding, sizes: dict[float, tuple[int, int]]
+) -> None:
+    resize = Resize(192, rounding=rounding)
+    found = {s: resize_affine((80, 80), resize, scale=s, smallest=0.5)[1] for s in sizes}
+    assert found == sizes
+
+
 def test_an_unknown_rounding_is_refused() -> None:
-    with pytest.raises(ValueError, match="authors, mmpose0, mmpose1, not 'mmpose2'"):
+    with pytest.raises(ValueError, match="authors, dekr, mmpose0, mmpose1, not 'mmpose2'"):
         Resize(64, rounding="mmpose2")  # type: ignore[arg-type]
 
 

@@ -10,7 +10,14 @@ from torch import Tensor
 from torchvision.ops import deform_conv2d
 
 from posebench.layers import deformable_conv as module
-from posebench.layers.deformable_conv import can_convolve, cells_of, deformable_conv, taps_of
+from posebench.layers.deformable_conv import (
+    can_convolve,
+    can_differentiate,
+    cells_of,
+    deformable_conv,
+    differentiable_conv,
+    taps_of,
+)
 from posebench.layers.portable import portable_operators
 from posebench.layers.sampling import torch_operations_only
 
@@ -129,6 +136,26 @@ def test_points_on_and_far_beyond_the_border_are_torchvisions(shapes: tuple[int,
     torch.testing.assert_close(found, reference(features, offsets, weight))
 
 
+@pytest.mark.parametrize("step", [1, 2, 256])
+@pytest.mark.parametrize("shapes", CASES)
+def test_gradients_are_torchvisions(shapes: tuple[int, ...], step: int) -> None:
+    """Points lie on cells, where the gradient is one-sided, halfway between them, or anywhere."""
+    features, offsets, weight = case(*shapes)  # type: ignore[arg-type]
+    offsets = (step * offsets).round() / step
+    expected = [value.double().requires_grad_() for value in (features, offsets, weight)]
+    reference(expected[0], expected[1], expected[2]).square().sum().backward()
+    found = [value.requires_grad_() for value in (features, offsets, weight)]
+    batch, groups = len(features), shapes[1]
+    point = points_of(offsets, weight, groups)
+    points = torch.stack([torch.stack([point(i, g) for g in range(groups)]) for i in range(batch)])
+    differentiable_conv(features, points, weight, groups).square().sum().backward()
+    for own, other in zip(found, expected, strict=True):
+        assert own.grad is not None
+        assert other.grad is not None
+        scale = float(other.grad.abs().max())
+        torch.testing.assert_close(own.grad.double(), other.grad, rtol=0, atol=1e-5 * scale)
+
+
 @pytest.mark.parametrize("other", [0.5, 100.0, torch.nan, torch.inf])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_point_that_is_no_number_loses_its_cell_alone(axis: int, other: float) -> None:
@@ -157,6 +184,8 @@ def test_gradients_and_graphs_need_another_form() -> None:
     features, weight = torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 1, 1, requires_grad=True)
     assert can_convolve(features)
     assert not can_convolve(features, weight)
+    assert can_differentiate(features, weight)
+    assert not can_differentiate(features.double())
     with torch.no_grad():
         assert can_convolve(features, weight)
     assert not can_convolve(features.double())

@@ -108,7 +108,7 @@ def people_of_image(case: Any, suffix: str = "", prefix: str = "gt_") -> Poses:
     known = tensor(case[f"{prefix}num_keypoints{suffix}"]) > 0
     area = torch.ones(len(boxes), dtype=torch.float64)
     everyone = Poses(keypoints[..., :2], keypoints[..., 2].long(), area, corners)
-    return replace(everyone[known], unlabelled=corners[~known])
+    return replace(everyone[known], unlabelled=corners[~known], unlabelled_area=area[~known])
 
 
 def images_of(case: Any) -> list[Poses]:

@@ -78,9 +78,13 @@ def joined(streams: Sequence[Tensor]) -> Tensor:
 
 
 def joined_conv(streams: Sequence[Tensor], layers: Sequence[nn.Conv2d]) -> tuple[Tensor, ...]:
-    """Return the outputs of 1 x 1 convolutions of the joined streams, without joining them."""
+    """Return the outputs of 1 x 1 convolutions of the joined streams, without joining them.
+
+    All of them have a bias, or none.
+    """
     weight = torch.cat([layer.weight for layer in layers])
-    bias = torch.cat([layer.bias for layer in layers if layer.bias is not None])
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    bias = torch.cat(biases) if biases else None
     parts = weight.split([stream.shape[1] for stream in streams], 1)  # type: ignore[no-untyped-call]
     total = F.conv2d(streams[0], parts[0], bias)
     for stream, part in zip(streams[1:], parts[1:], strict=True):

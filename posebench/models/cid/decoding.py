@@ -11,15 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from posebench.layers import centres
+from posebench.layers.centres import find_peaks
 from posebench.layers.nms import oks_nms
 from posebench.models.cid.decoupling import people_per_chunk
 from posebench.models.cid.recipes import STRIDE, CIDConfig
 from posebench.skeleton import Skeleton
 from posebench.structures import Geometry, PosePredictions
-
-MAX_DETECTIONS = 30  # centres per image
-MIN_CENTRE_SCORE = 0.01
-WINDOWS = (3, 5, 7)  # sides in cells, for maps of a mean side up to 200, up to 300 and above
 
 
 @dataclass(frozen=True)
@@ -46,56 +44,25 @@ def find_centres(
         pool: side of the mean filter.
         people: (M, 3) given centres, which are returned with their scores; None: detect them.
 
-    Source: Sec. 3.2; the published code smooths the map, keeps the maxima of a window that grows
-    with the map, and takes the 30 best above 0.01.
+    Source: Sec. 3.2; the published code smooths the map before it looks for peaks.
     """
     smoothed = _smooth(centre_map, pool)
-    if people is not None:
-        image, y, x = people.unbind(1)
-        return people, smoothed[image, y, x]
-    height, width = smoothed.shape[-2:]
-    peaks = _peaks(smoothed, _window((height + width) / 2))
-    scores, cells = peaks.topk(min(MAX_DETECTIONS, peaks.shape[1]))
-    image, rank = (scores > MIN_CENTRE_SCORE).nonzero().unbind(1)
-    cells = cells[image, rank]
-    return torch.stack([image, cells // width, cells % width], 1), scores[image, rank]
+    if people is None:
+        return find_peaks(smoothed)
+    image, y, x = people.unbind(1)
+    return people, smoothed[image, y, x]
 
 
 def centre_slots(centre_map: Tensor, pool: int) -> tuple[Tensor, Tensor]:
     """Return 30 centres of each image (B 30, 3) and their scores (B, 30), best first.
 
-    The form of `find_centres` whose shapes do not depend on the image, for exported networks. A
-    slot is a person if its score is above MIN_CENTRE_SCORE; the others have the score 0 and the
-    cell 0, 0.
+    The form of `find_centres` whose shapes do not depend on the image (`layers.centres`).
 
     Args:
         centre_map: (B, H, W) scores.
         pool: side of the mean filter.
     """
-    smoothed = _smooth(centre_map, pool)
-    batch, height, width = smoothed.shape
-    # The map's size is not known yet: the window that suits it is chosen in the graph.
-    side = torch.scalar_tensor(height + width, device=smoothed.device) / 2
-    small, medium, large = (_peaks(smoothed, window) for window in WINDOWS)
-    peaks = torch.where(side <= 200, small, torch.where(side <= 300, medium, large))
-    scores, cells = peaks.topk(MAX_DETECTIONS)
-    found = scores > MIN_CENTRE_SCORE
-    scores, cells = scores.where(found, 0), cells.where(found, 0)
-    image = torch.arange(batch, device=cells.device)[:, None].expand_as(cells)
-    rows = torch.div(cells, width, rounding_mode="floor")
-    return torch.stack([image, rows, cells - rows * width], -1).flatten(0, 1), scores
-
-
-def _window(mean_side: float) -> int:
-    """Return the window in which a centre is the highest, for a map of this mean side."""
-    small, medium, large = WINDOWS
-    return small if mean_side <= 200 else medium if mean_side <= 300 else large
-
-
-def _peaks(smoothed: Tensor, window: int) -> Tensor:
-    """Return the maps (B, H W) with 0 where a cell is not the highest of its window."""
-    highest = F.max_pool2d(smoothed[:, None], window, 1, window // 2)[:, 0]
-    return smoothed.where(smoothed == highest, 0).flatten(1)
+    return centres.centre_slots(_smooth(centre_map, pool))
 
 
 def decode_people(
