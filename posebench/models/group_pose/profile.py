@@ -14,12 +14,12 @@ from posebench.layers.affine import apply
 from posebench.layers.deformable import DeformableAttention
 from posebench.layers.matching import PERSON
 from posebench.layers.precision import to_float32
+from posebench.layers.pyramid import STRIDE
 from posebench.layers.sampling import Sizes
 from posebench.models.graph import Graph, Named
 from posebench.models.group_pose.decoder import DecoderLayer
 from posebench.models.group_pose.decoding import GroupPoseOutputs, View, decode_people
 from posebench.models.group_pose.model import GroupPose
-from posebench.models.group_pose.pyramid import STRIDE
 from posebench.models.profile import Profile
 from posebench.preprocess import scaled_batches
 from posebench.structures import (
