@@ -17,6 +17,7 @@ from torch import Tensor
 from posebench.engine.weights import convert_published
 from posebench.layers.deformable import DeformableAttention, Tokens
 from posebench.layers.matching import assignment
+from posebench.layers.pose_sets import PoseSets
 from posebench.layers.proposals import proposal_centres
 from posebench.layers.pyramid import MAP_TEMPERATURE, EncodedPyramid
 from posebench.layers.sampling import gathered_samples, weighted_samples
@@ -26,7 +27,6 @@ from posebench.models.group_pose.decoding import VISIBILITY, GroupPoseOutputs, b
 from posebench.models.group_pose.losses import loss_terms, pose_costs, set_losses
 from posebench.models.group_pose.model import GroupPose
 from posebench.models.group_pose.recipes import PUBLISHED, GroupPoseConfig
-from posebench.models.group_pose.targets import PoseSets
 from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
 from posebench.structures import Geometry
 from tests.parity.compare import FLOAT32, assert_close

@@ -14,10 +14,10 @@ from torch import Tensor
 from posebench.distributed import mean_count
 from posebench.layers.matching import PERSON, assignment, focal_cost, focal_loss
 from posebench.layers.oks import keypoint_similarity
+from posebench.layers.pose_sets import PoseSets
 from posebench.models.group_pose.decoding import GroupPoseOutputs
 from posebench.models.group_pose.detection import box_loss
 from posebench.models.group_pose.recipes import PUBLISHED, Weights
-from posebench.models.group_pose.targets import PoseSets
 
 
 @dataclass(frozen=True)

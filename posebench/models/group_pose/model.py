@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from posebench.layers.deformable import DeformableEncoder, Tokens
+from posebench.layers.pose_sets import PoseSets, build_targets
 from posebench.layers.precision import no_autocast, to_float32
 from posebench.layers.proposals import best_tokens, proposal_centres, select
 from posebench.layers.pyramid import (
@@ -54,7 +55,6 @@ from posebench.models.group_pose.decoding import (
 from posebench.models.group_pose.detection import DetectedBoxes, DetectionDecoder
 from posebench.models.group_pose.losses import loss_terms
 from posebench.models.group_pose.recipes import GroupPoseConfig
-from posebench.models.group_pose.targets import PoseSets, build_targets
 from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
 from posebench.preprocess import mirrored_images
 from posebench.skeleton import Skeleton
