@@ -21,9 +21,10 @@ from posebench.layers.pose_sets import PoseSets
 from posebench.layers.proposals import proposal_centres
 from posebench.layers.pyramid import MAP_TEMPERATURE, EncodedPyramid
 from posebench.layers.sampling import gathered_samples, weighted_samples
+from posebench.layers.set_decoding import VISIBILITY, best_poses
 from posebench.layers.transformer import inverse_sigmoid, map_encoding, point_encoding
 from posebench.models.group_pose.decoder import DecoderLayer
-from posebench.models.group_pose.decoding import VISIBILITY, GroupPoseOutputs, best_poses
+from posebench.models.group_pose.decoding import GroupPoseOutputs
 from posebench.models.group_pose.losses import loss_terms, pose_costs, set_losses
 from posebench.models.group_pose.model import GroupPose
 from posebench.models.group_pose.recipes import PUBLISHED, GroupPoseConfig

@@ -16,6 +16,7 @@ from posebench.layers.matching import PERSON
 from posebench.layers.precision import to_float32
 from posebench.layers.pyramid import STRIDE
 from posebench.layers.sampling import Sizes
+from posebench.layers.set_decoding import ideal_people
 from posebench.models.graph import Graph, Named
 from posebench.models.group_pose.decoder import DecoderLayer
 from posebench.models.group_pose.decoding import GroupPoseOutputs, View, decode_people
@@ -178,21 +179,10 @@ def trace(
 
 
 def ideal_outputs(model: GroupPose, batch: Batch) -> GroupPoseOutputs:
-    """Return the annotated people as confident predictions.
-
-    Keypoints that are not labelled lie at the mean of the person's labelled ones.
-    """
-    targets = model.targets(batch)
-    most = max((len(area) for area in targets.area), default=0)
-    shape = (len(batch), min(most, model.config.instances))
-    logits = torch.full((*shape, 2), -torch.inf)
-    keypoints = torch.full((*shape, len(model.skeleton), 2), 0.5)
-    for image, (truth, visible) in enumerate(zip(targets.keypoints, targets.visible, strict=True)):
-        count = min(len(truth), shape[1])
-        labelled = visible[:count, :, None]
-        mean = (truth[:count] * labelled).sum(1, keepdim=True) / labelled.sum(1, keepdim=True)
-        logits[image, :count, PERSON] = 10.0
-        keypoints[image, :count] = torch.where(labelled, truth[:count], mean)
+    """Return the annotated people as confident predictions."""
+    logits, keypoints = ideal_people(
+        model.targets(batch), model.config.instances, len(model.skeleton)
+    )
     return GroupPoseOutputs(logits[None], keypoints[None], logits, keypoints)
 
 
