@@ -32,8 +32,7 @@ BOX_NOISE = 0.4  # largest change of a side, as a share of it; a centre moves by
 class Draws:
     """The random numbers that noise queries are made of."""
 
-    # (Q mod P,) of each image: people of the last, incomplete group; (Q,) above Q people
-    people: list[Tensor]
+    people: list[Tensor]  # (Q mod P,) of each image: who is in the last, incomplete group
     boxes: Tensor  # (B, Q, 4), for images without people
     label_uniform: Tensor  # (B, Q), below `LABEL_NOISE` where the label is exchanged
     labels: Tensor  # (B, Q), by which
@@ -50,12 +49,12 @@ class Draws:
 
 
 @dataclass(frozen=True)
-class NoiseQueries:
-    """Noise queries, and what they should become."""
+class NoisyPeople:
+    """What noise queries start from, and what they should become."""
 
     labels: Tensor  # (B, Q), which are embedded as the queries' content
     boxes: Tensor  # (B, Q, 4), their first references
-    visible: Tensor  # (B, Q, Q) bool, True where a noise query (row) attends to another (column)
+    sees: Tensor  # (B, Q, Q) bool, True where a noise query (row) attends to another (column)
     is_person: Tensor  # (B, Q) bool
     clean_boxes: Tensor  # (B, Q, 4)
 
@@ -72,8 +71,8 @@ def draw(counts: Sequence[int], seeds: Sequence[int], queries: int) -> Draws:
     for count, seed in zip(counts, seeds, strict=True):
         # A random stream separate from the augmentation's, which uses the same seed.
         rng = np.random.default_rng([seed, 1])
-        missing = queries % count if 0 < count <= queries else queries if count else 0
-        people.append(torch.from_numpy(rng.integers(0, max(count, 1), missing)))
+        incomplete = queries % count if count else 0
+        people.append(torch.from_numpy(rng.integers(0, max(count, 1), incomplete)))
         images.append(
             (
                 rng.random((queries, 4), np.float32),
@@ -86,8 +85,8 @@ def draw(counts: Sequence[int], seeds: Sequence[int], queries: int) -> Draws:
     return Draws(people, *stacked)
 
 
-def noise_queries(boxes: Sequence[Tensor], draws: Draws) -> NoiseQueries:
-    """Return the noise queries of B images.
+def noisy_people(boxes: Sequence[Tensor], draws: Draws) -> NoisyPeople:
+    """Return what the noise queries of B images start from.
 
     Args:
         boxes: (P, 4) annotated ones of each image.
@@ -107,10 +106,10 @@ def noise_queries(boxes: Sequence[Tensor], draws: Draws) -> NoiseQueries:
     # In an image without people, all queries are one group.
     sizes = torch.tensor([count or queries for count in counts], device=clean.device)
     group = torch.arange(queries, device=clean.device) // sizes[:, None]
-    return NoiseQueries(
+    return NoisyPeople(
         labels=torch.where(draws.label_uniform < LABEL_NOISE, draws.labels, label),
         boxes=inverse_sigmoid(shifted(clean, draws.box_uniform)).sigmoid(),
-        visible=group[:, :, None] == group[:, None],
+        sees=group[:, :, None] == group[:, None],
         is_person=is_person,
         clean_boxes=clean,
     )
@@ -127,21 +126,3 @@ def shifted(boxes: Tensor, uniform: Tensor) -> Tensor:
     sides = boxes[..., 2:]
     largest = torch.cat([sides / 2, sides], -1) * BOX_NOISE
     return (boxes + (2 * uniform - 1) * largest).clamp(0, 1)
-
-
-def with_matching(visible: Tensor, matching: Tensor) -> Tensor:
-    """Return the attention mask (B, Q + T, Q + T) of noise queries and T matching ones after them.
-
-    Noise queries see all matching queries, which never see them: they know the annotated people.
-
-    Args:
-        visible: (B, Q, Q) bool, True where a noise query (row) attends to another (column).
-        matching: (T, T) bool, the same for matching queries.
-    """
-    images, queries, _ = visible.shape
-    total = queries + len(matching)
-    mask = visible.new_ones(images, total, total)
-    mask[:, :queries, :queries] = visible
-    mask[:, queries:, :queries] = False
-    mask[:, queries:, queries:] = matching
-    return mask
