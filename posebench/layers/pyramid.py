@@ -27,6 +27,7 @@ MAP_TEMPERATURE = 20.0  # of the position encoding of maps
 PUBLISHED_NAMES = {
     "backbone.0.body.": "backbone.body.",
     "backbone.0.patch_embed.": "backbone.stages.patch_embed.",
+    "backbone.0.norm0.": "backbone.finest_norm.",
     **{f"backbone.0.norm{stage}.": f"backbone.norms.{stage - 1}." for stage in (1, 2, 3)},
     **{
         f"backbone.0.layers.{stage}.blocks.": f"backbone.stages.layers_{stage}.blocks."
@@ -56,21 +57,22 @@ class EncodedPyramid:
 
 
 def build_backbone(
-    name: str, *, frozen: bool, pretrained: bool = False
+    name: str, *, frozen: bool, finest: bool = False, pretrained: bool = False
 ) -> ResNetBackbone | SwinBackbone:
     """Return a backbone that yields maps of strides 8, 16 and 32.
 
     Args:
         name: of a ResNet or of a Swin.
         frozen: do not train a ResNet's batch norms, stem and first stage.
+        finest: yield the map of stride 4 too, before the others.
         pretrained: start from ImageNet weights.
 
     Raises:
         ModelError: the ImageNet weights do not exist or cannot be downloaded.
     """
     if name in SWIN_WEIGHTS:
-        return SwinBackbone(name, pretrained=pretrained)
-    return ResNetBackbone(name, frozen=frozen, pretrained=pretrained)
+        return SwinBackbone(name, finest=finest, pretrained=pretrained)
+    return ResNetBackbone(name, frozen=frozen, finest=finest, pretrained=pretrained)
 
 
 def build_projections(channels: Sequence[int], width: int) -> nn.ModuleList:
