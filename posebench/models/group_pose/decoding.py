@@ -62,11 +62,15 @@ def merge_views(outputs: Sequence[GroupPoseOutputs]) -> GroupPoseOutputs:
 
 def mirror_back(outputs: GroupPoseOutputs, batch: Batch, skeleton: Skeleton) -> GroupPoseOutputs:
     """Return the predictions on a batch's mirrored images in coordinates of the batch's images."""
-    geometry = batch.geometry
+    order = list(skeleton.flip_index)
+
+    def back(keypoints: Tensor) -> Tensor:  # (..., B, N, K, 2)
+        return mirrored_back(keypoints[..., order, :], batch.geometry)
+
     return replace(
         outputs,
-        keypoints=mirrored_back(outputs.keypoints, geometry, skeleton),
-        proposal_keypoints=mirrored_back(outputs.proposal_keypoints, geometry, skeleton),
+        keypoints=back(outputs.keypoints),
+        proposal_keypoints=back(outputs.proposal_keypoints),
         views=tuple(replace(view, mirrored=True) for view in outputs.views),
     )
 
