@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,32 +22,24 @@ from posebench.models.ed_pose.losses import (
 from posebench.models.ed_pose.matching import box_costs, match, pose_costs
 from posebench.models.ed_pose.outputs import Detections, EDPoseOutputs, NoiseQueries, with_noise
 from posebench.models.ed_pose.recipes import PUBLISHED
-from posebench.skeleton import COCO, CROWDPOSE, Skeleton
 from tests.parity.compare import FLOAT32, assert_close
-from tests.parity.fixtures import cases
+from tests.parity.ed_pose import (
+    gain_of,
+    images_of,
+    keys_of,
+    load_model,
+    our_name,
+    paths,
+    read,
+    skeleton_of,
+)
 
 # The README's tolerances.
 MODULE = {"absolute": 1e-6, "relative": 1e-6}
 COSTS = {"absolute": 1e-4, "relative": FLOAT32}
 LOSSES = {"absolute": 1e-6, "relative": 1e-6}  # of losses in float64
+TRAINING = {"absolute": 1e-3, "relative": 1e-5}
 GRADIENTS = {"absolute": 1e-9, "relative": 1e-5}
-
-
-def skeleton_of(num_keypoints: int) -> Skeleton:
-    return {len(skeleton): skeleton for skeleton in (COCO, CROWDPOSE)}[num_keypoints]
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    with np.load(path) as case:
-        return {
-            name: torch.from_numpy(case[name])
-            for name in case.files
-            if case[name].dtype.kind != "U"
-        }
-
-
-def paths(pattern: str) -> list[Any]:
-    return [pytest.param(path, id=path.stem) for path in cases("edpose", pattern)]
 
 
 def targets_of(case: dict[str, Tensor]) -> PoseSets:
@@ -230,3 +221,61 @@ def test_losses_and_their_gradients(path: Path) -> None:
     for name, tensor in inputs.items():
         assert tensor.grad is not None
         assert_close(tensor.grad, case[f"grad_{name}"], **GRADIENTS)
+
+
+# -------------------------------------------------------------------------------- a whole training
+
+
+@pytest.mark.parametrize("path", paths("loss_full_model_*.npz"))
+def test_a_whole_training_step(path: Path) -> None:
+    case = read(path)
+    targets = targets_of(case)
+    with np.load(path) as raw:
+        names = [str(name) for name in raw["param_names"]]
+    levels = len({name for name in names if re.fullmatch(r"input_proj\.\d+\.0\.weight", name)})
+    keys = keys_of(path, targets.keypoints[0].shape[1], levels)
+    model = load_model(keys, gain_of(case), int(case["num_queries"]))
+    model.zero_grad()
+    noisy = noisy_people(targets.boxes, draws_of(case))
+    noise = NoiseQueries(model.label_embedding[noisy.labels], noisy.boxes, noisy.sees)
+    outputs = model.predictions(model.features(*images_of(case)), noise, every_layer=True)
+    sigmas = torch.tensor(model.skeleton.sigmas)
+    assert_terms(case, outputs, noisy, sigmas, TRAINING)
+    assert outputs.noise is not None
+    for predicted, name in (
+        (outputs.logits[-1], "pred_logits"),
+        (outputs.boxes[-1], "pred_boxes"),
+        (outputs.keypoints[-1].flatten(2), "pred_keypoints"),
+        (outputs.noise.logits[-1], "dn_logits_last"),
+        (outputs.noise.boxes[-1], "dn_boxes_last"),
+    ):
+        # Published poses have a third number of each keypoint, its visibility.
+        assert_close(predicted.detach(), case[name][..., : predicted.shape[-1]], **TRAINING)
+    _, matched = matches(outputs, targets, sigmas, PUBLISHED)
+    last = matched.sets == len(outputs.logits) - 1
+    for image in range(len(targets.area)):
+        here = last & (matched.images == image)
+        assert matched.queries[here].equal(case[f"match_query_{image}"])
+    total = torch.stack(list(loss_terms(outputs, targets, noisy, sigmas, PUBLISHED).values())).sum()
+    assert_close(total.detach(), case["total_weighted"], **TRAINING)
+    total.backward()
+    parameters = dict(model.named_parameters())
+    assert {our_name(model, name) for name in names} == set(parameters)
+    norms = case["param_grad_norms"]
+    largest = float(norms.max())
+    for name, norm in zip(names, norms.tolist(), strict=True):
+        gradient = parameters[our_name(model, name)].grad
+        if norm < 0:
+            assert gradient is None
+        else:
+            assert gradient is not None
+            # A norm far below the largest one is rounding's; sides are never learned.
+            allowed = 1e-6 * largest if norm else 0
+            assert float(gradient.norm()) == pytest.approx(norm, rel=1e-2, abs=allowed)
+    for name, expected in case.items():
+        if name.startswith("grad/"):
+            gradient = parameters[our_name(model, name.removeprefix("grad/"))].grad
+            assert gradient is not None
+            rows = gradient.reshape(len(gradient), -1) if expected.dim() > 1 else gradient
+            assert_close(rows[tuple(map(slice, expected.shape))], expected, relative=1e-2)
+    model.zero_grad()
