@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from posebench.recipe import ModelConfig
-from posebench.skeleton import Skeleton
+from posebench.layers.backbones import RESNET_WEIGHTS, SWIN_WEIGHTS
+from posebench.recipe import ModelConfig, Recipe, Reported
+from posebench.skeleton import COCO, CROWDPOSE, Skeleton
+from posebench.structures import DetrAugment, DetrResize, Inference
 
 if TYPE_CHECKING:
     from posebench.models.ed_pose.model import EDPose
@@ -63,7 +66,120 @@ class EDPoseConfig(ModelConfig):
     noise_queries: int = 100  # Q, in training
     weights: Weights = PUBLISHED  # of the losses and of the matching costs
 
+    def __post_init__(self) -> None:
+        choices: dict[str, Sequence[str]] = {
+            "backbone": (*RESNET_WEIGHTS, *SWIN_WEIGHTS),
+            "first_centres": get_args(FirstCentres),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"ED-Pose's {name} must be one of {', '.join(allowed)}, "
+                    f"not {getattr(self, name)!r}."
+                )
+        least = {"hidden": 1, "encoder_layers": 1, "box_layers": 1, "box_queries": 1, "people": 1}
+        # The sides of keypoint boxes are refined from one pose layer to the next.
+        for name, count in {**least, "pose_layers": 2, "noise_queries": 1}.items():
+            if getattr(self, name) < count:
+                raise ValueError(
+                    f"ED-Pose's {name} must be at least {count}, not {getattr(self, name)}."
+                )
+        if self.levels not in (4, 5):
+            raise ValueError(f"ED-Pose's levels must be 4 or 5, not {self.levels}.")
+        if self.channels < 32 or self.channels % 32:
+            raise ValueError(
+                f"ED-Pose's channels must be a multiple of 32, but are {self.channels}."
+            )
+
     def build(self, skeleton: Skeleton) -> EDPose:
         from posebench.models.ed_pose.model import EDPose
 
         return EDPose(self, skeleton)
+
+
+def _recipe(name: str, skeleton: Skeleton, ap: float = 0.0, **fields: Any) -> Recipe:
+    """Return one of the released configurations.
+
+    CrowdPose's is trained for longer, takes the area of a person's box for the person's, and has no
+    head of its own for the first keypoint centres.
+
+    Args:
+        name: of the backbone and its levels.
+        skeleton: COCO's or CrowdPose's.
+        ap: that the authors' README prints; 0: none.
+        fields: further fields of the recipe.
+    """
+    crowd = skeleton is CROWDPOSE
+    dataset = "crowdpose" if crowd else "coco"
+    backbone = name.removesuffix("_5scale")
+    return Recipe(
+        name=f"ed_pose_{name}_{dataset}",
+        config=EDPoseConfig(
+            backbone=backbone,
+            levels=4 if name == backbone else 5,
+            first_centres="first layer's head" if crowd else "own head",
+        ),
+        skeleton=skeleton,
+        inference=Inference(DetrResize(short_side=800, long_side=1333), flip=False),
+        augment=DetrAugment(box_area=crowd),
+        epochs=80 if crowd else 60,
+        lr_drops=(75,) if crowd else (55,),
+        batch_size=16,
+        micro_batch_size=1 if backbone == "swin_l" else 2,
+        lr=1e-4,
+        backbone_lr=1e-5,
+        optimizer="adamw",
+        weight_decay=1e-4,
+        clip_norm=0.1,
+        ema_decay=0.9997,
+        reported=(Reported(dataset, "test" if crowd else "val2017", "AP", ap, "released"),)
+        if ap
+        else (),
+        **fields,
+    )
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        _recipe("resnet50", COCO, 71.7, default_for=("coco", "ochuman")),
+        # The published code builds Swin-T; the authors print no result.
+        _recipe("swin_t", COCO),
+        _recipe("swin_l", COCO, 74.3),
+        # The authors' was trained to detect people on Objects365 before, by code that they have not
+        # published.
+        _recipe("swin_l_5scale", COCO, 75.8),
+        _recipe("resnet50", CROWDPOSE, 69.9, default_for=("crowdpose",)),
+        _recipe("swin_l", CROWDPOSE, 73.1),
+        _recipe("swin_l_5scale", CROWDPOSE, 76.6),
+        Recipe(
+            name="ed_pose_tiny",
+            # Group Pose's tiny network with a box layer before the pose layers. The loss weights of
+            # keypoints are Group Pose's tiny ones too, for the same reason.
+            config=EDPoseConfig(
+                backbone="resnet_tiny", frozen_backbone=False, channels=128, hidden=256,
+                encoder_layers=1, box_layers=1, pose_layers=2, box_queries=60, people=10,
+                noise_queries=40, weights=Weights(keypoints=1.0, oks=2.0),
+            ),
+            skeleton=None,
+            default_for=("synthetic",),
+            inference=Inference(DetrResize(short_side=128, long_side=256), flip=False),
+            augment=DetrAugment(
+                short_sides=(128,), long_side=256, crop=0.0,
+                crop_short_sides=(160,), crop_sides=(96, 160),
+            ),
+            epochs=12,
+            batch_size=8,
+            micro_batch_size=8,
+            lr=5e-4,
+            backbone_lr=2e-3,  # high, since the backbone starts from random weights
+            schedule="cosine",
+            warmup_steps=200,
+            optimizer="adamw",
+            weight_decay=1e-4,
+            clip_norm=1.0,
+            evaluate_every=2,
+            pretrained=False,
+        ),
+    )
+}  # fmt: skip
