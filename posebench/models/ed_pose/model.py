@@ -38,7 +38,7 @@ from posebench.layers.set_decoding import decode_set
 from posebench.layers.transformer import class_head, zero_init_head
 from posebench.models.base import PoseModel
 from posebench.models.ed_pose.decoder import Decoder, LayerSteps
-from posebench.models.ed_pose.denoising import LABELS, draw, noisy_people
+from posebench.models.ed_pose.denoising import LABELS, NoisyPeople, draw, noisy_people
 from posebench.models.ed_pose.losses import loss_terms
 from posebench.models.ed_pose.outputs import (
     Detections,
@@ -105,7 +105,8 @@ class EDPose(PoseModel):
         self.proposal_class = class_head(width)
         self.proposal_box = zero_init_head([width, width, width, 4])
         self.decoder = Decoder(config, len(skeleton))
-        self.label_embedding = nn.Parameter(torch.randn(LABELS + 1, width))
+        if config.noise_queries:
+            self.label_embedding = nn.Parameter(torch.randn(LABELS + 1, width))
 
     def _build_backbone(self, *, pretrained: bool = False) -> ResNetBackbone | SwinBackbone:
         config = self.config
@@ -228,14 +229,23 @@ class EDPose(PoseModel):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         targets = self.targets(batch)
-        draws = draw([len(own) for own in targets.boxes], batch.seeds, self.config.noise_queries)
-        noisy = noisy_people(targets.boxes, draws.to(batch.images.device))
-        noise = NoiseQueries(self.label_embedding[noisy.labels], noisy.boxes, noisy.sees)
+        noisy = self.noisy_people(targets, batch.seeds) if self.config.noise_queries else None
+        noise = self.noise(noisy) if noisy else None
         features = self.features(batch.images, batch.padding)
         outputs = self.predictions(features, noise, every_layer=True)
         sigmas = torch.tensor(self.skeleton.sigmas, device=batch.images.device)
         with no_autocast(batch.images.device):
             return loss_terms(outputs, targets, noisy, sigmas, self.config.weights)
+
+    def noisy_people(self, targets: PoseSets, seeds: Sequence[int]) -> NoisyPeople:
+        """Return what the noise queries of images with these people and seeds start from."""
+        counts = [len(boxes) for boxes in targets.boxes]
+        draws = draw(counts, seeds, self.config.noise_queries).to(self.device)
+        return noisy_people(targets.boxes, draws)
+
+    def noise(self, noisy: NoisyPeople) -> NoiseQueries:
+        """Return the noise queries that start from noisy people."""
+        return NoiseQueries(self.label_embedding[noisy.labels], noisy.boxes, noisy.sees)
 
     def decode(self, outputs: EDPoseOutputs, geometry: Geometry) -> list[PosePredictions]:
         logits, keypoints = outputs.logits[-1], outputs.keypoints[-1]

@@ -63,7 +63,7 @@ class EDPoseConfig(ModelConfig):
     # What the first keypoint centres come from. As published: with COCO's keypoints a head of their
     # own, with CrowdPose's the head that the first pose layer refines centres with.
     first_centres: FirstCentres = "own head"
-    noise_queries: int = 100  # Q, in training
+    noise_queries: int = 100  # Q, in training; 0: none
     weights: Weights = PUBLISHED  # of the losses and of the matching costs
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class EDPoseConfig(ModelConfig):
                 )
         least = {"hidden": 1, "encoder_layers": 1, "box_layers": 1, "box_queries": 1, "people": 1}
         # The sides of keypoint boxes are refined from one pose layer to the next.
-        for name, count in {**least, "pose_layers": 2, "noise_queries": 1}.items():
+        for name, count in {**least, "pose_layers": 2, "noise_queries": 0}.items():
             if getattr(self, name) < count:
                 raise ValueError(
                     f"ED-Pose's {name} must be at least {count}, not {getattr(self, name)}."
