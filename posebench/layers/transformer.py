@@ -161,10 +161,11 @@ class SelfAttention(nn.Module):
         """Return the queries, keys and values (..., 3 C)."""
         if positions is None:
             return F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        sizes = [2 * x.shape[-1], x.shape[-1]]
-        weights = zip(self.in_proj_weight.split(sizes), self.in_proj_bias.split(sizes), strict=True)
-        inputs = (x + positions, x)
-        return torch.cat([F.linear(i, *w) for i, w in zip(inputs, weights, strict=True)], -1)
+        inner = 2 * x.shape[-1]
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        matched = F.linear(x + positions, weight[:inner], bias[:inner])
+        values = F.linear(x, weight[inner:], bias[inner:])
+        return torch.cat([matched, values], -1)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

@@ -63,7 +63,7 @@ class EDPoseConfig(ModelConfig):
     # What the first keypoint centres come from. As published: with COCO's keypoints a head of their
     # own, with CrowdPose's the head that the first pose layer refines centres with.
     first_centres: FirstCentres = "own head"
-    noise_queries: int = 100  # Q, in training; 0: none
+    noise_queries: int = 100  # Q, in training; 0: none; 0: none
     weights: Weights = PUBLISHED  # of the losses and of the matching costs
 
     def __post_init__(self) -> None:
@@ -159,7 +159,12 @@ RECIPES = {
             config=EDPoseConfig(
                 backbone="resnet_tiny", frozen_backbone=False, channels=128, hidden=256,
                 encoder_layers=1, box_layers=1, pose_layers=2, box_queries=60, people=10,
-                noise_queries=40, weights=Weights(keypoints=1.0, oks=2.0),
+                noise_queries=40,
+                # The noise queries' losses are sums over images: with eight, the published weights
+                # make them most of the loss.
+                weights=Weights(
+                    keypoints=1.0, oks=2.0, noise_classes=0.1, noise_boxes=0.6, noise_iou=0.25
+                ),
             ),
             skeleton=None,
             default_for=("synthetic",),
