@@ -143,6 +143,7 @@ class EDPose(PoseModel):
         noise: NoiseQueries | None = None,
         *,
         every_layer: bool = False,
+        proposals: Proposals | None = None,
     ) -> EDPoseOutputs:
         """Return the predictions of every layer, or of the last layer alone.
 
@@ -150,8 +151,9 @@ class EDPose(PoseModel):
             features: of the images.
             noise: the noise queries; None: there are none.
             every_layer: return those of the encoder and of every layer too.
+            proposals: of the features, if they have been computed before.
         """
-        proposals = self.propose(features)
+        proposals = proposals or self.propose(features)
         # No gradient flows from the box queries into the proposals' features and boxes.
         steps, layers = self.decoder(
             proposals.features.detach(), proposals.boxes.detach(), features, noise,
@@ -181,23 +183,32 @@ class EDPose(PoseModel):
             views=(self.view(features, proposals, steps),) if noise is None else (),
         )
 
-    def propose(self, features: EncodedPyramid) -> Proposals:
-        """Return the encoder's best tokens, with the boxes that they propose."""
+    def propose(self, features: EncodedPyramid, *, every_token: bool = False) -> Proposals:
+        """Return the encoder's best tokens, with the boxes that they propose.
+
+        Args:
+            features: of the images.
+            every_token: compute the boxes of all tokens, as the published code does, and not only
+                those that are used.
+        """
         tokens = features.tokens
         usable, centres = proposal_centres(tokens)
         memory = features.memory * usable[..., None].to(features.memory.dtype)
         candidates = self.proposal_features(memory)
         token_logits = self.proposal_class(candidates)
         best = best_tokens(token_logits, self.config.box_queries)
-        # The published code predicts the boxes of all tokens; only those of the best are used.
         chosen = select(candidates, best)
+        if every_token:
+            deltas = select(self.proposal_box(candidates), best)
+        else:
+            deltas = self.proposal_box(chosen)
         # As published, tokens that may propose nobody can be selected: boxes of sides 1.
         sides = proposal_sides(tokens).masked_fill(~usable[..., None], torch.inf)
         anchors = select(torch.cat([centres, sides], -1), best)
         return Proposals(
             features=chosen,
             logits=to_float32(select(token_logits, best)),
-            boxes=(to_float32(self.proposal_box(chosen)) + anchors).sigmoid(),
+            boxes=(to_float32(deltas) + anchors).sigmoid(),
             token_logits=token_logits,
         )
 

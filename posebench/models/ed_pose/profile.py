@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,13 +112,19 @@ def ideal_outputs(model: EDPose, batch: Batch) -> EDPoseOutputs:
     return EDPoseOutputs(logits[None], boxes[None], keypoints[None])
 
 
-def stages(
+def as_written(
     model: EDPose, images: Tensor, padding: Tensor | None, people: Tensor | None
-) -> Iterator[tuple[str, Any]]:
-    """Yield the backbone's maps, the encoder's tokens, the proposals and the predictions."""
+) -> EDPoseOutputs:
+    """Return the outputs, computed with all that the published code throws away in evaluation.
+
+    These are the boxes of the tokens that are not selected, and the predictions of every layer but
+    the last.
+    """
     features = model.features(images, padding)
-    yield "features", features
-    yield "heads", model.heads(features, people)
+    proposals = model.propose(features, every_token=True)
+    outputs = model.predictions(features, every_layer=True, proposals=proposals)
+    last = {name: getattr(outputs, name)[-1:] for name in ("logits", "boxes", "keypoints")}
+    return replace(outputs, **last, detected=None)
 
 
 def graph_outputs(
@@ -150,5 +155,6 @@ PROFILE = Profile(
     ideal_outputs=ideal_outputs,
     heatmaps=heatmaps,
     trace=trace,
+    as_written=as_written,
     paper_timing=PaperTiming("Group Pose's Table 6", sizes=((480, 800), (800, 1333))),
 )
