@@ -115,8 +115,8 @@ class Decoder(nn.Module):
         self.keypoint_embedding = nn.Parameter(torch.empty(keypoints, width))
         # Logits of the first keypoint boxes' width and height, as shares of the person's.
         self.keypoint_sides = nn.Parameter(torch.empty(keypoints, 2))
-        for embedding in (self.keypoint_embedding, self.keypoint_sides):
-            nn.init.xavier_uniform_(embedding)
+        nn.init.xavier_uniform_(self.keypoint_embedding, gain=config.embedding_gain)
+        nn.init.xavier_uniform_(self.keypoint_sides)
         self.class_heads = nn.ModuleList(class_head(width) for _ in range(depth))
         self.box_heads = nn.ModuleList(
             zero_init_head([width, width, width, 4]) for _ in range(depth)

@@ -63,8 +63,11 @@ class EDPoseConfig(ModelConfig):
     # What the first keypoint centres come from. As published: with COCO's keypoints a head of their
     # own, with CrowdPose's the head that the first pose layer refines centres with.
     first_centres: FirstCentres = "own head"
-    noise_queries: int = 100  # Q, in training; 0: none; 0: none
+    noise_queries: int = 100  # Q, in training; 0: none
     weights: Weights = PUBLISHED  # of the losses and of the matching costs
+    # Of the keypoint embeddings' initial values. A person's keypoint queries start alike but for
+    # these, so that in a short training large ones tell keypoints apart earlier.
+    embedding_gain: float = 1.0
 
     def __post_init__(self) -> None:
         choices: dict[str, Sequence[str]] = {
@@ -84,6 +87,10 @@ class EDPoseConfig(ModelConfig):
                 raise ValueError(
                     f"ED-Pose's {name} must be at least {count}, not {getattr(self, name)}."
                 )
+        if self.embedding_gain <= 0:
+            raise ValueError(
+                f"ED-Pose's embedding_gain must be above 0, not {self.embedding_gain:g}."
+            )
         if self.levels not in (4, 5):
             raise ValueError(f"ED-Pose's levels must be 4 or 5, not {self.levels}.")
         if self.channels < 32 or self.channels % 32:
@@ -125,7 +132,8 @@ def _recipe(name: str, skeleton: Skeleton, ap: float = 0.0, **fields: Any) -> Re
         epochs=80 if crowd else 60,
         lr_drops=(75,) if crowd else (55,),
         batch_size=16,
-        micro_batch_size=1 if backbone == "swin_l" else 2,
+        # As published: noise losses are sums over a micro-batch, so its size weights them.
+        micro_batch_size=4,
         lr=1e-4,
         backbone_lr=1e-5,
         optimizer="adamw",
