@@ -144,7 +144,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (method / "__init__.py").write_text(RECIPES.lstrip())
     (method / "model.py").write_text(MODEL.lstrip())
     zoo = package / "models" / "__init__.py"
-    add_line(zoo, "import cid, dekr,", "import cid, mean_pose, dekr,")
+    add_line(zoo, "    cid,\n", "    cid,\n    mean_pose,\n")
     add_line(zoo, "METHODS = (cid,", "METHODS = (mean_pose, cid,")
     (package / "data" / "mini.py").write_text(DATASET.lstrip())
     datasets = package / "data" / "__init__.py"

@@ -200,6 +200,7 @@ def test_a_recipe_names_its_method() -> None:
     assert {recipe.method for recipe in RECIPES.values()} == {
         "cid",
         "dgcn",
+        "ed_pose",
         "group_pose",
         "higher_hrnet",
         "mask_rcnn",

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from posebench._lazy import lazy_names
 from posebench.errors import ModelError, UsageError, unknown_name
-from posebench.models import cid, dekr, dgcn, group_pose, higher_hrnet, mask_rcnn, pifpaf, posedet
+from posebench.models import (
+    cid,
+    dekr,
+    dgcn,
+    ed_pose,
+    group_pose,
+    higher_hrnet,
+    mask_rcnn,
+    pifpaf,
+    posedet,
+)
 from posebench.plugins import PLUGINS, Registry, remedy
 from posebench.recipe import ModelConfig, Recipe
 from posebench.studies import Study
@@ -17,7 +27,7 @@ if TYPE_CHECKING:
     from posebench.models.base import PoseModel
     from posebench.models.profile import Profile
 
-METHODS = (cid, dekr, dgcn, group_pose, higher_hrnet, mask_rcnn, pifpaf, posedet)
+METHODS = (cid, dekr, dgcn, ed_pose, group_pose, higher_hrnet, mask_rcnn, pifpaf, posedet)
 RECIPES: Registry[Recipe] = Registry("methods")
 STUDIES: Registry[Study] = Registry("methods")
 _MODULES: Registry[Any] = Registry("methods")  # method -> what declares it

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from posebench.bench.flops import count_recipe, meta_model
+from posebench.bench.flops import OperationCount, count_recipe, meta_model
 from posebench.bench.tables.joined import COST_COLUMNS, TIME_COLUMNS, figure_columns
 from posebench.bench.tables.papers import PaperTable, RowRecipe, load_table, read_text, table_names
 from posebench.errors import PosebenchError
@@ -39,7 +39,9 @@ class Claim:
     quantity: str
     printed: float | None = None
     tolerance: float = 0.0  # absolute: half a unit of the last printed digit
-    source: str = ""  # the table, or `text:` and the id of a fact in text_facts.csv
+    # The table, or `text:` and the id of a fact in text_facts.csv; or where it was counted, such as
+    # the published code.
+    source: str = ""
     explanation: str = ""  # why the count differs from the printed figure
     pinned: float | None = None  # the count that was explained
     against: str = ""  # the recipe that differences and ratios compare with
@@ -137,11 +139,16 @@ def _model(recipe: str) -> PoseModel:
 
 
 @cache
-def _macs(recipe: str, size: tuple[int, int] | None, people: int, as_written: bool) -> float:
-    count = count_recipe(
+def _counted(
+    recipe: str, size: tuple[int, int] | None, people: int, as_written: bool
+) -> OperationCount:
+    return count_recipe(
         RECIPES[recipe], size, people=people, as_written=as_written, model=_model(recipe)
     )
-    return count.macs / 1e9
+
+
+def _macs(recipe: str, size: tuple[int, int] | None, people: int, as_written: bool) -> float:
+    return _counted(recipe, size, people, as_written).macs / 1e9
 
 
 def _parameters(recipe: str) -> float:
@@ -154,6 +161,13 @@ def _gmacs(claim: Claim, recipe: str = "") -> float:
 
 def _gmacs_as_written(claim: Claim) -> float:
     return _macs(claim.recipe, claim.size, claim.people, True)
+
+
+def _gmacs_unsampled(claim: Claim) -> float:
+    """Return the multiply-adds of the paper's equations without those of bilinear sampling."""
+    count = _counted(claim.recipe, claim.size, claim.people, True)
+    sampling = ("aten::_embedding_bag", "aten::grid_sampler")
+    return sum(cost.macs for cost in count.operators if not cost.name.startswith(sampling)) / 1e9
 
 
 def _percent_more(own: float, other: float) -> float:
@@ -180,6 +194,7 @@ QUANTITIES: Mapping[str, Callable[[Claim], float]] = {
     ),
     "gmacs": _gmacs,
     "gmacs_as_written": _gmacs_as_written,
+    "gmacs_unsampled": _gmacs_unsampled,
     "gmacs_percent_more": lambda claim: _percent_more(_gmacs(claim), _gmacs(claim, claim.against)),
     "gmacs_times": _multi_scale_ratio,
 }
