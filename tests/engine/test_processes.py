@@ -113,7 +113,8 @@ def losses(run: Path) -> list[dict[str, Any]]:
 def train(root: Path, runs: Path, *more: object) -> tuple[object, ...]:
     return (
         "-m", "posebench", "train", "cid_tiny", "--dataset", "coco", "--data-root", root,
-        *TINY, "--set", f"epochs={EPOCHS}", "--set", f"evaluate_every={EPOCHS}", "--runs", runs, *more,
+        *TINY, "--set", f"epochs={EPOCHS}", "--set", f"evaluate_every={EPOCHS}",
+        "--runs", runs, *more,
     )  # fmt: skip
 
 
