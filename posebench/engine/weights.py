@@ -256,18 +256,21 @@ def convert_published(
     Args:
         names: published prefix -> ours; the first that matches is replaced.
         left_out: patterns of published names that are dropped.
-        stacks: pattern of a published prefix -> ours; tensors that get one name are put one after
-            the other, in the order of the numbers that the pattern's first group matches.
+        stacks: published prefix -> ours; tensors that get one name are put one after the other, in
+            the order of the numbers for which a star in the prefix stands.
     """
     converted: dict[str, Tensor] = {}
     stacked: dict[str, dict[int, Tensor]] = {}
+    numbered = {
+        re.compile(re.escape(prefix).replace(r"\*", r"(\d+)")): ours
+        for prefix, ours in (stacks or {}).items()
+    }
     for name, value in unwrapped(published).items():
         if any(re.search(pattern, name) for pattern in left_out):
             continue
-        for pattern, ours in (stacks or {}).items():
-            if match := re.match(pattern, name):
-                own = match.expand(ours) + name[match.end() :]
-                stacked.setdefault(own, {})[int(match[1])] = value
+        for numbers, ours in numbered.items():
+            if match := numbers.match(name):
+                stacked.setdefault(ours + name[match.end() :], {})[int(match[1])] = value
                 break
         else:
             prefix = next((prefix for prefix in names if name.startswith(prefix)), "")

@@ -53,8 +53,8 @@ class PoseModel(nn.Module, ABC):
 
     # Published parameter prefix -> ours; empty: the authors released no weights.
     published_names: ClassVar[Mapping[str, str]] = {}
-    # Pattern of a published prefix -> ours, for layers that are published one by one and that are
-    # groups of one layer here; the pattern's first group is the number of the layer.
+    # Published prefix -> ours, for layers that are published one by one and that are groups of one
+    # layer here; a star stands for the number of the layer.
     published_stacks: ClassVar[Mapping[str, str]] = {}
     # Patterns of published tensors that ours has no place for: duplicates, and what is computed.
     ignored_checkpoint_keys: ClassVar[tuple[str, ...]] = ()

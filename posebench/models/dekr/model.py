@@ -53,8 +53,10 @@ class DEKR(PoseModel):
     }
     # Each keypoint's layers are published on their own; here they are one layer with groups.
     published_stacks: ClassVar[dict[str, str]] = {
+        "offset_final_layer.*.": "offset_head.",
         **{
-            rf"offset_feature_layers\.(\d+)\.(\d+)\.{published}\.": rf"offset_blocks.\2.{ours}."
+            f"offset_feature_layers.*.{block}.{published}.": f"offset_blocks.{block}.{ours}."
+            for block in (0, 1)
             for published, ours in (
                 ("transform_matrix_conv", "matrix"),
                 ("translation_conv", "shift"),
@@ -62,7 +64,6 @@ class DEKR(PoseModel):
                 ("bn", "bn"),
             )
         },
-        r"offset_final_layer\.(\d+)\.": "offset_head.",
     }
     # The taps of a regular convolution, a constant.
     ignored_checkpoint_keys: ClassVar[tuple[str, ...]] = (r"\.regular_matrix$",)
