@@ -35,6 +35,7 @@ class Release:
     stacks: Mapping[str, str] = field(default_factory=dict)  # see `PoseModel.published_stacks`
     # Recipe fields in which its network, resizing and decoding differ from the authors'.
     settings: tuple[str, ...] = ()
+    other_network: bool = False  # whether they change the network's tensors
 
 
 class Runtime(Protocol):

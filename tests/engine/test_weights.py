@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,28 @@ def test_names_are_converted_by_prefix() -> None:
         {"iia.head.": "keypoint_head."},
     )
     assert converted == {"keypoint_head.weight": one, "bias": two, "iia": three}
+
+
+def test_files_of_two_parts_are_joined(tmp_path: Path) -> None:
+    recipe = with_settings(replace(RECIPES["dekr_tiny"], skeleton=CROWDPOSE), ["rescore=true"])
+    model = build(recipe)
+    with_scoring = {**model.published_names, **model.other_releases[0].names}
+    published = as_published(model.state_dict(), with_scoring, model=model)
+    scoring = {name for name in published if re.match(r"l\d\.", name)}
+    assert len(scoring) == 6
+    one, other = tmp_path / "network.pth", tmp_path / "scoring.pth"
+    torch.save({n: v for n, v in published.items() if n not in scoring}, one)
+    torch.save({f"module.{n}": published[n] for n in scoring}, other)
+    tiny = replace(RECIPES["dekr_tiny"], skeleton=CROWDPOSE)
+    imported = import_published(one, tiny, tmp_path / "both.safetensors", join=other)
+    assert imported.recipe == recipe
+    assert imported.facts["joined_from"] == "scoring.pth"
+    weights = read_checkpoint(tmp_path / "both.safetensors").weights
+    assert all(torch.equal(weights[n], value) for n, value in model.state_dict().items())
+    alone = import_published(one, tiny, tmp_path / "one.safetensors")
+    assert alone.recipe == tiny
+    with pytest.raises(ModelError, match=r"further tensors in network\.pth"):
+        import_published(one, tiny, join=one)
 
 
 def test_layers_published_one_by_one_are_put_in_the_order_of_their_numbers() -> None:

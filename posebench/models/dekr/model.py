@@ -23,7 +23,7 @@ from torchvision.models.resnet import BasicBlock
 from posebench.layers.backbones import HRNET_WIDTHS
 from posebench.layers.backbones.hrnet import hrnet, joined_conv
 from posebench.layers.precision import no_autocast
-from posebench.models.base import PoseModel
+from posebench.models.base import PoseModel, Release
 from posebench.models.dekr.adaptive import AdaptiveBlock, AdaptiveConv
 from posebench.models.dekr.decoding import DEKROutputs, decode_people, merge_mirrored
 from posebench.models.dekr.losses import loss_terms
@@ -67,6 +67,21 @@ class DEKR(PoseModel):
     }
     # The taps of a regular convolution, a constant.
     ignored_checkpoint_keys: ClassVar[tuple[str, ...]] = (r"\.regular_matrix$",)
+    other_releases: ClassVar[tuple[Release, ...]] = (
+        Release(
+            "the authors, with the scoring net",
+            {
+                "l1.": "scoring.layers.0.",
+                "l2.": "scoring.layers.2.",
+                "l3.": "scoring.layers.4.",
+                **published_names,
+            },
+            left_out=ignored_checkpoint_keys,
+            stacks=published_stacks,
+            settings=("rescore=true",),
+            other_network=True,
+        ),
+    )
 
     def __init__(self, config: DEKRConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)
