@@ -22,7 +22,7 @@ from torchvision.models.resnet import BasicBlock
 
 from posebench.layers.backbones import HRNET_WIDTHS
 from posebench.layers.backbones.hrnet import hrnet, joined_conv
-from posebench.layers.precision import no_autocast
+from posebench.layers.precision import float32_conv, no_autocast
 from posebench.models.base import PoseModel, Release
 from posebench.models.dekr.adaptive import AdaptiveBlock, AdaptiveConv
 from posebench.models.dekr.decoding import DEKROutputs, decode_people, merge_mirrored
@@ -155,8 +155,12 @@ class DEKR(PoseModel):
 
     def offsets(self, streams: Streams) -> Tensor:
         """Return the offsets (B, 2 K, H, W)."""
-        offsets: Tensor = self.offset_head(self.offset_blocks(self.offset_transition(streams)))
-        return offsets
+        return self.offsets_from(self.offset_transition(streams))
+
+    def offsets_from(self, features: Tensor) -> Tensor:
+        """Return the offsets from the keypoints' own features (B, K D, H, W)."""
+        # float32: in bfloat16 an offset of sixty cells is known to a quarter of a cell.
+        return float32_conv(self.offset_head, self.offset_blocks(features))
 
     def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> DEKROutputs:
         """Return the outputs of each scale, merged with those of the mirrored images.

@@ -193,7 +193,7 @@ def layers_by_hooks(model: nn.Module, *inputs: Any, **options: Any) -> dict[str,
 # that is not called, attention, sampling and enlargement.
 BESIDE_LAYERS = {
     "cid": {"CID", "Decoupling"},
-    "dekr": {"Transition", "AdaptiveBlock", "AdaptiveConv"},
+    "dekr": {"DEKR", "Transition", "AdaptiveBlock", "AdaptiveConv"},
     "group_pose": {"SelfAttention", "DeformableAttention", "WindowAttention"},
     "higher_hrnet": set(),
     "posedet": {"PoseDet", "PoseEmbedding", "HRFPN"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -55,8 +57,9 @@ def test_costs_are_those_of_the_published_network(name: str, parameters: int, gm
 def test_the_heads_read_the_streams_like_their_joined_map() -> None:
     model = lively()
     images = torch.randn(1, 3, 64, 96, dtype=torch.float64)
+    assert PROFILE.as_written is not None
     with torch.inference_mode():
-        expected, found = PROFILE.as_written(model, images, None, None), model(images)  # type: ignore[misc]
+        expected, found = PROFILE.as_written(model, images, None, None), model(images)
         *_, (_, staged) = PROFILE.stages(model, images, None, None)
     for name in ("heatmaps", "offsets"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name))
@@ -79,6 +82,19 @@ def test_a_folded_network_computes_the_same() -> None:
         torch.testing.assert_close(
             getattr(found, name), getattr(expected, name), rtol=0, atol=1e-4 * scale
         )
+
+
+def test_positions_are_float32_under_autocast() -> None:
+    model = lively().float()
+    maps: list[torch.Tensor] = []
+    for block in model.offset_blocks:
+        block.get_submodule("conv").register_forward_pre_hook(
+            lambda m, given: maps.append(given[1])
+        )
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        outputs = model(torch.randn(1, 3, 64, 64))
+    assert {values.dtype for values in (outputs.offsets, *maps)} == {torch.float32}
+    assert len(maps) == 2
 
 
 def test_the_cells_of_the_mirror_image_lie_on_those_of_the_image() -> None:
@@ -109,3 +125,13 @@ def test_any_number_of_blocks_can_be_built(blocks: int) -> None:
     assert {name.split(".")[1] for name in model.keypoint_rows() if "blocks" in name} == {
         str(number) for number in range(blocks)
     }
+
+
+def test_taps_lie_on_the_cell_or_on_a_grid_at_first() -> None:
+    features = torch.randn(1, 17 * 3, 4, 4)
+    for taps, matrix in (("cell", [0, 0, 0, 0]), ("grid", [1, 0, 0, 1])):
+        model = DEKR(replace(TINY, initial_taps=taps), COCO)
+        maps = model.get_submodule("offset_blocks.0").maps(features)  # type: ignore[operator]
+        assert maps.view(17, 6, 16)[:, :, 5].tolist() == [[*matrix, 0, 0]] * 17
+    with pytest.raises(ValueError, match="cell or grid"):
+        replace(TINY, initial_taps="taps")
