@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from posebench.bench.flops import count_recipe
 from posebench.engine import inference_model
 from posebench.models import RECIPES
+from posebench.models.dekr.adaptive import AdaptiveBlock
 from posebench.models.dekr.model import DEKR, mirrored_cells
 from posebench.models.dekr.profile import PROFILE
 from posebench.models.dekr.recipes import DEKRConfig
@@ -127,11 +129,14 @@ def test_any_number_of_blocks_can_be_built(blocks: int) -> None:
     }
 
 
-def test_taps_lie_on_the_cell_or_on_a_grid_at_first() -> None:
-    features = torch.randn(1, 17 * 3, 4, 4)
-    for taps, matrix in (("cell", [0, 0, 0, 0]), ("grid", [1, 0, 0, 1])):
-        model = DEKR(replace(TINY, initial_taps=taps), COCO)
-        maps = model.get_submodule("offset_blocks.0").maps(features)  # type: ignore[operator]
-        assert maps.view(17, 6, 16)[:, :, 5].tolist() == [[*matrix, 0, 0]] * 17
-    with pytest.raises(ValueError, match="cell or grid"):
-        replace(TINY, initial_taps="taps")
+@pytest.mark.parametrize(
+    ("config", "matrix"),
+    [(TINY, [0, 0, 0, 0]), (replace(TINY, initial_taps="grid"), [1, 0, 0, 1])],
+)
+def test_taps_lie_on_the_cell_or_on_a_grid_at_first(
+    config: DEKRConfig, matrix: Sequence[float]
+) -> None:
+    block = DEKR(config, COCO).offset_blocks[0]
+    assert isinstance(block, AdaptiveBlock)
+    maps = block.maps(torch.randn(1, 17 * 3, 4, 4)).view(17, 6, 16)
+    assert maps[:, :, 5].tolist() == [[*matrix, 0, 0]] * 17

@@ -17,6 +17,7 @@ from posebench.models.dekr.recipes import DEKRConfig
         ({"backbone": "hrnet_w99"}, "hrnet_w32"),
         ({"channels": 0}, "1 or more"),
         ({"blocks": -1}, "0 or more"),
+        ({"initial_taps": "middle"}, "cell or grid"),
     ],
 )
 def test_a_config_outside_its_range_is_refused(changes: Mapping[str, Any], named: str) -> None:
