@@ -130,14 +130,13 @@ def random_model(case: Case) -> PoseModel:
             for layer in (model.coarse, model.refinement):
                 layer.weight.normal_(std=0.3)
         elif isinstance(model, DEKR):
-            for layer in model.modules():
-                if isinstance(layer, torch.nn.Conv2d):
-                    layer.reset_parameters()
-            for block in model.offset_blocks:
-                # Taps about a cell from those of a regular convolution.
-                for layer in (block.get_submodule("matrix"), block.get_submodule("shift")):
-                    layer.weight.normal_(std=0.1)
-            model.heatmap_head[-1].weight *= 0.1  # otherwise scores would be much above 1
+            for name, conv in model.named_modules():
+                if isinstance(conv, torch.nn.Conv2d):
+                    conv.reset_parameters()
+                    if name.endswith((".matrix", ".shift")):
+                        conv.weight.normal_(std=0.1)  # taps about a cell from regular ones
+            for parameter in model.heatmap_head[-1].parameters():
+                parameter.mul_(0.1)  # otherwise scores would be much above 1
         for norm in norms:
             norm.momentum = 1.0
             norm.train()
@@ -208,13 +207,13 @@ def plain_dekr(model: DEKR, batch: Batch) -> DEKROutputs:
 
 def plain_adaptive(block: Any, keypoint: int, keypoints: int, maps: Tensor) -> Tensor:
     """Return the output of one keypoint's adaptive block, batch norm included."""
-    matrix, shift = (
-        F.conv2d(maps, *parts(layer, keypoint, keypoints), padding=1)
-        for layer in (block.matrix, block.shift)
-    )
-    offsets = sampling_offsets(torch.cat([matrix, shift], 1), 1)
+    affine = []
+    for layer in (block.matrix, block.shift):
+        weight, bias = parts(layer, keypoint, keypoints)
+        affine.append(F.conv2d(maps, weight, bias, padding=1))
     [weight] = parts(block.conv, keypoint, keypoints)
-    convolved = deform_conv2d(maps, offsets, weight, padding=1)
+    offsets = sampling_offsets(torch.cat(affine, 1), 1)
+    convolved = deform_conv2d(maps, offsets, weight, padding=(1, 1))
     mean, variance = (
         values.chunk(keypoints)[keypoint]
         for values in (block.bn.running_mean, block.bn.running_var)

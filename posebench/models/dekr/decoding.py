@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posebench.layers.centres import MIN_CENTRE_SCORE, best_peaks
-from posebench.layers.precision import to_float32
-from posebench.models.dekr.matching import match_to_peaks
+from posebench.layers.precision import no_autocast, to_float32
 from posebench.models.dekr.recipes import STRIDE, DEKRConfig
 from posebench.models.dekr.rescoring import ScoringNet
 from posebench.structures import Geometry, PosePredictions
@@ -98,14 +97,15 @@ def decode_people(
     """
     candidates, to_image = find_candidates(outputs, geometry)
     # Whole maps are enlarged only where more of them is read than the values at the poses.
-    peaks = None
-    if config.match_peaks:
-        peaks = enlarged_heatmaps(outputs).cpu().numpy()
+    enlarged = enlarged_heatmaps(outputs).cpu().numpy() if config.match_peaks else None
     decoded = []
     for image, (own, matrix) in enumerate(zip(candidates, to_image, strict=True)):
         people, keypoint_scores = select_people(own, config)
-        if peaks is not None:
-            people = match_to_peaks(people, keypoint_scores, peaks[image])
+        if enlarged is not None:
+            # Compiled by numba, which takes long to import.
+            from posebench.models.dekr.matching import match_to_peaks
+
+            people = match_to_peaks(people, keypoint_scores, enlarged[image])
         people = people @ matrix[:, :2].T + matrix[:, 2]
         scores = keypoint_scores.mean(1)
         if scoring is not None:
@@ -221,7 +221,8 @@ def enlarged_heatmaps(outputs: DEKROutputs) -> Tensor:
         maps = to_float32(own.heatmaps[:, :-1])
         rows = _interpolation(height, step, maps.shape[-2], maps)
         columns = _interpolation(width, step, maps.shape[-1], maps)
-        enlarged.append(rows @ maps @ columns.T)
+        with no_autocast(maps.device):
+            enlarged.append(rows @ maps @ columns.T)
     return torch.stack(enlarged).mean(0)
 
 

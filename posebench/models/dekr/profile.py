@@ -37,9 +37,9 @@ def as_written(
 ) -> DEKROutputs:
     """Return the outputs, with the heads reading the joined map."""
     features = joined(model.features(images))
-    own = model.offset_blocks(model.offset_transition.as_written(features))
     heatmaps = model.heatmap_head(model.heatmap_transition.as_written(features))
-    return DEKROutputs(heatmaps, model.offset_head(own))
+    offsets = model.offsets_from(model.offset_transition.as_written(features))
+    return DEKROutputs(heatmaps, offsets)
 
 
 def heatmaps(

@@ -194,3 +194,16 @@ def test_a_mirrored_image_gives_the_same_pose() -> None:
     merged = merge_mirrored(outputs, mirrored, order)
     torch.testing.assert_close(merged.heatmaps, outputs.heatmaps)
     torch.testing.assert_close(merged.offsets, outputs.offsets)
+
+
+@pytest.mark.parametrize("match", [False, True])
+def test_people_are_decoded_in_float32_where_the_network_computes_in_bfloat16(match: bool) -> None:
+    config = replace(CONFIG, match_peaks=match)
+    outputs = blank()
+    put(outputs, (5, 7), 0.5, 0.75)
+    halves = DEKROutputs(outputs.heatmaps.bfloat16(), outputs.offsets.bfloat16())
+    [expected] = decode_people(outputs, geometry(), config)
+    with torch.autocast("cpu", torch.bfloat16):
+        [found] = decode_people(halves, geometry(), config)
+    torch.testing.assert_close(found.keypoints, expected.keypoints)
+    torch.testing.assert_close(found.scores, expected.scores)
