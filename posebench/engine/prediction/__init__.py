@@ -2,7 +2,12 @@
 
 from posebench.engine.prediction.formats import check_format
 from posebench.engine.prediction.output import PredictionFile, is_unfinished, read_progress
-from posebench.engine.prediction.stream import FramePrediction, predict_batch, predict_frames
+from posebench.engine.prediction.stream import (
+    FramePrediction,
+    predict_batch,
+    predict_frames,
+    predict_stream,
+)
 from posebench.engine.prediction.tracks import Tracks
 
 __all__ = [
@@ -13,5 +18,6 @@ __all__ = [
     "is_unfinished",
     "predict_batch",
     "predict_frames",
+    "predict_stream",
     "read_progress",
 ]
