@@ -27,9 +27,9 @@ from posebench.engine.devices import has_bf16
 from posebench.engine.evaluation import autocast, inference_model
 from posebench.engine.runs import hardware
 from posebench.layers.deformable import DeformableAttention, Tokens
+from posebench.layers.pyramid import EncodedPyramid
 from posebench.layers.sampling import Sizes, gathered_samples, weighted_samples
 from posebench.models import RECIPES
-from posebench.models.group_pose.decoder import GroupPoseFeatures
 from posebench.models.group_pose.decoding import GroupPoseOutputs
 from posebench.models.group_pose.model import GroupPose
 from posebench.recipe import Precision
@@ -92,7 +92,7 @@ def inference(
         maps = clock("backbone", lambda: model.backbone(images))
         tokens = clock("projection", lambda: model.tokens(maps))
         memory = clock("encoder", lambda: model.encoder(tokens))
-        features = GroupPoseFeatures(tokens, memory)
+        features = EncodedPyramid(tokens, memory)
         if plain:
             everywhere = model.proposal_features(memory)
             clock("poses of all tokens", lambda: model.proposal_pose(everywhere))

@@ -54,9 +54,14 @@ class Tokens:
         return self.extents / sizes_tensor(self.sizes, self.extents.device)
 
     def on_every_level(self, points: Tensor) -> Tensor:
-        """Return points (B, ..., 2) of the image in shares of each padded map, (B, ..., L, 2)."""
+        """Return points (B, ..., 2) of the image in shares of each padded map, (B, ..., L, 2).
+
+        Or boxes (B, ..., 4), centre x, y, width, height: (B, ..., L, 4).
+        """
         valid = self.valid
-        shape = (valid.shape[0], *(1,) * (points.dim() - 2), -1, 2)
+        if points.shape[-1] == 4:
+            valid = torch.cat([valid, valid], -1)
+        shape = (valid.shape[0], *(1,) * (points.dim() - 2), -1, points.shape[-1])
         return points[..., None, :] * valid.view(shape)
 
 
@@ -100,12 +105,15 @@ class DeformableAttention(nn.Module):
 
         Args:
             query: (B, Q, C).
-            references: (B, Q, L, 2) float32 x, y as a share of each level's map, padding included.
+            references: (B, Q, L, 2) float32 x, y as a share of each level's map, padding included,
+                or boxes (B, Q, L, 4): centre x, y, width, height, in whose sides offsets count.
             values: (B, S, C).
             sizes: of the levels.
             padding: (B, S) bool, True where values count as zero.
         """
         offsets, weights = self.offsets_and_weights(query)
+        if references.shape[-1] == 4:
+            references, offsets = around_boxes(references, offsets, sizes)
         projected = self.project_values(values, padding)
         samples = weighted_samples(to_float32(projected), sizes, references, offsets, weights)
         output: Tensor = self.output_proj(samples.to(query.dtype))
@@ -115,8 +123,8 @@ class DeformableAttention(nn.Module):
         """Return the offsets of each query's points from its reference, and attention weights.
 
         Returns:
-            Offsets (B, Q, heads, L, P, 2) in cells; weights (B, Q, heads, L, P), which sum to 1
-            over a head's levels and points.
+            Offsets (B, Q, heads, L, P, 2) in cells, or as `around_boxes` takes them; weights
+            (B, Q, heads, L, P), which sum to 1 over a head's levels and points.
         """
         shape = (*query.shape[:2], self.heads, self.levels, self.points)
         offsets = to_float32(self.sampling_offsets(query)).view(*shape, 2)
@@ -129,6 +137,23 @@ class DeformableAttention(nn.Module):
         if padding is not None:
             values = values.masked_fill(padding[..., None], 0)
         return values.view(*values.shape[:2], self.heads, -1)
+
+
+def around_boxes(boxes: Tensor, offsets: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:
+    """Return the centres (B, Q, L, 2) of reference boxes, and offsets in cells.
+
+    Point p of P is p / 2P of a side away from the centre at the start of training.
+
+    Args:
+        boxes: (B, Q, L, 4) centre x, y, width, height, as shares of each level's map.
+        offsets: (B, Q, heads, L, P, 2), in 2 P-ths of the sides.
+        sizes: of the levels.
+
+    Source: Deformable DETR (arXiv:2010.04159), appendix A.4.
+    """
+    centres, sides = boxes.chunk(2, -1)
+    unit = sides * sizes_tensor(sizes, boxes.device) / (2 * offsets.shape[-2])
+    return centres, offsets * unit[:, :, None, :, None]
 
 
 class EncoderLayer(nn.Module):

@@ -1,6 +1,6 @@
-"""Hungarian matching of predictions to people, and the focal loss in its costs and losses.
+"""Hungarian matching of predictions to people: its costs, and the focal loss.
 
-Shapes: N predictions, P people of one image, R sets of predictions for the same image.
+Shapes: N predictions, P people of one image, R sets of predictions for the same image, K keypoints.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from posebench.layers.oks import keypoint_similarity
 
 PERSON = 1  # column of the logits; column 0 is never a target
 
@@ -47,6 +49,25 @@ def focal_cost(logits: Tensor) -> Tensor:
     background = (1 - FOCAL_ALPHA) * scores**FOCAL_GAMMA * -(1 - scores + 1e-8).log()
     person = FOCAL_ALPHA * (1 - scores) ** FOCAL_GAMMA * -(scores + 1e-8).log()
     return person - background
+
+
+def keypoint_costs(
+    keypoints: Tensor, truth: Tensor, visible: Tensor, area: Tensor, sigmas: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the matching costs of keypoints (R, N, P), unweighted: their L1 distance, and 1 - OKS.
+
+    Args:
+        keypoints: (R, N, K, 2).
+        truth: (P, K, 2), the annotated keypoints.
+        visible: (P, K) bool, True where a keypoint is labelled.
+        area: (P,) as shares of the image's.
+        sigmas: (K,) of the skeleton.
+    """
+    error = keypoints[:, :, None] - truth  # (R, N, P, K, 2)
+    distance = (error.abs() * visible[..., None]).sum((-1, -2))
+    similarity = keypoint_similarity(error.square().sum(-1), area, sigmas) * visible
+    oks = similarity.sum(-1) / visible.sum(-1).clamp(min=1)
+    return distance, 1 - oks.clamp(min=1e-6)
 
 
 def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:

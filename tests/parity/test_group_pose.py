@@ -17,16 +17,17 @@ from torch import Tensor
 from posebench.engine.weights import convert_published
 from posebench.layers.deformable import DeformableAttention, Tokens
 from posebench.layers.matching import assignment
+from posebench.layers.pose_sets import PoseSets
+from posebench.layers.proposals import proposal_centres
+from posebench.layers.pyramid import MAP_TEMPERATURE, EncodedPyramid
 from posebench.layers.sampling import gathered_samples, weighted_samples
+from posebench.layers.set_decoding import VISIBILITY, best_poses
 from posebench.layers.transformer import inverse_sigmoid, map_encoding, point_encoding
-from posebench.models.group_pose.decoder import DecoderLayer, GroupPoseFeatures
-from posebench.models.group_pose.decoding import VISIBILITY, GroupPoseOutputs, best_poses
+from posebench.models.group_pose.decoder import DecoderLayer
+from posebench.models.group_pose.decoding import GroupPoseOutputs
 from posebench.models.group_pose.losses import loss_terms, pose_costs, set_losses
 from posebench.models.group_pose.model import GroupPose
-from posebench.models.group_pose.proposals import proposal_centres
-from posebench.models.group_pose.pyramid import MAP_TEMPERATURE
 from posebench.models.group_pose.recipes import PUBLISHED, GroupPoseConfig
-from posebench.models.group_pose.targets import PoseSets
 from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
 from posebench.structures import Geometry
 from tests.parity.compare import FLOAT32, assert_close
@@ -253,7 +254,7 @@ def decode_layer(layer: DecoderLayer, case: dict[str, Tensor]) -> dict[str, Tens
         after = layer.within_norm(queries + within)
         attended = layer.attend_groups(queries)
         crossed = layer.attend_image(
-            attended + positions, references, GroupPoseFeatures(tokens, memory)
+            attended + positions, references, EncodedPyramid(tokens, memory)
         )
         computed = {
             "within_attn_output": within,

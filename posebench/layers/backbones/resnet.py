@@ -14,20 +14,23 @@ from posebench.layers.backbones.pretrained import timm_backbone
 class ResNetBackbone(nn.Module):
     """A ResNet that maps (B, 3, H, W) to maps (B, C, h, w) of strides 8, 16 and 32."""
 
-    def __init__(self, name: str, *, frozen: bool, pretrained: bool = False) -> None:
+    def __init__(
+        self, name: str, *, frozen: bool, finest: bool = False, pretrained: bool = False
+    ) -> None:
         """Build the network.
 
         Args:
             name: a key of `RESNET_WEIGHTS`.
             frozen: do not train the batch norms' statistics and scales, the stem and the first
                 stage. Must be off for random weights, which need batch norms that are trained.
+            finest: return the map of stride 4 too, before the others.
             pretrained: start from ImageNet weights.
 
         Raises:
             ModelError: the ImageNet weights do not exist or cannot be downloaded.
         """
         super().__init__()
-        options: dict[str, Any] = {"out_indices": (2, 3, 4)}
+        options: dict[str, Any] = {"out_indices": (1, 2, 3, 4) if finest else (2, 3, 4)}
         if frozen:
             options |= {"norm_layer": _FrozenNorm, "zero_init_last": False}
         self.body = timm_backbone(RESNET_WEIGHTS[name], pretrained=pretrained, **options)

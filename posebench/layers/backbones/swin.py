@@ -24,14 +24,24 @@ PATCH = 4  # pixels a side
 class SwinBackbone(nn.Module):
     """A Swin that maps (B, 3, H, W) to maps (B, C, h, w) of strides 8, 16 and 32, layer-normed."""
 
-    def __init__(self, name: str, *, pretrained: bool = False) -> None:
+    def __init__(self, name: str, *, finest: bool = False, pretrained: bool = False) -> None:
+        """Build the network.
+
+        Args:
+            name: a key of `SWIN_WEIGHTS`.
+            finest: return the map of stride 4 too, before the others.
+            pretrained: start from ImageNet weights.
+
+        Raises:
+            ModelError: the ImageNet weights do not exist or cannot be downloaded.
+        """
         super().__init__()
         # always_partition: a map smaller than a window is padded to one, as the published code
         # does; timm would make the window smaller and not shift it.
         self.stages = timm_backbone(
             SWIN_WEIGHTS[name],
             pretrained=pretrained,
-            out_indices=(1, 2, 3),
+            out_indices=(0, 1, 2, 3) if finest else (1, 2, 3),
             strict_img_size=False,
             always_partition=True,
             drop_path_rate=DROP_PATH,
@@ -39,7 +49,8 @@ class SwinBackbone(nn.Module):
         for block in self.stages.modules():
             if isinstance(block, SwinTransformerBlock):
                 block.__class__ = PaddedBlock
-        self.norms = nn.ModuleList(nn.LayerNorm(c) for c in self.channels)
+        self.finest_norm = nn.LayerNorm(self.channels[0]) if finest else None
+        self.norms = nn.ModuleList(nn.LayerNorm(c) for c in self.channels[-3:])
 
     @property
     def channels(self) -> list[int]:
@@ -50,7 +61,8 @@ class SwinBackbone(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % PATCH, 0, -height % PATCH))
-        maps = zip(self.norms, self.stages(images), strict=True)
+        norms = [*self.norms] if self.finest_norm is None else [self.finest_norm, *self.norms]
+        maps = zip(norms, self.stages(images), strict=True)
         return [norm(features).permute(0, 3, 1, 2) for norm, features in maps]
 
 

@@ -6,24 +6,14 @@ the keypoint queries), C channels, S tokens of the pyramid, L levels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from posebench.layers.deformable import DeformableAttention, Tokens, feed_forward
+from posebench.layers.deformable import DeformableAttention, feed_forward
+from posebench.layers.pyramid import LEVELS, EncodedPyramid
 from posebench.layers.transformer import SelfAttention
-from posebench.models.group_pose.pyramid import LEVELS
 from posebench.models.group_pose.recipes import GroupPoseConfig
-
-
-@dataclass(frozen=True)
-class GroupPoseFeatures:
-    """The pyramid before and after the encoder."""
-
-    tokens: Tokens
-    memory: Tensor  # (B, S, C), the encoder's output
 
 
 class DecoderLayer(nn.Module):
@@ -50,7 +40,7 @@ class DecoderLayer(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
 
     def forward(
-        self, queries: Tensor, positions: Tensor, references: Tensor, features: GroupPoseFeatures
+        self, queries: Tensor, positions: Tensor, references: Tensor, features: EncodedPyramid
     ) -> tuple[Tensor, Tensor]:
         """Return the refined queries (B, N, T, C), and as they entered the cross-attention.
 
@@ -94,9 +84,7 @@ class DecoderLayer(nn.Module):
         attended: Tensor = attention(queries[:, :, first:last], axis=1)
         return F.pad(attended, (0, 0, first, queries.shape[2] - last))
 
-    def attend_image(
-        self, queries: Tensor, references: Tensor, features: GroupPoseFeatures
-    ) -> Tensor:
+    def attend_image(self, queries: Tensor, references: Tensor, features: EncodedPyramid) -> Tensor:
         """Return the queries (B, N, T, C) after cross-attention to the image.
 
         Args:

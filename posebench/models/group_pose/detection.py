@@ -20,6 +20,7 @@ from torchvision.ops import box_convert, generalized_box_iou, generalized_box_io
 from posebench.layers.deformable import DeformableAttention, Tokens, feed_forward
 from posebench.layers.matching import PERSON, assignment, focal_cost, focal_loss
 from posebench.layers.precision import to_float32
+from posebench.layers.proposals import best_tokens, proposal_sides, select
 from posebench.layers.transformer import (
     MLP,
     SelfAttention,
@@ -28,12 +29,10 @@ from posebench.layers.transformer import (
     refine_references,
     zero_init_head,
 )
-from posebench.models.group_pose.proposals import best_tokens, select
 
 CLASS_WEIGHT = 2.0
 BOX_WEIGHT = 5.0
 IOU_WEIGHT = 2.0
-FINEST_SIDE = 0.05  # of the boxes that the finest level proposes; doubled at each next level
 
 
 @dataclass(frozen=True)
@@ -107,12 +106,7 @@ class DetectionDecoder(nn.Module):
             memory: (B, S, C), the encoder's output.
         """
         best = best_tokens(logits, self.queries)
-        sides = torch.cat(
-            [
-                centres.new_full((height * width, 2), FINEST_SIDE * 2**level)
-                for level, (height, width) in enumerate(tokens.sizes)
-            ]
-        ).logit()
+        sides = proposal_sides(tokens)
         proposals = torch.cat(
             [centres.expand(best.shape[0], -1, -1), sides.expand(best.shape[0], -1, -1)], -1
         )

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from posebench.distributed import mean_count
-from posebench.layers.matching import PERSON, assignment, focal_cost, focal_loss
+from posebench.layers.matching import PERSON, assignment, focal_cost, focal_loss, keypoint_costs
 from posebench.layers.oks import keypoint_similarity
+from posebench.layers.pose_sets import PoseSets
 from posebench.models.group_pose.decoding import GroupPoseOutputs
 from posebench.models.group_pose.detection import box_loss
 from posebench.models.group_pose.recipes import PUBLISHED, Weights
-from posebench.models.group_pose.targets import PoseSets
 
 
 @dataclass(frozen=True)
@@ -128,12 +128,9 @@ def pose_costs(
         weights: of the costs.
     """
     logits, keypoints = logits.detach(), keypoints.detach()
-    error = keypoints[:, :, None] - truth  # (R, N, P, K, 2)
-    distance = (error.abs() * visible[..., None]).sum((-1, -2))
-    similarity = keypoint_similarity(error.square().sum(-1), area, sigmas) * visible
-    oks = similarity.sum(-1) / visible.sum(-1).clamp(min=1)
+    distance, oks = keypoint_costs(keypoints, truth, visible, area, sigmas)
     return (
         weights.classes * focal_cost(logits[..., PERSON, None])
         + weights.keypoints * distance
-        + weights.oks * (1 - oks.clamp(min=1e-6))
+        + weights.oks * oks
     )

@@ -22,7 +22,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from posebench.layers.deformable import DeformableEncoder, Tokens
+from posebench.layers.pose_sets import PoseSets, build_targets
 from posebench.layers.precision import no_autocast, to_float32
+from posebench.layers.proposals import best_tokens, proposal_centres, select
+from posebench.layers.pyramid import (
+    COMPUTED_TENSORS,
+    LEVELS,
+    PUBLISHED_NAMES,
+    EncodedPyramid,
+    build_backbone,
+    build_projections,
+    project,
+    pyramid_tokens,
+)
 from posebench.layers.transformer import (
     MLP,
     class_head,
@@ -32,7 +44,7 @@ from posebench.layers.transformer import (
     zero_init_head,
 )
 from posebench.models.base import PoseModel
-from posebench.models.group_pose.decoder import DecoderLayer, GroupPoseFeatures
+from posebench.models.group_pose.decoder import DecoderLayer
 from posebench.models.group_pose.decoding import (
     GroupPoseOutputs,
     View,
@@ -42,15 +54,7 @@ from posebench.models.group_pose.decoding import (
 )
 from posebench.models.group_pose.detection import DetectedBoxes, DetectionDecoder
 from posebench.models.group_pose.losses import loss_terms
-from posebench.models.group_pose.proposals import best_tokens, proposal_centres, select
-from posebench.models.group_pose.pyramid import (
-    LEVELS,
-    build_backbone,
-    build_projections,
-    pyramid_tokens,
-)
 from posebench.models.group_pose.recipes import GroupPoseConfig
-from posebench.models.group_pose.targets import PoseSets, build_targets
 from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
 from posebench.preprocess import mirrored_images
 from posebench.skeleton import Skeleton
@@ -74,42 +78,25 @@ class GroupPose(PoseModel):
     config: GroupPoseConfig
 
     published_names: ClassVar[dict[str, str]] = {
-        "backbone.0.body.": "backbone.body.",
-        "backbone.0.patch_embed.": "backbone.stages.patch_embed.",
-        **{f"backbone.0.norm{stage}.": f"backbone.norms.{stage - 1}." for stage in (1, 2, 3)},
-        **{
-            f"backbone.0.layers.{stage}.blocks.": f"backbone.stages.layers_{stage}.blocks."
-            for stage in range(4)
-        },
-        # timm downsamples at the start of a stage, the published code at the end of the one before.
-        **{
-            f"backbone.0.layers.{s - 1}.downsample.": f"backbone.stages.layers_{s}.downsample."
-            for s in (1, 2, 3)
-        },
-        "input_proj.": "projections.",
+        **PUBLISHED_NAMES,
         "class_embed.": "class_heads.",
         "pose_embed.": "pose_heads.",
-        "transformer.level_embed": "level_embedding",
         "transformer.keypoint_embedding.weight": "keypoint_embedding",
         "transformer.instance_embedding.weight": "instance_embedding",
-        "transformer.encoder.": "encoder.",
         "transformer.decoder.layers.": "decoder.",
         "transformer.decoder.half_pose_ref_point_head.": "position_head.",
-        "transformer.enc_output.": "proposal_features.0.",
-        "transformer.enc_output_norm.": "proposal_features.1.",
-        "transformer.enc_out_class_embed.": "proposal_class.",
         "transformer.enc_pose_embed.": "proposal_pose.",
     }
     # A second copy of the heads, and Swin's index tables, which are computed.
     ignored_checkpoint_keys: ClassVar[tuple[str, ...]] = (
         r"^transformer\.decoder\.(class|pose)_embed\.",
-        r"\.relative_position_index$",
+        COMPUTED_TENSORS,
     )
 
     def __init__(self, config: GroupPoseConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)
         width, keypoints = config.channels, len(skeleton)
-        self.backbone = build_backbone(config)
+        self.backbone = build_backbone(config.backbone, frozen=config.frozen_backbone)
         self.projections = build_projections(self.backbone.channels, width)
         self.level_embedding = nn.Parameter(torch.randn(LEVELS, width))
         self.encoder = DeformableEncoder(width, config.hidden, config.encoder_layers, LEVELS)
@@ -139,7 +126,9 @@ class GroupPose(PoseModel):
             nn.init.xavier_uniform_(head.weight)
 
     def load_pretrained(self) -> None:
-        self.backbone = build_backbone(self.config, pretrained=True)
+        self.backbone = build_backbone(
+            self.config.backbone, frozen=self.config.frozen_backbone, pretrained=True
+        )
 
     def keypoint_rows(self) -> dict[str, Rows]:
         coordinates = of_keypoints(self.skeleton, "x", "y")
@@ -151,20 +140,15 @@ class GroupPose(PoseModel):
                 rows.update(of_layer(f"pose_heads.{layer}.layers.2", coordinates))
         return rows
 
-    def features(self, images: Tensor, padding: Tensor | None = None) -> GroupPoseFeatures:
+    def features(self, images: Tensor, padding: Tensor | None = None) -> EncodedPyramid:
         tokens = self.tokens(self.backbone(images), padding)
-        return GroupPoseFeatures(tokens, self.encoder(tokens))
+        return EncodedPyramid(tokens, self.encoder(tokens))
 
     def tokens(self, maps: Sequence[Tensor], padding: Tensor | None = None) -> Tokens:
         """Return the backbone's maps and a fourth level, projected, as tokens."""
-        # The fourth level is projected from the last map itself.
-        pyramid = [
-            project(features)
-            for project, features in zip(self.projections, [*maps, maps[-1]], strict=True)
-        ]
-        return pyramid_tokens(pyramid, self.level_embedding, padding)
+        return pyramid_tokens(project(self.projections, maps), self.level_embedding, padding)
 
-    def heads(self, features: GroupPoseFeatures, people: Tensor | None = None) -> GroupPoseOutputs:
+    def heads(self, features: EncodedPyramid, people: Tensor | None = None) -> GroupPoseOutputs:
         """Return the predictions; `people` is ignored, since queries need no detections."""
         proposals = self.propose(features)
         # No gradient flows from the first queries into the proposals' features and keypoints.
@@ -199,7 +183,7 @@ class GroupPose(PoseModel):
             views=(view,),
         )
 
-    def propose(self, features: GroupPoseFeatures) -> Proposals:
+    def propose(self, features: EncodedPyramid) -> Proposals:
         """Return the proposals: the encoder's best tokens, or boxes detected among them."""
         tokens = features.tokens
         usable, centres = proposal_centres(tokens)
@@ -247,7 +231,7 @@ class GroupPose(PoseModel):
             return centre
         return torch.cat([centre, keypoints], 2) if self.config.has_instance else keypoints
 
-    def positions(self, keypoints: Tensor, features: GroupPoseFeatures) -> Tensor:
+    def positions(self, keypoints: Tensor, features: EncodedPyramid) -> Tensor:
         """Return the queries' position encodings (B, N, T, C), 0 for instance queries.
 
         Without keypoint queries, the instance query is encoded by the mean of its keypoints.

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import accumulate
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from posebench.errors import ModelError
-from posebench.layers.affine import apply
-from posebench.layers.deformable import DeformableAttention
+from posebench.layers.attention_maps import attention_maps, level_maps
 from posebench.layers.matching import PERSON
 from posebench.layers.precision import to_float32
-from posebench.layers.sampling import Sizes
+from posebench.layers.pyramid import STRIDE
+from posebench.layers.set_decoding import ideal_people
 from posebench.models.graph import Graph, Named
 from posebench.models.group_pose.decoder import DecoderLayer
 from posebench.models.group_pose.decoding import GroupPoseOutputs, View, decode_people
 from posebench.models.group_pose.model import GroupPose
-from posebench.models.group_pose.pyramid import STRIDE
 from posebench.models.profile import Profile
-from posebench.preprocess import scaled_batches
+from posebench.models.tracing import trace_people
 from posebench.structures import (
     Batch,
     Geometry,
@@ -55,7 +52,7 @@ def heatmaps(
             people[of_view] = _keypoint_attention(model, view, image, in_view, grid)
         first = outputs.views[0]
         scores = to_float32(first.token_logits[image, :, PERSON]).sigmoid()
-        scene = {"proposals": _level_maps(scores, first.tokens.sizes).amax(0)}
+        scene = {"proposals": level_maps(scores, first.tokens.sizes).amax(0)}
         maps = Heatmaps(scene, people, STRIDE, geometry.to_image[image])
         explained.append((predictions, maps))
     return explained
@@ -80,10 +77,12 @@ def _keypoint_attention(
     assert isinstance(layer, DecoderLayer)
     references = model.query_points(view.references[-2, image, chosen][None])[0]  # (M, T, 2)
     extents = view.tokens.extents[min(image, len(view.tokens.extents) - 1)]
-    heat = _attention_maps(
-        layer.cross_attn, view.queries[image, chosen], references * extents[:, None, None],
-        view.tokens.sizes, grid,
-    )  # fmt: skip
+    heat = attention_maps(
+        *layer.cross_attn.offsets_and_weights(view.queries[image, chosen]),
+        references * extents[:, None, None],
+        view.tokens.sizes,
+        grid,
+    )
     if model.config.has_keypoints:
         heat = heat[:, int(model.config.has_instance) :]
     else:
@@ -91,108 +90,20 @@ def _keypoint_attention(
     return heat.flip(-1)[:, list(model.skeleton.flip_index)] if view.mirrored else heat
 
 
-def _attention_maps(
-    attention: DeformableAttention,
-    queries: Tensor,
-    centres: Tensor,
-    sizes: Sizes,
-    grid: tuple[int, int],
-) -> Tensor:
-    """Return the sum of attention weights by cell of M people's T queries.
-
-    Args:
-        attention: the module that predicts the weights.
-        queries: (M, T, C).
-        centres: (L, M, T, 2) x, y of the references, in cells of each level.
-        sizes: of the levels.
-        grid: H, W of the maps, to which coarser levels are enlarged.
-
-    Returns:
-        (M, T, *grid), summed over heads and levels, each map's highest value 1.
-    """
-    offsets, weights = attention.offsets_and_weights(queries)
-    heat = torch.zeros(*queries.shape[:2], *grid, device=queries.device)
-    for level, (height, width) in enumerate(sizes):
-        points = centres[level][:, :, None, None] + offsets[:, :, :, level]
-        x, y = points.floor().long().unbind(-1)
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        cells = torch.where(inside, y * width + x, 0).flatten(2)
-        amounts = (weights[:, :, :, level] * inside).flatten(2).to(heat)
-        sums = heat.new_zeros(*queries.shape[:2], height * width).scatter_add(2, cells, amounts)
-        level_map = sums.view(*queries.shape[:2], height, width)
-        heat += F.interpolate(level_map, grid, mode="bilinear", align_corners=False)
-    return heat / heat.amax((2, 3), keepdim=True).clamp(min=1e-6)
-
-
-def _level_maps(values: Tensor, sizes: Sizes) -> Tensor:
-    """Return tokens' values (S,) as maps (L, H, W), each level enlarged to the finest."""
-    areas = [height * width for height, width in sizes]
-    grid = list(sizes[0])
-    return torch.cat(
-        [
-            F.interpolate(part.view(1, 1, *size), grid, mode="nearest")[0]
-            for part, size in zip(torch.split(values, areas), sizes, strict=True)
-        ]
-    )
-
-
 def trace(
     model: GroupPose, sample: Sample, inference: Inference, most: int
 ) -> tuple[PosePredictions, Trace]:
-    """Return an image's people, their references before and after each layer, and Fig. 6's maps.
-
-    Args:
-        model: in evaluation mode.
-        sample: the image.
-        inference: its size; mirrored images and scales are ignored.
-        most: number of people, the best first, with a map of the norm of their score's gradient by
-            each pixel.
-    """
-    single_view = replace(inference, flip=False, scales=(1.0,))
-    [(_, [batch])] = scaled_batches([sample], single_view)
-    batch = model.ready(batch)
-    images = batch.images.requires_grad_()
-    with torch.enable_grad():
-        outputs: GroupPoseOutputs = model(images)
-        [(predictions, chosen)] = decode_people(outputs, batch.geometry, model.skeleton)
-        norms = []
-        for person in chosen[:most].tolist():
-            score = outputs.logits[-1, 0, person, PERSON].sigmoid()
-            [gradient] = torch.autograd.grad(score, images, retain_graph=True)
-            norms.append(gradient[0].norm(dim=0))
-    reliance = torch.stack(norms) if norms else images.new_zeros(0, *images.shape[-2:])
-    matrix, size = batch.geometry.to_image[0], batch.geometry.sizes[0]
-    steps = outputs.views[0].references[:, 0, chosen].transpose(0, 1)  # (M, D + 1, K, 2)
-    return (
-        PosePredictions(
-            predictions.keypoints.detach(),
-            predictions.keypoint_scores.detach(),
-            predictions.scores.detach(),
-        ),
-        Trace(
-            steps=apply(steps.detach() * size, matrix.to(steps)),
-            reliance=reliance / reliance.amax((1, 2), keepdim=True).clamp(min=1e-12),
-            to_image=matrix,
-        ),
+    """Return an image's people, their references before and after each layer, and Fig. 6's maps."""
+    return trace_people(
+        model, sample, inference, most, lambda outputs: outputs.views[0].references[:, 0]
     )
 
 
 def ideal_outputs(model: GroupPose, batch: Batch) -> GroupPoseOutputs:
-    """Return the annotated people as confident predictions.
-
-    Keypoints that are not labelled lie at the mean of the person's labelled ones.
-    """
-    targets = model.targets(batch)
-    most = max((len(area) for area in targets.area), default=0)
-    shape = (len(batch), min(most, model.config.instances))
-    logits = torch.full((*shape, 2), -torch.inf)
-    keypoints = torch.full((*shape, len(model.skeleton), 2), 0.5)
-    for image, (truth, visible) in enumerate(zip(targets.keypoints, targets.visible, strict=True)):
-        count = min(len(truth), shape[1])
-        labelled = visible[:count, :, None]
-        mean = (truth[:count] * labelled).sum(1, keepdim=True) / labelled.sum(1, keepdim=True)
-        logits[image, :count, PERSON] = 10.0
-        keypoints[image, :count] = torch.where(labelled, truth[:count], mean)
+    """Return the annotated people as confident predictions."""
+    logits, keypoints = ideal_people(
+        model.targets(batch), model.config.instances, len(model.skeleton)
+    )
     return GroupPoseOutputs(logits[None], keypoints[None], logits, keypoints)
 
 

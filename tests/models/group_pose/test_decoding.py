@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from posebench.models.group_pose.decoding import POSES_KEPT, GroupPoseOutputs, decode_people
+from posebench.layers.set_decoding import POSES_KEPT
+from posebench.models.group_pose.decoding import GroupPoseOutputs, decode_people
 from posebench.skeleton import COCO
 from posebench.structures import Geometry
 

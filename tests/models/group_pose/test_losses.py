@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from posebench.layers.matching import PERSON
+from posebench.layers.pose_sets import PoseSets
 from posebench.models.group_pose.losses import pose_costs, set_losses
 from posebench.models.group_pose.recipes import Weights
-from posebench.models.group_pose.targets import PoseSets
 
 SIGMAS = torch.tensor([0.1, 0.1])
 

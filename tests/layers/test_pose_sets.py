@@ -1,4 +1,4 @@
-"""Group Pose's targets by hand."""
+"""Targets of set predictions by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from posebench.models.group_pose.targets import build_targets
+from posebench.layers.pose_sets import build_targets
 from posebench.preprocess import collate, resize_sample
 from posebench.structures import DetrResize
 from tests.builders import make_sample

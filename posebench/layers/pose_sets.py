@@ -1,4 +1,4 @@
-"""Group Pose's targets: the labelled people of each image, in shares of its size.
+"""Targets of methods that predict sets: each image's labelled people, in shares of its size.
 
 Shapes: P people of one image, K keypoints.
 """

@@ -1,4 +1,4 @@
-"""The feature pyramid that Group Pose's encoder refines: a backbone's three maps and a fourth.
+"""The feature pyramid that a deformable encoder refines: a backbone's maps and a coarser one.
 
 Shapes: B images, C channels, S tokens of the pyramid, L levels, h x w a level's map.
 """
@@ -6,6 +6,7 @@ Shapes: B images, C channels, S tokens of the pyramid, L levels, h x w a level's
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,28 +17,66 @@ from posebench.layers.backbones.resnet import ResNetBackbone
 from posebench.layers.backbones.swin import SwinBackbone
 from posebench.layers.deformable import Tokens
 from posebench.layers.transformer import map_encoding
-from posebench.models.group_pose.recipes import GroupPoseConfig
 
 STRIDE = 8  # of the finest level
 LEVELS = 4  # strides 8, 16, 32 and 64
 MAP_TEMPERATURE = 20.0  # of the position encoding of maps
 
+# Published parameter prefix -> that of a method whose parts are `backbone`, `projections`,
+# `level_embedding`, `encoder`, `proposal_features` and `proposal_class`.
+PUBLISHED_NAMES = {
+    "backbone.0.body.": "backbone.body.",
+    "backbone.0.patch_embed.": "backbone.stages.patch_embed.",
+    "backbone.0.norm0.": "backbone.finest_norm.",
+    **{f"backbone.0.norm{stage}.": f"backbone.norms.{stage - 1}." for stage in (1, 2, 3)},
+    **{
+        f"backbone.0.layers.{stage}.blocks.": f"backbone.stages.layers_{stage}.blocks."
+        for stage in range(4)
+    },
+    # timm downsamples at the start of a stage, the published code at the end of the one before.
+    **{
+        f"backbone.0.layers.{s - 1}.downsample.": f"backbone.stages.layers_{s}.downsample."
+        for s in (1, 2, 3)
+    },
+    "input_proj.": "projections.",
+    "transformer.level_embed": "level_embedding",
+    "transformer.encoder.": "encoder.",
+    "transformer.enc_output.": "proposal_features.0.",
+    "transformer.enc_output_norm.": "proposal_features.1.",
+    "transformer.enc_out_class_embed.": "proposal_class.",
+}
+COMPUTED_TENSORS = r"\.relative_position_index$"  # published index tables of a Swin
+
+
+@dataclass(frozen=True)
+class EncodedPyramid:
+    """The pyramid before and after the encoder."""
+
+    tokens: Tokens
+    memory: Tensor  # (B, S, C), the encoder's output
+
 
 def build_backbone(
-    config: GroupPoseConfig, *, pretrained: bool = False
+    name: str, *, frozen: bool, finest: bool = False, pretrained: bool = False
 ) -> ResNetBackbone | SwinBackbone:
     """Return a backbone that yields maps of strides 8, 16 and 32.
+
+    Args:
+        name: of a ResNet or of a Swin.
+        frozen: do not train a ResNet's batch norms, stem and first stage.
+        finest: yield the map of stride 4 too, before the others.
+        pretrained: start from ImageNet weights.
 
     Raises:
         ModelError: the ImageNet weights do not exist or cannot be downloaded.
     """
-    if config.backbone in SWIN_WEIGHTS:
-        return SwinBackbone(config.backbone, pretrained=pretrained)
-    return ResNetBackbone(config.backbone, frozen=config.frozen_backbone, pretrained=pretrained)
+    if name in SWIN_WEIGHTS:
+        return SwinBackbone(name, finest=finest, pretrained=pretrained)
+    return ResNetBackbone(name, frozen=frozen, finest=finest, pretrained=pretrained)
 
 
 def build_projections(channels: Sequence[int], width: int) -> nn.ModuleList:
-    """Return the layers that project each map to `width` channels; the last makes the fourth level.
+    """Return the layers that project each map to `width` channels; the last makes a coarser level.
 
     Args:
         channels: of the backbone's maps.
@@ -50,6 +89,14 @@ def build_projections(channels: Sequence[int], width: int) -> nn.ModuleList:
         assert convolution.bias is not None
         nn.init.zeros_(convolution.bias)
     return nn.ModuleList(nn.Sequential(c, nn.GroupNorm(32, width)) for c in convolutions)
+
+
+def project(projections: nn.ModuleList, maps: Sequence[Tensor]) -> list[Tensor]:
+    """Return the backbone's maps, projected, and a coarser level made of the last map itself."""
+    return [
+        projection(features)
+        for projection, features in zip(projections, [*maps, maps[-1]], strict=True)
+    ]
 
 
 def pyramid_tokens(

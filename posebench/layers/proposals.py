@@ -12,6 +12,7 @@ from posebench.layers.deformable import Tokens
 from posebench.layers.portable import portable
 
 BORDER = 0.01  # tokens nearer to the image's border, as a share of its side, are no proposals
+FINEST_SIDE = 0.05  # of the boxes that the finest level proposes; doubled at each next level
 
 
 def proposal_centres(tokens: Tokens) -> tuple[Tensor, Tensor]:
@@ -26,6 +27,20 @@ def proposal_centres(tokens: Tokens) -> tuple[Tensor, Tensor]:
     if tokens.padding is not None:
         usable = usable & ~tokens.padding
     return usable, centres.logit().masked_fill(~usable[..., None], torch.inf)
+
+
+def proposal_sides(tokens: Tokens) -> Tensor:
+    """Return the logits (S, 2) of the width and height of the boxes that the tokens propose.
+
+    Source: Deformable DETR's two-stage variant.
+    """
+    extents = tokens.extents
+    return torch.cat(
+        [
+            extents.new_full((height * width, 2), FINEST_SIDE * 2**level)
+            for level, (height, width) in enumerate(tokens.sizes)
+        ]
+    ).logit()
 
 
 def best_tokens(logits: Tensor, count: int) -> Tensor:

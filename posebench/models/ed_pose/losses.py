@@ -1,0 +1,189 @@
+"""ED-Pose's losses: of the encoder's boxes, the box layers', the pose layers', and noise queries.
+
+Shapes: B images, M box queries, N predicted people of an image, K keypoints, Q noise queries, T
+matched pairs, R sets of predictions for the same images: of the encoder and the box layers, or of
+the pose layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from posebench.distributed import mean_count
+from posebench.layers.matching import PERSON, focal_loss
+from posebench.layers.oks import keypoint_similarity
+from posebench.layers.pose_sets import PoseSets
+from posebench.models.ed_pose.denoising import NoisyPeople
+from posebench.models.ed_pose.matching import Matches, box_costs, generalized_iou, match, pose_costs
+from posebench.models.ed_pose.outputs import Detections, EDPoseOutputs
+from posebench.models.ed_pose.recipes import Weights
+
+
+@dataclass(frozen=True)
+class BoxLosses:
+    """Unweighted losses (R,) of R sets of boxes."""
+
+    classes: Tensor
+    boxes: Tensor
+    iou: Tensor
+
+
+@dataclass(frozen=True)
+class KeypointLosses:
+    """Unweighted losses (R,) of R sets of poses."""
+
+    keypoints: Tensor
+    oks: Tensor
+
+
+def loss_terms(
+    outputs: EDPoseOutputs,
+    targets: PoseSets,
+    noisy: NoisyPeople | None,
+    sigmas: Tensor,
+    weights: Weights,
+) -> dict[str, Tensor]:
+    """Return the weighted terms of the loss.
+
+    Args:
+        outputs: of the network in training mode.
+        targets: of the same images.
+        noisy: what the noise queries should become; None: there are none.
+        sigmas: (K,) of the skeleton.
+        weights: of the terms, and of the matching costs.
+
+    Returns:
+        The last layer's four terms, boxes with their IoU, and the sums over the pose layers before
+        it, over the box layers, of the encoder, and of the noise queries.
+    """
+    detected = outputs.detected
+    assert detected is not None
+    by_boxes, by_keypoints = matches(outputs, targets, sigmas, weights)
+    people = mean_count(len(targets), outputs.logits.device)
+    first = box_losses(detected, targets, by_boxes, people)
+    posed = box_losses(Detections(outputs.logits, outputs.boxes), targets, by_keypoints, people)
+    poses = keypoint_losses(outputs.keypoints, targets, by_keypoints, sigmas, people)
+    detection = (
+        weights.classes * first.classes + weights.boxes * first.boxes + weights.iou * first.iou
+    )
+    weighted = {
+        "class": weights.classes * posed.classes,
+        "box": weights.boxes * posed.boxes + weights.iou * posed.iou,
+        "keypoints": weights.keypoints * poses.keypoints,
+        "oks": weights.oks * poses.oks,
+    }
+    terms = {name: term[-1] for name, term in weighted.items()}
+    terms["layers before"] = torch.stack(list(weighted.values()))[:, :-1].sum()
+    terms |= {"box layers": detection[1:].sum(), "encoder": detection[0]}
+    if noisy is not None:
+        assert outputs.noise is not None
+        noise = noise_losses(outputs.noise, noisy)
+        terms["noise"] = (
+            weights.noise_classes * noise.classes
+            + weights.noise_boxes * noise.boxes
+            + weights.noise_iou * noise.iou
+        ).sum()
+    return terms
+
+
+def matches(
+    outputs: EDPoseOutputs, targets: PoseSets, sigmas: Tensor, weights: Weights
+) -> tuple[Matches, Matches]:
+    """Return the matches of the encoder and the box layers, and those of the pose layers.
+
+    The published code matches by keypoints where the predicted ones of the batch sum to more than
+    zero, which is in the pose layers.
+    """
+    detected = outputs.detected
+    assert detected is not None
+    images = range(len(targets.boxes))
+    by_boxes = [
+        box_costs(detected.logits[:, i], detected.boxes[:, i], targets.boxes[i], weights)
+        for i in images
+    ]
+    by_keypoints = [
+        pose_costs(outputs.logits[:, i], outputs.keypoints[:, i], targets, i, sigmas, weights)
+        for i in images
+    ]
+    first, second = match([by_boxes, by_keypoints])
+    return first, second
+
+
+def box_losses(
+    predicted: Detections, targets: PoseSets, matched: Matches, people: float | Tensor
+) -> BoxLosses:
+    """Return the losses of R sets of boxes, matched to people.
+
+    Args:
+        predicted: with logits (R, B, M, 2) and boxes (R, B, M, 4).
+        targets: of the B images.
+        matched: of the R sets.
+        people: by which the sums are divided.
+    """
+    where = matched.sets, matched.images, matched.queries
+    is_person = torch.zeros_like(predicted.logits)
+    is_person[(*where, PERSON)] = 1
+    boxes = predicted.boxes[where]
+    truth = torch.cat(targets.boxes).to(boxes)[matched.people]
+    classes = focal_loss(predicted.logits, is_person).sum((1, 2, 3))
+    distance = by_set((boxes - truth).abs().sum(-1), matched.sets, len(classes))
+    iou = by_set(1 - generalized_iou(boxes, truth), matched.sets, len(classes))
+    return BoxLosses(classes / people, distance / people, iou / people)
+
+
+def keypoint_losses(
+    keypoints: Tensor, targets: PoseSets, matched: Matches, sigmas: Tensor, people: float | Tensor
+) -> KeypointLosses:
+    """Return the losses of R sets of poses, matched to people.
+
+    Args:
+        keypoints: (R, B, N, K, 2).
+        targets: of the B images.
+        matched: of the R sets.
+        sigmas: (K,) of the skeleton.
+        people: by which the sums are divided.
+    """
+    poses = keypoints[matched.sets, matched.images, matched.queries]  # (T, K, 2)
+    truth = torch.cat(targets.keypoints).to(poses)[matched.people]
+    labelled = torch.cat(targets.visible).to(poses)[matched.people]  # (T, K)
+    area = torch.cat(targets.area).to(poses)[matched.people]
+    error = poses - truth
+    distance = (error.abs() * labelled[..., None]).sum((1, 2))
+    similarity = keypoint_similarity(error.square().sum(-1), area, sigmas.to(poses))
+    # As published, 1e-6 in both places: a person without a labelled keypoint has an OKS of 1e-6.
+    oks = ((similarity * labelled).sum(1) / (labelled.sum(1) + 1e-6)).clamp(min=1e-6)
+    count = len(keypoints)
+    return KeypointLosses(
+        by_set(distance, matched.sets, count) / people,
+        by_set(1 - oks, matched.sets, count) / people,
+    )
+
+
+def noise_losses(predicted: Detections, noisy: NoisyPeople) -> BoxLosses:
+    """Return the losses (D,) of the noise queries in each of D layers.
+
+    They are divided by Q, whatever the number of images and people. In images without people, all
+    queries should be rejected, and yet restore their random boxes.
+
+    Args:
+        predicted: with logits (D, B, Q, 2) and boxes (D, B, Q, 4).
+        noisy: what they should become.
+    """
+    queries = noisy.is_person.shape[1]
+    logits, boxes = predicted.logits, predicted.boxes
+    is_person = F.pad(noisy.is_person[..., None].to(logits), (PERSON, 0)).expand_as(logits)
+    truth = noisy.clean_boxes.to(boxes)
+    return BoxLosses(
+        focal_loss(logits, is_person).sum((1, 2, 3)) / queries,
+        (boxes - truth).abs().sum((1, 2, 3)) / queries,
+        (1 - generalized_iou(boxes, truth)).sum((1, 2)) / queries,
+    )
+
+
+def by_set(losses: Tensor, sets: Tensor, count: int) -> Tensor:
+    """Return the sum (count,) of the losses (T,) of each set."""
+    return losses @ F.one_hot(sets, count).to(losses)

@@ -1,0 +1,232 @@
+"""ED-Pose's training against the published implementation, case by case of the fixture folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from posebench.layers.pose_sets import PoseSets
+from posebench.models.ed_pose.denoising import Draws, NoisyPeople, noisy_people
+from posebench.models.ed_pose.losses import (
+    box_losses,
+    keypoint_losses,
+    loss_terms,
+    matches,
+    noise_losses,
+)
+from posebench.models.ed_pose.matching import box_costs, match, pose_costs
+from posebench.models.ed_pose.outputs import Detections, EDPoseOutputs, NoiseQueries, with_noise
+from posebench.models.ed_pose.recipes import PUBLISHED
+from posebench.skeleton import COCO, CROWDPOSE, Skeleton
+from tests.parity.compare import FLOAT32, assert_close
+from tests.parity.fixtures import cases
+
+# The README's tolerances.
+MODULE = {"absolute": 1e-6, "relative": 1e-6}
+COSTS = {"absolute": 1e-4, "relative": FLOAT32}
+LOSSES = {"absolute": 1e-6, "relative": 1e-6}  # of losses in float64
+GRADIENTS = {"absolute": 1e-9, "relative": 1e-5}
+
+
+def skeleton_of(num_keypoints: int) -> Skeleton:
+    return {len(skeleton): skeleton for skeleton in (COCO, CROWDPOSE)}[num_keypoints]
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    with np.load(path) as case:
+        return {
+            name: torch.from_numpy(case[name])
+            for name in case.files
+            if case[name].dtype.kind != "U"
+        }
+
+
+def paths(pattern: str) -> list[Any]:
+    return [pytest.param(path, id=path.stem) for path in cases("edpose", pattern)]
+
+
+def targets_of(case: dict[str, Tensor]) -> PoseSets:
+    images = range(sum(bool(re.fullmatch(r"target_\d+_area", name)) for name in case))
+    triples = [case[f"target_{i}_keypoints"] for i in images]
+    keypoints = triples[0].shape[1] // 3
+    return PoseSets(
+        keypoints=[t[:, : 2 * keypoints].unflatten(-1, (-1, 2)) for t in triples],
+        visible=[t[:, 2 * keypoints :] > 0 for t in triples],
+        area=[case[f"target_{i}_area"] for i in images],
+        boxes=[case[f"target_{i}_boxes"] for i in images],
+    )
+
+
+def sigmas_of(targets: PoseSets) -> Tensor:
+    return torch.tensor(skeleton_of(targets.keypoints[0].shape[1]).sigmas)
+
+
+# ------------------------------------------------------------------------------------------- noise
+
+
+def draws_of(case: dict[str, Tensor]) -> Draws:
+    """Return the recorded draws; places whose label or boxes were not drawn hold zeros."""
+    uniform = case["draw_label_uniform"]
+    images, queries = uniform.shape
+    labels = torch.zeros(images, queries, dtype=torch.int64)
+    labels[uniform < 0.5] = case["draw_new_labels"]
+    nobody = torch.zeros(0, dtype=torch.int64)
+    unused = torch.zeros(queries, 4)
+    return Draws(
+        people=[case.get(f"draw_remainder_{i}", nobody) for i in range(images)],
+        boxes=torch.stack([case.get(f"draw_empty_boxes_{i}", unused) for i in range(images)]),
+        label_uniform=uniform,
+        labels=labels,
+        box_uniform=case["draw_box_uniform"],
+    )
+
+
+@pytest.mark.parametrize("path", paths("denoising_*.npz"))
+def test_noise_queries(path: Path) -> None:
+    case = read(path)
+    targets = targets_of(case)
+    noisy = noisy_people(targets.boxes, draws_of(case))
+    assert noisy.labels.equal(case["noisy_labels"])
+    assert noisy.is_person.equal(case["known_labels"] == 1)
+    assert_close(noisy.clean_boxes, case["known_boxes"])
+    assert_close(noisy.boxes, case["query_box_logit"].sigmoid(), **MODULE)
+    assert noisy.sees.equal(~case["mask_dn_to_dn"])
+
+
+@pytest.mark.parametrize("layers", ["box", "pose"])
+@pytest.mark.parametrize("path", paths("denoising_*.npz"))
+def test_masks_with_noise_queries(path: Path, layers: str) -> None:
+    case = read(path)
+    noisy = noisy_people(targets_of(case).boxes, draws_of(case))
+    queries = NoiseQueries(torch.empty(0), noisy.boxes, noisy.sees)
+    sees = ~case[f"mask_{layers}_layers"]
+    count = noisy.labels.shape[1]
+    mask = with_noise(sees[count:, count:], queries, len(sees) - count)
+    assert mask[int(case["mask_image"])].equal(sees)
+
+
+# ------------------------------------------------------------------------------ matching and losses
+
+
+@pytest.mark.parametrize("path", paths("match_*.npz"))
+def test_matching(path: Path) -> None:
+    case = read(path)
+    targets = targets_of(case)
+    sigmas = sigmas_of(targets)
+    keypoints = case["pose_keypoints"].unflatten(-1, (-1, 2))
+    images = range(len(targets.area))
+    boxes = [
+        box_costs(case["box_logits"][None, i], case["box_boxes"][None, i], targets.boxes[i])
+        for i in images
+    ]
+    poses = [
+        pose_costs(case["pose_logits"][None, i], keypoints[None, i], targets, i, sigmas)
+        for i in images
+    ]
+    for kind, costs, matched in zip(
+        ("box", "pose"), (boxes, poses), match([boxes, poses]), strict=True
+    ):
+        before = 0
+        for image in images:
+            assert_close(costs[image][0], case[f"{kind}_cost_{image}"], **COSTS)
+            here = matched.images == image
+            assert matched.queries[here].equal(case[f"{kind}_match_query_{image}"])
+            assert (matched.people[here] - before).equal(case[f"{kind}_match_target_{image}"])
+            before += len(targets.area[image])
+
+
+NAMES = {"classes": "ce", "boxes": "bbox", "iou": "giou", "keypoints": "keypoints", "oks": "oks"}
+LOSS_CASES = [p for p in paths("loss_*.npz") if "full_model" not in p.id]
+
+
+def suffix(layer: int, layers: int) -> str:
+    """Return the end of the published name of a decoder layer's terms; the last has no number."""
+    return "" if layer == layers - 1 else f"_{layer}"
+
+
+def assert_terms(
+    case: dict[str, Tensor],
+    outputs: EDPoseOutputs,
+    noisy: NoisyPeople,
+    sigmas: Tensor,
+    tolerance: dict[str, float],
+) -> None:
+    """Compare every unweighted loss of the encoder, of each layer, and of the noise queries."""
+    targets = targets_of(case)
+    assert outputs.detected is not None
+    assert outputs.noise is not None
+    by_boxes, by_keypoints = matches(outputs, targets, sigmas, PUBLISHED)
+    people = max(len(targets), 1)
+    layers = len(outputs.noise.logits)
+    first = len(outputs.detected.logits) - 1
+    numbers = [suffix(layer, layers) for layer in range(layers)]
+    posed = Detections(outputs.logits, outputs.boxes)
+    found = [
+        (
+            ["_interm", *numbers[:first]],
+            "loss",
+            box_losses(outputs.detected, targets, by_boxes, people),
+        ),
+        (numbers[first:], "loss", box_losses(posed, targets, by_keypoints, people)),
+        (
+            numbers[first:],
+            "loss",
+            keypoint_losses(outputs.keypoints, targets, by_keypoints, sigmas, people),
+        ),
+        (numbers, "dn_loss", noise_losses(outputs.noise, noisy)),
+    ]
+    compared = set()
+    for suffixes, prefix, losses in found:
+        for name, values in vars(losses).items():
+            published = [f"{prefix}_{NAMES[name]}{end}" for end in suffixes]
+            expected = torch.stack([case[f"loss/{term}"] for term in published])
+            assert_close(values.detach(), expected, **tolerance)
+            weight = getattr(PUBLISHED, name if prefix == "loss" else f"noise_{name}")
+            for term in published:  # a whole training step has no weights beside
+                assert float(case.get(f"weight/{term}", weight)) == weight
+            compared.update(published)
+    assert compared == {n.removeprefix("loss/") for n in case if n.startswith("loss/")}
+
+
+@pytest.mark.parametrize("path", LOSS_CASES)
+def test_losses_and_their_gradients(path: Path) -> None:
+    case = read(path)
+    targets = targets_of(case)
+    inputs = {
+        name.removeprefix("grad_"): case[name.removeprefix("grad_")].double().requires_grad_()
+        for name in case
+        if name.startswith("grad_")
+    }
+
+    def with_encoder(name: str) -> Tensor:
+        return torch.cat([inputs[f"interm_{name}"][None], inputs[f"box_{name}"]])
+
+    outputs = EDPoseOutputs(
+        logits=inputs["pose_logits"],
+        boxes=inputs["pose_boxes"],
+        keypoints=inputs["pose_keypoints"].unflatten(-1, (-1, 2)),
+        detected=Detections(with_encoder("logits"), with_encoder("boxes")),
+        noise=Detections(inputs["dn_logits"], inputs["dn_boxes"]),
+    )
+    noisy = NoisyPeople(
+        labels=case["dn_labels"],
+        boxes=case["dn_target_boxes"],
+        sees=torch.empty(0),
+        is_person=case["dn_labels"] == 1,
+        clean_boxes=case["dn_target_boxes"],
+    )
+    sigmas = sigmas_of(targets)
+    assert_terms(case, outputs, noisy, sigmas, LOSSES)
+    terms = loss_terms(outputs, targets, noisy, sigmas, PUBLISHED)
+    total = torch.stack(list(terms.values())).sum()
+    assert_close(total.detach(), case["total_weighted"], **LOSSES)
+    total.backward()
+    for name, tensor in inputs.items():
+        assert tensor.grad is not None
+        assert_close(tensor.grad, case[f"grad_{name}"], **GRADIENTS)
