@@ -38,14 +38,13 @@ def assignments(costs: Sequence[Tensor]) -> list[list[tuple[Tensor, Tensor]]]:
     from scipy.optimize import linear_sum_assignment
 
     device = costs[0].device
-    matched = []
+    matched: list[list[tuple[Tensor, Tensor]]] = []
     for own in to_host([one.detach().float() for one in costs]):
         # NaN of a diverging network would raise here; the loss reports it in a clearer way.
         finite = np.nan_to_num(own.numpy(), nan=1e9, posinf=1e9, neginf=-1e9)
         pairs = [linear_sum_assignment(matrix) for matrix in finite]
-        matched.append([tuple(map(torch.from_numpy, pair)) for pair in pairs])
-    on_device: list[list[tuple[Tensor, Tensor]]] = moved(matched, device)
-    return on_device
+        matched.append([(torch.from_numpy(rows), torch.from_numpy(cols)) for rows, cols in pairs])
+    return moved(matched, device)
 
 
 def focal_cost(logits: Tensor) -> Tensor:

@@ -43,12 +43,18 @@ def ratio(size: int, other: int, device: torch.device) -> Tensor | float:
     return over / under
 
 
-@lru_cache(maxsize=256)  # a network asks for the same ones again and again
 def constant(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
     """Return numbers, or tuples of numbers, as a tensor on a device, which gets them once.
 
     Copying them anew would hold up Python until a GPU has caught up.
     """
+    if torch.compiler.is_compiling():  # they become constants of the graph
+        return torch.tensor(numbers, device=device)
+    return _kept(numbers, device)
+
+
+@lru_cache(maxsize=256)  # a network asks for the same ones again and again
+def _kept(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # training may reuse what is cached in inference mode
         [tensor] = to_device([torch.tensor(numbers)], device)
         return tensor
