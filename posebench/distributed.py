@@ -42,15 +42,21 @@ def process_group() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def mean_count(count: int, device: torch.device) -> float | Tensor:
+def mean_count(count: int | Tensor, device: torch.device) -> float | Tensor:
     """Return the mean of a count over the ranks; the total is taken to be at least 1.
+
+    A count that is still being computed on the device is passed as a tensor, which is not read.
 
     A loss that is divided by it, and whose gradients are averaged over the ranks, has the gradients
     of a single process with the joint batch.
     """
     if world_size() == 1:
-        return max(count, 1)
-    return all_reduce_(torch.tensor(float(count), device=device)).clamp(min=1) / world_size()
+        return count.clamp(min=1) if isinstance(count, Tensor) else max(count, 1)
+    if isinstance(count, Tensor):
+        own = count.to(torch.float32, copy=True)
+    else:
+        own = torch.full((), float(count), device=device)
+    return all_reduce_(own).clamp(min=1) / world_size()
 
 
 def mean_counts(counts: Tensor) -> Tensor:

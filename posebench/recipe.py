@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LRSchedule = Literal["step", "cosine"]
 Optimizer = Literal["adam", "adamw", "sgd"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 Settings = Mapping[str, Any] | Sequence[str]
 SCHEDULES: tuple[str, ...] = get_args(LRSchedule)
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
@@ -251,7 +251,7 @@ def check_precision(name: str) -> None:
     """Check the name of a precision, before torch is loaded to choose one.
 
     Raises:
-        UsageError: it is neither fp32, bf16 nor auto.
+        UsageError: it is neither fp32, tf32, bf16 nor auto.
     """
     known = (*get_args(Precision), "auto")
     if name not in known:

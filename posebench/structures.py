@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from posebench.files import PERSON
 from posebench.skeleton import Skeleton
+from posebench.transfer import moved, pinned, to_device
 
 # This module loads without torch, which skeletons and sizes do not need.
 if TYPE_CHECKING:
@@ -84,17 +85,6 @@ class Poses:
             boxes=self.boxes[index],
         )
 
-    def to(self, device: torch.device) -> Poses:
-        return Poses(
-            self.keypoints.to(device),
-            self.visibility.to(device),
-            self.area.to(device),
-            self.boxes.to(device),
-            self.unlabelled.to(device),
-            self.crowds.to(device),
-            self.unlabelled_area.to(device),
-        )
-
     @classmethod
     def joined(cls, parts: Sequence[Poses], num_keypoints: int) -> Poses:
         """Return the labelled people of several images, in their own image's pixels."""
@@ -133,7 +123,7 @@ def box_corners(boxes_xywh: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PosePredictions:
-    """The predicted people of one image, in that image's pixels, best first."""
+    """The predicted people of one image, in that image's pixels, best first; on the CPU."""
 
     keypoints: Tensor  # (N, K, 2) x, y
     keypoint_scores: Tensor  # (N, K)
@@ -240,19 +230,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the network inputs of a batch lie in their images."""
+    """Where the network inputs of a batch lie in their images; on the CPU, as few numbers are."""
 
     to_image: Tensor  # (B, 2, 3) float64, affine from network-input pixels to image pixels
     flipped: Tensor  # (B,) bool: mirrored after the warp (augmentation only)
     sizes: Tensor  # (B, 2) int64 width, height without the padding at the bottom right
 
-    def to(self, device: torch.device) -> Geometry:
-        return Geometry(self.to_image.to(device), self.flipped.to(device), self.sizes.to(device))
-
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of one network size with everything a loss needs."""
+    """Images of one network size with everything a loss needs.
+
+    Images and masks may be on a GPU; people and geometry, which are few numbers and decide on
+    shapes, are on the CPU always.
+    """
 
     images: Tensor  # (B, 3, H, W) float32, normalised with ImageNet's statistics, padding 0
     poses: list[Poses]  # in network-input pixels
@@ -261,31 +252,41 @@ class Batch:
     image_ids: list[int | str]
     names: list[str]
     seeds: list[int]  # of each image, from (seed, epoch, image id), for random targets
+    targets: Any = None  # those that a method has built where images are loaded; None: none
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    @property
     def padding(self) -> Tensor | None:
-        """(B, H, W) bool, True on padding; None if no image is padded."""
+        """(B, H, W) bool on the images' device, True on padding; None if no image is padded."""
         import torch
 
         height, width = self.images.shape[-2:]
-        own_width, own_height = self.geometry.sizes.unbind(1)
-        if bool((own_width == width).all() and (own_height == height).all()):
+        if bool((self.geometry.sizes == torch.tensor([width, height])).all()):
             return None
-        beside = torch.arange(width, device=own_width.device) >= own_width[:, None]
-        below = torch.arange(height, device=own_width.device) >= own_height[:, None]
+        [sizes] = to_device([self.geometry.sizes], self.device)
+        own_width, own_height = sizes.unbind(1)
+        beside = torch.arange(width, device=self.device) >= own_width[:, None]
+        below = torch.arange(height, device=self.device) >= own_height[:, None]
         return below[:, :, None] | beside[:, None, :]
 
     def to(self, device: torch.device) -> Batch:
-        return replace(
-            self,
-            images=self.images.to(device, non_blocking=True),
-            poses=[poses.to(device) for poses in self.poses],
-            masks={stride: mask.to(device) for stride, mask in self.masks.items()},
-            geometry=self.geometry.to(device),
-        )
+        """Return the batch with images, masks and targets on a device.
+
+        A GPU gets the images in one copy and the rest in another, and Python waits for neither.
+        """
+        [images] = to_device([self.images], device)
+        masks, targets = moved((self.masks, self.targets), device)
+        return replace(self, images=images, masks=masks, targets=targets)
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in memory from which a GPU copies without a wait."""
+        return replace(self, images=pinned(self.images))
 
 
 Rounding = Literal["authors", "dekr", "mmpose0", "mmpose1"]

@@ -46,6 +46,7 @@ def evaluate(
     device: str = "auto",
     precision: str = "fp32",
     backend: str = "torch",
+    compile: bool = False,
     batch_size: int = 8,
     workers: int | None = None,
     limit: int | None = None,
@@ -81,8 +82,10 @@ def evaluate(
             the recipe does.
         settings: recipe fields, `{"nms_threshold": 0.5}` or `["nms_threshold=0.5"]`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; of a loaded model, its own.
-        precision: `fp32`, `bf16` or `auto`, which is fp32 here; of a loaded model, its own.
+        precision: `fp32`, `tf32`, `bf16` or `auto`, which is fp32 here; of a loaded model, its
+            own.
         backend: what computes the network, as for `load_model`; of a loaded model, its own.
+        compile: let torch.compile compute the network, for each image size.
         batch_size: images per forward pass, at most; only images of one size share a pass.
         workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
         limit: evaluate on this many images at most, the first ones.
@@ -144,6 +147,7 @@ def evaluate(
             batch_size=batch_size,
             workers=engine.default_workers(place) if workers is None else workers,
             precision=chosen_precision,
+            compiler="inductor" if compile else "",
             strict=strict,
             progress=progress,
         )

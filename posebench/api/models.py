@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from posebench.models import RECIPES
 from posebench.plugins import PLUGINS
@@ -46,7 +46,7 @@ def load_model(
         model: a run folder, a checkpoint, an exported file, or a recipe whose weights can be
             downloaded.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is a GPU where there is one.
-        precision: `fp32`, `bf16` or `auto`, which is fp32 for predictions.
+        precision: `fp32`, `tf32`, `bf16` or `auto`, which is fp32 for predictions.
         flip: also predict on the mirrored image and merge both; None: as the recipe does.
         scales: factors on the recipe's input size, whose predictions are merged likewise; None: as
             the recipe does.
@@ -74,4 +74,4 @@ def load_model(
 def eval_precision(name: str) -> Precision:
     """Return the precision of that name; `auto` is fp32: AP must not depend on the machine."""
     check_precision(name)
-    return "bf16" if name == "bf16" else "fp32"
+    return "fp32" if name == "auto" else cast("Precision", name)

@@ -195,28 +195,35 @@ class Prediction:
         self.reader.stop()
 
     def __iter__(self) -> Iterator[FramePrediction]:
-        done = self.continued
+        from posebench.engine.prediction import predict_stream
+
         results: AbstractContextManager[Any] = self._results or nullcontext()
+        least = self.options.min_score
         try:
             with results:
-                limit = sys.maxsize if self.options.limit is None else self.options.limit
-                batches = self.reader.batches(self.options.batch_size)
-                # A stream may be silent after the last frame that is wanted.
-                while done < limit and (frames := next(batches, [])[: limit - done]):
-                    if self._stop.is_set():  # the batch may be cut short
-                        break
-                    frames, error = self._until_error(frames)
-                    if frames:
-                        batch = self._predicted(frames)
-                        done += len(batch)
-                        yield from batch
-                    if error:
-                        raise error
+                for batch in predict_stream(self.model, self._wanted(), min_score=least):
+                    yield from self._written(batch)
                 self.complete = self.live or not self._stop.is_set()
                 if self._results and self.complete:
                     self._results.finish()
         finally:
             self.reader.close()
+
+    def _wanted(self) -> Iterator[list[Frame]]:
+        """Yield the batches of frames to predict, until one cannot be read and ends the run."""
+        done = self.continued
+        limit = sys.maxsize if self.options.limit is None else self.options.limit
+        batches = self.reader.batches(self.options.batch_size)
+        # A stream may be silent after the last frame that is wanted.
+        while done < limit and (frames := next(batches, [])[: limit - done]):
+            if self._stop.is_set():  # the batch may be cut short
+                break
+            frames, error = self._until_error(frames)
+            done += len(frames)
+            if frames:
+                yield frames
+            if error:
+                raise error
 
     def _until_error(self, frames: list[Frame]) -> tuple[list[Frame], DataError | None]:
         """Return the frames before the one that ends the run since it cannot be read, and why."""
@@ -226,17 +233,14 @@ class Prediction:
                     return frames[:place], frame.error
         return frames, None
 
-    def _predicted(self, frames: Sequence[Frame]) -> list[FramePrediction]:
-        """Predict a batch, and write it."""
-        from posebench.engine import prediction
-
-        batch = prediction.predict_batch(self.model, frames, min_score=self.options.min_score)
+    def _written(self, batch: list[FramePrediction]) -> list[FramePrediction]:
+        """Return the people of a batch with their numbers, written."""
+        self._last = batch[-1].origin
         if self._tracks:
             batch = [self._tracks.add(one) for one in batch]
         self._save_images(batch)
         if self._results:
             self._results.write(batch, self._tracks.state() if self._tracks else None)
-        self._last = frames[-1]
         return batch
 
     def _open_results(self, *, resume: bool) -> tuple[PredictionFile | None, Progress | None]:

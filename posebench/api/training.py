@@ -53,6 +53,7 @@ def train(
     precision: str | None = None,
     workers: int | None = None,
     strict: bool | None = None,
+    compile: bool | None = None,
     limit: int | None = None,
     runs: str | Path = "runs",
     callback: Callback | None = None,
@@ -93,11 +94,12 @@ def train(
             or to a later end, by the learning rate of a training of that length.
         seed: random seed for initial weights, image order and augmentation; None: 0.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; None: `auto`.
-        precision: `fp32`, `bf16` (losses stay in fp32), or `auto`: bf16 where the hardware
-            computes in it; None: `fp32`.
+        precision: `fp32`, `tf32` (a GPU's products of rounded numbers), `bf16` (losses stay in
+            fp32), or `auto`: bf16 where the hardware computes in it; None: `fp32`.
         workers: processes that load images; None: none on a CPU, up to 8 beside a GPU.
         limit: train and evaluate on this many images at most, the first ones of each split.
         strict: stop at the first image that cannot be read.
+        compile: let torch.compile compute the network, for each image size; None: it does not.
         runs: the folder in which the run folder is made.
         callback: is called at the start, and after every step and evaluation.
         **fields: recipe fields, `epochs=20`.
@@ -124,7 +126,7 @@ def train(
         "split": split, "eval_split": eval_split, "data_root": _text(data_root),
         "annotations": _text(annotations), "eval_annotations": _text(eval_annotations),
         "exif": exif, "seed": seed, "device": device, "precision": precision, "workers": workers,
-        "strict": strict, "limit": limit, "weights": _text(weights),
+        "strict": strict, "compile": compile, "limit": limit, "weights": _text(weights),
         "image_folder": _text(images), "category": _names(category) or None, "skeleton": skeleton,
     }  # fmt: skip
     if resume is None:
@@ -147,6 +149,7 @@ def train(
         engine.default_workers(place) if request.workers is None else request.workers,
         chosen_precision,
         strict=request.strict,
+        compiler="inductor" if request.compile else "",
     )
     choice = request.choice()
     train_set, eval_set = (

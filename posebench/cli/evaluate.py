@@ -13,6 +13,7 @@ from posebench.cli.common import (
     AnnotationsOption,
     BackendOption,
     CategoryOption,
+    CompileOption,
     DeviceOption,
     ExifOption,
     ImagesOption,
@@ -90,7 +91,10 @@ def evaluate(
     device: DeviceOption = "auto",
     devices: DevicesOption = 1,
     precision: Annotated[
-        str, typer.Option(help="Precision: fp32, bf16 autocast, or auto, which is fp32 here.")
+        str,
+        typer.Option(
+            help="Precision: fp32, tf32 on a GPU, bf16 autocast, or auto, which is fp32 here."
+        ),
     ] = "fp32",
     backend: BackendOption = "torch",
     batch_size: Annotated[
@@ -100,6 +104,7 @@ def evaluate(
     workers: WorkersOption = None,
     limit: LimitOption = None,
     strict: StrictOption = False,
+    compile: CompileOption = False,
     json: JsonOption = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
@@ -132,6 +137,7 @@ def evaluate(
             device=device,
             precision=precision,
             backend=backend,
+            compile=compile,
             batch_size=batch_size,
             workers=workers,
             limit=limit,

@@ -75,7 +75,8 @@ def speed(
     precision: Annotated[
         str,
         typer.Option(
-            help="Precision: fp32, bf16, fp16, or auto: bf16 where the hardware computes in it."
+            help="Precision: fp32, tf32, bf16, fp16, or auto: bf16 where the hardware computes in "
+            "it."
         ),
     ] = "fp32",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 1,

@@ -13,6 +13,7 @@ from posebench.cli.common import (
     RANK,
     AnnotationsOption,
     CategoryOption,
+    CompileOption,
     DeviceOption,
     ExifOption,
     ImagesOption,
@@ -110,6 +111,7 @@ def train(
     workers: WorkersOption = None,
     limit: LimitOption = None,
     strict: StrictOption = False,
+    compile: CompileOption = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also log curves for TensorBoard.")
     ] = False,
@@ -152,6 +154,7 @@ def train(
             precision=given_precision,
             workers=workers,
             strict=_given(context, "strict", strict),
+            compile=_given(context, "compile", compile),
             limit=limit,
             runs=runs,
             callback=_with_tensorboard(progress) if _has_curves(tensorboard, resume) else progress,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,10 @@ class MicroBatch:
 
     batch: Batch | None  # None if no image could be read
     unreadable: list[Unreadable]
+
+    def pin_memory(self) -> MicroBatch:
+        """Return it with the images in pinned memory; the loader calls it in a thread."""
+        return replace(self, batch=self.batch and self.batch.pin_memory())
 
 
 @dataclass(frozen=True)
@@ -83,14 +88,22 @@ def micro_batches(
     *,
     start: int = 0,
     workers: int = 0,
+    pin: bool = False,
+    targets: Callable[[Batch], Any] | None = None,
 ) -> Iterator[MicroBatch]:
-    """Yield the micro-batches of a run from number `start` on, loaded by `workers` processes."""
+    """Yield the micro-batches of a run from number `start` on, loaded by `workers` processes.
+
+    Args:
+        pin: put images into pinned memory, from which a GPU copies them meanwhile.
+        targets: builds the `targets` of a batch, in the same processes; None: there are none.
+    """
     loader: DataLoader[Any] = DataLoader(
         _AugmentedImages(dataset, augment, sampler, CACHE_BYTES // max(workers, 1)),
         batch_sampler=_From(sampler, start),
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=partial(_collate, targets=targets),
         worker_init_fn=_start_worker if workers else None,
+        pin_memory=pin,
     )
     return iter(loader)
 
@@ -169,10 +182,15 @@ class _Images(Dataset[Sample | Unreadable]):
             return Unreadable(index, str(error))
 
 
-def _collate(items: list[NetworkInput | Unreadable]) -> MicroBatch:
+def _collate(
+    items: list[NetworkInput | Unreadable], targets: Callable[[Batch], Any] | None = None
+) -> MicroBatch:
     inputs = [item for item in items if isinstance(item, NetworkInput)]
     unreadable = [item for item in items if isinstance(item, Unreadable)]
-    return MicroBatch(collate(inputs) if inputs else None, unreadable)
+    if not inputs:
+        return MicroBatch(None, unreadable)
+    batch = collate(inputs)
+    return MicroBatch(replace(batch, targets=targets(batch)) if targets else batch, unreadable)
 
 
 def _start_worker(worker: int) -> None:

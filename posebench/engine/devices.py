@@ -53,7 +53,7 @@ def pick_precision(name: str, device: torch.device) -> Precision:
     """Return the precision of that name; `auto` is bf16 where the hardware computes in it.
 
     Raises:
-        UsageError: it is neither fp32, bf16 nor auto.
+        UsageError: it is neither fp32, tf32, bf16 nor auto.
     """
     check_precision(name)
     if name == "auto":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import torch
 from posebench.engine.backend_names import backend_of
 from posebench.engine.checkpoint import Checkpoint
 from posebench.engine.evaluation import autocast, inference_model
+from posebench.engine.overlap import predict_batches
 from posebench.engine.predicting import Predicting, as_rgb
 from posebench.errors import ModelError
 from posebench.models import PoseModel, Profile, profile_of
@@ -132,11 +133,20 @@ class Model(Predicting):
     def _profile(self) -> Profile[PoseModel]:
         return profile_of(self.recipe.config)
 
+    def predict_stream(
+        self, batches: Iterable[Sequence[ImageLike]]
+    ) -> Iterator[list[PosePredictions]]:
+        samples = ([Sample(as_rgb(image)) for image in images] for images in batches)
+        for predictions in predict_batches(
+            self.fast_network,
+            samples,
+            self.inference,
+            lambda: autocast(self.device, self.precision),
+        ):
+            yield [self._named(people) for people in predictions]
+
     def _predicted(self, images: Sequence[Any]) -> list[PosePredictions]:
-        samples = [Sample(as_rgb(image)) for image in images]
-        with autocast(self.device, self.precision):
-            predictions = self.fast_network.predict(samples, self.inference)
-        return [self._named(people) for people in predictions]
+        return next(self.predict_stream([images]))
 
     def _named(self, people: PosePredictions) -> PosePredictions:
         """Return the people with what drawing them needs to know of the model."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -81,13 +82,18 @@ class Predicting(ABC):
         if not isinstance(images, Iterable):
             raise not_an_image(images)
         predictions: list[PosePredictions] = []
-        waiting: list[Any] = []
-        for image in images:
-            waiting.append(image)
-            if len(waiting) == batch_size:
-                predictions += self._predicted(waiting)
-                waiting.clear()
-        return predictions + self._predicted(waiting)
+        for people in self.predict_stream(_batches(images, batch_size)):
+            predictions += people
+        return predictions
+
+    def predict_stream(
+        self, batches: Iterable[Sequence[ImageLike]]
+    ) -> Iterator[list[PosePredictions]]:
+        """Yield the people of each batch of images, in order.
+
+        A network on a GPU takes the next batch before it yields the people of the one before.
+        """
+        return map(self._predicted, batches)
 
     @abstractmethod
     def explain(self, image: ImageLike) -> tuple[PosePredictions, Heatmaps]:
@@ -113,6 +119,12 @@ class Predicting(ABC):
     @abstractmethod
     def _predicted(self, images: Sequence[Any]) -> list[PosePredictions]:
         """Return the people of images that fit into one batch."""
+
+
+def _batches(images: Iterable[ImageLike], size: int) -> Iterator[list[ImageLike]]:
+    remaining = iter(images)
+    while batch := list(islice(remaining, size)):
+        yield batch
 
 
 def as_rgb(image: Any) -> NDArray[np.uint8]:

@@ -29,7 +29,7 @@ _VERSION = 1
 # Where the data lie and how they are computed with; everything else stays as it was.
 _MAY_CHANGE = (
     "data_root", "annotations", "eval_annotations", "image_folder", "device", "precision",
-    "workers", "strict",
+    "workers", "strict", "compile",
 )  # fmt: skip
 # Fields whose option has another name.
 _OPTION_OF = {"image_folder": "images"}
@@ -54,6 +54,7 @@ class TrainingRequest:
     precision: str = "fp32"
     workers: int | None = None  # None: by the device
     strict: bool = False
+    compile: bool = False  # whether torch.compile computes the network
     limit: int = 0  # images per epoch; 0: all
     images: int = 0  # labelled images of the training split; 0: not recorded
     processes: int = 1

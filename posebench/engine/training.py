@@ -10,6 +10,7 @@ rank 0 writes the run folder.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -75,6 +76,7 @@ class TrainOptions:
     precision: Precision = "fp32"
     strict: bool = False
     save_every_s: float = SAVE_EVERY_SECONDS  # between epochs too
+    compiler: str = ""  # backend of torch.compile, which computes the network; empty: PyTorch does
 
 
 class TrainStep(nn.Module):
@@ -211,6 +213,8 @@ class _Trainer:
         self.frozen = frozen_part(self.recipe, self.model)
         # Convolutions on a CPU and on tensor cores are faster with channels last.
         self.model.to(self.options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.options.compiler:
+            self.model.compile_network(self.options.compiler)
         train_step = self._train_step()
         optimizer = make_optimizer(self.recipe, self.model)
         if self.recipe.ema_decay:
@@ -226,6 +230,8 @@ class _Trainer:
             self.sampler,
             start=self.schedule.first_micro_batch(step),
             workers=self.options.workers,
+            pin=self.options.device.type == "cuda",
+            targets=self.model.target_builder(),
         )
         evaluation: Evaluation | None = None
         stopping = False
@@ -346,14 +352,19 @@ class _Trainer:
         if self.frozen:
             self.frozen.eval()
         optimizer.zero_grad()
-        terms: dict[str, float] = {}
+        names: list[list[str]] = []  # of the images of each micro-batch
+        losses: list[dict[str, Tensor]] = []
         images = 0
         for batch, last in self._loaded(batches, count):
             images += len(batch)
+            names.append(batch.names)
             # Gradients are all-reduced once a step.
             with nullcontext() if last else _no_sync(train_step):
-                losses = self._backward(batch, train_step, step, count)
-            for name, value in losses.items():
+                losses.append(self._backward(batch, train_step, count))
+        terms: dict[str, float] = {}
+        for own_names, values in zip(names, _read(losses), strict=True):
+            self._check_finite(values, own_names, step)
+            for name, value in values.items():
                 terms[name] = terms.get(name, 0.0) + value / count
         if images:
             if self.recipe.clip_norm:
@@ -405,22 +416,25 @@ class _Trainer:
         return dict(zip(terms, means, strict=True)), round(total * world_size())
 
     def _backward(
-        self, batch: Batch, train_step: nn.Module, step: int, micro_batches: int
-    ) -> dict[str, float]:
+        self, batch: Batch, train_step: nn.Module, micro_batches: int
+    ) -> dict[str, Tensor]:
+        """Add a micro-batch's gradients; return its terms, which a GPU may still be computing."""
         batch = batch.to(self.options.device)
         with autocast(self.options.device, self.options.precision):
             terms: dict[str, Tensor] = train_step(batch)
         total = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(total):
-            values = ", ".join(f"{name} {value.item():g}" for name, value in terms.items())
+        (total / micro_batches).backward()  # type: ignore[no-untyped-call]
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _check_finite(self, terms: dict[str, float], images: list[str], step: int) -> None:
+        if not math.isfinite(sum(terms.values())):
+            values = ", ".join(f"{name} {value:g}" for name, value in terms.items())
             raise PosebenchError(
                 f"The loss is not finite at step {step + 1} ({values}) on the images "
-                f"{', '.join(batch.names)}. Lower the learning rate (--set lr="
+                f"{', '.join(images)}. Lower the learning rate (--set lr="
                 f"{self.recipe.lr / 2:g}) and start again, or continue from the last checkpoint, "
                 f"which was written before: {resume_command(self.folder)}"
             )
-        (total / micro_batches).backward()  # type: ignore[no-untyped-call]
-        return {name: value.item() for name, value in terms.items()}
 
     def _record_unreadable(self, unreadable: list[Unreadable]) -> None:
         for image in unreadable:
@@ -481,6 +495,7 @@ class _Trainer:
             self.recipe.inference,
             workers=self.options.workers,
             precision=self.options.precision,
+            compiler=self.options.compiler,
             strict=self.options.strict,
             progress=progress,
         )
@@ -505,6 +520,16 @@ class _Trainer:
         self.log.write({"step": step, "epoch": epoch, "metrics": evaluation.metrics})
         self.callback.on_evaluation(epoch, evaluation, best)
         return evaluation
+
+
+def _read(losses: list[dict[str, Tensor]]) -> list[dict[str, float]]:
+    """Return the values of the terms of several micro-batches, in one copy from the device."""
+    values = iter(
+        torch.stack([value for terms in losses for value in terms.values()]).tolist()
+        if losses
+        else []
+    )
+    return [{name: next(values) for name in terms} for terms in losses]
 
 
 @dataclass(frozen=True)

@@ -101,9 +101,12 @@ def heatmap_focal_loss(scores: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
     """
     if scores.shape != targets.shape:
         raise ValueError(f"Scores {tuple(scores.shape)} and targets {tuple(targets.shape)} differ.")
-    peaks = ((targets == 1) & mask).nonzero(as_tuple=True)
-    total: Tensor = _FocalSum.apply(scores, targets, mask, peaks)
-    return total / mean_count(len(peaks[0]), scores.device)
+    is_peak = (targets == 1) & mask
+    # A CPU adds the few peaks by index; a GPU would be waited for until they are found.
+    peaks = None if scores.is_cuda else is_peak.nonzero(as_tuple=True)
+    total: Tensor = _FocalSum.apply(scores, targets, mask, is_peak, peaks)
+    count = is_peak.sum() if peaks is None else len(peaks[0])
+    return total / mean_count(count, scores.device)
 
 
 def heatmap_focal_loss_of_logits(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
@@ -121,31 +124,41 @@ def heatmap_focal_loss_of_logits(logits: Tensor, targets: Tensor, mask: Tensor) 
     missed = (1 - scores).square() * F.softplus(-logits)
     wrong = (1 - targets) ** 4 * scores.square() * F.softplus(logits)
     total: Tensor = (torch.where(peak, missed, wrong) * mask).sum()
-    return total / mean_count(int((peak & mask).sum()), logits.device)
+    return total / mean_count((peak & mask).sum(), logits.device)
 
 
 class _FocalSum(torch.autograd.Function):
     """The sum of CID's Eq. 15 with its gradient derived by hand: autograd would store a dozen maps.
 
     (1 - target)^4 is zero at a peak, so the sum over the other cells runs over all cells, and the
-    few peaks are added by index.
+    few peaks are added by index, or by their mask.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, scores: Tensor, targets: Tensor, mask: Tensor, peaks: tuple[Tensor, ...]
+        ctx: Any,
+        scores: Tensor,
+        targets: Tensor,
+        mask: Tensor,
+        is_peak: Tensor,
+        peaks: tuple[Tensor, ...] | None,
     ) -> Tensor:
         weight = (1 - targets).square_().square_().mul_(mask).mul_(scores)  # (1 - t)^4 p
         log_rest = torch.log1p(-scores)
         total = -(weight * scores).flatten().dot(log_rest.flatten())
         gradient = log_rest.mul_(-2).add_(scores / (1 - scores)).mul_(weight)
-        at_peak = scores[peaks]
+        at_peak = scores if peaks is None else scores[peaks]
         rest, log_peak = 1 - at_peak, at_peak.log()
-        gradient[peaks] += 2 * rest * log_peak - rest**2 / at_peak
+        slope, value = 2 * rest * log_peak - rest**2 / at_peak, rest**2 * log_peak
+        if peaks is None:
+            gradient += slope * is_peak
+            value = value * is_peak
+        else:
+            gradient[peaks] += slope
         ctx.save_for_backward(gradient)
-        return total - (rest**2 * log_peak).sum()
+        return total - value.sum()
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outer[0], None, None, None
+        return gradient * outer[0], None, None, None, None

@@ -5,12 +5,15 @@ Shapes: N predictions, P people of one image, R sets of predictions for the same
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from posebench.layers.oks import keypoint_similarity
+from posebench.transfer import moved, to_host
 
 PERSON = 1  # column of the logits; column 0 is never a target
 
@@ -26,18 +29,22 @@ def assignment(costs: Tensor) -> list[tuple[Tensor, Tensor]]:
 
     Source: DETR (arXiv:2005.12872), Eq. 1.
     """
+    [pairs] = assignments([costs])
+    return pairs
+
+
+def assignments(costs: Sequence[Tensor]) -> list[list[tuple[Tensor, Tensor]]]:
+    """Return `assignment` of several images' costs, which go to the CPU in one copy, and back."""
     from scipy.optimize import linear_sum_assignment
 
-    # NaN of a diverging network would raise here; the loss reports it in a clearer way.
-    finite = np.nan_to_num(costs.detach().float().cpu().numpy(), nan=1e9, posinf=1e9, neginf=-1e9)
-    pairs = (linear_sum_assignment(matrix) for matrix in finite)
-    return [
-        (
-            torch.as_tensor(rows, dtype=torch.int64, device=costs.device),
-            torch.as_tensor(columns, dtype=torch.int64, device=costs.device),
-        )
-        for rows, columns in pairs
-    ]
+    device = costs[0].device
+    matched: list[list[tuple[Tensor, Tensor]]] = []
+    for own in to_host([one.detach().float() for one in costs]):
+        # NaN of a diverging network would raise here; the loss reports it in a clearer way.
+        finite = np.nan_to_num(own.numpy(), nan=1e9, posinf=1e9, neginf=-1e9)
+        pairs = [linear_sum_assignment(matrix) for matrix in finite]
+        matched.append([(torch.from_numpy(rows), torch.from_numpy(cols)) for rows, cols in pairs])
+    return moved(matched, device)
 
 
 def focal_cost(logits: Tensor) -> Tensor:

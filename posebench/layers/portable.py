@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from posebench.transfer import to_device
 
 _portable = ContextVar("portable operators", default=False)
 
@@ -39,6 +43,23 @@ def ratio(size: int, other: int, device: torch.device) -> Tensor | float:
     return over / under
 
 
+def constant(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
+    """Return numbers, or tuples of numbers, as a tensor on a device, which gets them once.
+
+    Copying them anew would hold up Python until a GPU has caught up.
+    """
+    if torch.compiler.is_compiling():  # they become constants of the graph
+        return torch.tensor(numbers, device=device)
+    return _kept(numbers, device)
+
+
+@lru_cache(maxsize=256)  # a network asks for the same ones again and again
+def _kept(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # training may reuse what is cached in inference mode
+        [tensor] = to_device([torch.tensor(numbers)], device)
+        return tensor
+
+
 def sizes_tensor(sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
     """Return the widths and heights (L, 2) of maps whose heights and widths are given.
 
@@ -46,7 +67,7 @@ def sizes_tensor(sizes: Sequence[tuple[int, int]], device: torch.device) -> Tens
     at once.
     """
     if not portable():
-        return torch.tensor([(width, height) for height, width in sizes], device=device)
+        return constant(tuple((width, height) for height, width in sizes), device)
     rows = [
         torch.stack([torch.scalar_tensor(side, device=device) for side in (width, height)])
         for height, width in sizes

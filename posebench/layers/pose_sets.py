@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from posebench.structures import Batch
+from posebench.transfer import moved
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class PoseSets:
 
 
 def build_targets(batch: Batch) -> PoseSets:
-    """Return the people of a batch who have a labelled keypoint."""
+    """Return the people of a batch who have a labelled keypoint, on its device."""
     keypoints, visible, area, boxes = [], [], [], []
     for poses, size in zip(batch.poses, batch.geometry.sizes, strict=True):
         labelled = poses[(poses.visibility > 0).any(1)]
@@ -36,4 +37,4 @@ def build_targets(batch: Batch) -> PoseSets:
         area.append((labelled.area / size.prod()).float())
         low, high = labelled.boxes[:, 0], labelled.boxes[:, 3]
         boxes.append(torch.cat([(low + high) / 2 / size, (high - low) / size], 1).float())
-    return PoseSets(keypoints, visible, area, boxes)
+    return moved(PoseSets(keypoints, visible, area, boxes), batch.device)

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.layers.portable import portable, sizes_tensor
+from posebench.layers.portable import constant, portable, sizes_tensor
 
 # Height and width of each level's map.
 Sizes = Sequence[tuple[int, int]]
@@ -132,7 +132,7 @@ def _corners(
     """
     batch, tokens, heads, _ = values.shape
     device = values.device
-    size = torch.tensor([(width, height) for height, width in sizes], device=device)  # (L, 2)
+    size = sizes_tensor(sizes, device)  # (L, 2)
     starts = [0, *accumulate(height * width for height, width in sizes)][:-1]
     positions = (references * size - 0.5)[:, :, None, :, None] + offsets
     cells = positions.floor()
@@ -145,7 +145,7 @@ def _corners(
     far_share = fraction * ((cells >= -1) & (cells < last))
     images = torch.arange(batch, device=device)[:, None] * heads
     first = (images + torch.arange(heads, device=device)) * tokens  # (B, H)
-    start = (first[:, None, :, None] + torch.tensor(starts, device=device))[..., None].int()
+    start = (first[:, None, :, None] + constant(tuple(starts), device))[..., None].int()
     widths = size[:, None, 0].int()
     rows = [start + cell[..., 1] * widths for cell in (near, far)]
     index = torch.stack([row + cell[..., 0] for row in rows for cell in (near, far)], -1)

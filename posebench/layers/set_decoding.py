@@ -17,6 +17,7 @@ from posebench.layers.nms import oks_nms
 from posebench.layers.pose_sets import PoseSets
 from posebench.skeleton import Skeleton
 from posebench.structures import Geometry, PosePredictions
+from posebench.transfer import moved, to_device, to_host
 
 POSES_KEPT = 50  # of an image, at test time
 SAME_PERSON = 0.7  # OKS above which poses of two views are one person; ours, for several views only
@@ -28,6 +29,8 @@ def decode_set(
 ) -> list[tuple[PosePredictions, Tensor]]:
     """Return each image's people, best first, and their indices among the N predictions.
 
+    Both are on the CPU.
+
     Args:
         logits: (B, N, 2).
         keypoints: (B, N, K, 2).
@@ -35,6 +38,7 @@ def decode_set(
         skeleton: of the keypoints.
         views: number of views of each image that the predictions are of.
     """
+    logits, keypoints = to_host([logits, keypoints])
     decoded = []
     images = zip(logits, keypoints, geometry.sizes, geometry.to_image, strict=True)
     for own_logits, own_keypoints, size, to_image in images:
@@ -74,7 +78,9 @@ def mirrored_back(points: Tensor, geometry: Geometry) -> Tensor:
     Their order is kept: left keypoints are to be exchanged with right ones.
     """
     # Pixel x of an image lies at w - 1 - x of its mirror image.
-    edge = (1 - 1 / geometry.sizes[:, 0])[:, None, None].to(points)
+    [edge] = to_device(
+        [(1 - 1 / geometry.sizes[:, 0])[:, None, None].to(points.dtype)], points.device
+    )
     x, y = points.unbind(-1)
     return torch.stack([edge - x, y], -1)
 
@@ -89,6 +95,8 @@ def ideal_people(targets: PoseSets, most: int, keypoints: int) -> tuple[Tensor, 
         most: people that the network predicts.
         keypoints: K.
     """
+    device = targets.area[0].device
+    targets = moved(targets, torch.device("cpu"))
     people = max((len(area) for area in targets.area), default=0)
     shape = (len(targets.area), min(people, most))
     logits = torch.full((*shape, 2), -torch.inf)
@@ -99,4 +107,5 @@ def ideal_people(targets: PoseSets, most: int, keypoints: int) -> tuple[Tensor, 
         mean = (truth[:count] * labelled).sum(1, keepdim=True) / labelled.sum(1, keepdim=True)
         logits[image, :count, PERSON] = 10.0
         poses[image, :count] = torch.where(labelled, truth[:count], mean)
+    logits, poses = to_device([logits, poses], device)
     return logits, poses

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, Self
 
@@ -43,6 +43,15 @@ class Runtime(Protocol):
 
     def __call__(self, model: Any, images: Tensor, padding: Tensor | None) -> Any:
         """Return the outputs as the model's `forward` does."""
+
+
+@dataclass(frozen=True)
+class Undecoded:
+    """The outputs for samples of one network size."""
+
+    positions: tuple[int, ...]  # of the samples among those that are predicted together
+    outputs: Any
+    geometry: Geometry
 
 
 class PoseModel(nn.Module, ABC):
@@ -125,7 +134,8 @@ class PoseModel(nn.Module, ABC):
 
         Args:
             features: as `features` returns them.
-            people: (M, 3) image, y, x in cells; None: they are detected.
+            people: (M, 3) image, y, x in cells, sorted by image and on the CPU, since their number
+                decides on shapes; None: they are detected.
         """
 
     def forward(
@@ -136,9 +146,31 @@ class PoseModel(nn.Module, ABC):
             return self.runtime(self, images, padding)
         return self.heads(self.features(images, padding), people)
 
+    def compile_network(self, backend: str = "inductor") -> None:
+        """Let torch.compile compute the network from now on, in place.
+
+        What compiles is `forward`, and the parts that losses or merged views call alone: every part
+        that computes for one image size. A copy of the model is not compiled.
+
+        Args:
+            backend: of torch.compile.
+        """
+        self.compile(backend=backend)
+        for part in self.children():
+            if not isinstance(part, nn.ModuleList | nn.ModuleDict):
+                part.compile(backend=backend)
+
     @abstractmethod
     def targets(self, batch: Batch) -> Any:
         """Return the training targets, on the batch's device."""
+
+    def target_builder(self) -> Callable[[Batch], Any] | None:
+        """Return what builds `Batch.targets` on the CPU, where training's images are loaded.
+
+        It serves targets that take the CPU long and do not depend on the network, and is pickled
+        where images are loaded by processes. None: `targets` does without.
+        """
+        return None
 
     @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -146,7 +178,10 @@ class PoseModel(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, outputs: Any, geometry: Geometry) -> list[PosePredictions]:
-        """Return the people of each image in original image pixels, best first."""
+        """Return the people of each image in original image pixels, best first, on the CPU.
+
+        Outputs of a GPU come in as few copies as possible: Python waits for each.
+        """
 
     def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> Any:
         """Return the outputs to decode, merged over all views of the images.
@@ -166,16 +201,26 @@ class PoseModel(nn.Module, ABC):
             )
         return self(batches[0].images, batches[0].padding)
 
-    @torch.inference_mode()
     def predict(self, samples: Sequence[Sample], inference: Inference) -> list[PosePredictions]:
-        """Return the people of each sample, in its own pixels, best first."""
-        predictions: dict[int, PosePredictions] = {}
+        """Return the people of each sample, in its own pixels, best first, on the CPU."""
+        return self.decoded(self.undecoded(samples, inference))
+
+    def undecoded(self, samples: Sequence[Sample], inference: Inference) -> Iterator[Undecoded]:
+        """Yield the outputs for samples, those of one network size together."""
         for positions, scaled in scaled_batches(samples, inference):
-            batches = [self.ready(batch) for batch in scaled]
-            outputs = self.merged_outputs(batches, inference)
-            decoded = self.decode(outputs, batches[0].geometry)
-            predictions.update(zip(positions, decoded, strict=True))
-        return [predictions[position] for position in range(len(samples))]
+            with torch.inference_mode():
+                batches = [self.ready(batch) for batch in scaled]
+                outputs = self.merged_outputs(batches, inference)
+            yield Undecoded(tuple(positions), outputs, batches[0].geometry)
+
+    @torch.inference_mode()
+    def decoded(self, undecoded: Iterable[Undecoded]) -> list[PosePredictions]:
+        """Return the people in the outputs for some samples, in the samples' order."""
+        predictions: dict[int, PosePredictions] = {}
+        for one in undecoded:
+            decoded = self.decode(one.outputs, one.geometry)
+            predictions.update(zip(one.positions, decoded, strict=True))
+        return [predictions[position] for position in sorted(predictions)]
 
     def ready(self, batch: Batch) -> Batch:
         """Return the batch on the device, and its images in the precision, of the weights."""

@@ -18,6 +18,7 @@ from posebench.layers.set_decoding import decode_set
 from posebench.models.base import PoseModel
 from posebench.preprocess import scaled_batches
 from posebench.structures import Inference, PosePredictions, Sample, Trace
+from posebench.transfer import to_host
 
 
 def trace_people(
@@ -53,7 +54,8 @@ def trace_people(
             norms.append(gradient[0].norm(dim=0))
     reliance = torch.stack(norms) if norms else images.new_zeros(0, *images.shape[-2:])
     matrix, size = batch.geometry.to_image[0], batch.geometry.sizes[0]
-    steps = references(outputs)[:, chosen].transpose(0, 1)  # (people, D, K, 2)
+    [steps] = to_host([references(outputs)])
+    steps = steps[:, chosen].transpose(0, 1)  # (people, D, K, 2)
     return (
         PosePredictions(
             predictions.keypoints.detach(),
@@ -61,7 +63,7 @@ def trace_people(
             predictions.scores.detach(),
         ),
         Trace(
-            steps=apply(steps.detach() * size, matrix.to(steps)),
+            steps=apply(steps * size, matrix.to(steps)),
             reliance=reliance / reliance.amax((1, 2), keepdim=True).clamp(min=1e-12),
             to_image=matrix,
         ),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import posebench
-from posebench.engine import prediction
+from posebench.engine import Predictor
 from tests.cli.command import run
 from tests.films import film, photo
 
@@ -58,7 +58,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_it_goes_on(
     film(Path("x.avi"), 20)
     words = ("predict", "seer", "x.avi", "--track", "--out")
     assert run(*words, "whole.json").code == 0
-    original = prediction.predict_batch
+    original = Predictor._predicted
     calls: list[int] = []
 
     def stopping(*arguments: object, **options: object) -> object:
@@ -68,7 +68,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_it_goes_on(
         return original(*arguments, **options)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(prediction, "predict_batch", stopping)
+        patch.setattr(Predictor, "_predicted", stopping)
         result = run(*words, "x.json")
     assert result.code == 130
     assert "Stopped; what is done is in x.json." in result.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import torch
 
@@ -251,7 +251,8 @@ def _evaluate(
     if card.model.kind == "oracle":
         return evaluate_ideal(_recipe(card), dataset, progress=progress)
     assert weights is not None  # asked for before
-    precision: Precision = "bf16" if evaluation.precision == "bf16" else "fp32"
+    recorded = evaluation.precision
+    precision = cast(Precision, recorded if recorded in get_args(Precision) else "fp32")
     checkpoint = _checkpoint(card, weights)
     # An exported file has its runtime already.
     backend = "torch" if is_exported(weights) else evaluation.backend or "torch"

@@ -8,15 +8,13 @@ outputs of an ideal network.
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.preprocess import scaled_batches
@@ -101,15 +99,3 @@ def fixed_batch(size: tuple[int, int], count: int, skeleton: Skeleton, people: i
         names=["noise"] * count,
         seeds=[0] * count,
     )
-
-
-def moved(value: Any, device: torch.device) -> Any:
-    """Return outputs with all their tensors on a device."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: moved(getattr(value, field.name), device) for field in fields(value)}
-        return replace(value, **parts)
-    if isinstance(value, (tuple, list)):
-        return type(value)(moved(part, device) for part in value)
-    return value

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from posebench.engine import Predictor
 
 Protocol = Literal["forward", "end-to-end", "paper"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 # Names of the stages around the network; stages within it begin with NETWORK.
 IMAGE, PREPROCESS, TRANSFER, DECODE = "decode image", "preprocess", "transfer", "postprocess"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from posebench.bench.flops import audit
 from posebench.bench.speed.clock import Clock, clock_for, passes_within
-from posebench.bench.speed.inputs import crowd, fixed_batch, moved, resized, sample_of
+from posebench.bench.speed.inputs import crowd, fixed_batch, resized, sample_of
 from posebench.bench.speed.memory import peak_growth
 from posebench.bench.speed.options import (
     DECODE,
@@ -39,8 +39,14 @@ from posebench.recipe import Recipe
 from posebench.shipped import shipped_weights
 from posebench.skeleton import COCO
 from posebench.structures import Batch, Poses
+from posebench.transfer import moved
 
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_TYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 _WARM_UP_SIDE = 128  # pixels
 
@@ -65,6 +71,8 @@ class TimedModel:
         self.device = torch.device(options.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # the clock records events in its current stream
+            torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
+            torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
         self.clock = clock(self.device)
         skeleton = self.recipe.skeleton or COCO
         shipped = shipped_weights(job.recipe)
@@ -199,7 +207,7 @@ class TimedModel:
         return _PreparedCase(
             people_per_image=case.people,
             batch=ready,
-            people=None if people is None else people.to(self.device),
+            people=people,
             outputs=moved(outputs, self.device),
             decoded=len(decoded[0]),
             alternatives=alternatives,
@@ -227,7 +235,7 @@ class _PreparedCase:
 
     people_per_image: int
     batch: Batch
-    people: Tensor | None  # (M, 3) image, y, x: given to the network
+    people: Tensor | None  # (M, 3) image, y, x, on the CPU: given to the network
     outputs: Any  # of an ideal network, for decoding
     decoded: int  # people decoded from the outputs of the first image
     alternatives: dict[str, Callable[[], Any]]

@@ -7,7 +7,12 @@ from posebench.engine.prediction.output import (
     is_unfinished,
     read_progress,
 )
-from posebench.engine.prediction.stream import FramePrediction, predict_batch, predict_frames
+from posebench.engine.prediction.stream import (
+    FramePrediction,
+    predict_batch,
+    predict_frames,
+    predict_stream,
+)
 from posebench.engine.prediction.tracks import Tracks
 
 __all__ = [
@@ -19,5 +24,6 @@ __all__ = [
     "is_unfinished",
     "predict_batch",
     "predict_frames",
+    "predict_stream",
     "read_progress",
 ]

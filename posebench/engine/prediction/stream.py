@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -52,24 +54,37 @@ def predict_frames(
     Raises:
         DataError: a live stream broke and could not be opened again.
     """
-    for frames in reader.batches(batch_size):
-        yield from predict_batch(model, frames)
+    for batch in predict_stream(model, reader.batches(batch_size)):
+        yield from batch
+
+
+def predict_stream(
+    model: Predicting, batches: Iterable[Sequence[Frame]], *, min_score: float = 0.0
+) -> Iterator[list[FramePrediction]]:
+    """Yield the people of each batch of frames; those that could not be read have none.
+
+    Args:
+        model: what finds them; on a GPU it takes a batch before it gives the one before.
+        batches: of frames that are predicted together.
+        min_score: people with a lower score are left out.
+    """
+    waiting: deque[Sequence[Frame]] = deque()
+
+    def images() -> Iterator[list[Any]]:
+        for frames in batches:
+            waiting.append(frames)
+            yield [frame.image for frame in frames if frame.image is not None]
+
+    for people in model.predict_stream(images()):
+        found = iter(people)
+        yield [_prediction(frame, found, model.skeleton, min_score) for frame in waiting.popleft()]
 
 
 def predict_batch(
     model: Predicting, frames: Sequence[Frame], *, min_score: float = 0.0
 ) -> list[FramePrediction]:
-    """Return the people of frames; those that could not be read have none.
-
-    Args:
-        model: what finds them.
-        frames: are predicted together.
-        min_score: people with a lower score are left out.
-    """
-    readable = [frame for frame in frames if frame.image is not None]
-    images = [frame.image for frame in readable if frame.image is not None]
-    found = iter(model.predict(images, batch_size=max(len(images), 1)) if images else [])
-    return [_prediction(frame, found, model.skeleton, min_score) for frame in frames]
+    """Return the people of the frames of one batch, as `predict_stream` does."""
+    return next(predict_stream(model, [frames], min_score=min_score))
 
 
 def _prediction(

@@ -14,17 +14,19 @@ from torch import Tensor
 from posebench.layers import centres
 from posebench.layers.centres import find_peaks
 from posebench.layers.nms import oks_nms
-from posebench.models.cid.decoupling import people_per_chunk
+from posebench.models.cid.decoupling import people_per_chunk, people_per_image
 from posebench.models.cid.recipes import STRIDE, CIDConfig
 from posebench.skeleton import Skeleton
 from posebench.structures import Geometry, PosePredictions
+from posebench.transfer import to_host
 
 
 @dataclass(frozen=True)
 class CIDOutputs:
     """What CID predicts for a batch.
 
-    All scores are after the sigmoid, clamped to [1e-4, 1 - 1e-4], float32.
+    On a GPU every image has 30 people, of whom those with a centre score of 0 are empty slots. All
+    scores are after the sigmoid, clamped to [1e-4, 1 - 1e-4], float32.
     """
 
     heatmaps: Tensor  # (B, K + 1, H, W) scores, the last channel is the person centre
@@ -72,19 +74,26 @@ def decode_people(
     keypoints, keypoint_scores = decode_instances(
         outputs, config.centre_pool, strict_border=config.strict_border
     )
-    to_image = geometry.to_image.to(keypoints.dtype)[outputs.people[:, 0]]  # (M, 2, 3)
+    keypoints, keypoint_scores, people, centre_scores = to_host(
+        [keypoints, keypoint_scores, outputs.people, outputs.centre_scores]
+    )
+    rows = torch.arange(len(people))
+    if outputs.people.is_cuda:  # without the slots that are empty
+        [rows] = (centre_scores > 0).nonzero(as_tuple=True)
+        keypoints, keypoint_scores, people = keypoints[rows], keypoint_scores[rows], people[rows]
+    to_image = geometry.to_image.to(keypoints.dtype)[people[:, 0]]  # (M, 2, 3)
     keypoints = keypoints @ to_image[:, :, :2].mT + to_image[:, None, :, 2]
-    counts = torch.bincount(outputs.people[:, 0], minlength=len(geometry.to_image)).tolist()
-    sigmas = torch.tensor(skeleton.sigmas, device=keypoints.device)
-    decoded, first = [], 0
-    for xy, scores in zip(
-        torch.split(keypoints, counts), torch.split(keypoint_scores, counts), strict=True
+    counts = people_per_image(people, len(geometry.to_image))
+    sigmas = torch.tensor(skeleton.sigmas)
+    decoded = []
+    for xy, scores, own_rows in zip(
+        *(torch.split(values, counts) for values in (keypoints, keypoint_scores, rows)),
+        strict=True,
     ):
         person_scores = scores.mean(1)
         keep = oks_nms(xy, person_scores, sigmas, config.nms_threshold)
         predictions = PosePredictions(xy[keep], scores[keep], person_scores[keep])
-        decoded.append((predictions, first + keep))
-        first += len(xy)
+        decoded.append((predictions, own_rows[keep]))
     return decoded
 
 

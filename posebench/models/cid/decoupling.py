@@ -59,16 +59,25 @@ class Decoupling(nn.Module):
         self.fuse = nn.Conv2d(embedding * (channel + spatial), embedding, 1)
         self.heatmap = nn.Conv2d(embedding, num_keypoints, 1)
 
-    def forward(self, shared: Tensor, person_features: Tensor, people: Tensor) -> Tensor:
+    def forward(
+        self,
+        shared: Tensor,
+        person_features: Tensor,
+        people: Tensor,
+        counts: list[int] | None = None,
+    ) -> Tensor:
         """Return the people's heatmap scores (M, K, H, W).
 
         Args:
             shared: S, (B, E, H, W).
             person_features: f of Eq. 7, (M, C).
             people: their centres (M, 3) image, y, x, sorted by image.
+            counts: their number in each image; None: they are counted.
         """
+        if torch.compiler.is_compiling():  # no loop over images, whose people are not counted
+            return self.as_written(shared, person_features, people)
         # Per image, since all its people read the same map.
-        counts = torch.bincount(people[:, 0], minlength=len(shared)).tolist()
+        counts = people_per_image(people, len(shared)) if counts is None else counts
         maps = shared.flatten(2)  # (B, E, HW)
         embedding = self.fuse.out_channels
         fuse = self.fuse.weight[:, :, 0, 0]
@@ -221,6 +230,20 @@ class Decoupling(nn.Module):
         fused.add_(self.fuse.bias[:, None]).relu_()
         logits = self.heatmap.weight[:, :, 0, 0] @ fused
         return clamped_sigmoid(logits + self.heatmap.bias[:, None])
+
+
+def people_per_image(people: Tensor, images: int) -> list[int]:
+    """Return the number of people in each of some images; people are (M, 3) image, y, x."""
+    counts: list[int] = torch.bincount(people[:, 0], minlength=images).tolist()
+    return counts
+
+
+def counts_wait(maps: Tensor) -> bool:
+    """Return whether counting the people that are detected in maps would hold up the network.
+
+    A GPU is waited for, and a compiled graph ends there. Then every image has as many slots.
+    """
+    return maps.is_cuda or torch.compiler.is_compiling()
 
 
 def people_per_chunk(count: int, device: torch.device) -> int:

@@ -25,7 +25,8 @@ def loss_terms(outputs: CIDOutputs, targets: CIDTargets, config: CIDConfig) -> d
     instance = heatmap_focal_loss(
         outputs.instance_heatmaps, targets.instance_heatmaps, targets.instance_mask
     )
-    contrastive = contrastive_loss(outputs.person_features, targets.people[:, 0])
+    # On the outputs' device, where the people are too.
+    contrastive = contrastive_loss(outputs.person_features, outputs.people[:, 0])
     return {
         "heatmap": heatmap_focal_loss(outputs.heatmaps, targets.heatmaps, targets.mask),
         "instance": config.instance_weight * instance,

@@ -23,8 +23,8 @@ from posebench.layers.backbones.hrnet import hrnet, joined_at, joined_conv
 from posebench.layers.heatmaps import cell_poses, clamped_sigmoid
 from posebench.layers.precision import no_autocast
 from posebench.models.base import PoseModel, Release
-from posebench.models.cid.decoding import CIDOutputs, decode_people, find_centres
-from posebench.models.cid.decoupling import Decoupling
+from posebench.models.cid.decoding import CIDOutputs, centre_slots, decode_people, find_centres
+from posebench.models.cid.decoupling import Decoupling, counts_wait, people_per_image
 from posebench.models.cid.losses import loss_terms
 from posebench.models.cid.multiscale import Grid
 from posebench.models.cid.recipes import STRIDE, CIDConfig
@@ -32,6 +32,7 @@ from posebench.models.cid.targets import CIDTargets, build_targets, draw_jitter,
 from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, Geometry, Inference, PosePredictions
+from posebench.transfer import to_device
 
 MAX_TRAINED_PEOPLE = 200  # over all images of a micro-batch
 
@@ -45,7 +46,7 @@ class View:
     streams: Streams
     shared: Tensor  # (B, E, H, W)
     heatmaps: Tensor  # (B, K + 1, H, W) scores
-    keypoint_order: list[int]  # exchanges left and right in a mirrored view
+    keypoint_order: Tensor  # (K,), exchanges left and right in a mirrored view
 
 
 class CID(PoseModel):
@@ -134,10 +135,23 @@ class CID(PoseModel):
 
     def heads(self, features: Streams, people: Tensor | None = None) -> CIDOutputs:
         heatmaps, shared = self.image_maps(features)
-        people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool, people)
-        person_features = joined_at(features, people)
-        instance_heatmaps = self.decoupling(shared, person_features, people)
-        return CIDOutputs(heatmaps, people, centre_scores, person_features, instance_heatmaps)
+        if people is None and counts_wait(heatmaps):
+            return self._slots(features, heatmaps, shared)
+        [given] = [None] if people is None else to_device([people], heatmaps.device)
+        centres, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool, given)
+        person_features = joined_at(features, centres)
+        counts = None
+        if people is not None and not torch.compiler.is_compiling():
+            counts = people_per_image(people, len(shared))
+        instance_heatmaps = self.decoupling(shared, person_features, centres, counts)
+        return CIDOutputs(heatmaps, centres, centre_scores, person_features, instance_heatmaps)
+
+    def _slots(self, streams: Streams, heatmaps: Tensor, shared: Tensor) -> CIDOutputs:
+        """Return the outputs of 30 slots for people of each image, of which some are empty."""
+        people, scores = centre_slots(heatmaps[:, -1], self.config.centre_pool)
+        person_features = joined_at(streams, people)
+        instance_heatmaps = self.decoupling.slots(shared, person_features, people).flatten(0, 1)
+        return CIDOutputs(heatmaps, people, scores.flatten(), person_features, instance_heatmaps)
 
     def image_maps(self, streams: Streams) -> tuple[Tensor, Tensor]:
         """Return the heatmap scores (B, K + 1, H, W) and the reduced map S (B, E, H, W)."""
@@ -160,11 +174,18 @@ class CID(PoseModel):
         views = [view for batch in batches for view in self._views(batch, inference.flip)]
         first, first_grid = views[0]
         heatmaps = mean_of([first_grid.resample(view.heatmaps, grid) for view, grid in views])
-        people, centre_scores = find_centres(heatmaps[:, -1], self.config.centre_pool)
+        slots = counts_wait(heatmaps)
+        find = centre_slots if slots else find_centres
+        people, centre_scores = find(heatmaps[:, -1], self.config.centre_pool)
+        centre_scores = centre_scores.flatten()
         maps = []
         for view, grid in views:
             cells = grid.nearest_cells(people, first_grid)
-            decoupled = self.decoupling(view.shared, joined_at(view.streams, cells), cells)
+            features = joined_at(view.streams, cells)
+            if slots:
+                decoupled = self.decoupling.slots(view.shared, features, cells).flatten(0, 1)
+            else:
+                decoupled = self.decoupling(view.shared, features, cells)
             in_order = decoupled[:, view.keypoint_order]
             maps.append(first_grid.resample(in_order, grid, people[:, 0]))
         person_features = joined_at(first.streams, people)
@@ -174,23 +195,26 @@ class CID(PoseModel):
         """Return the network's maps of the images, and of their mirror images, mirrored back."""
         views = self.views(batch.images, flip)
         height, width = views[0].heatmaps.shape[-2:]
-        grid = Grid(batch.geometry.to_image, (height, width), STRIDE)
+        [to_image] = to_device([batch.geometry.to_image], batch.device)
+        grid = Grid(to_image, (height, width), STRIDE)
         return [(view, grid) for view in views]
 
     def views(self, images: Tensor, flip: bool) -> list[View]:
         """Return the network's maps of images and of their mirror images, whose cells agree."""
         count = images.shape[0]
         streams = self.features(torch.cat([images, images.flip(-1)]) if flip else images)
-        upright = list(range(len(self.skeleton)))
-        ordered = [(tuple(stream[:count] for stream in streams), upright)]
+        keypoints = len(self.skeleton)
+        orders = torch.tensor([[*range(keypoints + 1)], [*self.skeleton.flip_index, keypoints]])
+        [orders] = to_device([orders], images.device)
+        ordered = [(tuple(stream[:count] for stream in streams), orders[0])]
         if flip:
             # Cells agree from here on; left and right keypoints are still exchanged.
             mirrored = tuple(stream[count:].flip(-1) for stream in streams)
-            ordered.append((mirrored, list(self.skeleton.flip_index)))
+            ordered.append((mirrored, orders[1]))
         views = []
         for own_streams, order in ordered:
             heatmaps, shared = self.image_maps(own_streams)
-            views.append(View(own_streams, shared, heatmaps[:, [*order, -1]], order))
+            views.append(View(own_streams, shared, heatmaps[:, order], order[:-1]))
         return views
 
     def targets(self, batch: Batch) -> CIDTargets:

@@ -59,9 +59,10 @@ class Grid:
 
     def _transform_from(self, source: Grid) -> tuple[Tensor, Tensor]:
         """Return scale and shift (B, 2), x and y, from the source grid's cells to these."""
-        axis = torch.tensor([0, 1], device=self.to_image.device)
-        own_scale = self.to_image[:, axis, axis]
-        scale = source.to_image[:, axis, axis] / own_scale
+        own_scale, source_scale = (
+            grid.to_image[:, :, :2].diagonal(dim1=1, dim2=2) for grid in (self, source)
+        )
+        scale = source_scale / own_scale
         shift = (source.to_image[:, :, 2] - self.to_image[:, :, 2]) / own_scale
         # A cell's coordinates are those of its centre.
         shift = shift + source.stride / 2 * scale - self.stride / 2

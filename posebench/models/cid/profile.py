@@ -19,12 +19,14 @@ from posebench.models.cid.decoding import (
     decode_people,
     find_centres,
 )
+from posebench.models.cid.decoupling import people_per_image
 from posebench.models.cid.model import CID, mean_of
 from posebench.models.cid.recipes import STRIDE
 from posebench.models.cid.targets import CIDTargets, build_targets
 from posebench.models.graph import Graph, Named
 from posebench.models.profile import Profile
 from posebench.structures import Batch, Geometry, Heatmaps, PaperTiming, PosePredictions
+from posebench.transfer import to_device
 
 
 def stages(
@@ -35,11 +37,13 @@ def stages(
     yield "backbone", streams
     heatmaps, shared = model.image_maps(streams)
     yield "heatmaps", heatmaps
-    people, centre_scores = find_centres(heatmaps[:, -1], model.config.centre_pool, people)
-    person_features = joined_at(streams, people)
+    [given] = [None] if people is None else to_device([people], heatmaps.device)
+    centres, centre_scores = find_centres(heatmaps[:, -1], model.config.centre_pool, given)
+    person_features = joined_at(streams, centres)
     yield "IIA", person_features
-    instance_heatmaps = model.decoupling(shared, person_features, people)
-    yield "GFD", CIDOutputs(heatmaps, people, centre_scores, person_features, instance_heatmaps)
+    counts = None if people is None else people_per_image(people, len(shared))
+    instance_heatmaps = model.decoupling(shared, person_features, centres, counts)
+    yield "GFD", CIDOutputs(heatmaps, centres, centre_scores, person_features, instance_heatmaps)
 
 
 def as_written(
@@ -68,9 +72,14 @@ def alternatives(model: CID, batch: Batch) -> dict[str, Callable[[], Tensor]]:
     """
     streams = model.features(batch.images)
     people = given_people(model, batch)
+    counts = people_per_image(people, len(batch))
+    [people] = to_device([people], batch.device)
     joined_map = joined(streams)
     maps = {"": joined_map, " of S": model.reduce(joined_map)}
-    boxes = [poses.boxes[:, [0, 3]].flatten(1).to(joined_map) for poses in batch.poses]
+    boxes = to_device(
+        [poses.boxes[:, [0, 3]].flatten(1).to(joined_map.dtype) for poses in batch.poses],
+        batch.device,
+    )
 
     def region_features(features: Tensor, side: int) -> Tensor:
         # 2 x 2 samples per bin, as in Mask R-CNN.
@@ -79,7 +88,7 @@ def alternatives(model: CID, batch: Batch) -> dict[str, Callable[[], Tensor]]:
 
     def instance_heatmaps() -> Tensor:
         [shared] = joined_conv(streams, [model.reduce])
-        scores: Tensor = model.decoupling(shared, joined_at(streams, people), people)
+        scores: Tensor = model.decoupling(shared, joined_at(streams, people), people, counts)
         return scores
 
     timed: dict[str, Callable[[], Tensor]] = {"GFD": instance_heatmaps}
@@ -98,7 +107,7 @@ def heatmaps(
             predictions,
             Heatmaps(
                 scene={"centre": centre_map},
-                people=outputs.instance_heatmaps[rows],
+                people=outputs.instance_heatmaps[rows.to(outputs.instance_heatmaps.device)],
                 stride=STRIDE,
                 to_image=to_image,
             ),
@@ -121,7 +130,8 @@ def ideal_outputs(model: CID, batch: Batch) -> CIDOutputs:
     # A neighbour's Gaussian may move a centre by one cell. It still yields its person's heatmaps,
     # since training jitters centres by as much. A peak further from all centres, as when two merge,
     # yields none.
-    apart = (people[:, None] - targets.people[None]).abs()  # (detected, annotated, 3)
+    [annotated_people] = to_device([targets.people], people.device)
+    apart = (people[:, None] - annotated_people[None]).abs()  # (detected, annotated, 3)
     near = (apart[..., 0] == 0) & (apart[..., 1:].amax(-1) <= 1)
     distance = apart[..., 1:].sum(-1).where(near, height + width)
     instance_heatmaps = heatmaps.new_zeros(len(people), len(model.skeleton), height, width)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from posebench.layers.heatmaps import gaussian_heatmaps, inside
 from posebench.structures import Poses
+from posebench.transfer import moved, to_device
 
 MIN_OVERLAP = 0.7  # of two boxes, in the size-adaptive radius
 
@@ -22,7 +23,7 @@ MIN_OVERLAP = 0.7  # of two boxes, in the size-adaptive radius
 class CIDTargets:
     heatmaps: Tensor  # (B, K + 1, H, W)
     mask: Tensor  # (B, 1, H, W) bool, False where the loss is ignored
-    people: Tensor  # (M, 3) int64: image, y, x; sorted by image
+    people: Tensor  # (M, 3) int64: image, y, x; sorted by image; on the CPU
     instance_heatmaps: Tensor  # (M, K, H, W)
     instance_mask: Tensor  # (M, K, 1, 1) bool, False for unlabelled keypoints
 
@@ -41,14 +42,14 @@ def build_targets(
         poses: in output cells.
         size: H, W.
         centre_jitter: per image (N, 2) x, y in {-1, 0, 1}, by which an instance's centre moves.
-        mask: (B, 1, H, W), passed on.
+        mask: (B, 1, H, W), passed on; heatmaps are drawn on its device.
         min_area: square cells below which a person gets no centre and no instance.
 
     Source: Eqs. 13 to 16, and the published loader: coordinates truncate to cells, instances are
     in order of increasing area, and of several people with one centre cell the first is kept.
     """
     width = size[1]
-    heatmaps, people, instance_heatmaps, labelled = [], [], [], []
+    drawn, people, labelled = [], [], []
     for image, (image_poses, jitter) in enumerate(zip(poses, centre_jitter, strict=True)):
         visible = image_poses.visibility > 0
         centres, has_centre = _centres(image_poses, min_area)
@@ -57,27 +58,33 @@ def build_targets(
         radius = gaussian_radius(image_poses.boxes, size)
         # A window of 2 r + 1 cells is six standard deviations wide.
         sigma = (2 * radius + 1) / 6
-        maps = gaussian_heatmaps(points, has_peak, size, radius=radius, sigma=sigma)
-        heatmaps.append(maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:]))
 
         cells = centres.trunc().long()
         has_centre = has_centre & inside(cells, size)
-        jittered = cells + jitter.to(cells.device)
+        jittered = cells + jitter
         cells = torch.where(inside(jittered, size)[:, None], jittered, cells)
         order = torch.argsort(_box_area(image_poses), stable=True)
         order = order[has_centre[order]]
         ids = cells[order, 1] * width + cells[order, 0]
         taken = (ids[:, None] == ids[None]).tril(-1).any(1)
         order = order[~taken]
+        drawn.append((points, has_peak, radius, sigma, order))
         people.append(F.pad(cells[order].flip(1), (1, 0), value=image))
-        instance_heatmaps.append(maps[order, :-1])
         labelled.append(visible[order])
+    # What decides on shapes has been computed on the CPU; the maps are drawn on the device.
+    instance_mask = torch.cat(labelled)[:, :, None, None]
+    drawn, instance_mask = moved((drawn, instance_mask), mask.device)
+    heatmaps, instance_heatmaps = [], []
+    for points, has_peak, radius, sigma, order in drawn:
+        maps = gaussian_heatmaps(points, has_peak, size, radius=radius, sigma=sigma)
+        heatmaps.append(maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:]))
+        instance_heatmaps.append(maps[order, :-1])
     return CIDTargets(
         heatmaps=torch.stack(heatmaps),
         mask=mask,
         people=torch.cat(people),
         instance_heatmaps=torch.cat(instance_heatmaps),
-        instance_mask=torch.cat(labelled)[:, :, None, None],
+        instance_mask=instance_mask,
     )
 
 
@@ -92,12 +99,13 @@ def keep_people(targets: CIDTargets, limit: int, seed: int) -> CIDTargets:
     if len(targets.people) <= limit:
         return targets
     chosen = np.random.default_rng([seed, 2]).permutation(len(targets.people))[:limit]
-    keep = torch.from_numpy(np.sort(chosen)).to(targets.people.device)
+    keep = torch.from_numpy(np.sort(chosen))
+    [on_device] = to_device([keep], targets.mask.device)
     return replace(
         targets,
         people=targets.people[keep],
-        instance_heatmaps=targets.instance_heatmaps[keep],
-        instance_mask=targets.instance_mask[keep],
+        instance_heatmaps=targets.instance_heatmaps[on_device],
+        instance_mask=targets.instance_mask[on_device],
     )
 
 

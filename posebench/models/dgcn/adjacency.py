@@ -54,4 +54,4 @@ def sampled_adjacency(probability: Tensor, seed: int) -> Tensor:
     It is sampled on the CPU, so that all devices and ranks get the same. Source: DGCN, Eq. 7.
     """
     generator = torch.Generator().manual_seed(seed)
-    return torch.bernoulli(probability.cpu(), generator=generator).to(probability.device)
+    return torch.bernoulli(probability, generator=generator)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,15 +37,12 @@ from posebench.models.pifpaf.model import (
     PifPafFeatures,
     PifPafOutputs,
     PifPafTargets,
+    build_targets,
 )
-from posebench.models.pifpaf.targets import (
-    KEYPOINT_VALUES,
-    LIMB_VALUES,
-    field_size,
-    keypoint_fields,
-)
+from posebench.models.pifpaf.targets import KEYPOINT_VALUES, LIMB_VALUES, field_size
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, KeypointStatistics
+from posebench.transfer import to_device, to_host
 
 OWN_SHARE = 0.5  # initial weight of a keypoint's own channel in the graph convolution
 
@@ -103,7 +100,7 @@ class NonLocal(nn.Module):
             pooled = F.max_pool2d(features, self.pool, ceil_mode=True)
         query, key, value = self.query(features), self.key(pooled), self.value(pooled)
         tokens = [maps.flatten(2).transpose(1, 2) for maps in (query, key, value)]
-        if portable():  # ONNX's attention has an axis of heads
+        if portable() or query.is_cuda:  # ONNX's and CUDA's fast attention have an axis of heads
             tokens = [own[:, None] for own in tokens]
         attended = F.scaled_dot_product_attention(*tokens)
         attended = attended.mT.reshape(*query.shape)
@@ -245,12 +242,14 @@ class DGCN(PifPaf):
             return [self.adjacency] * count
         if not self.training:
             return [torch.ones_like(self.adjacency)] * count
-        seed, drawn = torch.stack([self.graph_seed, self.graphs_drawn]).tolist()
+        buffers = (self.graph_seed, self.graphs_drawn, self.adjacency)
+        seed, drawn, adjacency = to_host([buffer.clone() for buffer in buffers])
         self.graphs_drawn += 1
-        return [
-            sampled_adjacency(self.adjacency, zlib.crc32(f"{seed} {drawn} {number}".encode()))
+        graphs = [
+            sampled_adjacency(adjacency, zlib.crc32(f"{int(seed)} {int(drawn)} {number}".encode()))
             for number in range(count)
         ]
+        return to_device(graphs, self.adjacency.device)
 
     def heads(self, features: PifPafFeatures, people: Tensor | None = None) -> PifPafOutputs:
         graphs = self.graphs()
@@ -264,17 +263,9 @@ class DGCN(PifPaf):
             (*keypoint_logits, *limb_logits),
         )
 
-    def targets(self, batch: Batch) -> PifPafTargets:
-        """Return PifPaf's targets, with keypoint confidences at the strides of the modules."""
-        height, width = batch.images.shape[-2:]
-        at_strides = []
-        for stride in self.strides:
-            size = field_size((height, width), stride)
-            fields = [
-                keypoint_fields(one, size)[:, 0] for one in self.people_in_cells(batch, stride)
-            ]
-            at_strides.append(torch.stack(fields))
-        return replace(super().targets(batch), intermediate=(*at_strides, *at_strides))
+    def target_builder(self) -> Callable[[Batch], PifPafTargets]:
+        """Return what builds PifPaf's targets, and keypoint confidences for every module."""
+        return partial(build_targets, layout=self.current_layout(), module_strides=2 * self.strides)
 
     def _terms(self, outputs: PifPafOutputs, targets: PifPafTargets) -> dict[str, Tensor]:
         modules = len(outputs.intermediate)

@@ -18,6 +18,7 @@ from posebench.layers.deformable import Tokens
 from posebench.layers.set_decoding import mirrored_back
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch
+from posebench.transfer import index_on
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,11 @@ def mirror_back(outputs: EDPoseOutputs, batch: Batch, skeleton: Skeleton) -> EDP
     """Return the predictions on a batch's mirrored images in coordinates of the batch's images."""
     # The sides of a box with its centre are those of its mirror image.
     centres = mirrored_back(outputs.boxes[..., None, :2], batch.geometry)[..., 0, :]
+    order = index_on(skeleton.flip_index, outputs.keypoints.device)
     return replace(
         outputs,
         boxes=torch.cat([centres, outputs.boxes[..., 2:]], -1),
-        keypoints=mirrored_back(outputs.keypoints, batch.geometry)[
-            ..., list(skeleton.flip_index), :
-        ],
+        keypoints=mirrored_back(outputs.keypoints, batch.geometry)[..., order, :],
         views=tuple(replace(view, mirrored=True) for view in outputs.views),
     )
 

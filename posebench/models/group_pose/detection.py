@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert, generalized_box_iou, generalized_box_iou_loss
 
 from posebench.layers.deformable import DeformableAttention, Tokens, feed_forward
-from posebench.layers.matching import PERSON, assignment, focal_cost, focal_loss
+from posebench.layers.matching import PERSON, assignments, focal_cost, focal_loss
 from posebench.layers.precision import to_float32
 from posebench.layers.proposals import best_tokens, proposal_sides, select
 from posebench.layers.transformer import (
@@ -140,24 +140,29 @@ def box_loss(detected: DetectedBoxes, boxes: list[Tensor], people: float | Tenso
     """
     is_person = torch.zeros_like(detected.logits)
     total = 0 * detected.boxes.sum()
-    for image, annotated in enumerate(boxes):
-        truth = annotated.to(detected.boxes.dtype)
-        corners = box_convert(truth, "cxcywh", "xyxy")
+    truths = [annotated.to(detected.boxes.dtype) for annotated in boxes]
+    corners = [box_convert(truth, "cxcywh", "xyxy") for truth in truths]
+    costs = []
+    for image, truth in enumerate(truths):
         logits, predicted = detected.logits[:, image].detach(), detected.boxes[:, image].detach()
         iou = torch.stack(
-            [generalized_box_iou(box_convert(one, "cxcywh", "xyxy"), corners) for one in predicted]
+            [
+                generalized_box_iou(box_convert(one, "cxcywh", "xyxy"), corners[image])
+                for one in predicted
+            ]
         )
-        costs = (
+        costs.append(
             CLASS_WEIGHT * focal_cost(logits[..., PERSON, None])
             + BOX_WEIGHT * torch.cdist(predicted, truth, p=1)
             - IOU_WEIGHT * iou
         )
-        for index, (chosen, person) in enumerate(assignment(costs)):
+    for image, pairs in enumerate(assignments(costs)):
+        for index, (chosen, person) in enumerate(pairs):
             is_person[index, image, chosen, PERSON] = 1
             matched = detected.boxes[index, image, chosen]
-            total = total + BOX_WEIGHT * (matched - truth[person]).abs().sum()
+            total = total + BOX_WEIGHT * (matched - truths[image][person]).abs().sum()
             total = total + IOU_WEIGHT * generalized_box_iou_loss(
-                box_convert(matched, "cxcywh", "xyxy"), corners[person], reduction="sum"
+                box_convert(matched, "cxcywh", "xyxy"), corners[image][person], reduction="sum"
             )
     total = total + CLASS_WEIGHT * focal_loss(detected.logits, is_person).sum()
     return total / people

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from posebench.distributed import mean_count
-from posebench.layers.matching import PERSON, assignment, focal_cost, focal_loss, keypoint_costs
+from posebench.layers.matching import PERSON, assignments, focal_cost, focal_loss, keypoint_costs
 from posebench.layers.oks import keypoint_similarity
 from posebench.layers.pose_sets import PoseSets
 from posebench.models.group_pose.decoding import GroupPoseOutputs
@@ -88,13 +88,15 @@ def set_losses(
     is_person = torch.zeros_like(logits)
     # 0 times the keypoints, so that all of them have a gradient in images without people too.
     distance = oks_loss = 0 * keypoints.sum((1, 2, 3, 4))
-    images = zip(targets.keypoints, targets.visible, targets.area, strict=True)
-    for image, (truth, visible, area) in enumerate(images):
-        truth, area = truth.to(dtype), area.to(dtype)
-        costs = pose_costs(
-            logits[:, image], keypoints[:, image], truth, visible, area, sigmas, weights
-        )
-        for index, (chosen, person) in enumerate(assignment(costs)):
+    truths, areas = ([own.to(dtype) for own in v] for v in (targets.keypoints, targets.area))
+    images = list(zip(truths, targets.visible, areas, strict=True))
+    costs = [
+        pose_costs(logits[:, image], keypoints[:, image], *own, sigmas, weights)
+        for image, own in enumerate(images)
+    ]
+    for image, pairs in enumerate(assignments(costs)):
+        truth, visible, area = images[image]
+        for index, (chosen, person) in enumerate(pairs):
             is_person[index, image, chosen, PERSON] = 1
             error = keypoints[index, image, chosen] - truth[person]  # (P, K, 2)
             labelled = visible[person]

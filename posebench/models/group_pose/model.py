@@ -59,6 +59,7 @@ from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
 from posebench.preprocess import mirrored_images
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, Geometry, Inference, PosePredictions
+from posebench.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -276,7 +277,7 @@ class GroupPose(PoseModel):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         targets = self.targets(batch)
         outputs: GroupPoseOutputs = self(batch.images, batch.padding)
-        sigmas = torch.tensor(self.skeleton.sigmas, device=outputs.logits.device)
+        [sigmas] = to_device([torch.tensor(self.skeleton.sigmas)], batch.device)
         with no_autocast(batch.images.device):
             return loss_terms(outputs, targets, sigmas, self.config.weights)
 

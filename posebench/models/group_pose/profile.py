@@ -29,6 +29,7 @@ from posebench.structures import (
     Sample,
     Trace,
 )
+from posebench.transfer import to_device
 
 
 def heatmaps(
@@ -45,6 +46,7 @@ def heatmaps(
     explained = []
     decoded = decode_people(outputs, geometry, model.skeleton)
     for image, (predictions, chosen) in enumerate(decoded):
+        [chosen] = to_device([chosen], outputs.keypoints.device)
         people = torch.zeros(len(chosen), len(model.skeleton), *grid, device=chosen.device)
         for view, start in zip(outputs.views, accumulate(counts, initial=0), strict=False):
             of_view = (chosen >= start) & (chosen < start + view.references.shape[2])

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posebench.models.higher_hrnet.grouping import find_candidates, group
+from posebench.models.higher_hrnet.grouping import Floats32, find_candidates, group
 from posebench.structures import PosePredictions
 
 # COCO's keypoints from the head outwards. For CrowdPose the published code takes those of these
@@ -32,7 +32,7 @@ class HigherHRNetOutputs:
 
 
 def decode_image(heatmaps: Tensor, tags: Tensor, to_image: Tensor) -> PosePredictions:
-    """Return one image's people, best first.
+    """Return one image's people, best first, from maps on the CPU.
 
     Args:
         heatmaps: (K, H, W) at the network input's size.
@@ -45,19 +45,32 @@ def decode_image(heatmaps: Tensor, tags: Tensor, to_image: Tensor) -> PosePredic
     # Imported here, since numba takes longer to import than everything else in the model.
     from posebench.models.higher_hrnet.refinement import adjust, refine
 
-    order = tuple(k for k in GROUPING_ORDER if k < len(heatmaps))
     heatmaps, tags = heatmaps.float(), tags.float()
-    people, people_tags = group(find_candidates(heatmaps, tags), order)
+    people, people_tags = group(find_candidates(heatmaps, tags), grouping_order(len(heatmaps)))
     if not len(people):
-        empty = torch.zeros(0, len(heatmaps))
-        return PosePredictions(empty[..., None].expand(-1, -1, 2), empty, torch.zeros(0))
-    scores = people[..., 2].mean(1)
-    heatmaps_on_cpu, tags_on_cpu = heatmaps.cpu().numpy(), tags.contiguous().cpu().numpy()
+        return nobody(len(heatmaps))
+    own_heatmaps, own_tags = heatmaps.numpy(), tags.contiguous().numpy()
     means = np.stack([own.mean(0) for own in people_tags])
-    refined = refine(adjust(people, heatmaps_on_cpu), means, heatmaps_on_cpu, tags_on_cpu)
+    refined = refine(adjust(people, own_heatmaps), means, own_heatmaps, own_tags)
+    return ranked(refined, people[..., 2].mean(1), to_image)
+
+
+def grouping_order(keypoints: int) -> tuple[int, ...]:
+    """Return the indices of that many keypoints in the order in which they are grouped."""
+    return tuple(k for k in GROUPING_ORDER if k < keypoints)
+
+
+def nobody(keypoints: int) -> PosePredictions:
+    """Return the predictions of an image without people."""
+    empty = torch.zeros(0, keypoints)
+    return PosePredictions(empty[..., None].expand(-1, -1, 2), empty, torch.zeros(0))
+
+
+def ranked(people: Floats32, scores: Floats32, to_image: Tensor) -> PosePredictions:
+    """Return people (P, K, 3 + T), in network-input pixels, in image pixels, best first."""
     best = np.argsort(-scores, kind="stable")
-    decoded = torch.from_numpy(refined[best])
-    matrix = to_image.cpu().to(decoded.dtype)
+    decoded = torch.from_numpy(people[best])
+    matrix = to_image.to(decoded.dtype)
     keypoints = decoded[..., :2] @ matrix[:, :2].T + matrix[:, 2]
     return PosePredictions(keypoints, decoded[..., 2], torch.from_numpy(scores[best]))
 

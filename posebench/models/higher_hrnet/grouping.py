@@ -35,9 +35,9 @@ class Candidates:
 def find_candidates(heatmaps: Tensor, tags: Tensor) -> Candidates:
     """Return the 30 best local maxima of each heatmap above the minimum score.
 
-    Pixels stay on their device until few are left. They are compared with one neighbour of the
-    window after the other, and only those not below it with the next: most pixels need a single
-    comparison, where max pooling reads the whole window of every pixel.
+    Pixels are compared with one neighbour of the window after the other, and only those not below
+    it with the next: most pixels need a single comparison, where max pooling reads the whole window
+    of every pixel. For maps on the CPU; a GPU pools (`device_decoding`).
 
     Args:
         heatmaps: (K, H, W).
@@ -57,7 +57,7 @@ def find_candidates(heatmaps: Tensor, tags: Tensor) -> Candidates:
     peak_tags = tags[k, :, y, x]
     best = scores.argsort(descending=True, stable=True)
     best = best[k[best].argsort(stable=True)]
-    k, cells, scores = k[best].cpu(), torch.stack([x, y], 1)[best].cpu(), scores[best].cpu()
+    k, cells, scores = k[best], torch.stack([x, y], 1)[best], scores[best]
     first = torch.searchsorted(k, torch.arange(len(heatmaps)))
     rank = torch.arange(len(k)) - first[k]
     keep = rank < MAX_PEOPLE
@@ -69,7 +69,7 @@ def find_candidates(heatmaps: Tensor, tags: Tensor) -> Candidates:
     rows = (k[keep].numpy(), rank[keep].numpy())
     candidates.scores[rows] = scores[keep].float().numpy()
     candidates.cells[rows] = cells[keep].numpy()
-    candidates.tags[rows] = peak_tags[best].cpu()[keep].float().numpy()
+    candidates.tags[rows] = peak_tags[best][keep].float().numpy()
     return candidates
 
 

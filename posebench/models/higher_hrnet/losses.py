@@ -13,6 +13,7 @@ from posebench.layers.precision import to_float32
 from posebench.models.higher_hrnet.decoding import HigherHRNetOutputs
 from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
 from posebench.models.higher_hrnet.targets import HigherHRNetTargets
+from posebench.transfer import to_device
 
 
 def loss_terms(
@@ -54,8 +55,8 @@ def tag_losses(tags: Tensor, people: Tensor, cells: Tensor) -> tuple[Tensor, Ten
 
     Args:
         tags: (B, K, h, w).
-        people: (P,) the image of each person.
-        cells: (P, K) of the person's keypoints, y w + x; -1: no tag is trained.
+        people: (P,) the image of each person, on the CPU.
+        cells: (P, K) of the person's keypoints, y w + x; -1: no tag is trained; on the CPU.
 
     Returns:
         Push and pull of each image (B,).
@@ -67,13 +68,16 @@ def tag_losses(tags: Tensor, people: Tensor, cells: Tensor) -> tuple[Tensor, Ten
     trained = cells >= 0
     any_trained = trained.any(1)
     people, cells, trained = people[any_trained], cells[any_trained], trained[any_trained]
+    people_per_image = torch.bincount(people, minlength=len(tags))  # (B,)
+    people, cells, trained, people_per_image = to_device(
+        [people, cells, trained, people_per_image], tags.device
+    )
     keypoint = torch.arange(cells.shape[1], device=cells.device)
     person_tags = tags.flatten(2)[people[:, None], keypoint, cells.clamp(min=0)]  # (P, K)
     count = trained.sum(1)
     mean = (person_tags * trained).sum(1) / count
     person_pull = ((person_tags - mean[:, None]).square() * trained).sum(1) / count
 
-    people_per_image = torch.bincount(people, minlength=len(tags))  # (B,)
     same_image = (people[:, None] == people[None]).fill_diagonal_(False)
     closeness = torch.exp(-(mean[:, None] - mean[None]).square()) * same_image
     zeros = tags.new_zeros(len(tags))

@@ -28,12 +28,14 @@ from posebench.models.higher_hrnet.decoding import (
     resize_maps,
     resize_tags,
 )
+from posebench.models.higher_hrnet.device_decoding import decode_on_device
 from posebench.models.higher_hrnet.losses import loss_terms
 from posebench.models.higher_hrnet.recipes import STRIDE, HigherHRNetConfig
 from posebench.models.higher_hrnet.targets import HigherHRNetTargets, build_targets
 from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, Geometry, Inference, PosePredictions
+from posebench.transfer import index_on
 
 HEAD_STD = 0.001  # of the initial weights of convolutions
 
@@ -148,7 +150,7 @@ class HigherHRNet(PoseModel):
             outputs: HigherHRNetOutputs = self(images)
             return outputs
         both = self(torch.cat([images, images.flip(-1)]))
-        order = list(self.skeleton.flip_index)
+        order = index_on(self.skeleton.flip_index, images.device)
         heatmaps = []
         for maps in both.heatmaps:
             upright, mirrored = maps.chunk(2)
@@ -188,6 +190,8 @@ class HigherHRNet(PoseModel):
     def decode(self, outputs: HigherHRNetOutputs, geometry: Geometry) -> list[PosePredictions]:
         heatmaps = resize_maps(self.aggregated(outputs), outputs.size)
         tags = resize_tags(self.fine_tags(outputs), outputs.size)
+        if heatmaps.is_cuda:
+            return decode_on_device(heatmaps, tags, geometry)
         return [decode_image(*maps) for maps in zip(heatmaps, tags, geometry.to_image, strict=True)]
 
 

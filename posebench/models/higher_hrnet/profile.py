@@ -15,6 +15,7 @@ from posebench.models.higher_hrnet.recipes import STRIDE
 from posebench.models.higher_hrnet.targets import RADIUS, build_targets
 from posebench.models.profile import Profile
 from posebench.structures import Batch, Geometry, Heatmaps, PosePredictions, Poses
+from posebench.transfer import to_device
 
 BACKGROUND_TAG = -100.0  # of ideal tags, far from every person's
 TAG_STEP = 4.0  # between the ideal tags of one person and the next
@@ -63,11 +64,15 @@ def ideal_outputs(model: HigherHRNet, batch: Batch) -> HigherHRNetOutputs:
     """Return the training targets, with tags that separate all people."""
     height, width = batch.images.shape[-2:]
     unmasked = {
-        s: torch.ones(len(batch), height // s, width // s, dtype=torch.bool) for s in model.strides
+        stride: batch.images.new_ones(
+            len(batch), height // stride, width // stride, dtype=torch.bool
+        )
+        for stride in model.strides
     }
     targets = build_targets(replace(batch, masks=unmasked), model.strides)
     tags = torch.stack([ideal_tags(poses, (height, width)) for poses in cell_poses(batch, STRIDE)])
-    return HigherHRNetOutputs(targets.heatmaps, tags[:, :, None], (height, width))
+    [tags] = to_device([tags[:, :, None]], batch.device)
+    return HigherHRNetOutputs(targets.heatmaps, tags, (height, width))
 
 
 def ideal_tags(poses: Poses, size: tuple[int, int]) -> Tensor:

@@ -47,6 +47,7 @@ from posebench.models.mask_rcnn.recipes import MaskRCNNConfig
 from posebench.preprocess import mirrored_images
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, Geometry, Inference, PosePredictions
+from posebench.transfer import index_on, moved, to_device
 
 MULTIPLE = 32  # input sides are padded to it, since anchors need maps of whole cells
 PROPOSALS = 1000  # maximum per image
@@ -205,14 +206,17 @@ class MaskRCNN(PoseModel):
         """
         self.rpn.head(list(features.maps.values()))
         boxes, proposals = [], []
+        images = features.images.tensors
         for image, (height, width) in enumerate(features.images.image_sizes):
             centres = self.stride * (people[people[:, 0] == image][:, [2, 1]] + 0.5)
             side = GIVEN_SIDE * min(height, width)
             own = torch.cat([centres - side / 2, centres + side / 2], 1)
-            own = own.to(to_float32(features.images.tensors).dtype)
+            own = own.to(to_float32(images).dtype)
             whole = own.new_tensor([[0, 0, width, height]])
             boxes.append(own)
             proposals.append(torch.cat([own, whole.expand(max(PROPOSALS - len(own), 0), 4)]))
+        if images.is_cuda:
+            boxes, proposals = moved((boxes, proposals), images.device)
         logits, _ = self._classified(features, proposals)
         scores = torch.split(logits.softmax(1)[:, 1], [len(one) for one in proposals])
         return boxes, [one[: len(own)] for one, own in zip(scores, boxes, strict=True)]
@@ -242,7 +246,7 @@ class MaskRCNN(PoseModel):
         for own, (width, _) in zip(outputs.boxes, batch.geometry.sizes.tolist(), strict=True):
             left, top, right, bottom = own.unbind(1)
             boxes.append(torch.stack([width - right, top, width - left, bottom], 1))
-        order = list(self.skeleton.flip_index)
+        order = index_on(self.skeleton.flip_index, batch.device)
         logits = [one.flip(-1)[:, order] for one in outputs.logits]
         return MaskRCNNOutputs(boxes, outputs.scores, logits, outputs.size)
 
@@ -252,10 +256,7 @@ class MaskRCNN(PoseModel):
         The assignment of people to proposals depends on the proposals: `loss` leaves it to
         torchvision's own forward pass.
         """
-        return [
-            _image_targets(poses, size)
-            for poses, size in zip(batch.poses, batch.geometry.sizes, strict=True)
-        ]
+        return moved(image_targets(batch), batch.device)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         features = self.features(batch.images, batch.padding)
@@ -270,6 +271,8 @@ class MaskRCNN(PoseModel):
 
     def decode(self, outputs: MaskRCNNOutputs, geometry: Geometry) -> list[PosePredictions]:
         predictions = []
+        # On the CPU: torchvision's loop over people launches 180 kernels for each of them.
+        outputs = moved(outputs, torch.device("cpu"))
         for boxes, scores, logits, to_image in zip(
             outputs.boxes, outputs.scores, outputs.logits, geometry.to_image, strict=True
         ):
@@ -333,8 +336,11 @@ def _in_pixels_of(first: Batch, outputs: MaskRCNNOutputs, batch: Batch) -> MaskR
     for own, to_image, first_to_image in zip(
         outputs.boxes, batch.geometry.to_image, first.geometry.to_image, strict=True
     ):
-        corners = apply(own.view(-1, 2, 2), to_image.to(own)) - first_to_image[:, 2].to(own)
-        back = torch.linalg.inv(first_to_image[:, :2]).to(own)
+        back = torch.linalg.inv(first_to_image[:, :2])
+        to_image, shift, back = to_device(
+            [matrix.to(own.dtype) for matrix in (to_image, first_to_image[:, 2], back)], own.device
+        )
+        corners = apply(own.view(-1, 2, 2), to_image) - shift
         boxes.append((corners @ back.T).flatten(1))
     height, width = first.images.shape[-2:]
     return MaskRCNNOutputs(boxes, outputs.scores, outputs.logits, (height, width))
@@ -355,6 +361,12 @@ def _merged(views: Sequence[MaskRCNNOutputs]) -> MaskRCNNOutputs:
 
 
 # ---------------------------------------------------------------------------------------- targets
+
+
+def image_targets(batch: Batch) -> list[dict[str, Tensor]]:
+    """Return each image's people in torchvision's format, on the CPU."""
+    images = zip(batch.poses, batch.geometry.sizes, strict=True)
+    return [_image_targets(poses, size) for poses, size in images]
 
 
 def _image_targets(poses: Any, size: Tensor) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from posebench.models.mask_rcnn.model import (
     MaskRCNNOutputs,
     _ideal_logits,
     _paste,
+    image_targets,
 )
 from posebench.models.mask_rcnn.slots import graph_outputs, restored
 from posebench.models.profile import Profile
@@ -29,6 +30,7 @@ from posebench.structures import (
     Heatmaps,
     PosePredictions,
 )
+from posebench.transfer import moved
 
 
 def stages(
@@ -43,7 +45,7 @@ def stages(
 def given_people(model: MaskRCNN, batch: Batch) -> Tensor:
     """Return the image, row and column (M, 3) of the centre of each annotated box, in cells."""
     people = []
-    for image, targets in enumerate(model.targets(batch)):
+    for image, targets in enumerate(image_targets(batch)):
         x, y = targets["boxes"].view(-1, 2, 2).mean(1).unbind(1)
         people.append(torch.stack([torch.full_like(x, image * model.stride), y, x], 1))
     return (torch.cat(people) / model.stride).long()
@@ -78,7 +80,7 @@ def ideal_outputs(model: MaskRCNN, batch: Batch) -> MaskRCNNOutputs:
     A keypoint outside its person's box is put into the nearest cell of the box.
     """
     outputs = MaskRCNNOutputs([], [], [], (batch.images.shape[-2], batch.images.shape[-1]))
-    for targets in model.targets(batch):
+    for targets in image_targets(batch):
         labelled = (targets["keypoints"][..., 2] > 0).any(1)
         boxes, keypoints = targets["boxes"][labelled], targets["keypoints"][labelled]
         kept = nms(boxes, torch.ones(len(boxes)), OVERLAP)
@@ -86,7 +88,7 @@ def ideal_outputs(model: MaskRCNN, batch: Batch) -> MaskRCNNOutputs:
         outputs.boxes.append(boxes)
         outputs.scores.append(torch.ones(len(boxes)))
         outputs.logits.append(_ideal_logits(boxes, keypoints))
-    return outputs
+    return moved(outputs, batch.device)
 
 
 PROFILE: Profile[MaskRCNN] = Profile(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -48,6 +49,7 @@ from posebench.structures import (
     KeypointStatistics,
     PosePredictions,
 )
+from posebench.transfer import moved, to_device
 
 BACKBONE_STRIDE = 16  # of the map from which fields are predicted
 STRIDE = 8  # of the fields
@@ -84,6 +86,41 @@ class PifPafTargets:
     keypoints: Tensor  # (B, K, 4, h, w) as the outputs, confidence 0 or 1; NaN is ignored
     limbs: Tensor  # (B, M, 7, h, w)
     intermediate: tuple[Tensor, ...] = ()  # (B, K, ., .) confidence
+
+
+def people_in_cells(batch: Batch, layout: FieldLayout, stride: int) -> list[FieldPeople]:
+    """Return the people of each image, in cells of `stride` pixels."""
+    return [
+        field_people(poses, layout, stride, (0.0, 0.0, width - 1.0, height - 1.0))
+        for poses, (width, height) in zip(batch.poses, batch.geometry.sizes.tolist(), strict=True)
+    ]
+
+
+def build_targets(
+    batch: Batch, layout: FieldLayout, module_strides: Sequence[int] = ()
+) -> PifPafTargets:
+    """Return the targets of a batch, on the CPU.
+
+    Args:
+        batch: with the people.
+        layout: of their keypoints.
+        module_strides: of the maps whose keypoint confidences are `intermediate`.
+    """
+    height, width = batch.images.shape[-2:]
+    size = field_size((height, width), STRIDE)
+    people = people_in_cells(batch, layout, STRIDE)
+    intermediate = []
+    for stride in module_strides:
+        own_size = field_size((height, width), stride)
+        fields = [
+            keypoint_fields(one, own_size)[:, 0] for one in people_in_cells(batch, layout, stride)
+        ]
+        intermediate.append(torch.stack(fields))
+    return PifPafTargets(
+        torch.stack([keypoint_fields(one, size) for one in people]),
+        torch.stack([limb_fields(one, layout, size) for one in people]),
+        tuple(intermediate),
+    )
 
 
 # ---------------------------------------------------------------------------------------- network
@@ -199,14 +236,20 @@ class PifPaf(PoseModel):
             return outputs
         both: PifPafOutputs = self(torch.cat([batch.images, batch.images.flip(-1)]))
         width = batch.images.shape[-1]
-        flipped_keypoints = list(self.skeleton.flip_index)
-        flipped_limbs, ends, alone = self._flipped_limbs()
+        partners, ends, single = self._flipped_limbs()
+        flipped_keypoints, flipped_limbs, values, exchange, alone = to_device(
+            [
+                torch.tensor(self.skeleton.flip_index), torch.tensor(partners),
+                torch.tensor([0, 3, 4, 1, 2, 6, 5]), torch.tensor(ends),
+                torch.tensor(single, dtype=torch.int64),
+            ],
+            batch.device,
+        )  # fmt: skip
         keypoints, mirrored_keypoints = both.keypoints.chunk(2)
         limbs, mirrored_limbs = both.limbs.chunk(2)
         mirrored_limbs = mirrored_limbs[:, flipped_limbs]
-        swapped = mirrored_limbs[:, :, [0, 3, 4, 1, 2, 6, 5]]
-        exchange = torch.tensor(ends, device=swapped.device)[None, :, None, None, None]
-        mirrored_limbs = torch.where(exchange, swapped, mirrored_limbs)
+        swapped = mirrored_limbs[:, :, values]
+        mirrored_limbs = torch.where(exchange[:, None, None, None], swapped, mirrored_limbs)
         merged_limbs = _merged(limbs, _unmirrored(mirrored_limbs, width))
         merged_limbs[:, alone] = limbs[:, alone]
         return PifPafOutputs(
@@ -232,24 +275,13 @@ class PifPaf(PoseModel):
 
     # ----------------------------------------------------------------------------- targets, losses
 
-    def people_in_cells(self, batch: Batch, stride: int) -> list[FieldPeople]:
-        """Return the people of each image, in cells of `stride` pixels."""
-        layout = self.current_layout()
-        return [
-            field_people(poses, layout, stride, (0.0, 0.0, width - 1.0, height - 1.0))
-            for poses, (width, height) in zip(
-                batch.poses, batch.geometry.sizes.tolist(), strict=True
-            )
-        ]
+    def target_builder(self) -> Callable[[Batch], PifPafTargets]:
+        # Fields take a CPU a while, and indexing that a GPU would be waited for at every step.
+        return partial(build_targets, layout=self.current_layout())
 
     def targets(self, batch: Batch) -> PifPafTargets:
-        height, width = batch.images.shape[-2:]
-        size = field_size((height, width), STRIDE)
-        people = self.people_in_cells(batch, STRIDE)
-        return PifPafTargets(
-            torch.stack([keypoint_fields(one, size) for one in people]),
-            torch.stack([limb_fields(one, self.layout, size) for one in people]),
-        )
+        targets: PifPafTargets = batch.targets or self.target_builder()(batch)
+        return moved(targets, batch.device)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         targets = self.targets(batch)
@@ -275,9 +307,11 @@ class PifPaf(PoseModel):
 
     def decode(self, outputs: PifPafOutputs, geometry: Geometry) -> list[PosePredictions]:
         predictions = []
+        # The logits that train modules are not read.
+        outputs = moved(replace(outputs, intermediate=()), torch.device("cpu"))
         for poses, to_image in zip(self._decoded(outputs), geometry.to_image, strict=True):
             people = torch.from_numpy(poses.keypoints)
-            keypoints = apply(people[..., :2], to_image.cpu()).float()
+            keypoints = apply(people[..., :2], to_image).float()
             scores = torch.from_numpy(poses.scores).float()
             order = scores.argsort(descending=True, stable=True)
             predictions.append(
@@ -294,7 +328,7 @@ class PifPaf(PoseModel):
                 STRIDE,
                 complete=self.config.complete_poses,
                 further=[
-                    View(own_keypoints[image], own_limbs[image], to_first[image].cpu().numpy())
+                    View(own_keypoints[image], own_limbs[image], to_first[image].numpy())
                     for own_keypoints, own_limbs, to_first in outputs.further
                 ],
             )
@@ -353,7 +387,7 @@ def _merged(first: Tensor, second: Tensor) -> Tensor:
 
 def _nearness(keypoints: Tensor, size: Sequence[int], to_image: Tensor) -> Tensor:
     """Return (K, h, w) Gaussians around a person's keypoints, as wide as a tenth of the person."""
-    matrix = to_image.cpu().to(keypoints)
+    matrix = to_image.to(keypoints)
     cells = (keypoints - matrix[:, 2]) @ torch.linalg.inv(matrix[:, :2]).T / STRIDE
     reach = ((cells.amax(0) - cells.amin(0)).prod().sqrt() / 10).clamp(min=1)
     rows, columns = torch.arange(size[0])[:, None], torch.arange(size[1])

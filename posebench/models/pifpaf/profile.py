@@ -14,6 +14,7 @@ from posebench.models.pifpaf.model import (
     PifPafOutputs,
     _ideal,
     _nearness,
+    people_in_cells,
 )
 from posebench.models.pifpaf.targets import (
     field_size,
@@ -27,6 +28,7 @@ from posebench.structures import (
     Heatmaps,
     PosePredictions,
 )
+from posebench.transfer import moved
 
 
 def heatmaps(
@@ -61,14 +63,16 @@ def ideal_outputs(model: PifPaf, batch: Batch) -> PifPafOutputs:
     height, width = batch.images.shape[-2:]
     size = field_size((height, width), STRIDE)
     keypoints, limbs = [], []
-    for poses, people in zip(batch.poses, model.people_in_cells(batch, STRIDE), strict=True):
+    in_cells = people_in_cells(batch, model.current_layout(), STRIDE)
+    for poses, people in zip(batch.poses, in_cells, strict=True):
         sigmas = people.scales.new_tensor(model.layout.sigmas)
         by_area = poses.area.sqrt()[:, None] / STRIDE * sigmas
         scales = torch.where(people.scales.isnan(), by_area, people.scales)
         known = replace(people, scales=scales, ignored=people.ignored[:0])
         keypoints.append(keypoint_fields(known, size))
         limbs.append(limb_fields(known, model.layout, size))
-    return PifPafOutputs(_ideal(torch.stack(keypoints)), _ideal(torch.stack(limbs)))
+    outputs = PifPafOutputs(_ideal(torch.stack(keypoints)), _ideal(torch.stack(limbs)))
+    return moved(outputs, batch.device)
 
 
 def graph_outputs(

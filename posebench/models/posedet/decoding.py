@@ -38,8 +38,25 @@ class PoseDetOutputs:
     logits: tuple[Tensor, ...]  # (B, 1, h, w) of each level
     coarse: tuple[Tensor, ...]  # (B, 2K, h, w) offsets of each level
     refined: tuple[Tensor, ...]  # (B, 2K, h, w) offsets from the candidate, not from coarse poses
-    # For each further view, mirrored or scaled, the candidates of each image
-    further: tuple[list[Candidates], ...] = ()
+    further: tuple[View, ...] = ()  # of the images mirrored, or at other scales
+
+
+@dataclass(frozen=True)
+class BestCandidates:
+    """The best candidates of each level, best first in each, in network-input pixels."""
+
+    keypoints: Tensor  # (B, N, K, 2)
+    coarse: Tensor  # (B, N, K, 2)
+    scores: Tensor  # (B, N)
+
+
+@dataclass(frozen=True)
+class View:
+    """The best candidates of a batch's images in one view."""
+
+    best: BestCandidates
+    geometry: Geometry  # of the images before mirroring
+    mirrored: bool = False
 
 
 def best_candidates(logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -59,24 +76,15 @@ def best_candidates(logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat(scores, 1), torch.cat(indices, 1)
 
 
-def read_candidates(
-    outputs: PoseDetOutputs,
-    geometry: Geometry,
-    strides: Sequence[int],
-    skeleton: Skeleton,
-    *,
-    read_coarse: bool = False,
-    mirrored: bool = False,
-) -> list[Candidates]:
-    """Return the best candidates of each image with a score above MIN_SCORE.
+def gather_best(
+    outputs: PoseDetOutputs, strides: Sequence[int], *, read_coarse: bool = False
+) -> BestCandidates:
+    """Return the best candidates of one view.
 
     Args:
-        outputs: outputs of one view.
-        geometry: geometry of the images before mirroring.
+        outputs: outputs of the view.
         strides: strides of the levels.
-        skeleton: skeleton without the torso point.
         read_coarse: whether to return coarse poses as keypoints, in place of refined ones.
-        mirrored: whether the view is mirrored.
     """
     scores, indices = best_candidates(outputs.logits)
     rows = torch.arange(len(indices), device=indices.device)[:, None]
@@ -84,18 +92,28 @@ def read_candidates(
     keypoints, coarse = (
         poses_from_offsets(levels, strides)[rows, indices] for levels in (offsets, outputs.coarse)
     )
+    return BestCandidates(keypoints, coarse, scores)
+
+
+def read_candidates(view: View, skeleton: Skeleton) -> list[Candidates]:
+    """Return the candidates of each image with a score above MIN_SCORE.
+
+    Args:
+        view: on the CPU.
+        skeleton: skeleton without the torso point.
+    """
     candidates = []
+    best, geometry = view.best, view.geometry
     for image, (width, height) in enumerate(geometry.sizes.tolist()):
-        good = scores[image] > MIN_SCORE
-        own, own_coarse = keypoints[image, good], coarse[image, good]
+        good = best.scores[image] > MIN_SCORE
+        own, own_coarse = best.keypoints[image, good], best.coarse[image, good]
         # As published, keypoints are clamped to the image, and coarse poses are not.
         own = own.clamp(min=0).minimum(own.new_tensor([width, height]))
-        if mirrored:
+        if view.mirrored:
             own, own_coarse = (mirror_poses(poses, width, skeleton) for poses in (own, own_coarse))
         to_image = geometry.to_image[image].to(own)
-        candidates.append(
-            Candidates(apply(own, to_image), apply(own_coarse, to_image), scores[image, good])
-        )
+        scores = best.scores[image, good]
+        candidates.append(Candidates(apply(own, to_image), apply(own_coarse, to_image), scores))
     return candidates
 
 

@@ -36,9 +36,12 @@ from posebench.layers.torso import add_torso
 from posebench.models.base import PoseModel
 from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
 from posebench.models.posedet.decoding import (
+    BestCandidates,
     Candidates,
     PoseDetOutputs,
+    View,
     best_candidates,
+    gather_best,
     people_of_views,
     read_candidates,
 )
@@ -61,6 +64,7 @@ from posebench.models.posedet.targets import (
 from posebench.preprocess import mirrored_images
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, Geometry, Inference, PosePredictions, Poses
+from posebench.transfer import moved
 
 DLA34_CHANNELS = (64, 128, 256, 512)
 PRIOR = 0.01  # initial score of every candidate
@@ -231,6 +235,7 @@ class PoseDet(PoseModel):
             candidates=self.config.coarse_candidates,
             person_cells=self.config.person_cells,
             sigma=self.config.heatmap_sigma,
+            device=batch.device,
         )
 
     def level_sizes(self, batch: Batch) -> list[tuple[int, int]]:
@@ -262,7 +267,7 @@ class PoseDet(PoseModel):
         with no_autocast(images.device):
             poses = poses_from_offsets(coarse, self.strides)
             assigned = assign_by_oks(poses.detach(), targets, self.skeleton, self.config.similarity)
-        refined = None
+        refined = chosen = None
         if self.config.refinement:
             chosen = (assigned.refined >= 0).nonzero()
             refined = poses_from_offsets(self.refine(features, coarse, chosen), self.strides)
@@ -270,7 +275,7 @@ class PoseDet(PoseModel):
         if self.config.intermediate_supervision:
             heatmaps = [self.intermediate(level) for level in features]
         with no_autocast(images.device):
-            return self.weighted_terms(logits, poses, refined, heatmaps, targets, assigned)
+            return self.weighted_terms(logits, poses, refined, heatmaps, targets, assigned, chosen)
 
     def weighted_terms(
         self,
@@ -280,6 +285,7 @@ class PoseDet(PoseModel):
         heatmaps: Sequence[Tensor],
         targets: PoseDetTargets,
         assigned: OksAssignment,
+        chosen: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the weighted terms of Eq. 4.
 
@@ -290,6 +296,7 @@ class PoseDet(PoseModel):
             heatmaps: logits (B, K, h, w) of the levels; empty: without intermediate supervision.
             targets: the targets that do not depend on predictions.
             assigned: the assignment, which depends on the coarse poses.
+            chosen: (N, 2) image and candidate of those with a refined pose; None: not known.
         """
         config = self.config
         joined = torch.cat([level.flatten(1) for level in logits], 1)  # (B, P)
@@ -297,11 +304,11 @@ class PoseDet(PoseModel):
         terms = {
             "score": score_loss(joined, assigned.scored),
             "coarse": config.coarse_weight
-            * keypoint_loss(coarse, targets.coarse, targets, grid.stride),
+            * keypoint_loss(coarse, targets.coarse, targets, grid.stride, targets.coarse_at),
         }
         if refined is not None:
             terms["refined"] = config.refined_weight * keypoint_loss(
-                refined, assigned.refined, targets, grid.stride
+                refined, assigned.refined, targets, grid.stride, chosen
             )
         if heatmaps:
             terms["heatmap"] = config.heatmap_weight * heatmap_loss(
@@ -319,23 +326,19 @@ class PoseDet(PoseModel):
             self(mirrored_images(batch) if mirrored else batch.images) for batch, mirrored in views
         ]
         further = [
-            self.candidates(own, batch.geometry, mirrored=mirrored)
+            View(self.best(own), batch.geometry, mirrored)
             for own, (batch, mirrored) in zip(outputs[1:], views[1:], strict=True)
         ]
         return replace(outputs[0], further=tuple(further))
 
-    def candidates(
-        self, outputs: PoseDetOutputs, geometry: Geometry, *, mirrored: bool = False
-    ) -> list[Candidates]:
+    def best(self, outputs: PoseDetOutputs) -> BestCandidates:
+        """Return the candidates of one view that may be people, see `gather_best`."""
+        return gather_best(outputs, self.strides, read_coarse=self.config.read_coarse)
+
+    def candidates(self, outputs: PoseDetOutputs, geometry: Geometry) -> list[Candidates]:
         """Return the candidates of each image in one view, see `read_candidates`."""
-        return read_candidates(
-            outputs,
-            geometry,
-            self.strides,
-            self.skeleton,
-            read_coarse=self.config.read_coarse,
-            mirrored=mirrored,
-        )
+        view = moved(View(self.best(outputs), geometry), torch.device("cpu"))
+        return read_candidates(view, self.skeleton)
 
     def decode(self, outputs: PoseDetOutputs, geometry: Geometry) -> list[PosePredictions]:
         return [predictions for predictions, _ in self.decode_with_coarse(outputs, geometry)]
@@ -344,8 +347,10 @@ class PoseDet(PoseModel):
         self, outputs: PoseDetOutputs, geometry: Geometry
     ) -> list[tuple[PosePredictions, Tensor]]:
         """Return each image's people, and their coarse poses (N, K, 2) in image pixels."""
-        views = [self.candidates(outputs, geometry), *outputs.further]
-        return people_of_views(views, self.config, self.skeleton)
+        views = [View(self.best(outputs), geometry), *outputs.further]
+        views = moved(views, torch.device("cpu"))
+        candidates = [read_candidates(view, self.skeleton) for view in views]
+        return people_of_views(candidates, self.config, self.skeleton)
 
 
 def _backbone(name: str, *, pretrained: bool = False) -> nn.Module:
@@ -381,7 +386,13 @@ def score_loss(logits: Tensor, person: Tensor) -> Tensor:
     return (loss * (person != IGNORED)).sum() / _positives(person)
 
 
-def keypoint_loss(poses: Tensor, person: Tensor, targets: PoseDetTargets, stride: Tensor) -> Tensor:
+def keypoint_loss(
+    poses: Tensor,
+    person: Tensor,
+    targets: PoseDetTargets,
+    stride: Tensor,
+    assigned: Tensor | None = None,
+) -> Tensor:
     """Return the summed distance of poses to the labelled keypoints of their assigned people.
 
     Distances are in units of four strides and clipped at five units.
@@ -391,10 +402,12 @@ def keypoint_loss(poses: Tensor, person: Tensor, targets: PoseDetTargets, stride
         person: (B, P) index of each candidate's person; below 0: none.
         targets: targets with the people's keypoints.
         stride: (P,) stride of each candidate's level.
+        assigned: (N, 2) image and candidate of those that have a person; None: they are looked for.
 
     Source: Eq. 4; units, clipping and sum over keypoints from the published code.
     """
-    image, candidate = (person >= 0).nonzero().unbind(1)
+    assigned = (person >= 0).nonzero() if assigned is None else assigned
+    image, candidate = assigned.unbind(1)
     own = person[image, candidate]
     distance = (to_float32(poses[image, candidate]) - targets.keypoints[own]).norm(dim=-1)
     distance = distance / (DISTANCE_UNIT * stride[candidate, None])
@@ -421,4 +434,4 @@ def _positives(person: Tensor) -> float | Tensor:
     In distributed training it is the mean over ranks.
     """
     counts = (person >= 0).sum(1).clamp(min=1)
-    return mean_count(int(counts.sum()), person.device)
+    return mean_count(counts.sum(), person.device)

@@ -25,6 +25,7 @@ from posebench.layers.deformable_conv import (
 )
 from posebench.layers.portable import portable
 from posebench.layers.precision import no_autocast, to_float32
+from posebench.transfer import to_device
 
 
 class PoseEmbedding(nn.Module):
@@ -73,7 +74,8 @@ def deformable_point_conv(features: Tensor, offsets: Tensor, weight: Tensor) -> 
     points = weight.shape[-1]
     reach = points // 2
     taps = offsets.new_zeros(points, 2)
-    taps[:, 1] = torch.arange(-reach, reach + 1)  # positions of the taps of a regular kernel
+    # The positions of the taps of a regular kernel.
+    taps[:, 1] = torch.arange(-reach, reach + 1, device=offsets.device)
     with no_autocast(features.device):
         shifts = to_float32(offsets) - taps.flatten()[:, None, None]
         values: Tensor = deform_conv2d(
@@ -136,7 +138,8 @@ def _sampled_at(
     """Return `point_conv_at` by PyTorch's operations, which have gradients."""
     device = points.device
     cells = torch.cat([to_float32(maps).permute(0, 2, 3, 1).flatten(0, 2) for maps in levels])
-    heights, widths = torch.tensor([m.shape[-2:] for m in levels], device=device).T
+    [sides] = to_device([torch.tensor([maps.shape[-2:] for maps in levels])], device)
+    heights, widths = sides.T
     counts = len(levels[0]) * heights * widths
     height, width = heights[level], widths[level]
     first = (counts.cumsum(0) - counts)[level] + image * height * width

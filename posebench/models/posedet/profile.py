@@ -22,6 +22,7 @@ from posebench.structures import (
     PosePredictions,
     Poses,
 )
+from posebench.transfer import moved
 
 _OUTPUTS = ("logits", "coarse", "refined")
 IDEAL_LOGIT = 20.0  # of an assigned candidate; all others have -IDEAL_LOGIT
@@ -91,8 +92,9 @@ def ideal_outputs(model: PoseDet, batch: Batch) -> PoseDetOutputs:
         xy[assigned] = away / grid.stride[assigned, None, None]
         offsets.append(xy.flip(-1).flatten(1))
         logits.append(torch.where(person >= 0, IDEAL_LOGIT, -IDEAL_LOGIT)[:, None])
-    maps = rows_to_maps(torch.stack(offsets), sizes)
-    return PoseDetOutputs(rows_to_maps(torch.stack(logits), sizes), maps, maps)
+    joined_logits, joined_offsets = moved((torch.stack(logits), torch.stack(offsets)), batch.device)
+    maps = rows_to_maps(joined_offsets, sizes)
+    return PoseDetOutputs(rows_to_maps(joined_logits, sizes), maps, maps)
 
 
 def _with_all_keypoints(poses: Poses) -> Poses:

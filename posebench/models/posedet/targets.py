@@ -20,6 +20,7 @@ from posebench.layers.oks import oks
 from posebench.models.posedet.recipes import PERSON_CELLS, PUBLISHED, Similarity
 from posebench.skeleton import Skeleton
 from posebench.structures import Poses
+from posebench.transfer import moved, to_device
 
 MIN_LABELLED = 3  # labelled keypoints of a person in training
 BACKGROUND, IGNORED = -1, -2  # in place of a person's index
@@ -35,6 +36,7 @@ class PoseDetTargets:
     people: list[Tensor]  # for each image the indices into M of its people in training
     annotated: list[bool]  # for each image whether it has any person, labelled or not
     coarse: Tensor  # (B, P) int64: the person whose coarse pose a candidate predicts, or BACKGROUND
+    coarse_at: Tensor  # (N, 2) image and candidate of those that have a person in `coarse`
     heatmaps: tuple[Tensor, ...]  # (B, K, h, w) of each level
     masks: tuple[Tensor, ...]  # (B, 1, h, w) bool of each level, False where the loss is ignored
 
@@ -136,11 +138,12 @@ def build_targets(
     candidates: int = 1,
     person_cells: int = PERSON_CELLS,
     sigma: float = 2.0,
+    device: torch.device | None = None,
 ) -> PoseDetTargets:
     """Return the targets that do not depend on predictions.
 
     Args:
-        images: the people of each image, with torso points, in network-input pixels.
+        images: the people of each image, with torso points, in network-input pixels; on the CPU.
         sizes: h, w of the levels.
         strides: strides of the levels.
         centroid: the person's centre, to which its candidates are nearest: "keypoints" for the mean
@@ -148,7 +151,9 @@ def build_targets(
         candidates: number of candidates trained on one person's coarse pose.
         person_cells: as `assign_nearest`.
         sigma: standard deviation of the heatmaps' Gaussians, cells.
+        device: where heatmaps are drawn, and the targets are returned; None: on the CPU.
     """
+    device = device or torch.device("cpu")
     first = 0
     people, coarse = [], []
     for poses in images:
@@ -159,19 +164,29 @@ def build_targets(
         )
         coarse.append(torch.where(assigned >= 0, assigned + first, BACKGROUND))
         first += len(poses)
-    levels = [
-        _heatmap_targets(images, size, stride, sigma)
-        for size, stride in zip(sizes, strides, strict=True)
+    assigned = torch.stack(coarse)
+    keypoints = torch.cat([poses.keypoints for poses in images])
+    labelled = torch.cat([poses.visibility for poses in images]) > 0
+    area = torch.cat([_box_sides(poses).prod(1) for poses in images]).float()
+    masks = [_heatmap_mask(images, *level) for level in zip(sizes, strides, strict=True)]
+    # What decides on shapes has been computed on the CPU; the maps are drawn on the device.
+    few = (keypoints, labelled, area, people, assigned, (assigned >= 0).nonzero(), masks)
+    keypoints, labelled, area, people, assigned, at, masks = moved(few, device)
+    counts = [len(poses) for poses in images]
+    heatmaps = [
+        _heatmap_targets(keypoints, labelled, counts, *level, sigma)
+        for level in zip(sizes, strides, strict=True)
     ]
     return PoseDetTargets(
-        keypoints=torch.cat([poses.keypoints for poses in images]).float(),
-        labelled=torch.cat([poses.visibility for poses in images]) > 0,
-        area=torch.cat([_box_sides(poses).prod(1) for poses in images]).float(),
+        keypoints=keypoints.float(),
+        labelled=labelled,
+        area=area,
         people=people,
         annotated=[len(poses) + len(poses.unlabelled) > 0 for poses in images],
-        coarse=torch.stack(coarse),
-        heatmaps=tuple(heatmaps for heatmaps, _ in levels),
-        masks=tuple(mask for _, mask in levels),
+        coarse=assigned,
+        coarse_at=at,
+        heatmaps=tuple(heatmaps),
+        masks=tuple(masks),
     )
 
 
@@ -253,34 +268,50 @@ def assign_nearest(
 
 
 def _heatmap_targets(
-    images: Sequence[Poses], size: Sequence[int], stride: int, sigma: float
-) -> tuple[Tensor, Tensor]:
-    """Return a level's heatmaps (B, K, h, w) and the mask (B, 1, h, w) of their loss.
+    keypoints: Tensor,
+    labelled: Tensor,
+    counts: Sequence[int],
+    size: Sequence[int],
+    stride: int,
+    sigma: float,
+) -> Tensor:
+    """Return a level's heatmaps (B, K, h, w).
 
-    The mask is False in the boxes of people without a labelled keypoint.
+    Args:
+        keypoints: (M, K, 2) in network-input pixels.
+        labelled: (M, K).
+        counts: the number of people in each image.
+        size: h, w.
+        stride: of the level.
+        sigma: cells.
     """
     height, width = size
-    keypoints = torch.cat([poses.keypoints for poses in images])
     constant = keypoints.new_ones(len(keypoints))
     gaussians = gaussian_heatmaps(
         keypoints / stride,
-        torch.cat([poses.visibility for poses in images]) > 0,
+        labelled,
         (height, width),
         radius=round(3.5 * sigma) * constant,  # published: 7 cells where sigma is 2
         sigma=sigma * constant,
     )
-    heatmaps, masks = [], []
-    for poses, maps in zip(
-        images, torch.split(gaussians, [len(poses) for poses in images]), strict=True
-    ):
-        heatmaps.append(maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:]))
-        mask = torch.ones(1, height, width, dtype=torch.bool, device=maps.device)
+    heatmaps = [
+        maps.amax(0) if len(maps) else maps.new_zeros(maps.shape[1:])
+        for maps in torch.split(gaussians, list(counts))
+    ]
+    return torch.stack(heatmaps)
+
+
+def _heatmap_mask(images: Sequence[Poses], size: Sequence[int], stride: int) -> Tensor:
+    """Return a level's mask (B, 1, h, w), False in boxes of people without a labelled keypoint."""
+    masks = []
+    for poses in images:
+        mask = torch.ones(1, *size, dtype=torch.bool)
         for (left, top), _, _, (right, bottom) in poses.unlabelled.tolist():
             rows = slice(max(int(top / stride), 0), max(int(bottom / stride), 0))
             columns = slice(max(int(left / stride), 0), max(int(right / stride), 0))
             mask[:, rows, columns] = False
         masks.append(mask)
-    return torch.stack(heatmaps), torch.stack(masks)
+    return torch.stack(masks)
 
 
 # ---------------------------------------------------------------------- dependent on coarse poses
@@ -325,12 +356,13 @@ def oks_with_people(
 ) -> Tensor:
     """Return the OKS (P, N) of poses (P, K, 2) with people (N,), without torso points."""
     count = len(skeleton)
+    [sigmas] = to_device([torch.tensor(skeleton.sigmas, dtype=poses.dtype)], poses.device)
     return oks(
         poses[:, :count],
         targets.keypoints[people, :count],
         targets.labelled[people, :count],
         published_area(targets.area[people]),
-        poses.new_tensor(skeleton.sigmas),
+        sigmas,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from posebench.bench.flops import audit
-from posebench.bench.speed.inputs import HEIGHT, WIDTH, crowd, fixed_batch, moved, write_images
+from posebench.bench.speed.inputs import HEIGHT, WIDTH, crowd, fixed_batch, write_images
 from posebench.bench.speed.memory import peak_growth
 from posebench.bench.speed.options import (
     DECODE,
@@ -184,16 +184,6 @@ def test_fixed_inputs_keep_their_people_where_they_stand() -> None:
     batch = fixed_batch((240, 320), 2, COCO, 4)
     torch.testing.assert_close(batch.poses[1].keypoints, crowd(4, COCO).keypoints / 2)
     torch.testing.assert_close(batch.poses[0].area, crowd(4, COCO).area / 4)
-
-
-def test_outputs_are_moved_with_all_that_is_in_them() -> None:
-    model = RECIPES["group_pose_tiny"].build(COCO).eval()
-    with torch.inference_mode():
-        outputs = model(make_batch((1,)).images)
-    on_meta = moved(outputs, torch.device("meta"))
-    assert on_meta.keypoints.is_meta
-    assert on_meta.views[0].tokens.values.is_meta
-    assert on_meta.views[0].tokens.sizes == outputs.views[0].tokens.sizes
 
 
 def test_memory_rises_by_what_is_held() -> None:

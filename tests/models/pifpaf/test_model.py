@@ -19,6 +19,7 @@ from posebench.models.pifpaf.model import (
     PifPaf,
     _between,
     _unmirrored,
+    people_in_cells,
 )
 from posebench.models.pifpaf.recipes import PifPafConfig
 from posebench.preprocess import scaled_batches
@@ -234,7 +235,7 @@ def test_the_training_sets_mean_pose_stands_for_an_unknown_upright_one() -> None
     batch = make_batch((1,), KITE, 64)
     places = 10 + 40 * torch.from_numpy(KITE_POSE * (1, -1) + 0.5)
     poses = replace(batch.poses[0], keypoints=places[None], visibility=torch.tensor([[2, 2, 2, 0]]))
-    [people] = model.people_in_cells(replace(batch, poses=[poses]), 8)
+    [people] = people_in_cells(replace(batch, poses=[poses]), model.current_layout(), 8)
     turned = KITE_POSE @ np.array([[1, 1], [-1, 1]])
     growth = min(4.0, float(np.ptp(turned, 0).prod() / np.ptp(turned[:3], 0).prod()))
     assert people.scales[0, 0].item() == pytest.approx(0.1 * math.sqrt(5 * 1.25 * growth))

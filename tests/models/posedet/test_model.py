@@ -121,7 +121,7 @@ def test_ablated_branches_are_not_there(changes: Mapping[str, Any], missing: str
 
 def one_target(keypoints: Tensor, labelled: Tensor) -> PoseDetTargets:
     nothing = torch.zeros(0)
-    return PoseDetTargets(keypoints, labelled, nothing, [], [], nothing, (), ())
+    return PoseDetTargets(keypoints, labelled, nothing, [], [], nothing, nothing, (), ())
 
 
 def test_the_keypoint_loss_is_a_bounded_sum_in_strides() -> None:

@@ -1,0 +1,129 @@
+"""Copies between the CPU and a GPU, as few as possible.
+
+A GPU computes while Python goes on. A copy from memory that is not pinned, and every copy to the
+CPU, makes Python wait until the GPU has caught up, so many tensors travel packed into one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+# This module loads without torch, as the values that it moves do.
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+T = TypeVar("T")
+
+
+def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Return tensors on a device; a GPU gets those of the CPU in one copy, without a wait."""
+    import torch
+
+    if device.type != "cuda" or torch.compiler.is_compiling():
+        return [tensor.to(device) for tensor in tensors]
+    return _in_one(tensors, lambda packed: _pinned(packed).to(device, non_blocking=True), "cpu")
+
+
+def index_on(places: Sequence[int], device: torch.device) -> Tensor:
+    """Return places along a dimension as an index on a device."""
+    import torch
+
+    [index] = to_device([torch.tensor(places)], device)
+    return index
+
+
+def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors on the CPU; those of a GPU come in one copy, which is waited for."""
+    tensors = [tensor.detach() for tensor in tensors]
+    return _in_one(tensors, lambda packed: packed.cpu(), "cuda")
+
+
+def moved(value: T, device: torch.device) -> T:
+    """Return a value with all tensors in it on a device, in one copy.
+
+    Args:
+        value: a tensor, or a dataclass, tuple, list or dict of such values; others stay as they
+            are.
+        device: where to.
+    """
+    tensors = list(_tensors_in(value))
+    copies = to_host(tensors) if device.type == "cpu" else to_device(tensors, device)
+    filled: T = _filled(value, iter(copies))
+    return filled
+
+
+def pinned(value: T) -> T:
+    """Return a value with all tensors in it in memory from which a GPU copies without a wait."""
+    filled: T = _filled(value, iter([_pinned(tensor) for tensor in _tensors_in(value)]))
+    return filled
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    return tensor if tensor.is_pinned() else tensor.pin_memory()
+
+
+def _in_one(tensors: Sequence[Tensor], copy: Any, kind: str) -> list[Tensor]:
+    """Return tensors after a copy of those that are on a kind of device; the others stay."""
+    import torch
+
+    moving = [number for number, own in enumerate(tensors) if own.device.type == kind]
+    results = list(tensors)
+    if len(moving) == 1:
+        [number] = moving
+        results[number] = copy(tensors[number])
+    elif moving:
+        # The widest types first, so that each begins at a multiple of its width.
+        moving.sort(key=lambda number: -tensors[number].element_size())
+        flat = [_row(tensors[number]) for number in moving]
+        packed = copy(torch.cat([own.view(torch.uint8) for own in flat]))
+        begin = 0
+        for number, own in zip(moving, flat, strict=True):
+            end = begin + own.numel() * own.element_size()
+            results[number] = packed[begin:end].view(own.dtype).view(tensors[number].shape)
+            begin = end
+    return results
+
+
+def _row(tensor: Tensor) -> Tensor:
+    """Return a tensor's values one after the other in memory."""
+    import torch
+
+    row = tensor.reshape(-1)
+    # Also a single value may have another stride.
+    return row if row.stride(0) == 1 else row.clone(memory_format=torch.contiguous_format)
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    for part in _parts(value):
+        yield from _tensors_in(part)
+
+
+def _parts(value: Any) -> list[Any]:
+    if is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name) for field in fields(value)]
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, tuple | list) else []
+
+
+def _filled(value: Any, tensors: Iterator[Tensor]) -> Any:
+    """Return a value with its tensors replaced by others, in their order."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return next(tensors)
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in fields(value)]
+        return replace(value, **{n: _filled(getattr(value, n), tensors) for n in names})
+    if isinstance(value, dict):
+        return {key: _filled(part, tensors) for key, part in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)([_filled(part, tensors) for part in value])
+    return value

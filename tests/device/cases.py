@@ -1,0 +1,115 @@
+"""The recipes that are tested on the test device, and how often each may make Python wait for it.
+
+A new method has one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from posebench.data.synthetic_crowds import SyntheticCrowds
+from posebench.engine import inference_model, read_checkpoint
+from posebench.models import PoseModel
+from posebench.shipped import shipped_weights
+from posebench.skeleton import COCO
+from posebench.structures import Batch, Inference, Resize, Sample
+from tests.builders import make_batch
+from tests.device.tensors import DEVICE
+
+SIDE = 128  # pixels, of images and inputs
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How often each step may wait for the device, at most, and how far its results may differ."""
+
+    forward: int = 0
+    decode: int = 1  # for a whole batch
+    targets: int = 0
+    loss: int = 0  # with targets, and the network in training
+    outputs: float = 1e-5  # largest difference of an output, relative to the largest value
+    gradients: float = 1e-5  # of a parameter's gradient, likewise
+
+
+BOUNDS = {
+    "cid_tiny": Bounds(),
+    # The CPU groups candidates between two searches of the maps.
+    "higher_hrnet_tiny": Bounds(decode=2),
+    "pifpaf_tiny": Bounds(),
+    # The graphs of a training step are sampled on the CPU, from buffers.
+    "dgcn_tiny": Bounds(loss=1),
+    # How many candidates have a person by their coarse poses decides on shapes.
+    "posedet_tiny": Bounds(loss=1, gradients=1e-4),
+    # The costs of all matchings go to the CPU at once.
+    "group_pose_tiny": Bounds(loss=1, outputs=1e-4, gradients=1e-3),
+    # torchvision's proposals, suppression and sampling find sizes as they go.
+    "mask_rcnn_tiny": Bounds(forward=30, loss=50, gradients=1e-2),
+}
+NAMES = sorted(BOUNDS)
+
+
+@cache
+def _checkpoint(name: str) -> Any:
+    path = shipped_weights(name)
+    assert path is not None, f"no weights of {name} come with the package"
+    return read_checkpoint(path)
+
+
+def trained(name: str) -> PoseModel:
+    """Return a model with the weights of the package, which find people in synthetic crowds."""
+    model: PoseModel = _checkpoint(name).model()
+    return model
+
+
+def folded(name: str, device: torch.device) -> PoseModel:
+    """Return what evaluation computes with, on a device."""
+    return inference_model(trained(name).to(device))
+
+
+@cache
+def samples() -> tuple[Sample, ...]:
+    crowds = SyntheticCrowds(COCO, "val", length=3, size=SIDE, crowd=0.2)
+    return tuple(crowds.load(index) for index in range(3))
+
+
+def batch() -> Batch:
+    """Return images with different numbers of people, as the loader does."""
+    return make_batch((3, 0, 2), size=SIDE)
+
+
+def views(flip: bool = True, scales: tuple[float, ...] = (1.0,)) -> Inference:
+    return Inference(Resize(SIDE), flip=flip, scales=scales)
+
+
+def steps(name: str) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield a method's steps on the device; each is to be called before the next is taken."""
+    results: list[Any] = []
+    yield "batch", lambda: results.append(batch().to(DEVICE))
+    ready: Batch = results.pop()
+    model = trained(name).to(DEVICE).train()
+    yield "targets", lambda: model.targets(ready)
+    yield "loss", lambda: results.append(model.loss(ready))
+    total = torch.stack(list(results.pop().values())).sum()
+    yield "backward", total.backward
+    network = folded(name, DEVICE)
+    with torch.inference_mode():
+        yield "forward", lambda: results.append(network(ready.images, ready.padding))
+        outputs = results.pop()
+        yield "decode", lambda: network.decode(outputs, ready.geometry)
+
+
+def difference(ours: Tensor, theirs: Tensor) -> float:
+    """Return the largest difference, relative to the largest value; infinite: other shapes."""
+    ours, theirs = ours.detach().cpu().double(), theirs.detach().cpu().double()
+    if ours.shape != theirs.shape or not ours.isnan().equal(theirs.isnan()):
+        return float("inf")
+    if not theirs.numel():
+        return 0.0
+    apart = (ours - theirs).nan_to_num(0.0).abs().max()
+    return float(apart / theirs.nan_to_num(0.0).abs().max().clamp(min=1e-3))

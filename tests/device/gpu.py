@@ -1,0 +1,131 @@
+"""A GPU for tests, on machines that have none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import torch
+import torch._dynamo  # operators of tensor classes import it, which must not see the device
+from torch.optim import optimizer
+from torch.utils import _foreach_utils
+
+from tests.device.driver import driver
+from tests.device.ledger import Ledger
+from tests.device.tensors import DEVICE, LEDGER, DeviceTensor, Dispatch, Functions, unpin_all
+
+MEMORY = 2**36
+
+
+class _Event:
+    """An event in the device's stream, which has done everything at once."""
+
+    def __init__(self, **_: Any) -> None:
+        self.at = 0.0
+
+    def record(self, *_: Any) -> None:
+        self.at = time.perf_counter()
+
+    def synchronize(self) -> None:
+        LEDGER.wait("event")
+
+    def elapsed_time(self, other: _Event) -> float:
+        return 1000 * (other.at - self.at)
+
+
+class _Stream:
+    """A stream, whose work is done when it is given."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def wait_stream(self, *_: Any) -> None: ...
+
+    def wait_event(self, *_: Any) -> None: ...
+
+    def synchronize(self) -> None:
+        LEDGER.wait("stream")
+
+    def is_capturing(self) -> bool:
+        return False
+
+
+def _nothing(*_: Any, **__: Any) -> None: ...
+
+
+@contextmanager
+def _in_stream(_: Any) -> Iterator[None]:
+    yield
+
+
+_API: dict[str, Any] = {
+    "_lazy_init": _nothing, "is_initialized": lambda: True, "set_device": _nothing,
+    "is_available": lambda: True, "device_count": lambda: 1, "current_device": lambda: 0,
+    "synchronize": lambda *_: LEDGER.wait("synchronize"), "Event": _Event, "Stream": _Stream,
+    "stream": _in_stream, "current_stream": _Stream, "get_device_name": lambda *_: "test device",
+    "is_bf16_supported": lambda *_, **__: True, "get_device_capability": lambda *_: (8, 0),
+    "mem_get_info": lambda *_: (MEMORY, MEMORY), "memory_allocated": lambda *_: 0,
+    "max_memory_allocated": lambda *_: 2**20, "reset_peak_memory_stats": _nothing,
+    "manual_seed": _nothing, "manual_seed_all": _nothing, "empty_cache": _nothing,
+    "get_rng_state": lambda *_: torch.get_rng_state(), "set_rng_state": _nothing,
+    "is_current_stream_capturing": lambda: False,
+    "get_device_properties": lambda *_: SimpleNamespace(
+        name="test device", total_memory=MEMORY, major=8, minor=0
+    ),
+}  # fmt: skip
+
+
+@contextmanager
+def _in_this_thread() -> Iterator[None]:
+    with Dispatch(), Functions():
+        yield
+
+
+def _submit(pool: ThreadPoolExecutor, work: Callable[..., Any], *args: Any) -> Future[Any]:
+    """Hand over work to a thread that has the device too."""
+
+    def on_device(*args: Any) -> Any:
+        with _in_this_thread():
+            return work(*args)
+
+    return _ordinary_submit(pool, on_device, *args)
+
+
+_ordinary_submit = ThreadPoolExecutor.submit
+
+
+@contextmanager
+def pretended_gpu() -> Iterator[Ledger]:
+    """Within, there is a GPU as far as Python can see; yields what it is made to do.
+
+    It has CUDA's autocast lists, CUDA's composite operators and autograd's handling of devices.
+    It does not show TF32 and cuDNN's arithmetic, the order in which atomics add, the limits of
+    kernels, streams, memory, time, several devices and what torch.compile makes for CUDA.
+    """
+    driver().exchange()
+    swaps = torch.__future__.get_swap_module_params_on_conversion()
+    with ExitStack() as stack:
+        stack.callback(driver().exchange)
+        stack.callback(unpin_all)
+        for name, value in _API.items():
+            stack.enter_context(mock.patch.object(torch.cuda, name, value))
+        stack.enter_context(mock.patch.object(torch.accelerator, "current_stream", _Stream))
+        for module in (optimizer, _foreach_utils):
+            kinds = getattr(module, "_foreach_supported_types", None)
+            if kinds is not None and DeviceTensor not in kinds:
+                kinds.append(DeviceTensor)
+        stack.enter_context(mock.patch.object(ThreadPoolExecutor, "submit", _submit))
+        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+        torch.__future__.set_swap_module_params_on_conversion(True)
+        stack.callback(torch.__future__.set_swap_module_params_on_conversion, swaps)
+        stack.enter_context(_in_this_thread())
+        LEDGER.clear()
+        yield LEDGER
+
+
+__all__ = ["DEVICE", "pretended_gpu"]

@@ -1,0 +1,95 @@
+"""Training, evaluation and timing on a GPU: the same losses and people as on the CPU."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from posebench.bench.speed.clock import CudaClock
+from posebench.bench.speed.inputs import write_images
+from posebench.bench.speed.options import InputCase, SpeedOptions, TimingJob
+from posebench.bench.speed.timed_model import TimedModel
+from posebench.data.synthetic_crowds import SyntheticCrowds
+from posebench.engine import TrainOptions, evaluate, read_log, train
+from posebench.engine.training import _read, _Trainer
+from posebench.models import RECIPES
+from posebench.recipe import Recipe, override
+from posebench.skeleton import COCO
+from tests.device.cases import BOUNDS, NAMES, trained, views
+from tests.device.ledger import Ledger
+from tests.device.tensors import DEVICE
+
+CPU = torch.device("cpu")
+
+
+def small(name: str, **changes: Any) -> Recipe:
+    settings = {"epochs": 1, "batch_size": 4, "micro_batch_size": 2, "warmup_steps": 0, **changes}
+    recipe = replace(RECIPES[name], pretrained=False, **settings)
+    size = "augment.size=64" if hasattr(recipe.augment, "size") else "augment.short_sides=[64]"
+    return override(override(recipe, size), "inference.resize.short_side=64")
+
+
+def crowds(split: str, length: int) -> SyntheticCrowds:
+    return SyntheticCrowds(COCO, split, length, size=64, crowd=0.2)
+
+
+def losses_of(recipe: Recipe, run: Path, device: torch.device, **options: Any) -> list[float]:
+    resume = (run / "checkpoints").is_dir()
+    train(
+        recipe, crowds("train", 8), crowds("val", 2), run, TrainOptions(device, **options),
+        resume=resume,
+    )  # fmt: skip
+    return [entry["loss"] for entry in read_log(run) if "loss" in entry]
+
+
+def lines_of(function: Any) -> set[str]:
+    source, first = inspect.getsourcelines(function)
+    return {f"engine/training.py:{first + number}" for number in range(len(source))}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_is_the_same_and_goes_on(name: str, tmp_path: Path, gpu: Ledger) -> None:
+    recipe, losses = small(name), []
+    for device in (CPU, DEVICE):
+        run = tmp_path / device.type
+        losses_of(recipe, run, device)
+        gpu.clear()
+        losses.append(losses_of(replace(recipe, epochs=2), run, device))  # resumed
+    # Adam divides small gradients by themselves, so that rounding decides on their signs.
+    assert losses[1] == pytest.approx(losses[0], rel=max(1e-3, 10 * BOUNDS[name].gradients))
+    steps = lines_of(_Trainer._step) | lines_of(_Trainer._backward) | lines_of(_read)
+    reads = [kind for kind, place in gpu.waits.elements() if place in steps]
+    assert reads == ["to the CPU"] * 2  # the loss terms of each step, at once
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_evaluation_finds_the_same_people(name: str, gpu: Ledger) -> None:
+    data = SyntheticCrowds(COCO, "val", 3, size=128, crowd=0.2)
+    results = [
+        evaluate(trained(name).to(device), data, views(flip=False), batch_size=2).results
+        for device in (CPU, DEVICE)
+    ]
+    assert len(results[0]) == len(results[1]) > 0
+    for ours, theirs in zip(*results[::-1], strict=True):
+        assert ours["image_id"] == theirs["image_id"]
+        assert ours["score"] == pytest.approx(theirs["score"], rel=1e-3, abs=1e-4)
+        assert ours["keypoints"] == pytest.approx(theirs["keypoints"], abs=1e-2)
+
+
+@pytest.mark.parametrize("protocol", ["forward", "end-to-end"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_stage_is_timed(name: str, protocol: Any, tmp_path: Path, gpu: Ledger) -> None:
+    options = SpeedOptions(protocol, (2,), device="cuda:0", precision="fp16")
+    size = (64, 64) if protocol == "forward" else None
+    job = TimingJob(name, options, (InputCase(2, size),), write_images(tmp_path))
+    # The clock's defaults were bound before there was a device.
+    model = TimedModel(job, lambda _: CudaClock(torch.cuda.Event, torch.cuda.synchronize))
+    model.prepare(0)
+    [stages] = model.measure_for(0, 0.0)
+    assert any(stage.startswith("network/") for stage in stages)
+    assert ("postprocess" in stages) == (protocol == "end-to-end")
