@@ -189,7 +189,7 @@ def backbone_of(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_frozen_backbone_stays_with_its_statistics(tmp_path: Path, optimizer: str) -> None:
     weights = find_model("cid_tiny")
-    decay = {"weight_decay": 0.1, "momentum": 0.9 if optimizer == "sgd" else 0.0}
+    decay: dict[str, Any] = {"weight_decay": 0.1, "momentum": 0.9 if optimizer == "sgd" else 0.0}
     recipe = small_recipe(
         frozen_epochs=ALL_EPOCHS, optimizer=optimizer, lr=1e-3, ema_decay=0.9, **decay
     )
