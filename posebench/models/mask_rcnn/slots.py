@@ -143,10 +143,9 @@ def survivors(boxes: Tensor, valid: Tensor, threshold: float) -> Tensor:
     rule, applied to all boxes at once until nothing changes, settles at least the next best box
     each time, and most boxes in the first few: what is left are torchvision's.
     """
-    low, high = boxes[..., None, :2], boxes[..., None, 2:]
-    shared = torch.minimum(high, high.transpose(1, 2)) - torch.maximum(low, low.transpose(1, 2))
-    shared = shared.clamp(min=0).prod(-1)
-    areas = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
+    left, top, right, bottom = boxes.unbind(-1)
+    shared = _shared(left, right) * _shared(top, bottom)
+    areas = (right - left) * (bottom - top)
     overlaps = shared / (areas[:, :, None] + areas[:, None] - shared)
     ranks = torch.arange(boxes.shape[1], device=boxes.device)
     better = (ranks[:, None] < ranks) & valid[:, :, None]
@@ -167,6 +166,13 @@ def survivors(boxes: Tensor, valid: Tensor, threshold: float) -> Tensor:
         while changed(*state):
             state = settled(*state)
     return (state[0] > 0) & valid
+
+
+def _shared(low: Tensor, high: Tensor) -> Tensor:
+    """Return how much of an axis (R, N, N) each two boxes share, from their edges (R, N)."""
+    first = torch.maximum(low[:, :, None], low[:, None])
+    last = torch.minimum(high[:, :, None], high[:, None])
+    return (last - first).clamp(min=0)
 
 
 def _best(boxes: Tensor, scores: Tensor, kept: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
