@@ -110,7 +110,7 @@ class AdaptiveConv(nn.Conv2d):
 
 def by_group(maps: Tensor, groups: int) -> Tensor:
     """Return maps (B, G C, H, W) as (B, G, C, H, W)."""
-    return maps.reshape(len(maps), groups, -1, *maps.shape[2:])
+    return maps.reshape(maps.shape[0], groups, -1, *maps.shape[2:])
 
 
 def grid(maps: Tensor) -> Tensor:
