@@ -48,6 +48,7 @@ IN_README = (
 METHODS = {
     "cid": ("CID", "cid.md", "MIT"),
     "higher_hrnet": ("HigherHRNet", "higher_hrnet.md", "MIT"),
+    "ed_pose": ("ED-Pose", "ed_pose.md", "Apache-2.0, later non-commercial"),
     "group_pose": ("Group Pose", "group_pose.md", "Apache-2.0"),
     "posedet": ("PoseDet", "posedet.md", "MIT"),
     "dgcn": ("DGCN", "dgcn.md", ""),
@@ -60,6 +61,8 @@ PUBLISHED_WEIGHTS = {
     "cid_hrnet_w32": "authors'",
     "higher_hrnet_w32": "authors'",
     "higher_hrnet_w48_640_coco": "authors'",
+    "ed_pose_resnet50": "authors'",
+    "ed_pose_swin_l": "authors'",
     "group_pose_": "authors'",
     "mask_rcnn_resnet50_coco": "torchvision's",
 }

@@ -237,7 +237,7 @@ class Decoder(nn.Module):
     def by_person(self, of_queries: Tensor, noises: int) -> Tensor:
         """Return the people's part (B, N, T, C) of what pose layers' queries have."""
         of_people = of_queries[:, noises:]
-        shape = (len(of_people), -1, self.keypoints + 1, of_people.shape[-1])
+        shape = (of_people.shape[0], -1, self.keypoints + 1, of_people.shape[-1])
         return of_people.reshape(shape)
 
     def predict(self, number: int, normed: Tensor, before: Tensor, noises: int) -> LayerPredictions:

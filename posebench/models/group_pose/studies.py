@@ -101,7 +101,10 @@ STUDIES = (
     ),
     Study(
         "group_pose/time", "C9", "grouppose_table06", "time per image at two sizes",
-        command="posebench speed --models group_pose --protocol paper",
+        command=(
+            "posebench speed --models group_pose_resnet50_coco,ed_pose_resnet50_coco "
+            "--protocol paper"
+        ),
     ),
     Study(
         "group_pose/backbone", "C10", "grouppose_table01", "backbone",
