@@ -72,17 +72,15 @@ def best_poses(logits: Tensor, views: int = 1) -> tuple[Tensor, Tensor, Tensor]:
     return scores[: len(kept)], kept % 2, kept // 2
 
 
-def mirrored_back(keypoints: Tensor, geometry: Geometry, skeleton: Skeleton) -> Tensor:
-    """Return keypoints (..., B, N, K, 2) of mirrored images as shares of the images themselves."""
+def mirrored_back(points: Tensor, geometry: Geometry) -> Tensor:
+    """Return points (..., B, N, K, 2) of mirrored images as shares of the images themselves.
+
+    Their order is kept: left keypoints are to be exchanged with right ones.
+    """
     # Pixel x of an image lies at w - 1 - x of its mirror image.
-    edge, order = to_device(
-        [
-            (1 - 1 / geometry.sizes[:, 0])[:, None, None].to(keypoints.dtype),
-            torch.tensor(skeleton.flip_index),
-        ],
-        keypoints.device,
-    )
-    x, y = keypoints[..., order, :].unbind(-1)
+    edge = (1 - 1 / geometry.sizes[:, 0])[:, None, None].to(points.dtype)
+    [edge] = to_device([edge], points.device)
+    x, y = points.unbind(-1)
     return torch.stack([edge - x, y], -1)
 
 

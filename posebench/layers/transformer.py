@@ -96,6 +96,20 @@ def point_encoding(points: Tensor, channels: int, temperature: float = 10000.0) 
     return torch.cat([_waves(axis, channels // 2, temperature) for axis in (y, x)], -1)
 
 
+def box_encoding(boxes: Tensor, channels: int) -> Tensor:
+    """Return the sine encoding (..., 2 C) of boxes (..., 4): centre y and x, then width and height.
+
+    Args:
+        boxes: centre x, y, width, height in [0, 1].
+        channels: C, half of them for each number.
+
+    Source: DAB-DETR (arXiv:2201.12329), Sec. 3.3.
+    """
+    centres, sides = boxes.chunk(2, -1)
+    # A point is encoded with its second number first.
+    return torch.cat([point_encoding(p, channels) for p in (centres, sides.flip(-1))], -1)
+
+
 def _waves(angles: Tensor, channels: int, temperature: float) -> Tensor:
     """Return (..., channels): sine and cosine of each angle (...) at falling frequencies."""
     exponents = torch.arange(0, channels, 2, device=angles.device) / channels
@@ -116,15 +130,23 @@ class SelfAttention(nn.Module):
         nn.init.xavier_uniform_(self.out_proj.weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, x: Tensor, axis: int = -2, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        axis: int = -2,
+        mask: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
         """Return (..., C).
 
         Args:
             x: (..., C).
             axis: along which tokens attend to one another; the other axes number the groups.
-            mask: (tokens, tokens) bool, True where a token (row) attends to another (column).
+            mask: (tokens, tokens) or (groups, tokens, tokens) bool, True where a token (row)
+                attends to another (column).
+            positions: (..., C), added to the queries and keys, not to the values.
         """
-        projected = F.linear(x, self.in_proj_weight, self.in_proj_bias).movedim(axis, -2)
+        projected = self._project(x, positions).movedim(axis, -2)
         # One axis of groups: PyTorch's fast attention takes no more of them.
         query, key, value = (
             part.view(*part.shape[:2], self.heads, -1).transpose(1, 2)
@@ -135,9 +157,20 @@ class SelfAttention(nn.Module):
         output: Tensor = self.out_proj(merged.movedim(-2, axis))
         return output
 
+    def _project(self, x: Tensor, positions: Tensor | None) -> Tensor:
+        """Return the queries, keys and values (..., 3 C)."""
+        if positions is None:
+            return F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        sizes = [2 * x.shape[-1], x.shape[-1]]
+        weights = zip(self.in_proj_weight.split(sizes), self.in_proj_bias.split(sizes), strict=True)
+        inputs = (x + positions, x)
+        return torch.cat([F.linear(i, *w) for i, w in zip(inputs, weights, strict=True)], -1)
+
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """Return the attention (G, heads, tokens, D) of queries to the keys of their group."""
+    if mask is not None and mask.dim() == 3:  # a mask of each group, for all heads
+        mask = mask[:, None]
     if query.device.type == "cpu" and query.requires_grad and query.shape[-2] <= SMALL_GROUP:
         # On a CPU the backward pass of the fast attention takes 25 times as long as the plain one's
         # for groups of twenty tokens in bfloat16, and no less in float32.

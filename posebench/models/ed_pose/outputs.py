@@ -8,12 +8,16 @@ shares of the image without padding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from posebench.layers.deformable import Tokens
+from posebench.layers.set_decoding import mirrored_back
+from posebench.skeleton import Skeleton
+from posebench.structures import Batch
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,33 @@ class EDPoseOutputs:
     noise: Detections | None = None  # of the Q noise queries in all D layers; in training only
     views: tuple[View, ...] = ()  # none: ideal outputs, and those of an exported network
     merged: int = 1  # number of views that the predictions are of
+
+
+def merge_views(outputs: Sequence[EDPoseOutputs]) -> EDPoseOutputs:
+    """Return the predictions of several views of the same images as one set."""
+    if len(outputs) == 1:
+        return outputs[0]
+    return EDPoseOutputs(
+        logits=torch.cat([one.logits for one in outputs], 2),
+        boxes=torch.cat([one.boxes for one in outputs], 2),
+        keypoints=torch.cat([one.keypoints for one in outputs], 2),
+        views=tuple(view for one in outputs for view in one.views),
+        merged=len(outputs),
+    )
+
+
+def mirror_back(outputs: EDPoseOutputs, batch: Batch, skeleton: Skeleton) -> EDPoseOutputs:
+    """Return the predictions on a batch's mirrored images in coordinates of the batch's images."""
+    # The sides of a box with its centre are those of its mirror image.
+    centres = mirrored_back(outputs.boxes[..., None, :2], batch.geometry)[..., 0, :]
+    return replace(
+        outputs,
+        boxes=torch.cat([centres, outputs.boxes[..., 2:]], -1),
+        keypoints=mirrored_back(outputs.keypoints, batch.geometry)[
+            ..., list(skeleton.flip_index), :
+        ],
+        views=tuple(replace(view, mirrored=True) for view in outputs.views),
+    )
 
 
 def with_noise(sees: Tensor | None, noise: NoiseQueries, others: int) -> Tensor:

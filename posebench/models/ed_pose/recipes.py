@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from posebench.recipe import ModelConfig
 from posebench.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from posebench.models.ed_pose.model import EDPose
+
+
+FirstCentres = Literal["own head", "first layer's head"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class EDPoseConfig(ModelConfig):
 
     backbone: str = "resnet50"
     frozen_backbone: bool = True  # a ResNet's batch norms, stem and first stage are not trained
-    finest_stride: int = 8  # 4: five levels instead of four
+    levels: int = 4  # of the pyramid, the coarsest of stride 64; 5: from stride 4
     channels: int = 256
     hidden: int = 2048  # of the feed-forward networks
     encoder_layers: int = 6
@@ -54,6 +57,9 @@ class EDPoseConfig(ModelConfig):
     pose_layers: int = 4  # of the decoder, after them
     box_queries: int = 900  # M
     people: int = 100  # N, which the pose layers refine
+    # What the first keypoint centres come from. As published: with COCO's keypoints a head of their
+    # own, with CrowdPose's the head that the first pose layer refines centres with.
+    first_centres: FirstCentres = "own head"
     noise_queries: int = 100  # Q, in training
     weights: Weights = PUBLISHED  # of the losses and of the matching costs
 

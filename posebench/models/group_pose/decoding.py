@@ -17,6 +17,7 @@ from posebench.layers.set_decoding import decode_set, mirrored_back
 from posebench.models.group_pose.detection import DetectedBoxes
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, Geometry, PosePredictions
+from posebench.transfer import index_on
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,15 @@ def merge_views(outputs: Sequence[GroupPoseOutputs]) -> GroupPoseOutputs:
 
 def mirror_back(outputs: GroupPoseOutputs, batch: Batch, skeleton: Skeleton) -> GroupPoseOutputs:
     """Return the predictions on a batch's mirrored images in coordinates of the batch's images."""
-    geometry = batch.geometry
+    order = index_on(skeleton.flip_index, outputs.keypoints.device)
+
+    def back(keypoints: Tensor) -> Tensor:  # (..., B, N, K, 2)
+        return mirrored_back(keypoints[..., order, :], batch.geometry)
+
     return replace(
         outputs,
-        keypoints=mirrored_back(outputs.keypoints, geometry, skeleton),
-        proposal_keypoints=mirrored_back(outputs.proposal_keypoints, geometry, skeleton),
+        keypoints=back(outputs.keypoints),
+        proposal_keypoints=back(outputs.proposal_keypoints),
         views=tuple(replace(view, mirrored=True) for view in outputs.views),
     )
 
