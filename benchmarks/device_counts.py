@@ -1,14 +1,11 @@
 """What each method's steps launch on a GPU, and how often Python waits for it: docs/gpu.md.
 
-Counted on the tests' device, which needs no GPU: `python benchmarks/device_counts.py [--where]`.
+Counted on the tests' device, which needs no GPU: `python -m benchmarks.device_counts [--where]`.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.device.cases import NAMES, steps
 from tests.device.gpu import pretended_gpu

@@ -49,7 +49,7 @@ def moved(value: T, device: torch.device) -> T:
             are.
         device: where to.
     """
-    tensors = list(_tensors_in(value))
+    tensors = list(tensors_in(value))
     copies = to_host(tensors) if device.type == "cpu" else to_device(tensors, device)
     filled: T = _filled(value, iter(copies))
     return filled
@@ -57,7 +57,7 @@ def moved(value: T, device: torch.device) -> T:
 
 def pinned(value: T) -> T:
     """Return a value with all tensors in it in memory from which a GPU copies without a wait."""
-    filled: T = _filled(value, iter([_pinned(tensor) for tensor in _tensors_in(value)]))
+    filled: T = _filled(value, iter([_pinned(tensor) for tensor in tensors_in(value)]))
     return filled
 
 
@@ -96,13 +96,14 @@ def _row(tensor: Tensor) -> Tensor:
     return row if row.stride(0) == 1 else row.clone(memory_format=torch.contiguous_format)
 
 
-def _tensors_in(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in a dataclass, tuple, list or dict of such values."""
     import torch
 
     if isinstance(value, torch.Tensor):
         yield value
     for part in _parts(value):
-        yield from _tensors_in(part)
+        yield from tensors_in(part)
 
 
 def _parts(value: Any) -> list[Any]:

@@ -78,9 +78,8 @@ def mirrored_back(points: Tensor, geometry: Geometry) -> Tensor:
     Their order is kept: left keypoints are to be exchanged with right ones.
     """
     # Pixel x of an image lies at w - 1 - x of its mirror image.
-    [edge] = to_device(
-        [(1 - 1 / geometry.sizes[:, 0])[:, None, None].to(points.dtype)], points.device
-    )
+    edge = (1 - 1 / geometry.sizes[:, 0])[:, None, None].to(points.dtype)
+    [edge] = to_device([edge], points.device)
     x, y = points.unbind(-1)
     return torch.stack([edge - x, y], -1)
 

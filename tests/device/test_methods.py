@@ -11,7 +11,7 @@ from torch import Tensor
 
 from posebench.models import RECIPES, profile_of
 from posebench.structures import PosePredictions
-from posebench.transfer import _tensors_in, moved
+from posebench.transfer import moved, tensors_in
 from tests.device.cases import BOUNDS, NAMES, batch, difference, folded, samples, steps, trained
 from tests.device.cases import views as views_of
 from tests.device.ledger import Ledger
@@ -32,7 +32,7 @@ def assert_same_people(
 
 
 def assert_same_tensors(ours: Any, theirs: Any, tolerance: float) -> None:
-    pairs = list(zip(_tensors_in(ours), _tensors_in(theirs), strict=True))
+    pairs = list(zip(tensors_in(ours), tensors_in(theirs), strict=True))
     assert pairs
     assert max(difference(own, other) for own, other in pairs) <= tolerance
 
@@ -78,8 +78,8 @@ def test_targets_and_ideal_outputs_are_the_same(name: str, gpu: Ledger) -> None:
         built.append(model.targets(own))
         ideal.append(profile_of(model.config).ideal_outputs(model, own))
         people.append(model.decode(ideal[-1], own.geometry))
-    assert any(tensor.is_cuda for tensor in _tensors_in(built[1]))
-    assert all(tensor.is_cuda for tensor in _tensors_in(ideal[1]))
+    assert any(tensor.is_cuda for tensor in tensors_in(built[1]))
+    assert all(tensor.is_cuda for tensor in tensors_in(ideal[1]))
     assert_same_tensors(built[1], built[0], 1e-6)
     assert_same_tensors(ideal[1], ideal[0], 1e-6)
     assert sum(len(own) for own in people[0]) == 5

@@ -7,7 +7,7 @@ import torch
 
 from posebench.models import RECIPES, profile_of
 from posebench.skeleton import COCO
-from posebench.transfer import _tensors_in
+from posebench.transfer import tensors_in
 from tests.builders import make_batch
 
 NAMES = [name for name in RECIPES if name.endswith("_tiny")]
@@ -26,9 +26,9 @@ def test_a_forward_pass_is_one_graph(name: str) -> None:
             torch._dynamo.reset()
             # It raises where the graph would break; its "eager" computes what it has traced.
             compiled = torch.compile(model, backend="eager", fullgraph=True)
-            ours = list(_tensors_in(compiled(batch.images, batch.padding, given)))
+            ours = list(tensors_in(compiled(batch.images, batch.padding, given)))
             if given is None and people is not None:  # slots, of which some are empty
                 continue
-            theirs = list(_tensors_in(model(batch.images, batch.padding, given)))
+            theirs = list(tensors_in(model(batch.images, batch.padding, given)))
             for own, other in zip(ours, theirs, strict=True):
                 torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-4)
