@@ -2,8 +2,8 @@
 
     python -m benchmarks.gpu --part parity|train|speed|compile [--out gpu.jsonl] [--device cuda:0]
 
-Each part takes less than eight minutes: it measures in the order of its plan until `--budget`
-seconds are over, and names what it left out. A line of JSON is written as soon as it is known.
+Each part measures in the order of its plan until `--budget` seconds are over, seven minutes by
+default, and names what it left out. A line of JSON is written as soon as it is known.
 
 parity   largest difference between CPU and GPU, of every method with the package's weights and of
          the cases in POSEBENCH_PARITY, relative to the largest value; people that differ

@@ -83,6 +83,12 @@ def speed(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the networks with torch.compile.")
     ] = False,
+    cuda_graphs: Annotated[
+        bool,
+        typer.Option(
+            "--cuda-graphs", help="Record the networks' kernels on a GPU, and launch them as one."
+        ),
+    ] = False,
     backend: Annotated[
         str,
         typer.Option(
@@ -126,6 +132,7 @@ def speed(
         precision="fp32" if precision == "auto" else precision,  # type: ignore[arg-type]
         batch_size=batch_size,
         compiled=compiled,
+        cuda_graphs=cuda_graphs,
         channels_last=channels_last,
         backends=_backends(backend),
         threads=threads,

@@ -54,6 +54,20 @@ class _Stream:
         return False
 
 
+class _Graph:
+    """A recorded pass, whose results stay those of the recording."""
+
+    def replay(self) -> None: ...
+
+
+@contextmanager
+def _recording(_: _Graph) -> Iterator[None]:
+    before = LEDGER.waits.total()
+    yield
+    if LEDGER.waits.total() > before:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+
 def _nothing(*_: Any, **__: Any) -> None: ...
 
 
@@ -66,7 +80,8 @@ _API: dict[str, Any] = {
     "_lazy_init": _nothing, "is_initialized": lambda: True, "set_device": _nothing,
     "is_available": lambda: True, "device_count": lambda: 1, "current_device": lambda: 0,
     "synchronize": lambda *_: LEDGER.wait("synchronize"), "Event": _Event, "Stream": _Stream,
-    "stream": _in_stream, "current_stream": _Stream, "get_device_name": lambda *_: "test device",
+    "CUDAGraph": _Graph, "graph": _recording, "stream": _in_stream, "current_stream": _Stream,
+    "get_device_name": lambda *_: "test device",
     "is_bf16_supported": lambda *_, **__: True, "get_device_capability": lambda *_: (8, 0),
     "mem_get_info": lambda *_: (MEMORY, MEMORY), "memory_allocated": lambda *_: 0,
     "max_memory_allocated": lambda *_: 2**20, "reset_peak_memory_stats": _nothing,

@@ -17,6 +17,7 @@ from posebench.bench.speed.timed_model import TimedModel
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import TrainOptions, evaluate, read_log, train
 from posebench.engine.training import _read, _Trainer
+from posebench.errors import UnsupportedError
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
 from posebench.skeleton import COCO
@@ -79,6 +80,20 @@ def test_evaluation_finds_the_same_people(name: str, gpu: Ledger) -> None:
         assert ours["image_id"] == theirs["image_id"]
         assert ours["score"] == pytest.approx(theirs["score"], rel=1e-3, abs=1e-4)
         assert ours["keypoints"] == pytest.approx(theirs["keypoints"], abs=1e-2)
+
+
+@pytest.mark.parametrize("name", ["cid_tiny", "pifpaf_tiny", "mask_rcnn_tiny"])
+def test_a_pass_without_waits_becomes_a_graph(name: str, tmp_path: Path, gpu: Ledger) -> None:
+    options = SpeedOptions("forward", (2,), device="cuda:0", cuda_graphs=True)
+    job = TimingJob(name, options, (InputCase(2, (64, 64)),), write_images(tmp_path))
+    model = TimedModel(job, lambda _: CudaClock(torch.cuda.Event, torch.cuda.synchronize))
+    if BOUNDS[name].forward:
+        with pytest.raises(UnsupportedError, match="cannot be recorded"):
+            model.prepare(0)
+        return
+    model.prepare(0)
+    [stages] = model.measure_for(0, 0.0)
+    assert list(stages) == ["network/graph"]
 
 
 @pytest.mark.parametrize("protocol", ["forward", "end-to-end"])

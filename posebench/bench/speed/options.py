@@ -51,6 +51,7 @@ class SpeedOptions:
     precision: Precision = "fp32"
     batch_size: int = 1
     compiled: bool = False
+    cuda_graphs: bool = False  # record each network's kernels, and launch them as one
     channels_last: bool = True
     backends: tuple[str, ...] = ("torch",)  # each recipe is timed on each of them
     threads: int = 0  # of each process on a CPU; 0: PyTorch's default
@@ -68,6 +69,11 @@ class SpeedOptions:
             raise UsageError("The papers time one image at a time: leave out --batch-size.")
         if self.backends != ("torch",):
             self._check_backends()
+        if self.cuda_graphs and (self.compiled or not self.device.startswith("cuda")):
+            raise UsageError(
+                "--cuda-graphs records what PyTorch launches on a GPU: add --device cuda, and "
+                "leave out --compile."
+            )
 
     def _check_backends(self) -> None:
         """Refuse options that only PyTorch's own networks have."""
@@ -78,6 +84,7 @@ class SpeedOptions:
         refused = {
             "--alternatives": self.alternatives,
             "--compile": self.compiled,
+            "--cuda-graphs": self.cuda_graphs,
             f"--precision {self.precision}": self.precision != "fp32",
             f"--device {self.device}": self.device != "cpu",
         }
@@ -92,6 +99,7 @@ class SpeedOptions:
         """The memory format and so on, as the column `options` of results has it."""
         words = {
             "compiled": self.compiled,
+            "CUDA graphs": self.cuda_graphs,
             "channels last": self.channels_last,
             "alternatives": self.alternatives,
         }
@@ -128,6 +136,7 @@ def _check_predictor(predictor: Predictor, options: SpeedOptions) -> None:
         "--protocol forward or paper": options.protocol != "end-to-end",
         f"--precision {options.precision}": options.precision != "fp32",
         "--compile": options.compiled,
+        "--cuda-graphs": options.cuda_graphs,
         "--alternatives": options.alternatives,
     }
     for option, given in refused.items():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from posebench.bench.flops import audit
 from posebench.bench.speed.clock import Clock, clock_for, passes_within
+from posebench.bench.speed.graphs import GraphedNetwork
 from posebench.bench.speed.inputs import crowd, fixed_batch, resized, sample_of
 from posebench.bench.speed.memory import peak_growth
 from posebench.bench.speed.options import (
@@ -91,6 +92,8 @@ class TimedModel:
         self.backend = job.backend
         if options.compiled:
             self.network = torch.compile(self.model)
+        elif options.cuda_graphs:
+            self.network = GraphedNetwork(self.model)
         elif self.backend != "torch":
             self.network = network_on(model, self.recipe, self.backend)
         self.paths = [Path(path) for path in job.images]
@@ -166,7 +169,8 @@ class TimedModel:
     ) -> None:
         if self.network is not None:
             self.network(batch.images, batch.padding, people)
-            mark(f"{NETWORK}{'compiled' if self.backend == 'torch' else self.backend}")
+            own = "graph" if self.options.cuda_graphs else "compiled"
+            mark(f"{NETWORK}{own if self.backend == 'torch' else self.backend}")
             return
         for stage, _ in self.profile.stages(self.model, batch.images, batch.padding, people):
             mark(NETWORK + stage)
