@@ -95,9 +95,13 @@ class DEKR(PoseModel):
                     nn.init.zeros_(layer.bias)
         for block in self.offset_blocks:
             assert isinstance(block, AdaptiveBlock)
-            # All nine taps lie on the cell itself at first.
+            # All nine taps lie on the cell itself at first; with the identity they lie around it.
             nn.init.zeros_(block.matrix.weight)
             nn.init.zeros_(block.shift.weight)
+            if self.config.initial_taps == "grid":
+                assert block.matrix.bias is not None
+                identity = torch.eye(2).flatten().repeat(len(self.skeleton))
+                block.matrix.bias.data.copy_(identity)
 
     def load_pretrained(self) -> None:
         self.backbone = hrnet(self.config.backbone, pretrained=True)
