@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posebench.layers.centres import MIN_CENTRE_SCORE, best_peaks
-from posebench.layers.precision import to_float32
+from posebench.layers.precision import no_autocast, to_float32
 from posebench.models.dekr.matching import match_to_peaks
 from posebench.models.dekr.recipes import STRIDE, DEKRConfig
 from posebench.models.dekr.rescoring import ScoringNet
@@ -215,7 +215,8 @@ def enlarged_heatmaps(outputs: DEKROutputs) -> Tensor:
         maps = to_float32(own.heatmaps[:, :-1])
         rows = _interpolation(height, step, maps.shape[-2], maps)
         columns = _interpolation(width, step, maps.shape[-1], maps)
-        enlarged.append(rows @ maps @ columns.T)
+        with no_autocast(maps.device):
+            enlarged.append(rows @ maps @ columns.T)
     return torch.stack(enlarged).mean(0)
 
 
