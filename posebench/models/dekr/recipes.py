@@ -137,7 +137,7 @@ RECIPES = {
             # Crops show people at about the scale of the test, at half the cost of whole images.
             inference=Inference(Resize(short_side=192, rounding="dekr")),
             augment=Augment(size=160, rotation_deg=5.0, scale=(0.7, 1.0), translation=20.0),
-            epochs=5,
+            epochs=9,
             batch_size=4,
             micro_batch_size=4,
             lr=3e-3,
@@ -145,7 +145,7 @@ RECIPES = {
             warmup_steps=200,
             clip_norm=10.0,
             ema_decay=0.995,
-            evaluate_every=5,
+            evaluate_every=3,
             pretrained=False,
         ),
     )
