@@ -3,13 +3,14 @@
     python benchmarks/whole_inference.py cid [--turns 7] [--backends torch,compile,onnxruntime]
 
 The models are those of `CASES`: cid (W32, 512 x 512, mirrored image merged, 30 people), group_pose
-(ResNet-50, 480 x 800), posedet (DLA-34, 512 x 512) and higher_hrnet (W32, 512 x 512). The plain
-transcription computes what the paper writes with PyTorch's ordinary operators, batch norms
-unfolded: for CID the streams joined, and a copy of the reduced map for every person (Eqs. 9 to 12);
-for Group Pose sampling level by level with `grid_sample`, the poses of all tokens and the heads of
-every layer; for PoseDet torchvision's `deform_conv2d`, with every candidate refined. All have the
-same random weights, with batch norms that fit them, and the people decoded are compared; decoding
-is not timed.
+(ResNet-50, 480 x 800), posedet (DLA-34, 512 x 512), higher_hrnet (W32, 512 x 512) and dekr (W32,
+512 x 512). The plain transcription computes what the paper writes with PyTorch's ordinary
+operators, batch norms unfolded: for CID the streams joined, and a copy of the reduced map for every
+person (Eqs. 9 to 12); for Group Pose sampling level by level with `grid_sample`, the poses of all
+tokens and the heads of every layer; for PoseDet torchvision's `deform_conv2d`, with every candidate
+refined; for DEKR the streams joined, and one keypoint's layers after the other with
+`deform_conv2d`. All have the same random weights, with batch norms that fit them, and the people
+decoded are compared; decoding is not timed.
 
 Each backend has a process of its own with one thread, and they take turns. Times are the process's
 CPU time: milliseconds, the ratio to the plain transcription, both medians over turns, and the share
@@ -34,9 +35,11 @@ from typing import Any
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from group_pose import plain_samples
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.ops import deform_conv2d
 
 from posebench.bench.flops.costs import count_recipe
 from posebench.engine import inference_model
@@ -51,6 +54,9 @@ from posebench.layers.heatmaps import clamped_sigmoid
 from posebench.models import RECIPES, PoseModel
 from posebench.models.cid.decoding import CIDOutputs, find_centres
 from posebench.models.cid.model import CID
+from posebench.models.dekr.adaptive import sampling_offsets
+from posebench.models.dekr.decoding import DEKROutputs
+from posebench.models.dekr.model import DEKR
 from posebench.models.group_pose.model import GroupPose
 from posebench.models.posedet.model import PoseDet
 from posebench.recipe import Recipe
@@ -97,6 +103,7 @@ CASES = {
     "group_pose": Case("group_pose_resnet50_coco", (480, 800)),
     "posedet": Case("posedet_dla34_coco", (512, 512)),
     "higher_hrnet": Case("higher_hrnet_w32_coco", (512, 512)),
+    "dekr": Case("dekr_hrnet_w32_coco", (512, 512)),
 }
 
 
@@ -120,6 +127,14 @@ def random_model(case: Case) -> PoseModel:
         elif isinstance(model, PoseDet):
             for layer in (model.coarse, model.refinement):
                 layer.weight.normal_(std=0.3)
+        elif isinstance(model, DEKR):
+            for name, conv in model.named_modules():
+                if isinstance(conv, torch.nn.Conv2d):
+                    conv.reset_parameters()
+                    if name.endswith((".matrix", ".shift")):
+                        conv.weight.normal_(std=0.1)  # taps about a cell from regular ones
+            for parameter in model.heatmap_head[-1].parameters():
+                parameter.mul_(0.1)  # otherwise scores would be much above 1
         for norm in norms:
             norm.momentum = 1.0
             norm.train()
@@ -174,6 +189,42 @@ def plain_posedet(model: PoseDet, batch: Batch) -> Any:
         return model.heads(model.features(batch.images), refine_all=True)
 
 
+def plain_dekr(model: DEKR, batch: Batch) -> DEKROutputs:
+    """Return the outputs, with the layers of one keypoint after those of the other."""
+    features = joined(model.features(batch.images))
+    heatmaps = model.heatmap_head(model.heatmap_transition.as_written(features))
+    own = model.offset_transition.as_written(features).chunk(len(model.skeleton), 1)
+    offsets = []
+    for keypoint, maps in enumerate(own):
+        for block in model.offset_blocks:
+            maps = plain_adaptive(block, keypoint, len(own), maps)
+        [weight, bias] = parts(model.offset_head, keypoint, len(own))
+        offsets.append(F.conv2d(maps, weight, bias))
+    return DEKROutputs(heatmaps, torch.cat(offsets, 1))
+
+
+def plain_adaptive(block: Any, keypoint: int, keypoints: int, maps: Tensor) -> Tensor:
+    """Return the output of one keypoint's adaptive block, batch norm included."""
+    affine = []
+    for layer in (block.matrix, block.shift):
+        weight, bias = parts(layer, keypoint, keypoints)
+        affine.append(F.conv2d(maps, weight, bias, padding=1))
+    [weight] = parts(block.conv, keypoint, keypoints)
+    offsets = sampling_offsets(torch.cat(affine, 1), 1)
+    convolved = deform_conv2d(maps, offsets, weight, padding=(1, 1))
+    mean, variance = (
+        values.chunk(keypoints)[keypoint]
+        for values in (block.bn.running_mean, block.bn.running_var)
+    )
+    scale, bias = parts(block.bn, keypoint, keypoints)
+    return F.relu(F.batch_norm(convolved, mean, variance, scale, bias) + maps)
+
+
+def parts(layer: Any, keypoint: int, keypoints: int) -> list[Tensor]:
+    """Return the weight and the bias of one keypoint's part of a layer."""
+    return [values.chunk(keypoints)[keypoint] for values in layer.parameters()]
+
+
 def plain_forward(model: PoseModel, batch: Batch) -> Any:
     """Return the outputs of a method whose network is the paper's, layer by layer."""
     return model(batch.images)
@@ -185,6 +236,7 @@ def plain(model: PoseModel) -> Callable[[Batch, Inference], Any]:
         CID: plain_cid,
         GroupPose: plain_group_pose,
         PoseDet: plain_posedet,
+        DEKR: plain_dekr,
     }
     way: Callable[[Any, Batch], Any] = ways.get(type(model), plain_forward)
     return lambda batch, inference: way(model, batch)

@@ -199,6 +199,7 @@ def test_the_score_of_drawing_is_a_methods_and_not_in_files(name: str) -> None:
 def test_a_recipe_names_its_method() -> None:
     assert {recipe.method for recipe in RECIPES.values()} == {
         "cid",
+        "dekr",
         "dgcn",
         "group_pose",
         "higher_hrnet",

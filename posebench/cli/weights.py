@@ -133,6 +133,12 @@ def import_weights(
             help="Recipe that the checkpoint was trained with (default: the only one that fits)."
         ),
     ] = None,
+    join: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The rest of the network's tensors, such as DEKR's scoring net."
+        ),
+    ] = None,
     to: Annotated[
         Path | None,
         typer.Option(
@@ -151,7 +157,7 @@ def import_weights(
         raise UsageError(f"{recipe} has no published weights: choose a recipe of a dataset.")
     from posebench.engine.weights import import_published
 
-    imported = import_published(file, chosen, to)
+    imported = import_published(file, chosen, to, join=join)
     messages.print(
         f"Converted {len(imported.weights)} tensors of {imported.facts['release']} for "
         f"{imported.recipe.name}. Use them: posebench eval {escape(str(imported.path))}",

@@ -56,7 +56,9 @@ def fetch_published(entry: Published) -> Checkpoint:
     return Checkpoint(entry.path, with_settings(fitting, entry.settings), weights, facts)
 
 
-def import_published(path: Path, recipe: Recipe | None, out: Path | None = None) -> Checkpoint:
+def import_published(
+    path: Path, recipe: Recipe | None, out: Path | None = None, *, join: Path | None = None
+) -> Checkpoint:
     """Convert a checkpoint of another code base, write it, and return it.
 
     Args:
@@ -64,22 +66,37 @@ def import_published(path: Path, recipe: Recipe | None, out: Path | None = None)
             contains one.
         recipe: a recipe with a skeleton; None: the only one that the file fits.
         out: where to write the `.safetensors` file; None: weights/RECIPE.safetensors.
+        join: a file with the rest of the network's tensors, such as DEKR's scoring net.
 
     Raises:
-        ModelError: the file is not a plain checkpoint, it does not fit the recipe, or no weights of
+        ModelError: a file is not a plain checkpoint, they do not fit the recipe, or no weights of
             this network have been published.
     """
     if recipe is not None:
         check_published(recipe)
     published = read_state_dict(path)
+    if join is not None:
+        published = _joined(unwrapped(published), unwrapped(read_state_dict(join)), join.name)
     if recipe is None:
         recipe = _only_fit(published, path.name)
     fitting, weights, release = fit_published(published, recipe, path.name)
     assert fitting.skeleton is not None
     target = out or Path("weights") / f"{recipe.name}.safetensors"
     facts = {"imported_from": path.name, "release": release}
+    if join is not None:
+        facts["joined_from"] = join.name
     write_checkpoint(target, weights, fitting, fitting.skeleton, facts)
     return Checkpoint(target, fitting, weights, facts)
+
+
+def _joined(one: dict[str, Tensor], other: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+    both = sorted(set(one) & set(other))
+    if both:
+        raise ModelError(
+            f"Expected further tensors in {source}, but it has {len(both)} that the first file "
+            f"has too, {both[0]} among them: name a file of another part of the network."
+        )
+    return one | other
 
 
 def _only_fit(published: Mapping[str, Tensor], source: str) -> Recipe:
@@ -94,9 +111,7 @@ def _only_fit(published: Mapping[str, Tensor], source: str) -> Recipe:
 
 def check_published(recipe: Recipe) -> None:
     """Raise a ModelError if no weights of a recipe's network have been published."""
-    with torch.device("meta"):
-        model = recipe.build(recipe.skeleton or COCO)
-    if not known_releases(model):
+    if not known_releases(_meta_model(recipe)):
         raise ModelError(
             f"The authors of {recipe.method} have published no weights of this network, so there "
             f"is nothing to convert. Train it: posebench train {recipe.name}."
@@ -122,9 +137,7 @@ def fit_published(
         ModelError: they do not fit the recipe.
     """
     assert recipe.skeleton is not None  # the command asks for a full recipe
-    with torch.device("meta"):  # only names and shapes are read
-        model = recipe.build(recipe.skeleton)
-    release, weights = _best_fit(published, model, known_releases(model))
+    model, release, weights = _best_fit(published, recipe)
     try:
         check_fit(model, weights, source)
     except ModelError as error:
@@ -166,24 +179,29 @@ def _wrapper(names: Iterable[str]) -> str:
 
 
 def _best_fit(
-    published: Mapping[str, Tensor], model: PoseModel, releases: Sequence[Release]
-) -> tuple[Release, dict[str, Tensor]]:
-    """Return the release with the fewest names that differ from the model's, and the weights."""
-    own = set(model.state_dict())
+    published: Mapping[str, Tensor], recipe: Recipe
+) -> tuple[PoseModel, Release, dict[str, Tensor]]:
+    """Return the network, the release with the fewest names that differ from its, and the weights.
 
-    def differing(converted: tuple[Release, dict[str, Tensor]]) -> int:
-        return len(own ^ set(converted[1]))
+    The network has no memory: only names and shapes are read.
+    """
+    model = _meta_model(recipe)
+    fits = []
+    for release in known_releases(model):
+        own = model
+        if release.other_network:
+            try:
+                own = _meta_model(with_settings(recipe, release.settings))
+            except ModelError:  # it does not exist for these keypoints
+                continue
+        weights = convert_published(published, release.names, release.left_out, release.stacks)
+        fits.append((own, release, weights))
+    return min(fits, key=lambda fit: len(set(fit[0].state_dict()) ^ set(fit[2])))
 
-    return min(
-        (
-            (
-                release,
-                convert_published(published, release.names, release.left_out, release.stacks),
-            )
-            for release in releases
-        ),
-        key=differing,
-    )
+
+def _meta_model(recipe: Recipe) -> PoseModel:
+    with torch.device("meta"):
+        return recipe.build(recipe.skeleton or COCO)
 
 
 def _advice(published: Mapping[str, Tensor]) -> str:
@@ -222,10 +240,8 @@ def _methods_of(published: Mapping[str, Tensor]) -> list[str]:
     for recipe in RECIPES.values():
         if recipe.method in methods or not recipe.name.endswith("_tiny"):
             continue
-        with torch.device("meta"):
-            model = recipe.build(recipe.skeleton or COCO)
-        if releases := known_releases(model):
-            _, weights = _best_fit(published, model, releases)
+        if known_releases(_meta_model(recipe)):
+            model, _, weights = _best_fit(published, recipe)
             if _parts(weights) == _parts(model.state_dict()):
                 methods.append(recipe.method)
     return methods
@@ -238,9 +254,7 @@ def _parts(weights: Mapping[str, Tensor]) -> set[str]:
 def _fits(published: Mapping[str, Tensor], recipe: Recipe) -> bool:
     if recipe.skeleton is None:
         return False
-    with torch.device("meta"):
-        model = recipe.build(recipe.skeleton)
-    _, weights = _best_fit(published, model, known_releases(model))
+    model, _, weights = _best_fit(published, recipe)
     own = {name: value.shape for name, value in model.state_dict().items()}
     return own == {name: value.shape for name, value in weights.items()}
 
@@ -256,18 +270,21 @@ def convert_published(
     Args:
         names: published prefix -> ours; the first that matches is replaced.
         left_out: patterns of published names that are dropped.
-        stacks: pattern of a published prefix -> ours; tensors that get one name are put one after
-            the other, in the order of the numbers that the pattern's first group matches.
+        stacks: published prefix -> ours; tensors that get one name are put one after the other, in
+            the order of the numbers for which a star in the prefix stands.
     """
     converted: dict[str, Tensor] = {}
     stacked: dict[str, dict[int, Tensor]] = {}
+    numbered = {
+        re.compile(re.escape(prefix).replace(r"\*", r"(\d+)")): ours
+        for prefix, ours in (stacks or {}).items()
+    }
     for name, value in unwrapped(published).items():
         if any(re.search(pattern, name) for pattern in left_out):
             continue
-        for pattern, ours in (stacks or {}).items():
-            if match := re.match(pattern, name):
-                own = match.expand(ours) + name[match.end() :]
-                stacked.setdefault(own, {})[int(match[1])] = value
+        for numbers, ours in numbered.items():
+            if match := numbers.match(name):
+                stacked.setdefault(ours + name[match.end() :], {})[int(match[1])] = value
                 break
         else:
             prefix = next((prefix for prefix in names if name.startswith(prefix)), "")

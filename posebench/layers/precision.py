@@ -23,5 +23,6 @@ def no_autocast(device: torch.device) -> AbstractContextManager[Any]:
 def float32_conv(layer: nn.Conv2d, features: Tensor) -> Tensor:
     """Return the output of a 1 x 1 convolution with a bias, computed in float32 at least."""
     assert layer.bias is not None
+    weight, bias = to_float32(layer.weight), to_float32(layer.bias)
     with no_autocast(features.device):
-        return F.conv2d(to_float32(features), to_float32(layer.weight), to_float32(layer.bias))
+        return F.conv2d(to_float32(features), weight, bias, groups=layer.groups)

@@ -35,6 +35,7 @@ class Release:
     stacks: Mapping[str, str] = field(default_factory=dict)  # see `PoseModel.published_stacks`
     # Recipe fields in which its network, resizing and decoding differ from the authors'.
     settings: tuple[str, ...] = ()
+    other_network: bool = False  # whether they change the network's tensors
 
 
 class Runtime(Protocol):
@@ -53,8 +54,8 @@ class PoseModel(nn.Module, ABC):
 
     # Published parameter prefix -> ours; empty: the authors released no weights.
     published_names: ClassVar[Mapping[str, str]] = {}
-    # Pattern of a published prefix -> ours, for layers that are published one by one and that are
-    # groups of one layer here; the pattern's first group is the number of the layer.
+    # Published prefix -> ours, for layers that are published one by one and that are groups of one
+    # layer here; a star stands for the number of the layer.
     published_stacks: ClassVar[Mapping[str, str]] = {}
     # Patterns of published tensors that ours has no place for: duplicates, and what is computed.
     ignored_checkpoint_keys: ClassVar[tuple[str, ...]] = ()

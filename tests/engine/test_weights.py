@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,17 +35,33 @@ def build(recipe: Recipe) -> PoseModel:
 
 
 def published_names(recipe: Recipe) -> Mapping[str, str]:
+    return meta_model(recipe).published_names
+
+
+def meta_model(recipe: Recipe) -> PoseModel:
     with torch.device("meta"):
-        return recipe.build(recipe.skeleton or CROWDPOSE).published_names
+        return recipe.build(recipe.skeleton or CROWDPOSE)
 
 
 PUBLISHED = [name for name, recipe in RECIPES.items() if published_names(recipe)]
 
 
-def as_published(weights: dict[str, Tensor], names: Any, prefix: str = "") -> dict[str, Tensor]:
-    """Return our weights under the authors' names: the mapping read backwards."""
+def as_published(
+    weights: dict[str, Tensor], names: Any, prefix: str = "", model: PoseModel | None = None
+) -> dict[str, Tensor]:
+    """Return our weights under the authors' names: the mappings read backwards."""
     published = {}
+    stacks = model.published_stacks if model else {}
     for name, value in weights.items():
+        stacked = [(t, o) for t, o in stacks.items() if name.startswith(o)]
+        if model and stacked:
+            [(theirs, own)] = stacked
+            count = len(model.skeleton)
+            parts = value.chunk(count) if value.dim() else [value] * count
+            for number, part in enumerate(parts):
+                key = prefix + theirs.replace("*", str(number)) + name.removeprefix(own)
+                published[key] = part.clone()
+            continue
         (theirs,) = (t + name.removeprefix(o) for t, o in names.items() if name.startswith(o))
         published[prefix + theirs] = value
     return published
@@ -96,15 +113,49 @@ def test_names_are_converted_by_prefix() -> None:
     assert converted == {"keypoint_head.weight": one, "bias": two, "iia": three}
 
 
+def test_files_of_two_parts_are_joined(tmp_path: Path) -> None:
+    recipe = with_settings(replace(RECIPES["dekr_tiny"], skeleton=CROWDPOSE), ["rescore=true"])
+    model = build(recipe)
+    with_scoring = {**model.published_names, **model.other_releases[0].names}
+    published = as_published(model.state_dict(), with_scoring, model=model)
+    scoring = {name for name in published if re.match(r"l\d\.", name)}
+    assert len(scoring) == 6
+    one, other = tmp_path / "network.pth", tmp_path / "scoring.pth"
+    torch.save({n: v for n, v in published.items() if n not in scoring}, one)
+    torch.save({f"module.{n}": published[n] for n in scoring}, other)
+    tiny = replace(RECIPES["dekr_tiny"], skeleton=CROWDPOSE)
+    imported = import_published(one, tiny, tmp_path / "both.safetensors", join=other)
+    assert imported.recipe == recipe
+    assert imported.facts["joined_from"] == "scoring.pth"
+    weights = read_checkpoint(tmp_path / "both.safetensors").weights
+    assert all(torch.equal(weights[n], value) for n, value in model.state_dict().items())
+    alone = import_published(one, tiny, tmp_path / "one.safetensors")
+    assert alone.recipe == tiny
+    with pytest.raises(ModelError, match=r"further tensors in network\.pth"):
+        import_published(one, tiny, join=one)
+
+
+def test_layers_published_one_by_one_are_put_in_the_order_of_their_numbers() -> None:
+    published = {f"head.{number}.3.weight": torch.full((1, 2), number) for number in (10, 9, 2)}
+    published |= {f"head.{number}.3.count": torch.tensor(7) for number in (2, 9, 10)}
+    converted = convert_published(published, {}, (), {"head.*.3.": "heads.third."})
+    assert set(converted) == {"heads.third.weight", "heads.third.count"}
+    assert converted["heads.third.weight"].tolist() == [[2, 2], [9, 9], [10, 10]]
+    assert converted["heads.third.count"] == 7
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_parameter_has_one_published_name(name: str) -> None:
-    recipe = RECIPES[name]
-    with torch.device("meta"):
-        model = recipe.build(recipe.skeleton or CROWDPOSE)
+    model = meta_model(RECIPES[name])
+    stacks = model.published_stacks
     weights = dict(model.state_dict())
-    published = as_published(weights, model.published_names)
-    assert len(published) == len(weights)
-    assert convert_published(published, model.published_names) == weights
+    published = as_published(weights, model.published_names, model=model)
+    converted = convert_published(published, model.published_names, (), stacks)
+    assert {n: v.shape for n, v in converted.items()} == {n: v.shape for n, v in weights.items()}
+    one_by_one = {n for n in weights if any(n.startswith(own) for own in stacks.values())}
+    more = (len(model.skeleton) - 1) * len(one_by_one)
+    assert len(published) == len(weights) + more
+    assert all(converted[n] is value for n, value in weights.items() if n not in one_by_one)
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name.endswith("_tiny")])
@@ -112,7 +163,7 @@ def test_every_methods_published_names_are_imported(tmp_path: Path, name: str) -
     recipe = replace(RECIPES[name], skeleton=CROWDPOSE)
     weights = build(recipe).state_dict()
     path, out = tmp_path / "published.pth", tmp_path / "ours.safetensors"
-    published = as_published(weights, published_names(recipe), "module.")
+    published = as_published(weights, published_names(recipe), "module.", meta_model(recipe))
     torch.save({"state_dict": published, "epoch": 3}, path)
     assert len(import_published(path, recipe, out).weights) == len(weights)
     imported = read_checkpoint(out).weights

@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from posebench.models.dekr.recipes import DEKRConfig
 from posebench.models.dekr.targets import DEKRTargets
 from posebench.skeleton import COCO, CROWDPOSE, Skeleton
 from posebench.structures import Batch, Geometry, Inference, Resize
+from tests.engine.test_weights import as_published
 from tests.parity.compare import assert_close
 from tests.parity.fixtures import Shape, cases, key_file, stored_tensors
 from tests.parity.reference import reference_state_dict
@@ -105,6 +107,24 @@ def test_published_weights_are_imported(path: Path) -> None:
     with torch.device("meta"):
         own = recipe.build(skeleton).state_dict()
     assert {n: v.shape for n, v in weights.items()} == {n: v.shape for n, v in own.items()}
+
+
+@pytest.mark.parametrize("path", arrays("rescore*.keys.json"))
+def test_the_scoring_net_is_imported_with_a_network(path: Path) -> None:
+    shapes = json.loads(path.read_text())
+    skeleton = {74: COCO, 59: CROWDPOSE}[shapes["l1.weight"][1]]
+    recipe = replace(RECIPES["dekr_tiny"], skeleton=skeleton)
+    published = {name: torch.full(shape, 0.5) for name, shape in shapes.items()}
+    tiny = recipe.build(skeleton)
+    network = as_published(tiny.state_dict(), DEKR.published_names, model=tiny)
+    fitting, weights, release = fit_published({**network, **published}, recipe, path.name)
+    assert isinstance(fitting.config, DEKRConfig)
+    assert (fitting.config.rescore, release) == (True, "the authors, with the scoring net")
+    model = fitting.build(skeleton)
+    model.load_state_dict(weights)
+    assert isinstance(model, DEKR)
+    assert model.scoring is not None
+    assert all((value == 0.5).all() for value in model.scoring.parameters())
 
 
 # ----------------------------------------------------------------------------------- sizes, warps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 import torch
 
 from posebench.layers.affine import square_affine
+from posebench.layers.heatmaps import cell_poses
 from posebench.models.dekr.losses import heatmap_loss, offset_loss
-from posebench.models.dekr.recipes import DEKRConfig
+from posebench.models.dekr.recipes import STRIDE, DEKRConfig
 from posebench.models.dekr.targets import build_targets, find_people, image_corners
 from posebench.preprocess import collate, warp_sample
 from posebench.skeleton import COCO, CROWDPOSE, Skeleton
@@ -29,6 +31,14 @@ def tensor(array: Any) -> torch.Tensor:
 
 def arrays(pattern: str) -> list[Any]:
     return [pytest.param(path, id=path.stem) for path in cases("dekr", pattern)]
+
+
+def rows(pattern: str) -> list[Any]:
+    return [
+        pytest.param(row, id=f"{path.stem}-{number}")
+        for path in cases("dekr", pattern)
+        for number, row in enumerate(json.loads(path.read_text()))
+    ]
 
 
 def config_of(case: Any) -> DEKRConfig:
@@ -59,7 +69,37 @@ def batch_of(case: Any) -> Batch:
         mirror_with=skeleton if case["aug_flip"] else None,
     )
     batch = collate([warped])
-    return replace(batch, masks={4: tensor(case["mask"])[None] > 0})
+    return replace(batch, masks={STRIDE: tensor(case["mask"])[None] > 0})
+
+
+@pytest.mark.parametrize("row", rows("affine_train*.json"))
+def test_affine_train(row: dict[str, Any]) -> None:
+    crop = (row["center"], 200 * row["scale"], row["rotation_deg"])
+    for kind in ("input", "output"):
+        matrix = square_affine(*crop, row[f"{kind}_size"])
+        assert_close(matrix, row[f"matrix_{kind}"], absolute=1e-3)
+    area_factor = np.linalg.det(square_affine(*crop, row["input_size"])[:, :2])
+    assert area_factor == pytest.approx(row["area_factor"], rel=1e-6)
+
+
+@pytest.mark.parametrize("row", rows("affine_train*.json"))
+def test_affine_train_moves_people(row: dict[str, Any]) -> None:
+    everyone = tensor(row["keypoints_in"]).double()
+    keypoints, centres = everyone[:, :-1], everyone[:, -1, :2]
+    skeleton = SKELETONS[keypoints.shape[1]]
+    # A box on the centre shows where that one goes.
+    boxes = centres[:, None].expand(-1, 4, -1)
+    poses = Poses(keypoints[..., :2], keypoints[..., 2].long(), torch.ones(len(boxes)), boxes)
+    side = row["input_size"]
+    warped = warp_sample(
+        Sample(np.zeros((row["image_h"], row["image_w"], 3), np.uint8), poses),
+        square_affine(row["center"], 200 * row["scale"], row["rotation_deg"], side),
+        (side, side),
+        mirror_with=skeleton if row["flip"] else None,
+    )
+    (cells,) = cell_poses(collate([warped]), STRIDE)
+    points = torch.cat([cells.keypoints, cells.boxes[:, :1]], 1)
+    assert_close(points, np.asarray(row["keypoints_output"])[..., :2], absolute=1e-3)
 
 
 @pytest.mark.parametrize("path", arrays("targets_*.npz"))
@@ -88,7 +128,9 @@ def test_targets(path: Path) -> None:
     # Which people of a cell overlap decides float32's rounding of their sizes, of all digits.
     people = replace(people, size=tensor(case["size"][known])[None])
     output = int(case["output_size"])
-    targets = build_targets(people, (output, output), batch.masks[4][:, None], config.centre_sigma)
+    targets = build_targets(
+        people, (output, output), batch.masks[STRIDE][:, None], config.centre_sigma
+    )
     assert_close(targets.heatmaps[0], case["heatmap"], absolute=1e-6)
     assert_close(targets.heatmap_weights[0], case["heatmap_weight"], absolute=1e-6)
     assert_close(targets.offsets[0], case["offset"], relative=1e-6)
@@ -116,3 +158,13 @@ def test_losses_and_gradients(path: Path) -> None:
     assert_close(offsets.grad, case["grad_offset"], relative=1e-6)
     nothing = offset_loss(offsets.detach(), case["offset"].double(), 0 * weights)
     assert_close(nothing, case["offset_loss_without_positive"])
+
+
+def test_every_case_is_covered() -> None:
+    patterns = (
+        "affine_train*.json", "resize_test*.json", "targets_*.npz", "forward_*.npz",
+        "adaptive_block*.npz", "initial_values*.npz", "decode_*.npz", "nms*.npz", "match*.npz",
+        "rescore*.npz", "loss_*.npz", "*.keys.json",
+    )  # fmt: skip
+    covered = {path for pattern in patterns for path in cases("dekr", pattern)}
+    assert covered == {*cases("dekr", "*.npz"), *cases("dekr", "*.json")}

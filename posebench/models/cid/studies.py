@@ -47,7 +47,7 @@ STUDIES = (
     ),
     Study(
         "cid/efficiency", "A5", "cid_table03", "memory, parameters, operations and time",
-        command="posebench speed --models cid,higher_hrnet --protocol paper",
+        command="posebench speed --models cid,dekr,higher_hrnet --protocol paper",
     ),
     Study(
         "cid/ochuman", "A6", "cid_table06", "training set of a model tested on OCHuman",

@@ -48,12 +48,17 @@ class AdaptiveBlock(nn.Module):
         return F.relu(self.bn(convolved) + features)
 
     def maps(self, features: Tensor) -> Tensor:
-        """Return the affine map of each keypoint and cell (B, G 6, H, W); both layers at once."""
+        """Return the affine map of each keypoint and cell (B, G 6, H, W), in float32 at least.
+
+        Both layers are one convolution.
+        """
         groups, layers = self.matrix.groups, (self.matrix, self.shift)
         weights = [own.weight.view(groups, -1, *own.weight.shape[1:]) for own in layers]
         biases = [own.bias.view(groups, -1) for own in layers if own.bias is not None]
-        weight, bias = torch.cat(weights, 1).flatten(0, 1), torch.cat(biases, 1).flatten()
-        return F.conv2d(features, weight, bias, padding=1, groups=groups)
+        weight = to_float32(torch.cat(weights, 1).flatten(0, 1))
+        bias = to_float32(torch.cat(biases, 1).flatten())
+        with no_autocast(features.device):
+            return F.conv2d(to_float32(features), weight, bias, padding=1, groups=groups)
 
 
 class AdaptiveConv(nn.Conv2d):
@@ -105,7 +110,7 @@ class AdaptiveConv(nn.Conv2d):
 
 def by_group(maps: Tensor, groups: int) -> Tensor:
     """Return maps (B, G C, H, W) as (B, G, C, H, W)."""
-    return maps.reshape(len(maps), groups, -1, *maps.shape[2:])
+    return maps.reshape(maps.shape[0], groups, -1, *maps.shape[2:])
 
 
 def grid(maps: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from posebench.layers.centres import MIN_CENTRE_SCORE, best_peaks
 from posebench.layers.precision import no_autocast, to_float32
-from posebench.models.dekr.matching import match_to_peaks
 from posebench.models.dekr.recipes import STRIDE, DEKRConfig
 from posebench.models.dekr.rescoring import ScoringNet
 from posebench.structures import Geometry, PosePredictions
@@ -98,14 +97,15 @@ def decode_people(
     """
     candidates, to_image = find_candidates(outputs, geometry)
     # Whole maps are enlarged only where more of them is read than the values at the poses.
-    peaks = None
-    if config.match_peaks:
-        peaks = enlarged_heatmaps(outputs).cpu().numpy()
+    enlarged = enlarged_heatmaps(outputs).cpu().numpy() if config.match_peaks else None
     decoded = []
     for image, (own, matrix) in enumerate(zip(candidates, to_image, strict=True)):
         people, keypoint_scores = select_people(own, config)
-        if peaks is not None:
-            people = match_to_peaks(people, keypoint_scores, peaks[image])
+        if enlarged is not None:
+            # Compiled by numba, which takes long to import.
+            from posebench.models.dekr.matching import match_to_peaks
+
+            people = match_to_peaks(people, keypoint_scores, enlarged[image])
         people = people @ matrix[:, :2].T + matrix[:, 2]
         scores = keypoint_scores.mean(1)
         if scoring is not None:
@@ -138,9 +138,15 @@ def find_candidates(outputs: DEKROutputs, geometry: Geometry) -> tuple[list[Cand
     for own_rows in rows:
         found = own_rows[:, 0] > MIN_CENTRE_SCORE
         people = own_rows[found]
-        poses, heat = people[:, 3:].reshape(len(people), -1, 3)[..., :2], people[:, 5::3]
+        poses = np.stack([people[:, 3::3], people[:, 4::3]], 2)
         candidates.append(
-            Candidates(people[:, 1:3].astype(int), relative[found], people[:, 0], poses, heat)
+            Candidates(
+                cells=people[:, 1:3].astype(int),
+                scale=relative[found],
+                centre_scores=people[:, 0],
+                poses=poses,
+                heat=people[:, 5::3],
+            )
         )
     return candidates, matrices.reshape(-1, 2, 3)
 

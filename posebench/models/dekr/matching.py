@@ -7,10 +7,12 @@ Shapes: P people, K keypoints, H x W pixels of the network input.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 from scipy.optimize import leastsq
+
+from posebench.models.dekr.gaussian_fit import errors, gradients
 
 MAX_PEAKS = 30  # of a heatmap
 PEAK_WINDOW = 5  # pixels, the side of the window in which a peak is the highest
@@ -18,6 +20,7 @@ MAX_DISTANCE = 75.0  # pixels, up to which a keypoint moves to a peak
 FIT_REACH = 6  # pixels from the rounded place, in which a Gaussian is fitted
 FIT_SIGMA = 2.0  # pixels, with which the fit starts
 MIN_SCORE = 0.05  # of a keypoint, above which a Gaussian is fitted
+MAX_STEPS = 200  # of a fit; the published one has 1,000 evaluations, five for a step
 CONVERGED = (1, 2, 3, 4)  # MINPACK's
 
 Floats = NDArray[np.floating]
@@ -41,8 +44,9 @@ def move_to_peaks(
 ) -> NDArray[np.float64]:
     """Return the poses with each keypoint at the nearest peak of its heatmap, if one is near."""
     moved = np.array(poses, np.float64)
+    window = np.ones((PEAK_WINDOW, PEAK_WINDOW), np.uint8)
     for k, heatmap in enumerate(heatmaps):
-        y, x = np.nonzero((heatmap == maximum_filter(heatmap, PEAK_WINDOW)) & (heatmap > 0))
+        y, x = np.nonzero((heatmap == cv2.dilate(heatmap, window)) & (heatmap > 0))
         best = np.argsort(-heatmap[y, x], kind="stable")[:MAX_PEAKS]
         peaks = np.stack([x[best], y[best]], 1)
         if not len(peaks):
@@ -85,11 +89,14 @@ def _gaussian_centre(heatmap: Floats, x: int, y: int) -> tuple[float, float] | N
     # that only exchanges x and y; a window that the border cuts is fitted at wrong places.
     rows, columns = np.divmod(np.arange(window.size), len(window))
 
-    def errors(fit: Floats) -> Floats:
-        height, cx, cy, sigma = fit
-        squared = (columns + left - cx) ** 2 + (rows + top - cy) ** 2
-        gaussian: Floats = height * np.exp(-squared / (2 * sigma**2))
-        return gaussian - window.ravel()
-
-    fit, status = leastsq(errors, (heatmap[y, x], x, y, FIT_SIGMA))
+    pixels = columns + float(left), rows + float(top), window.ravel()
+    fit, *_, status = leastsq(
+        errors,
+        (heatmap[y, x], x, y, FIT_SIGMA),
+        pixels,
+        gradients,
+        full_output=True,
+        col_deriv=True,
+        maxfev=MAX_STEPS,
+    )
     return (float(fit[1]), float(fit[2])) if status in CONVERGED else None

@@ -22,8 +22,8 @@ from torchvision.models.resnet import BasicBlock
 
 from posebench.layers.backbones import HRNET_WIDTHS
 from posebench.layers.backbones.hrnet import hrnet, joined_conv
-from posebench.layers.precision import no_autocast
-from posebench.models.base import PoseModel
+from posebench.layers.precision import float32_conv, no_autocast
+from posebench.models.base import PoseModel, Release
 from posebench.models.dekr.adaptive import AdaptiveBlock, AdaptiveConv
 from posebench.models.dekr.decoding import DEKROutputs, decode_people, merge_mirrored
 from posebench.models.dekr.losses import loss_terms
@@ -53,8 +53,10 @@ class DEKR(PoseModel):
     }
     # Each keypoint's layers are published on their own; here they are one layer with groups.
     published_stacks: ClassVar[dict[str, str]] = {
+        "offset_final_layer.*.": "offset_head.",
         **{
-            rf"offset_feature_layers\.(\d+)\.(\d+)\.{published}\.": rf"offset_blocks.\2.{ours}."
+            f"offset_feature_layers.*.{block}.{published}.": f"offset_blocks.{block}.{ours}."
+            for block in (0, 1)
             for published, ours in (
                 ("transform_matrix_conv", "matrix"),
                 ("translation_conv", "shift"),
@@ -62,10 +64,24 @@ class DEKR(PoseModel):
                 ("bn", "bn"),
             )
         },
-        r"offset_final_layer\.(\d+)\.": "offset_head.",
     }
     # The taps of a regular convolution, a constant.
     ignored_checkpoint_keys: ClassVar[tuple[str, ...]] = (r"\.regular_matrix$",)
+    other_releases: ClassVar[tuple[Release, ...]] = (
+        Release(
+            "the authors, with the scoring net",
+            {
+                "l1.": "scoring.layers.0.",
+                "l2.": "scoring.layers.2.",
+                "l3.": "scoring.layers.4.",
+                **published_names,
+            },
+            left_out=ignored_checkpoint_keys,
+            stacks=published_stacks,
+            settings=("rescore=true",),
+            other_network=True,
+        ),
+    )
 
     def __init__(self, config: DEKRConfig, skeleton: Skeleton) -> None:
         super().__init__(config, skeleton)
@@ -139,8 +155,12 @@ class DEKR(PoseModel):
 
     def offsets(self, streams: Streams) -> Tensor:
         """Return the offsets (B, 2 K, H, W)."""
-        offsets: Tensor = self.offset_head(self.offset_blocks(self.offset_transition(streams)))
-        return offsets
+        return self.offsets_from(self.offset_transition(streams))
+
+    def offsets_from(self, features: Tensor) -> Tensor:
+        """Return the offsets from the keypoints' own features (B, K D, H, W)."""
+        # float32: in bfloat16 an offset of sixty cells is known to a quarter of a cell.
+        return float32_conv(self.offset_head, self.offset_blocks(features))
 
     def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> DEKROutputs:
         """Return the outputs of each scale, merged with those of the mirrored images.

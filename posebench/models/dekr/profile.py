@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -38,9 +37,9 @@ def as_written(
 ) -> DEKROutputs:
     """Return the outputs, with the heads reading the joined map."""
     features = joined(model.features(images))
-    own = model.offset_blocks(model.offset_transition.as_written(features))
     heatmaps = model.heatmap_head(model.heatmap_transition.as_written(features))
-    return DEKROutputs(heatmaps, model.offset_head(own))
+    offsets = model.offsets_from(model.offset_transition.as_written(features))
+    return DEKROutputs(heatmaps, offsets)
 
 
 def heatmaps(
@@ -74,27 +73,12 @@ def heatmaps(
 
 
 def ideal_outputs(model: DEKR, batch: Batch) -> DEKROutputs:
-    """Return the training targets, with the exact pose of the nearest person at every cell.
-
-    People of any size have a centre, and nobody has a false one. An unlabelled keypoint is put at
-    its person's centre.
-    """
+    """Return the training targets of the batch's people."""
     height, width = (side // STRIDE for side in batch.images.shape[-2:])
-    people = find_people(batch, min_area=0.0)
-    people = replace(people, has_corner=torch.zeros_like(people.has_corner))
-    mask = torch.ones(len(batch), 1, height, width, dtype=torch.bool)
-    targets = build_targets(people, (height, width), mask, model.config.centre_sigma)
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    cells = torch.stack([x, y], -1).double()  # (H, W, 2)
-    offsets = torch.zeros_like(targets.offsets)
-    keypoints = people.keypoints.where(people.labelled[..., None], people.centres[:, :, None])
-    for image, present in enumerate(people.has_centre):
-        if present.any():
-            centres, poses = people.centres[image, present], keypoints[image, present]
-            nearest = torch.cdist(cells.flatten(0, 1), centres).argmin(1).view(height, width)
-            away = cells[:, :, None] - poses[nearest]  # (H, W, K, 2)
-            offsets[image] = away.flatten(2).permute(2, 0, 1)
-    return DEKROutputs(targets.heatmaps, offsets)
+    everywhere = torch.ones(len(batch), 1, height, width, dtype=torch.bool)
+    people = find_people(batch, model.config.min_person_area)
+    targets = build_targets(people, (height, width), everywhere, model.config.centre_sigma)
+    return DEKROutputs(targets.heatmaps, targets.offsets)
 
 
 def graph_outputs(

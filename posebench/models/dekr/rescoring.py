@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from posebench.errors import ModelError
+from posebench.layers.precision import no_autocast
 from posebench.skeleton import COCO, CROWDPOSE, Skeleton
 
 HIDDEN = 256
@@ -78,7 +79,8 @@ class ScoringNet(nn.Module):
         weights = next(self.parameters())
         people = torch.from_numpy(keypoints), torch.from_numpy(keypoint_scores)
         features = pose_features(*people, self.links)
-        expected = self(features.to(weights)).nan_to_num(0.0, torch.inf, -torch.inf)
+        with no_autocast(weights.device):
+            expected = self(features.to(weights)).nan_to_num(0.0, torch.inf, -torch.inf)
         rescored: Floats = scores * expected.cpu().double().numpy()
         return rescored
 

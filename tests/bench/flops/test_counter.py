@@ -182,7 +182,7 @@ def layers_by_hooks(model: nn.Module, *inputs: Any, **options: Any) -> dict[str,
             counted[path] += made.numel() * layer.in_features
 
     for path, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if type(layer) in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear):  # not those that sample
             layer.register_forward_hook(lambda m, i, o, path=path: count(path, m, i[0], o))
     with torch.inference_mode():
         model(*inputs, **options)
@@ -193,6 +193,7 @@ def layers_by_hooks(model: nn.Module, *inputs: Any, **options: Any) -> dict[str,
 # that is not called, attention, sampling and enlargement.
 BESIDE_LAYERS = {
     "cid": {"CID", "Decoupling"},
+    "dekr": {"DEKR", "Transition", "AdaptiveBlock", "AdaptiveConv"},
     "group_pose": {"SelfAttention", "DeformableAttention", "WindowAttention"},
     "higher_hrnet": set(),
     "posedet": {"PoseDet", "PoseEmbedding", "HRFPN"},

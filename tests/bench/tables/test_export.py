@@ -22,7 +22,7 @@ CID = RECIPES["cid_hrnet_w32_coco"]
 def test_methods_that_the_zoo_does_not_hold_are_marked(tmp_path: Path) -> None:
     shown = text_table(join(load_table("cid_table03"), Runs(tmp_path / "nothing")))
     methods = [row[shown.headers.index("method")] for row in shown.rows]
-    assert methods == ["HrHRNet", "DEKR †", "FCPose †", "CID *"]
+    assert methods == ["HrHRNet", "DEKR", "FCPose †", "CID *"]
     assert "† not in this zoo: printed figures only" in shown.notes[0]
 
 

@@ -34,7 +34,7 @@ def test_rows_are_matched_with_recipes_of_their_method(name: str) -> None:
     methods = {
         "CID": "cid", "HigherHRNet": "higher_hrnet", "HRNet-bottomup": "higher_hrnet_baseline",
         "GroupPose": "group_pose", "PoseDet": "posedet", "DGCN": "dgcn", "PifPaf": "pifpaf",
-        "MaskRCNN": "mask_rcnn",
+        "MaskRCNN": "mask_rcnn", "DEKR": "dekr",
     }  # fmt: skip
     for found in table.recipes:
         row = table.rows.iloc[found.row - 1]
