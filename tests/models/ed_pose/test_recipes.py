@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
+from posebench.engine.weights import _fitting
 from posebench.models.ed_pose import RECIPES, EDPoseConfig
 from posebench.models.ed_pose.recipes import PUBLISHED, Weights
 from posebench.skeleton import CROWDPOSE
@@ -47,3 +49,18 @@ def test_a_term_without_weight_is_refused() -> None:
 def test_a_config_outside_its_range_is_refused(changes: Mapping[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(TINY, **changes)
+
+
+def test_a_released_checkpoint_tells_its_recipe() -> None:
+    name = "ed_pose_resnet50_crowdpose"
+    with torch.device("meta"):
+        model = RECIPES[name].build(RECIPES[name].skeleton or CROWDPOSE)
+    theirs = {ours: published for published, ours in model.published_names.items()}
+    released = {}
+    for own, value in model.state_dict().items():
+        [prefix] = [ours for ours in theirs if own.startswith(ours)]
+        released["module." + theirs[prefix] + own.removeprefix(prefix)] = value
+    copies = [n for n in released if n.startswith("module.pose_hw_embed.0.")]
+    for copy in copies:
+        released[copy.replace(".0.", ".1.", 1)] = released[copy]
+    assert [recipe.name for recipe in _fitting(released)] == [name]
