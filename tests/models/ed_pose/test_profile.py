@@ -28,7 +28,7 @@ def test_keypoints_attend_around_their_boxes() -> None:
     """With offsets of their first values and small boxes, attention stays near the centre."""
     model = small_model()
     model.decoder.keypoint_sides.data.fill_(-6.0)
-    model.decoder.side_head.layers[-1].weight.data.zero_()  # type: ignore[union-attr, operator]
+    model.decoder.side_head.layers[-1].weight.data.zero_()  # type: ignore[operator]
     batch = make_batch((1,), size=128)
     with torch.no_grad():
         outputs = model(batch.images)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from posebench.engine.weights import _fitting
 from posebench.models.ed_pose import RECIPES, EDPoseConfig
 from posebench.models.ed_pose.recipes import PUBLISHED, Weights
 from posebench.skeleton import CROWDPOSE
@@ -51,16 +50,11 @@ def test_a_config_outside_its_range_is_refused(changes: Mapping[str, Any], named
         replace(TINY, **changes)
 
 
-def test_a_released_checkpoint_tells_its_recipe() -> None:
-    name = "ed_pose_resnet50_crowdpose"
-    with torch.device("meta"):
-        model = RECIPES[name].build(RECIPES[name].skeleton or CROWDPOSE)
-    theirs = {ours: published for published, ours in model.published_names.items()}
-    released = {}
-    for own, value in model.state_dict().items():
-        [prefix] = [ours for ours in theirs if own.startswith(ours)]
-        released["module." + theirs[prefix] + own.removeprefix(prefix)] = value
-    copies = [n for n in released if n.startswith("module.pose_hw_embed.0.")]
-    for copy in copies:
-        released[copy.replace(".0.", ".1.", 1)] = released[copy]
-    assert [recipe.name for recipe in _fitting(released)] == [name]
+def test_the_tiny_network_has_the_parts_of_the_released_ones() -> None:
+    """By them `weights import` tells the methods apart, whatever their sizes."""
+    parts = []
+    for name in ("ed_pose_tiny", "ed_pose_swin_l_5scale_crowdpose"):
+        with torch.device("meta"):
+            model = RECIPES[name].build(CROWDPOSE)
+        parts.append({tensor.partition(".")[0] for tensor in model.state_dict()})
+    assert parts[0] == parts[1]
