@@ -6,8 +6,10 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from torch import Tensor
 
 from posebench.exporting.card import LIBRARIES
+from posebench.models.pifpaf.model import PifPaf
 from tests.cli.command import run
 
 
@@ -57,10 +59,17 @@ def test_a_missing_runtime_is_said_before_anything_is_computed(
     )
 
 
-def test_a_method_that_cannot_be_exported_says_why(tmp_path: Path) -> None:
-    result = run("export", "mask_rcnn_tiny", "--format", "pt2", "--out", tmp_path / "x.pt2")
+def test_a_network_that_cannot_be_traced_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def branching(model: PifPaf, images: Tensor, padding: Tensor | None = None) -> Tensor:
+        return images if images.sum() > 0 else -images
+
+    monkeypatch.setattr(PifPaf, "features", branching)
+    result = run("export", "pifpaf_tiny", "--format", "pt2", "--out", tmp_path / "x.pt2")
     assert result.code == 5
-    assert "PyTorch cannot trace torchvision's suppression" in result.err
+    assert "PyTorch cannot trace pifpaf with" in result.err
+    assert not list(tmp_path.glob("x*"))
 
 
 def test_a_file_is_written_checked_and_evaluated(tmp_path: Path) -> None:

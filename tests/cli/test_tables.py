@@ -65,9 +65,9 @@ def test_all_tables_are_written_in_every_format() -> None:
     with Path("written/cid_table03.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["params_M"] for row in rows] == ["29.6", "28.6", "60.3", "29.4"]
-    assert [row["params_M measured"] for row in rows] == ["7.25", "", "", "7.25"]
+    assert [row["params_M measured"] for row in rows] == ["7.25", "7.25", "", "7.25"]
     assert [row["AP measured"] for row in rows] == [""] * 4
-    assert [row["in_zoo"] for row in rows] == ["True", "False", "False", "True"]
+    assert [row["in_zoo"] for row in rows] == ["True", "True", "False", "True"]
 
 
 def test_a_misspelt_table_is_a_usage_error() -> None:
