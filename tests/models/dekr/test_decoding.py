@@ -102,9 +102,9 @@ def test_only_one_tensor_leaves_the_device(monkeypatch: pytest.MonkeyPatch) -> N
     # What else would wait for a device.
     for name in ("item", "tolist", "__bool__", "nonzero"):
         monkeypatch.setattr(Tensor, name, None)
-    found, _ = find_candidates(replace(outputs, others=(blank(32, 2),)), geometry(2))
+    found, _ = find_candidates(replace(outputs, others=(blank(32, 2),)))
     assert [len(own.cells) for own in found] == [1, 0]
-    assert copied == [(2, 2 * 30 * (3 + 3 * K) + 6)]
+    assert copied == [(2, 2 * 30, 3 + 3 * K)]
 
 
 def test_single_values_are_those_of_the_enlarged_maps() -> None:
@@ -139,7 +139,7 @@ def test_scales_are_read_at_their_own_size_largest_first() -> None:
     outputs, double = blank(), blank(32)
     put(outputs, (5, 7), 0.5, 0.8)
     put(double, (20, 12), 0.25, 0.8)
-    [found], _ = find_candidates(replace(outputs, others=(double,)), geometry())
+    [found], _ = find_candidates(replace(outputs, others=(double,)))
     assert found.scale.tolist() == [2, 1]
     assert found.poses[0].tolist() == [[40, 24], [44, 24], [40, 30]]
     # The mean of both scales' maps; the other scale has nothing there.
