@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,12 +33,14 @@ IN_README = (
     "posedet_dla34_coco",
     "higher_hrnet_w32_coco",
     "cid_hrnet_w32_coco",
+    "dekr_hrnet_w32_coco",
     "pifpaf_resnet50_coco",
     "dgcn_resnet50_coco",
     "posedet_hrnet_w48_coco",
     "cid_hrnet_w48_coco",
     "higher_hrnet_w48_640_coco",
     "mask_rcnn_resnet50_coco",
+    "ed_pose_resnet50_coco",
     "dgcn_resnet152_coco",
     "group_pose_resnet50_coco",
     "group_pose_swin_l_coco",
@@ -47,6 +50,7 @@ IN_README = (
 # Method: its name, its page, the licence of the authors' code.
 METHODS = {
     "cid": ("CID", "cid.md", "MIT"),
+    "dekr": ("DEKR", "dekr.md", "MIT"),
     "higher_hrnet": ("HigherHRNet", "higher_hrnet.md", "MIT"),
     "ed_pose": ("ED-Pose", "ed_pose.md", "Apache-2.0, later non-commercial"),
     "group_pose": ("Group Pose", "group_pose.md", "Apache-2.0"),
@@ -59,6 +63,8 @@ METHODS = {
 # Of which recipes the authors published weights, by the beginning of the name.
 PUBLISHED_WEIGHTS = {
     "cid_hrnet_w32": "authors'",
+    "dekr_hrnet_w32": "authors'",
+    "dekr_hrnet_w48": "authors'",
     "higher_hrnet_w32": "authors'",
     "higher_hrnet_w48_640_coco": "authors'",
     "ed_pose_resnet50": "authors'",
@@ -178,7 +184,13 @@ def markdown(head: str, rows: Iterable[Sequence[str]]) -> str:
 
 
 def by_time(names: Iterable[str], timings: dict[str, Timing]) -> list[str]:
-    return sorted(names, key=lambda name: timings[name].p50_ms[0])
+    """Return names, the fastest first, and those that were not timed last."""
+
+    def key(name: str) -> tuple[float, float]:
+        timed = timings[name].p50_ms[0] if name in timings else math.inf
+        return timed, describe(RECIPES[name])["gmacs"]
+
+    return sorted(names, key=key)
 
 
 def published_table(timings: dict[str, Timing]) -> str:
@@ -191,7 +203,7 @@ def published_table(timings: dict[str, Timing]) -> str:
             (
                 f"[{title}](docs/{page}), `{name}`",
                 *printed_and_counted(recipe),
-                number(timings[name].p50_ms[0]),
+                number(timings[name].p50_ms[0]) if name in timings else "",
                 weights_text(recipe),
             )
         )
@@ -218,15 +230,21 @@ def zoo_table(timings: dict[str, Timing]) -> str:
     """Return the table of all published networks for COCO, the fastest first."""
     rows = []
     reference = timings["cid_hrnet_w32_coco"].p50_ms[0]
-    for name in by_time((n for n in timings if n.endswith("_coco")), timings):
-        recipe = RECIPES[name]
+    methods = {RECIPES[name].method for name in timings}
+    names = [
+        name
+        for name, recipe in RECIPES.items()
+        if name.endswith("_coco") and (name in timings or recipe.method not in methods)
+    ]
+    for name in by_time(names, timings):
+        timed = timings.get(name)
         rows.append(
             (
                 f"`{name}`",
-                *printed_and_counted(recipe),
-                timings[name].input,
-                timings[name].text,
-                f"{timings[name].p50_ms[0] / reference:.2f}",
+                *printed_and_counted(RECIPES[name]),
+                timed.input if timed else "",
+                timed.text if timed else "",
+                f"{timed.p50_ms[0] / reference:.2f}" if timed else "",
             )
         )
     head = (
@@ -240,8 +258,7 @@ def tiny_table(timings: dict[str, Timing]) -> str:
     """Return the table of the tiny models, with the AP of their cards where weights are shipped."""
     rows = []
     shipped = set(shipped_names())
-    tiny = [name for name in RECIPES if name.endswith("_tiny")]
-    for name in sorted(tiny, key=lambda n: timings[n].p50_ms[0] if n in timings else 1e9):
+    for name in by_time((n for n in RECIPES if n.endswith("_tiny")), timings):
         cost = describe(RECIPES[name])
         card = read_card(name) if name in shipped else None
         rows.append(

@@ -13,6 +13,7 @@ from posebench.layers.transformer import (
     MLP,
     SMALL_GROUP,
     SelfAttention,
+    box_encoding,
     class_head,
     inverse_sigmoid,
     map_encoding,
@@ -83,3 +84,22 @@ def test_padding_does_not_move_what_is_beside_it() -> None:
 def test_coordinates_are_at_least_float32() -> None:
     assert to_float32(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
     assert to_float32(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_positions_are_added_to_queries_and_keys_alone() -> None:
+    ours, theirs = SelfAttention(16, heads=4), nn.MultiheadAttention(16, 4, batch_first=True)
+    theirs.load_state_dict(ours.state_dict())
+    x, positions, mask = torch.randn(3, 5, 16), torch.randn(3, 5, 16), torch.rand(3, 5, 5) < 0.6
+    mask.diagonal(dim1=1, dim2=2).fill_(True)
+    placed = x + positions
+    hidden = ~mask.repeat_interleave(4, 0)  # theirs has a mask of each head
+    expected, _ = theirs(placed, placed, x, attn_mask=hidden)
+    torch.testing.assert_close(ours(x, mask=mask, positions=positions), expected)
+
+
+def test_a_box_is_encoded_as_its_centre_and_its_sides() -> None:
+    box = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    found = box_encoding(box, 8).view(4, 4)
+    for number, waves in zip((0.2, 0.1, 0.3, 0.4), found, strict=True):  # y, x, width, height
+        expected = point_encoding(torch.tensor([0.0, number]), 8)[:4]
+        torch.testing.assert_close(waves, expected)

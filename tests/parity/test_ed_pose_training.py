@@ -237,7 +237,7 @@ def test_a_whole_training_step(path: Path) -> None:
     model = load_model(keys, gain_of(case), int(case["num_queries"]))
     model.zero_grad()
     noisy = noisy_people(targets.boxes, draws_of(case))
-    noise = NoiseQueries(model.label_embedding[noisy.labels], noisy.boxes, noisy.sees)
+    noise = NoiseQueries(model.decoder.label_embedding[noisy.labels], noisy.boxes, noisy.sees)
     outputs = model.predictions(model.features(*images_of(case)), noise, every_layer=True)
     sigmas = torch.tensor(model.skeleton.sigmas)
     assert_terms(case, outputs, noisy, sigmas, TRAINING)

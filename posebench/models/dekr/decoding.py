@@ -259,7 +259,11 @@ def select_people(candidates: Candidates, config: DEKRConfig) -> tuple[Floats, F
     from posebench.models.dekr.suppression import kept
 
     heat_scores = candidates.heat_scores
-    people = kept(candidates.poses, heat_scores, config.nms_distance, config.nms_keypoints)
+    close = config.nms_keypoints
+    # No pair of poses has that many keypoints: half of them then, as the authors' 8 of 17, 7 of 14.
+    if close >= candidates.poses.shape[1]:
+        close = candidates.poses.shape[1] // 2
+    people = kept(candidates.poses, heat_scores, config.nms_distance, close)
     if len(people) > MAX_PEOPLE:
         people = people[np.argsort(-heat_scores[people], kind="stable")[:MAX_PEOPLE]]
     centre_scores = comparable_scores(candidates, config.other_scale_factor)

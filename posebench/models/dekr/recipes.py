@@ -32,7 +32,7 @@ class DEKRConfig(ModelConfig):
     min_person_area: float = 32.0**2  # square image pixels; smaller people get no centre
     offset_weight: float = 0.03
     # Two poses are one person if more than `nms_keypoints` keypoints are closer than `nms_distance`
-    # times the pose's diagonal.
+    # times the pose's diagonal; half of the keypoints where there are not so many.
     nms_distance: float = 0.05
     nms_keypoints: int = 8
     other_scale_factor: float = 0.9  # of the centre scores at other scales than 1

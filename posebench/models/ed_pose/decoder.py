@@ -25,6 +25,7 @@ from posebench.layers.transformer import (
     refine_references,
     zero_init_head,
 )
+from posebench.models.ed_pose.denoising import LABELS
 from posebench.models.ed_pose.outputs import NoiseQueries, with_noise
 from posebench.models.ed_pose.recipes import EDPoseConfig
 
@@ -117,6 +118,8 @@ class Decoder(nn.Module):
         self.keypoint_sides = nn.Parameter(torch.empty(keypoints, 2))
         nn.init.xavier_uniform_(self.keypoint_embedding, gain=config.embedding_gain)
         nn.init.xavier_uniform_(self.keypoint_sides)
+        if config.noise_queries:
+            self.label_embedding = nn.Parameter(torch.randn(LABELS + 1, width))
         self.class_heads = nn.ModuleList(class_head(width) for _ in range(depth))
         self.box_heads = nn.ModuleList(
             zero_init_head([width, width, width, 4]) for _ in range(depth)

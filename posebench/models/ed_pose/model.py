@@ -38,7 +38,7 @@ from posebench.layers.set_decoding import decode_set
 from posebench.layers.transformer import class_head, zero_init_head
 from posebench.models.base import PoseModel
 from posebench.models.ed_pose.decoder import Decoder, LayerSteps
-from posebench.models.ed_pose.denoising import LABELS, NoisyPeople, draw, noisy_people
+from posebench.models.ed_pose.denoising import NoisyPeople, draw, noisy_people
 from posebench.models.ed_pose.losses import loss_terms
 from posebench.models.ed_pose.outputs import (
     Detections,
@@ -77,7 +77,7 @@ class EDPose(PoseModel):
         "bbox_embed.": "decoder.box_heads.",
         "pose_embed.": "decoder.pose_heads.",
         "pose_hw_embed.0.": "decoder.side_head.",
-        "label_enc.weight": "label_embedding",
+        "label_enc.weight": "decoder.label_embedding",
         "transformer.decoder.layers.": "decoder.layers.",
         "transformer.decoder.norm.": "decoder.norm.",
         "transformer.decoder.ref_point_head.": "decoder.position_head.",
@@ -106,8 +106,6 @@ class EDPose(PoseModel):
         self.proposal_class = class_head(width)
         self.proposal_box = zero_init_head([width, width, width, 4])
         self.decoder = Decoder(config, len(skeleton))
-        if config.noise_queries:
-            self.label_embedding = nn.Parameter(torch.randn(LABELS + 1, width))
 
     def _build_backbone(self, *, pretrained: bool = False) -> ResNetBackbone | SwinBackbone:
         config = self.config
@@ -260,7 +258,7 @@ class EDPose(PoseModel):
 
     def noise(self, noisy: NoisyPeople) -> NoiseQueries:
         """Return the noise queries that start from noisy people."""
-        return NoiseQueries(self.label_embedding[noisy.labels], noisy.boxes, noisy.sees)
+        return NoiseQueries(self.decoder.label_embedding[noisy.labels], noisy.boxes, noisy.sees)
 
     def decode(self, outputs: EDPoseOutputs, geometry: Geometry) -> list[PosePredictions]:
         logits, keypoints = outputs.logits[-1], outputs.keypoints[-1]

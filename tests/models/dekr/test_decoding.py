@@ -81,6 +81,16 @@ def test_people_are_best_first_image_by_image() -> None:
     torch.testing.assert_close(first.scores, torch.tensor([0.27, 0.1]))
 
 
+def test_skeletons_of_few_keypoints_are_suppressed_by_half_of_them() -> None:
+    """Half of 3 keypoints is 1, while no two poses share the 8 that COCO's recipes ask for."""
+    outputs = blank()
+    put(outputs, (4, 4), 0.5, 0.2)
+    outputs.heatmaps[0, K, 12, 12] = 0.4
+    outputs.offsets[0, :, 12, 12] = torch.tensor([8, 8, 6, 8, 8, 4.0])  # another of its joints
+    [people] = decode_people(outputs, geometry(), replace(CONFIG, nms_keypoints=8))
+    assert len(people) == 1
+
+
 def test_maps_without_centres_have_no_people() -> None:
     for config in (CONFIG, replace(CONFIG, match_peaks=True)):
         [people] = decode_people(blank(), geometry(), config)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from posebench.models.ed_pose import RECIPES, EDPoseConfig
 from posebench.models.ed_pose.recipes import PUBLISHED, Weights
@@ -47,3 +48,13 @@ def test_a_term_without_weight_is_refused() -> None:
 def test_a_config_outside_its_range_is_refused(changes: Mapping[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(TINY, **changes)
+
+
+def test_the_tiny_network_has_the_parts_of_the_released_ones() -> None:
+    """By them `weights import` tells the methods apart, whatever their sizes."""
+    parts = []
+    for name in ("ed_pose_tiny", "ed_pose_swin_l_5scale_crowdpose"):
+        with torch.device("meta"):
+            model = RECIPES[name].build(CROWDPOSE)
+        parts.append({tensor.partition(".")[0] for tensor in model.state_dict()})
+    assert parts[0] == parts[1]

@@ -57,17 +57,3 @@ def test_any_number_of_people_is_learned(people: tuple[int, ...], noise: int) ->
         assert {name for name, term in terms.items() if term > 0} == {
             "class", "layers before", "box layers", "encoder", *(["noise"] if noise else []),
         }  # fmt: skip
-
-
-def test_noise_never_reaches_predictions() -> None:
-    model = network().eval()
-    batch = make_batch((2, 1), size=64)
-    features = model.features(batch.images)
-    noise = model.noise(model.noisy_people(model.targets(batch), batch.seeds))
-    with torch.inference_mode():
-        alone = model.predictions(features, every_layer=True)
-        beside = model.predictions(features, noise, every_layer=True)
-    assert alone.detected is not None
-    assert beside.detected is not None
-    torch.testing.assert_close(beside.keypoints, alone.keypoints, rtol=0, atol=1e-5)
-    torch.testing.assert_close(beside.detected.boxes, alone.detected.boxes, rtol=0, atol=1e-5)
