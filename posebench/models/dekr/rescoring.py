@@ -85,8 +85,10 @@ class ScoringNet(nn.Module):
         """
         weights = next(self.parameters())
         features = [
-            pose_features(*map(torch.from_numpy, own), self.links).to(weights.dtype)
-            for own in people
+            pose_features(torch.from_numpy(poses), torch.from_numpy(heat), self.links).to(
+                weights.dtype
+            )
+            for poses, heat in people
         ]
         with no_autocast(weights.device):
             expected = [
