@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -193,7 +193,7 @@ class _Trainer:
         self.log = Log(folder / "log.jsonl")
         torch.manual_seed(options.seed)  # the initial weights
         self.model: PoseModel = recipe.build(dataset.skeleton)
-        self.averaged: AveragedModel | None = None
+        self.averaged: _Average | None = None
         self.frozen: nn.Module | None = None
         self.unreadable: dict[int, Unreadable] = {}
         self.evaluated = 0  # the step of the last evaluation
@@ -218,8 +218,7 @@ class _Trainer:
         train_step = self._train_step()
         optimizer = make_optimizer(self.recipe, self.model)
         if self.recipe.ema_decay:
-            average = _Average(self.recipe.ema_decay)
-            self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+            self.averaged = _Average(self.model, self.recipe.ema_decay)
         if saved:
             optimizer.load_state_dict(saved["optimizer"])
             if self.averaged:
@@ -532,16 +531,31 @@ def _read(losses: list[dict[str, Tensor]]) -> list[dict[str, float]]:
     return [{name: next(values) for name in terms} for terms in losses]
 
 
-@dataclass(frozen=True)
-class _Average:
-    """An exponential moving average with a shorter horizon in the first steps."""
+class _Average(AveragedModel):
+    """An exponential moving average with a shorter horizon in the first steps, of buffers too.
 
-    decay: float
+    The count of steps stays on the CPU; PyTorch's own sends it to a GPU and waits at each step.
+    """
 
-    def __call__(self, averaged: Any, current: Any, count: Any) -> None:
-        decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
-        if averaged[0].is_floating_point():  # all are of one type
-            get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
-            return
-        for counter, value in zip(averaged, current, strict=True):  # batch norm's
-            counter.copy_(value)
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, use_buffers=True)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        steps = int(self.n_averaged)
+        self.n_averaged += 1
+        decay = min(self.decay, (1 + steps) / (10 + steps))
+        floating: list[tuple[Tensor, Tensor]] = []
+        for averaged, current in zip(_values(self.module), _values(model), strict=True):
+            if steps and averaged.is_floating_point():
+                floating.append((averaged, current))
+            else:  # the first values, and batch norm's counters
+                averaged.copy_(current)
+        if floating:
+            update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            update(*map(list, zip(*floating, strict=True)), None)
+
+
+def _values(model: nn.Module) -> Iterator[Tensor]:
+    return chain(model.parameters(), model.buffers())

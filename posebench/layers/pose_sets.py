@@ -29,6 +29,11 @@ class PoseSets:
 
 def build_targets(batch: Batch) -> PoseSets:
     """Return the people of a batch who have a labelled keypoint, on its device."""
+    return moved(labelled_people(batch), batch.device)
+
+
+def labelled_people(batch: Batch) -> PoseSets:
+    """Return `build_targets` on the CPU, where shapes can be read without a wait."""
     keypoints, visible, area, boxes = [], [], [], []
     for poses, size in zip(batch.poses, batch.geometry.sizes, strict=True):
         labelled = poses[(poses.visibility > 0).any(1)]
@@ -37,4 +42,4 @@ def build_targets(batch: Batch) -> PoseSets:
         area.append((labelled.area / size.prod()).float())
         low, high = labelled.boxes[:, 0], labelled.boxes[:, 3]
         boxes.append(torch.cat([(low + high) / 2 / size, (high - low) / size], 1).float())
-    return moved(PoseSets(keypoints, visible, area, boxes), batch.device)
+    return PoseSets(keypoints, visible, area, boxes)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from posebench.engine.evaluation import autocast
-from tests.device.cases import NAMES, batch, folded, samples, trained, views
+from tests.device.cases import TRAINED, batch, folded, samples, trained, views
 from tests.device.ledger import Ledger
 from tests.device.tensors import DEVICE
 
@@ -15,7 +15,7 @@ PIXELS = {torch.bfloat16: 4.0, torch.float16: 2.0}
 
 
 @pytest.mark.parametrize("dtype", PIXELS, ids=str)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)  # random weights find the same people in no precision
 def test_losses_and_people_in_half_precision(name: str, dtype: torch.dtype, gpu: Ledger) -> None:
     ready = batch().to(DEVICE)
     model = trained(name).to(DEVICE).train()

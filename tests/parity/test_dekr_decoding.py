@@ -132,7 +132,7 @@ def test_decode(path: Path, kind: str) -> None:
     assert_close(maps[:, 3::8, 3::8], case[f"{kind}_heatmaps_sub8"], absolute=1e-5)
     assert_close(maps.mean((1, 2)), case[f"{kind}_heatmaps_mean"], absolute=1e-5)
 
-    (candidates,), _ = find_candidates(outputs, geometry)
+    (candidates,), _ = find_candidates(outputs)
     assert_close(candidates.cells, case[f"{kind}_candidate_cells_yx"])
     assert_close(candidates.scale, case[f"{kind}_candidate_scale"])
     assert_close(candidates.centre_scores, case[f"{kind}_candidate_center_scores"], **SCORES)
@@ -198,5 +198,7 @@ def test_scoring_net(path: Path) -> None:
         assert_close(features, case[f"{name}_features"], relative=1e-5)
         assert_close(net(features), case[f"{name}_predicted_oks"], absolute=1e-4)
         keypoints, scores = people[..., :2].double().numpy(), people[..., 2].double().numpy()
-        rescored = net.rescored(keypoints, scores, case[f"{name}_scores"].astype(np.float64))
+        [rescored] = net.rescored(
+            [(keypoints, scores)], [case[f"{name}_scores"].astype(np.float64)]
+        )
         assert_close(rescored, case[f"{name}_rescored_scores"], absolute=1e-4)

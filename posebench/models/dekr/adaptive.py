@@ -27,7 +27,7 @@ from posebench.layers.precision import no_autocast, to_float32
 
 # Numbers of the map at a cell, as published: the matrix row by row, y before x, then the shift.
 MATRIX, SHIFT = 4, 2
-_TAPS = [(y, x) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)]
+TAPS = 9
 
 
 class AdaptiveBlock(nn.Module):
@@ -92,7 +92,7 @@ class AdaptiveConv(nn.Conv2d):
 
         def points(image: int, group: int) -> Tensor:
             moved = torch.addmm(cells, own_maps[image, group].T, by_number)
-            return moved.view(-1, len(_TAPS), 2)
+            return moved.view(-1, TAPS, 2)
 
         return self._biased(deformable_conv(features, points, self.weight, self.groups))
 
@@ -101,7 +101,7 @@ class AdaptiveConv(nn.Conv2d):
         maps = to_float32(maps)
         own_maps = by_group(maps, self.groups).flatten(3)
         moved = own_maps.transpose(2, 3) @ taps_by_number(maps) + grid(maps)
-        points = moved.view(*moved.shape[:3], len(_TAPS), 2)
+        points = moved.view(*moved.shape[:3], TAPS, 2)
         return self._biased(differentiable_conv(features, points, self.weight, self.groups))
 
     def _biased(self, convolved: Tensor) -> Tensor:
@@ -119,12 +119,18 @@ def grid(maps: Tensor) -> Tensor:
     y, x = torch.meshgrid(
         *(torch.arange(side, dtype=maps.dtype) for side in (height, width)), indexing="ij"
     )
-    return torch.stack([x, y], -1).flatten(0, 1).repeat(1, len(_TAPS))
+    return torch.stack([x, y], -1).flatten(0, 1).repeat(1, TAPS)
+
+
+def regular_taps(like: Tensor) -> Tensor:
+    """Return the taps (9, 2) y, x of a regular convolution, row by row."""
+    steps = torch.arange(-1.0, 2.0, dtype=like.dtype, device=like.device)
+    return torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).flatten(0, 1)
 
 
 def taps_by_number(maps: Tensor) -> Tensor:
     """Return how x and y of the nine taps depend on the six numbers of a map, (6, 18)."""
-    taps = maps.new_tensor(_TAPS)
+    taps = regular_taps(maps)
     in_x, in_y = taps.new_zeros(2, MATRIX + SHIFT, len(taps))
     in_y[:2], in_x[2:4] = taps.T, taps.T
     in_y[4], in_x[5] = 1, 1
@@ -142,7 +148,7 @@ def sampling_offsets(maps: Tensor, groups: int) -> Tensor:
         (B, G 18, H, W) in cells, tap by tap, y before x.
     """
     matrix, shift = torch.split(by_group(maps, groups), [MATRIX, SHIFT], 2)
-    taps = maps.new_tensor(_TAPS)
+    taps = regular_taps(maps)
     rows = matrix.view(*matrix.shape[:2], 2, 2, *maps.shape[2:])
     moved: Tensor = torch.einsum("bgijhw,tj->bgtihw", rows, taps)
     offsets = moved - taps[:, :, None, None] + shift[:, :, None]

@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.layers.centres import MIN_CENTRE_SCORE, best_peaks
+from posebench.layers.centres import MAX_CENTRES, MIN_CENTRE_SCORE, best_peaks
 from posebench.layers.precision import no_autocast, to_float32
 from posebench.models.dekr.recipes import STRIDE, DEKRConfig
 from posebench.models.dekr.rescoring import ScoringNet
 from posebench.structures import Geometry, PosePredictions
+from posebench.transfer import index_on, to_host
 
 MAX_PEOPLE = 30  # per image, after suppression
 
@@ -73,8 +74,9 @@ def merge_mirrored(
         mirrored: of the mirrored images, in their own cells, left and right not exchanged.
         flip_index: exchanges left and right keypoints.
     """
-    order = list(flip_index)
-    heatmaps = mirrored.heatmaps.flip(-1)[:, [*order, -1]]
+    with_centre = index_on([*flip_index, len(flip_index)], mirrored.heatmaps.device)
+    order = with_centre[:-1]
+    heatmaps = mirrored.heatmaps.flip(-1)[:, with_centre]
     # The cell mirrors too, so that of an offset only x changes its sign.
     x, y = (mirrored.offsets[:, axis::2].flip(-1)[:, order] for axis in (0, 1))
     offsets = torch.stack([-x, y], 2).flatten(1, 2)
@@ -95,21 +97,22 @@ def decode_people(
         config: suppression, the weight of other scales, matching to peaks.
         scoring: multiplies the scores by the OKS that it expects; None: the scores stay.
     """
-    candidates, to_image = find_candidates(outputs, geometry)
-    # Whole maps are enlarged only where more of them is read than the values at the poses.
-    enlarged = enlarged_heatmaps(outputs).cpu().numpy() if config.match_peaks else None
-    decoded = []
-    for image, (own, matrix) in enumerate(zip(candidates, to_image, strict=True)):
+    candidates, enlarged = find_candidates(outputs, whole_maps=config.match_peaks)
+    found = []
+    for image, own in enumerate(candidates):
         people, keypoint_scores = select_people(own, config)
         if enlarged is not None:
             # Compiled by numba, which takes long to import.
             from posebench.models.dekr.matching import match_to_peaks
 
             people = match_to_peaks(people, keypoint_scores, enlarged[image])
-        people = people @ matrix[:, :2].T + matrix[:, 2]
-        scores = keypoint_scores.mean(1)
-        if scoring is not None:
-            scores = scoring.rescored(people, keypoint_scores, scores)
+        matrix = geometry.to_image[image].double().numpy()
+        found.append((people @ matrix[:, :2].T + matrix[:, 2], keypoint_scores))
+    scores_of = [keypoint_scores.mean(1) for _, keypoint_scores in found]
+    if scoring is not None:
+        scores_of = scoring.rescored(found, scores_of)
+    decoded = []
+    for (people, keypoint_scores), scores in zip(found, scores_of, strict=True):
         best = np.argsort(-scores, kind="stable")
         decoded.append(
             PosePredictions(
@@ -121,18 +124,24 @@ def decode_people(
     return decoded
 
 
-def find_candidates(outputs: DEKROutputs, geometry: Geometry) -> tuple[list[Candidates], Floats]:
-    """Return each image's candidates, and the maps (B, 2, 3) from network-input to image pixels.
+def find_candidates(
+    outputs: DEKROutputs, *, whole_maps: bool = False
+) -> tuple[list[Candidates], NDArray[np.float32] | None]:
+    """Return each image's candidates, and the enlarged heatmaps (B, K, STRIDE H, STRIDE W).
 
     Both come from the device in one copy.
+
+    Args:
+        outputs: of the images.
+        whole_maps: whether more is read of the heatmaps than their values at the poses; otherwise
+            they are None.
     """
     scales = outputs.scales
-    parts = [_pack_scale(own, outputs) for own in scales]
-    slots = [part.shape[1] for part in parts]
-    packed = torch.cat([part.flatten(1) for part in parts], 1).double()
-    packed = torch.cat([packed, geometry.to_image.to(packed).flatten(1)], 1).cpu()
-    values, matrices = packed[:, :-6].numpy(), packed[:, -6:].numpy()
-    rows = values.reshape(len(values), sum(slots), -1)
+    packed = torch.cat([_pack_scale(own, outputs) for own in scales], 1)
+    maps = [enlarged_heatmaps(outputs)] if whole_maps else []
+    packed, *maps = to_host([packed, *maps])
+    rows = packed.double().numpy()
+    slots = [min(MAX_CENTRES, own.heatmaps[0, 0].numel()) for own in scales]
     relative = np.repeat([_scale(own, outputs) for own in scales], slots)
     candidates = []
     for own_rows in rows:
@@ -148,7 +157,7 @@ def find_candidates(outputs: DEKROutputs, geometry: Geometry) -> tuple[list[Cand
                 heat=people[:, 5::3],
             )
         )
-    return candidates, matrices.reshape(-1, 2, 3)
+    return candidates, maps[0].numpy() if maps else None
 
 
 def _pack_scale(own: DEKROutputs, outputs: DEKROutputs) -> Tensor:

@@ -17,6 +17,7 @@ from posebench.models.dekr.targets import SIGMA, build_targets, find_people
 from posebench.models.graph import Graph, Named
 from posebench.models.profile import Profile
 from posebench.structures import Batch, Geometry, Heatmaps, PosePredictions
+from posebench.transfer import moved, to_device
 
 REACH = 3 * SIGMA  # cells around a keypoint in which pictures show its heatmap
 
@@ -58,7 +59,7 @@ def heatmaps(
     ):
         matrix = to_image.to(predictions.keypoints)
         pixels = (predictions.keypoints - matrix[:, 2]) @ torch.linalg.inv(matrix[:, :2]).T
-        cells = (pixels / STRIDE).to(own.device)
+        [cells] = to_device([pixels / STRIDE], own.device)
         constant = cells.new_ones(len(cells))
         near = gaussian_heatmaps(
             cells, torch.ones_like(cells[..., 0], dtype=torch.bool), size,
@@ -75,8 +76,8 @@ def heatmaps(
 def ideal_outputs(model: DEKR, batch: Batch) -> DEKROutputs:
     """Return the training targets of the batch's people."""
     height, width = (side // STRIDE for side in batch.images.shape[-2:])
-    everywhere = torch.ones(len(batch), 1, height, width, dtype=torch.bool)
-    people = find_people(batch, model.config.min_person_area)
+    everywhere = torch.ones(len(batch), 1, height, width, dtype=torch.bool, device=batch.device)
+    people = moved(find_people(batch, model.config.min_person_area), batch.device)
     targets = build_targets(people, (height, width), everywhere, model.config.centre_sigma)
     return DEKROutputs(targets.heatmaps, targets.offsets)
 

@@ -7,6 +7,8 @@ Shapes: P people, K keypoints, L links, F = 3 L + K features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from posebench.errors import ModelError
 from posebench.layers.precision import no_autocast
 from posebench.skeleton import COCO, CROWDPOSE, Skeleton
+from posebench.transfer import to_device, to_host
 
 HIDDEN = 256
 # Pairs of keypoints by the skeleton's name. Their order is that of the published weights.
@@ -68,21 +71,32 @@ class ScoringNet(nn.Module):
         return expected
 
     @torch.inference_mode()
-    def rescored(self, keypoints: Floats, keypoint_scores: Floats, scores: Floats) -> Floats:
-        """Return the scores (P,) times the expected OKS, which may be negative.
+    def rescored(
+        self, people: Sequence[tuple[Floats, Floats]], scores: Sequence[Floats]
+    ) -> list[Floats]:
+        """Return each image's scores (P,) times the expected OKS, which may be negative.
+
+        A batch goes to the net's device in one copy, and comes back in one.
 
         Args:
-            keypoints: (P, K, 2) x, y in image pixels.
-            keypoint_scores: (P, K).
-            scores: (P,).
+            people: of each image, keypoints (P, K, 2) x, y in image pixels, and their scores
+                (P, K).
+            scores: (P,) of each image.
         """
         weights = next(self.parameters())
-        people = torch.from_numpy(keypoints), torch.from_numpy(keypoint_scores)
-        features = pose_features(*people, self.links)
+        features = [
+            pose_features(torch.from_numpy(poses), torch.from_numpy(heat), self.links).to(
+                weights.dtype
+            )
+            for poses, heat in people
+        ]
         with no_autocast(weights.device):
-            expected = self(features.to(weights)).nan_to_num(0.0, torch.inf, -torch.inf)
-        rescored: Floats = scores * expected.cpu().double().numpy()
-        return rescored
+            expected = [
+                self(own).nan_to_num(0.0, torch.inf, -torch.inf)
+                for own in to_device(features, weights.device)
+            ]
+        factors = [own.double().numpy() for own in to_host(expected)]
+        return [own * factor for own, factor in zip(scores, factors, strict=True)]
 
 
 def pose_features(

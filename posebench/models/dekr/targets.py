@@ -17,6 +17,7 @@ from posebench.layers.affine import apply
 from posebench.layers.heatmaps import cell_poses, inside
 from posebench.models.dekr.recipes import STRIDE, DEKRConfig
 from posebench.structures import Batch
+from posebench.transfer import moved, to_device
 
 SIGMA = 2.0  # cells, of the Gaussian around a keypoint
 BACKGROUND_WEIGHT = 0.1  # of the cells outside all Gaussians of a channel
@@ -49,7 +50,7 @@ def batch_targets(batch: Batch, config: DEKRConfig) -> DEKRTargets:
     """Return the targets of a training batch, on its device."""
     height, width = (side // STRIDE for side in batch.images.shape[-2:])
     return build_targets(
-        find_people(batch, config.min_person_area),
+        moved(find_people(batch, config.min_person_area), batch.device),
         (height, width),
         batch.masks[STRIDE][:, None],
         config.centre_sigma,
@@ -81,7 +82,7 @@ def build_targets(
     offsets, offset_weights = regression(people, size)
     return DEKRTargets(
         heatmaps=heatmaps,
-        heatmap_weights=heatmaps.new_tensor(BACKGROUND_WEIGHT).where(~near, 1.0) * mask,
+        heatmap_weights=torch.where(near, 1.0, BACKGROUND_WEIGHT) * mask,
         offsets=offsets,
         offset_weights=offset_weights,
     )
@@ -179,7 +180,8 @@ def gaussians(
     last = (points + 3 * sigma + 2).ceil() - 1
     side = math.ceil(6 * sigma) + 4
     cells = first[..., None] + torch.arange(side, device=points.device)  # (B, N, P, 2, side)
-    limits = points.new_tensor([width, height])[:, None]
+    [sides] = to_device([torch.tensor([width, height], dtype=points.dtype)], points.device)
+    limits = sides[:, None]
     within = (cells <= last[..., None]) & (cells >= 0) & (cells < limits)
     profile = torch.exp(-((cells - points[..., None]) ** 2) / (2 * sigma**2)) * within
     across, down = profile.unbind(3)

@@ -186,4 +186,5 @@ def noise_losses(predicted: Detections, noisy: NoisyPeople) -> BoxLosses:
 
 def by_set(losses: Tensor, sets: Tensor, count: int) -> Tensor:
     """Return the sum (count,) of the losses (T,) of each set."""
-    return losses @ F.one_hot(sets, count).to(losses)
+    [total] = losses[None] @ F.one_hot(sets, count).to(losses)
+    return total

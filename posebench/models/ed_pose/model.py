@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from posebench.layers.backbones.resnet import ResNetBackbone
 from posebench.layers.backbones.swin import SwinBackbone
 from posebench.layers.deformable import DeformableEncoder, Tokens
-from posebench.layers.pose_sets import PoseSets, build_targets
+from posebench.layers.pose_sets import PoseSets, build_targets, labelled_people
 from posebench.layers.precision import no_autocast, to_float32
 from posebench.layers.proposals import best_tokens, proposal_centres, proposal_sides, select
 from posebench.layers.pyramid import (
@@ -53,6 +53,7 @@ from posebench.models.keypoint_rows import Rows, of_keypoints
 from posebench.preprocess import mirrored_images
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, Geometry, Inference, PosePredictions
+from posebench.transfer import moved
 
 
 @dataclass(frozen=True)
@@ -237,20 +238,23 @@ class EDPose(PoseModel):
         return build_targets(batch)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        targets = self.targets(batch)
-        noisy = self.noisy_people(targets, batch.seeds) if self.config.noise_queries else None
+        people = labelled_people(batch)
+        noisy = self.noisy_people(people, batch.seeds) if self.config.noise_queries else None
+        sigmas = torch.tensor(self.skeleton.sigmas)
+        targets, noisy, sigmas = moved((people, noisy, sigmas), batch.device)
         noise = self.noise(noisy) if noisy else None
         features = self.features(batch.images, batch.padding)
         outputs = self.predictions(features, noise, every_layer=True)
-        sigmas = torch.tensor(self.skeleton.sigmas, device=batch.images.device)
         with no_autocast(batch.images.device):
             return loss_terms(outputs, targets, noisy, sigmas, self.config.weights)
 
     def noisy_people(self, targets: PoseSets, seeds: Sequence[int]) -> NoisyPeople:
-        """Return what the noise queries of images with these people and seeds start from."""
+        """Return what the noise queries of images with these people and seeds start from.
+
+        All are on the CPU.
+        """
         counts = [len(boxes) for boxes in targets.boxes]
-        draws = draw(counts, seeds, self.config.noise_queries).to(self.device)
-        return noisy_people(targets.boxes, draws)
+        return noisy_people(targets.boxes, draw(counts, seeds, self.config.noise_queries))
 
     def noise(self, noisy: NoisyPeople) -> NoiseQueries:
         """Return the noise queries that start from noisy people."""

@@ -30,6 +30,7 @@ from posebench.structures import (
     Sample,
     Trace,
 )
+from posebench.transfer import index_on, to_device
 
 
 def heatmaps(
@@ -47,6 +48,7 @@ def heatmaps(
     logits, keypoints = outputs.logits[-1], outputs.keypoints[-1]
     decoded = decode_set(logits, keypoints, geometry, model.skeleton, outputs.merged)
     for image, (predictions, chosen) in enumerate(decoded):
+        [chosen] = to_device([chosen], logits.device)
         people = torch.zeros(len(chosen), len(model.skeleton), *grid, device=chosen.device)
         for view, start in zip(outputs.views, accumulate(counts, initial=0), strict=False):
             of_view = (chosen >= start) & (chosen < start + view.references.shape[2])
@@ -86,7 +88,9 @@ def _keypoint_attention(
     centres, offsets = around_boxes(boxes[..., None, :] * share, offsets, sizes)
     cells = (view.tokens.extents[own] / view.tokens.valid[own])[:, None, None]  # (L, 1, 1, 2)
     heat = attention_maps(offsets, weights, centres.movedim(2, 0) * cells, sizes, grid)
-    return heat.flip(-1)[:, list(model.skeleton.flip_index)] if view.mirrored else heat
+    if not view.mirrored:
+        return heat
+    return heat.flip(-1)[:, index_on(model.skeleton.flip_index, heat.device)]
 
 
 def trace(
@@ -106,7 +110,7 @@ def ideal_outputs(model: EDPose, batch: Batch) -> EDPoseOutputs:
     """Return the annotated people as confident predictions."""
     targets = model.targets(batch)
     logits, keypoints = ideal_people(targets, model.config.people, len(model.skeleton))
-    boxes = torch.full((*logits.shape[:2], 4), 0.5)
+    boxes = torch.full((*logits.shape[:2], 4), 0.5, device=logits.device)
     for image, truth in enumerate(targets.boxes):
         boxes[image, : len(truth)] = truth[: boxes.shape[1]]
     return EDPoseOutputs(logits[None], boxes[None], keypoints[None])

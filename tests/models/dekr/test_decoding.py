@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from posebench.models.dekr import decoding
 from posebench.models.dekr.decoding import (
     Candidates,
     DEKROutputs,
@@ -98,23 +99,22 @@ def test_maps_without_centres_have_no_people() -> None:
         assert people.scores.shape == (0,)
 
 
-def test_only_one_tensor_leaves_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("whole_maps", [False, True])
+def test_one_copy_leaves_the_device(whole_maps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = blank(images=2)
     put(outputs, (5, 7), 0.5, 0.8)
     copied = []
-    original = Tensor.cpu
 
-    def cpu(own: Tensor) -> Tensor:
-        copied.append(own.shape)
-        return original(own)
+    def to_host(tensors: list[Tensor]) -> list[Tensor]:
+        copied.append([own.shape for own in tensors])
+        return tensors
 
-    monkeypatch.setattr(Tensor, "cpu", cpu)
-    # What else would wait for a device.
-    for name in ("item", "tolist", "__bool__", "nonzero"):
-        monkeypatch.setattr(Tensor, name, None)
-    found, _ = find_candidates(replace(outputs, others=(blank(32, 2),)), geometry(2))
+    monkeypatch.setattr(decoding, "to_host", to_host)
+    found, maps = find_candidates(replace(outputs, others=(blank(32, 2),)), whole_maps=whole_maps)
     assert [len(own.cells) for own in found] == [1, 0]
-    assert copied == [(2, 2 * 30 * (3 + 3 * K) + 6)]
+    assert (maps is not None) == whole_maps
+    enlarged = (2, K, *(4 * side for side in outputs.heatmaps.shape[-2:]))
+    assert copied == [[(2, 2 * 30, 3 + 3 * K), *([enlarged] if whole_maps else [])]]
 
 
 def test_single_values_are_those_of_the_enlarged_maps() -> None:
@@ -149,7 +149,7 @@ def test_scales_are_read_at_their_own_size_largest_first() -> None:
     outputs, double = blank(), blank(32)
     put(outputs, (5, 7), 0.5, 0.8)
     put(double, (20, 12), 0.25, 0.8)
-    [found], _ = find_candidates(replace(outputs, others=(double,)), geometry())
+    [found], _ = find_candidates(replace(outputs, others=(double,)))
     assert found.scale.tolist() == [2, 1]
     assert found.poses[0].tolist() == [[40, 24], [44, 24], [40, 30]]
     # The mean of both scales' maps; the other scale has nothing there.

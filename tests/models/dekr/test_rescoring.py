@@ -43,13 +43,16 @@ def test_scores_are_multiplied_and_may_become_negative() -> None:
         weights[name].zero_()
     weights["4.bias"].fill_(-0.5)
     people = np.random.default_rng(0).uniform(size=(2, 17, 2))
-    assert net.rescored(people, np.ones((2, 17)), np.array([0.4, 0.2])).tolist() == [-0.2, -0.1]
-    assert net.rescored(people[:0], np.ones((0, 17)), np.zeros(0)).shape == (0,)
+    nobody = people[:0], np.ones((0, 17))
+    images, scores = [(people, np.ones((2, 17))), nobody], [np.array([0.4, 0.2]), np.zeros(0)]
+    rescored, none = net.rescored(images, scores)
+    assert rescored.tolist() == [-0.2, -0.1]
+    assert none.shape == (0,)
     # A keypoint that is not a number makes the expected OKS 0.
     weights["0.weight"].fill_(1.0)
     weights["4.weight"].fill_(1.0)
     people[0, 3, 0] = np.nan
-    assert net.rescored(people, np.ones((2, 17)), np.array([0.4, 0.2]))[0] == 0
+    assert net.rescored(images, scores)[0][0] == 0
 
 
 def test_its_parameters_are_not_trained() -> None:
