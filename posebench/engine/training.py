@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from posebench.data.base import PoseDataset
 from posebench.data.limited import FirstImages
@@ -193,7 +193,7 @@ class _Trainer:
         self.log = Log(folder / "log.jsonl")
         torch.manual_seed(options.seed)  # the initial weights
         self.model: PoseModel = recipe.build(dataset.skeleton)
-        self.averaged: AveragedModel | None = None
+        self.averaged: _Average | None = None
         self.frozen: nn.Module | None = None
         self.unreadable: dict[int, Unreadable] = {}
         self.evaluated = 0  # the step of the last evaluation
@@ -218,8 +218,7 @@ class _Trainer:
         train_step = self._train_step()
         optimizer = make_optimizer(self.recipe, self.model)
         if self.recipe.ema_decay:
-            average = _Average(self.recipe.ema_decay)
-            self.averaged = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+            self.averaged = _Average(self.model, self.recipe.ema_decay)
         if saved:
             optimizer.load_state_dict(saved["optimizer"])
             if self.averaged:
@@ -532,16 +531,29 @@ def _read(losses: list[dict[str, Tensor]]) -> list[dict[str, float]]:
     return [{name: next(values) for name in terms} for terms in losses]
 
 
-@dataclass(frozen=True)
-class _Average:
-    """An exponential moving average with a shorter horizon in the first steps."""
+class _Average(AveragedModel):
+    """A model's exponential moving average, with a shorter horizon in the first steps."""
 
-    decay: float
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, use_buffers=True)
+        self.decay = decay
 
-    def __call__(self, averaged: Any, current: Any, count: Any) -> None:
-        decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
-        if averaged[0].is_floating_point():  # all are of one type
-            get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
-            return
-        for counter, value in zip(averaged, current, strict=True):  # batch norm's
-            counter.copy_(value)
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take in the values of a step.
+
+        PyTorch's own would send the counter to a GPU, and read it back, for each type of tensor.
+        """
+        count = int(self.n_averaged)  # on the CPU
+        decay = min(self.decay, (1 + count) / (10 + count)) if count else 0.0
+        ours, theirs = ([*own.parameters(), *own.buffers()] for own in (self.module, model))
+        blended: tuple[list[Tensor], list[Tensor]] = [], []
+        for own, value in zip(ours, theirs, strict=True):
+            if decay and own.is_floating_point():
+                blended[0].append(own)
+                blended[1].append(value)
+            else:  # the first values, and batch norm's counters
+                own.copy_(value)
+        if blended[0]:
+            torch._foreach_lerp_(*blended, 1 - decay)
+        self.n_averaged += 1
