@@ -22,9 +22,9 @@ def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """Return tensors on a device; a GPU gets those of the CPU in one copy, without a wait."""
     import torch
 
-    if device.type != "cuda" or torch.compiler.is_compiling():
-        return [tensor.to(device) for tensor in tensors]
-    return _in_one(tensors, lambda packed: _pinned(packed).to(device, non_blocking=True), "cpu")
+    if device.type == "cuda" and not torch.compiler.is_compiling():
+        tensors = _in_one(tensors, lambda row: _pinned(row).to(device, non_blocking=True), "cpu")
+    return [tensor.to(device) for tensor in tensors]
 
 
 def index_on(places: Sequence[int], device: torch.device) -> Tensor:
@@ -36,9 +36,13 @@ def index_on(places: Sequence[int], device: torch.device) -> Tensor:
 
 
 def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return tensors on the CPU; those of a GPU come in one copy, which is waited for."""
-    tensors = [tensor.detach() for tensor in tensors]
-    return _in_one(tensors, lambda packed: packed.cpu(), "cuda")
+    """Return tensors on the CPU; those of a GPU come in one copy, which is waited for.
+
+    They are views of one piece of memory, which stays until the last of them is gone: what is kept
+    for long has to be a copy.
+    """
+    tensors = _in_one([tensor.detach() for tensor in tensors], lambda row: row.cpu(), "cuda")
+    return [tensor.cpu() for tensor in tensors]
 
 
 def moved(value: T, device: torch.device) -> T:

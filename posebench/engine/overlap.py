@@ -37,7 +37,8 @@ def predict_batches(
     def computed() -> Iterator[list[Undecoded]]:
         for samples in batches:
             with context():
-                yield list(model.undecoded(samples, inference))
+                outputs = list(model.undecoded(samples, inference))
+            yield outputs  # outside: the caller's own work is not in the context
 
     def decoded(views: list[Undecoded]) -> list[PosePredictions]:
         with context():

@@ -27,6 +27,9 @@ def assert_same_people(
     for own, other in zip(ours, theirs, strict=True):
         assert own.keypoints.is_cpu and own.scores.is_cpu and own.keypoint_scores.is_cpu
         assert len(own) == len(other)
+        for kept in (own.keypoints, own.scores, own.keypoint_scores):
+            # Predictions of many images are kept, so they must not hold a batch's maps in memory.
+            assert kept.untyped_storage().nbytes() <= 16 * kept.nbytes + 4096
         torch.testing.assert_close(own.scores, other.scores, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(own.keypoints, other.keypoints, rtol=relative, atol=HOW_FAR)
 

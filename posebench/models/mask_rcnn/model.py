@@ -280,7 +280,8 @@ class MaskRCNN(PoseModel):
                 to_float32(logits), boxes
             )
             keypoints = apply(points[..., :2], to_image.to(points))
-            predictions.append(PosePredictions(keypoints, _peaks(logits), scores))
+            # A copy: the scores came in one piece of memory with all heatmaps, 21 MB an image.
+            predictions.append(PosePredictions(keypoints, _peaks(logits), scores.clone()))
         return predictions
 
 
