@@ -38,15 +38,6 @@ class Draws:
     labels: Tensor  # (B, Q), by which
     box_uniform: Tensor  # (B, Q, 4)
 
-    def to(self, device: torch.device) -> Draws:
-        return Draws(
-            [people.to(device) for people in self.people],
-            self.boxes.to(device),
-            self.label_uniform.to(device),
-            self.labels.to(device),
-            self.box_uniform.to(device),
-        )
-
 
 @dataclass(frozen=True)
 class NoisyPeople:

@@ -53,6 +53,7 @@ from posebench.models.keypoint_rows import Rows, of_keypoints
 from posebench.preprocess import mirrored_images
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, Geometry, Inference, PosePredictions
+from posebench.transfer import moved, to_device
 
 
 @dataclass(frozen=True)
@@ -244,14 +245,14 @@ class EDPose(PoseModel):
         noise = self.noise(noisy) if noisy else None
         features = self.features(batch.images, batch.padding)
         outputs = self.predictions(features, noise, every_layer=True)
-        sigmas = torch.tensor(self.skeleton.sigmas, device=batch.images.device)
+        [sigmas] = to_device([torch.tensor(self.skeleton.sigmas)], batch.device)
         with no_autocast(batch.images.device):
             return loss_terms(outputs, targets, noisy, sigmas, self.config.weights)
 
     def noisy_people(self, targets: PoseSets, seeds: Sequence[int]) -> NoisyPeople:
         """Return what the noise queries of images with these people and seeds start from."""
         counts = [len(boxes) for boxes in targets.boxes]
-        draws = draw(counts, seeds, self.config.noise_queries).to(self.device)
+        draws = moved(draw(counts, seeds, self.config.noise_queries), self.device)
         return noisy_people(targets.boxes, draws)
 
     def noise(self, noisy: NoisyPeople) -> NoiseQueries:
