@@ -10,10 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from posebench.layers.oks import keypoint_similarity
 from posebench.transfer import moved, to_host
+
+Indices = NDArray[np.int64]
 
 PERSON = 1  # column of the logits; column 0 is never a target
 
@@ -35,16 +38,23 @@ def assignment(costs: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 def assignments(costs: Sequence[Tensor]) -> list[list[tuple[Tensor, Tensor]]]:
     """Return `assignment` of several images' costs, which go to the CPU in one copy, and back."""
+    matched = [
+        [(torch.from_numpy(queries), torch.from_numpy(people)) for queries, people in own]
+        for own in pairs_on_cpu(costs)
+    ]
+    return moved(matched, costs[0].device)
+
+
+def pairs_on_cpu(costs: Sequence[Tensor]) -> list[list[tuple[Indices, Indices]]]:
+    """Return what `assignments` does in NumPy's arrays; the costs go to the CPU in one copy."""
     from scipy.optimize import linear_sum_assignment
 
-    device = costs[0].device
-    matched: list[list[tuple[Tensor, Tensor]]] = []
+    matched = []
     for own in to_host([one.detach().float() for one in costs]):
         # NaN of a diverging network would raise here; the loss reports it in a clearer way.
         finite = np.nan_to_num(own.numpy(), nan=1e9, posinf=1e9, neginf=-1e9)
-        pairs = [linear_sum_assignment(matrix) for matrix in finite]
-        matched.append([(torch.from_numpy(rows), torch.from_numpy(cols)) for rows, cols in pairs])
-    return moved(matched, device)
+        matched.append([linear_sum_assignment(matrix) for matrix in finite])
+    return matched
 
 
 def focal_cost(logits: Tensor) -> Tensor:

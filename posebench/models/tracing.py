@@ -1,24 +1,82 @@
-"""How a decoder's people came about: their references layer by layer, and the pixels they rely on.
+"""How a decoder's people came about: where their queries look, and their references by layer.
 
-Shapes: N predicted people of an image, K keypoints, D steps.
+Shapes: B images, N predicted people of an image, X chosen ones, K keypoints, S tokens, D steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from posebench.errors import ModelError
 from posebench.layers.affine import apply
+from posebench.layers.attention_maps import level_maps
 from posebench.layers.matching import PERSON
+from posebench.layers.precision import to_float32
 from posebench.layers.set_decoding import decode_set
 from posebench.models.base import PoseModel
 from posebench.preprocess import scaled_batches
-from posebench.structures import Inference, PosePredictions, Sample, Trace
-from posebench.transfer import to_host
+from posebench.structures import (
+    Geometry,
+    Heatmaps,
+    Inference,
+    PosePredictions,
+    Sample,
+    Trace,
+)
+from posebench.transfer import to_device, to_host
+
+
+def explain_people(
+    method: str,
+    views: Sequence[Any],
+    decoded: Sequence[tuple[PosePredictions, Tensor]],
+    geometry: Geometry,
+    stride: int,
+    keypoints: int,
+    attention: Callable[[Any, int, Tensor, tuple[int, int]], Tensor],
+) -> list[tuple[PosePredictions, Heatmaps]]:
+    """Return each image's people, the scores of its tokens, and what each person attends to.
+
+    Args:
+        method: as it is called.
+        views: of the images, with `tokens`, `token_logits` (B, S, 2) and `references`
+            (..., B, N, K, any).
+        decoded: each image's people, and their indices among the predictions of all views.
+        geometry: of the images.
+        stride: of the finest level.
+        keypoints: K.
+        attention: (view, image, indices among the view's N, height and width) -> maps (X, K,
+            height, width).
+
+    Raises:
+        ModelError: there are no views, as of an exported network.
+    """
+    if not views:
+        raise ModelError(
+            f"An exported {method} returns people without the attention that --heatmaps draws: "
+            "name the run or the checkpoint that it was exported from."
+        )
+    first = views[0]
+    grid = first.tokens.sizes[0]
+    scores = to_float32(first.token_logits[..., PERSON]).sigmoid()  # (B, S)
+    counts = [view.references.shape[2] for view in views]
+    explained = []
+    for image, (predictions, chosen) in enumerate(decoded):
+        [chosen] = to_device([chosen], scores.device)
+        people = torch.zeros(len(chosen), keypoints, *grid, device=chosen.device)
+        for view, start, count in zip(views, accumulate(counts, initial=0), counts, strict=False):
+            of_view = (chosen >= start) & (chosen < start + count)
+            people[of_view] = attention(view, image, chosen[of_view] - start, grid)
+        scene = {"proposals": level_maps(scores[image], first.tokens.sizes).amax(0)}
+        maps = Heatmaps(scene, people, stride, geometry.to_image[image])
+        explained.append((predictions, maps))
+    return explained
 
 
 def trace_people(

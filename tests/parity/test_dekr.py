@@ -8,7 +8,9 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,36 +30,17 @@ from posebench.models.dekr.losses import loss_terms
 from posebench.models.dekr.model import DEKR, mirrored_cells
 from posebench.models.dekr.recipes import DEKRConfig
 from posebench.models.dekr.targets import DEKRTargets
-from posebench.skeleton import COCO, CROWDPOSE, Skeleton
+from posebench.skeleton import COCO, CROWDPOSE
 from posebench.structures import Batch, Geometry, Inference, Resize
 from tests.engine.test_weights import as_published
 from tests.parity.compare import assert_close
+from tests.parity.dekr import arrays, rows, skeleton_of, tensor
 from tests.parity.fixtures import Shape, cases, key_file, stored_tensors
 from tests.parity.reference import reference_state_dict
 
 BACKBONE_OF_WIDTH = {32: "hrnet_w32", 48: "hrnet_w48"}
 FORWARD = {"relative": 1e-4}  # the README's tolerances
 PRECISE = {"relative": 1e-9}
-
-
-def tensor(array: Any) -> Tensor:
-    return torch.from_numpy(np.asarray(array))
-
-
-def skeleton_of(num_keypoints: int) -> Skeleton:
-    return {17: COCO, 14: CROWDPOSE}[num_keypoints]
-
-
-def arrays(pattern: str) -> list[Any]:
-    return [pytest.param(path, id=path.stem) for path in cases("dekr", pattern)]
-
-
-def rows(pattern: str) -> list[Any]:
-    return [
-        pytest.param(row, id=f"{path.stem}-{number}")
-        for path in cases("dekr", pattern)
-        for number, row in enumerate(json.loads(path.read_text()))
-    ]
 
 
 def converted(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -81,8 +64,9 @@ def keys_of(path: Path, case: Any) -> Path:
     return key_file(path, known)
 
 
+@lru_cache(maxsize=1)
 def load_model(keys: Path, weight_gain: float) -> DEKR:
-    """Return the network of a key file with the reference weights."""
+    """Return the network of a key file with the reference weights, which is not to be changed."""
     published = reference_state_dict(keys, weight_gain)
     outputs, width = published["head_heatmap.1.weight"].shape[:2]
     model = DEKR(DEKRConfig(backbone=BACKBONE_OF_WIDTH[width]), skeleton_of(outputs - 1))
@@ -177,7 +161,7 @@ def check_forward(model: DEKR, case: Any) -> None:
             hook.remove()
         mirrored = model(mirrored_cells(images))
         merged = model.merged_outputs([batch_of(images)], Inference(Resize(1), flip=True))
-    [features] = joined(streams)
+    features = joined(streams)[0]  # a case holds those of its first image
     assert_close(features[case["feat_channels"]], case["feat_slice"], **FORWARD)
     assert_close(features.mean((1, 2)), case["feat_mean"], **FORWARD)
     assert_close(features.std((1, 2)), case["feat_std"], **FORWARD)
@@ -360,7 +344,7 @@ def by_published_name(keys: Path, own: Mapping[str, Tensor], keypoints: int) -> 
 def test_training_step(path: Path) -> None:
     case = np.load(path)
     keys = keys_of(path, case)
-    model = load_model(keys, float(case["weight_gain"])).double().train()
+    model = deepcopy(load_model(keys, float(case["weight_gain"]))).double().train()
     targets = DEKRTargets(
         *(tensor(case[name]) for name in ("heatmap", "heatmap_weight", "offset", "offset_weight"))
     )

@@ -25,26 +25,15 @@ from posebench.models.dekr.matching import fit_gaussians, move_to_peaks
 from posebench.models.dekr.recipes import DEKRConfig
 from posebench.models.dekr.rescoring import LINKS, ScoringNet, pose_features
 from posebench.models.dekr.suppression import kept
-from posebench.skeleton import COCO, CROWDPOSE, Skeleton
+from posebench.skeleton import Skeleton
 from posebench.structures import Geometry, Resize
 from tests.parity.compare import FLOAT32, assert_close
+from tests.parity.dekr import arrays, skeleton_of, tensor
 from tests.parity.fixtures import cases, find_in_sets
 from tests.parity.reference import reference_state_dict
 
 PIXELS = {"absolute": 1e-3, "relative": FLOAT32}  # the README's tolerances
 SCORES = {"absolute": 1e-5}
-
-
-def tensor(array: Any) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array))
-
-
-def skeleton_of(num_keypoints: int) -> Skeleton:
-    return {17: COCO, 14: CROWDPOSE}[num_keypoints]
-
-
-def arrays(pattern: str) -> list[Any]:
-    return [pytest.param(path, id=path.stem) for path in cases("dekr", pattern)]
 
 
 def kinds_of(path: Path) -> list[str]:
@@ -202,3 +191,23 @@ def test_scoring_net(path: Path) -> None:
             [(keypoints, scores)], [case[f"{name}_scores"].astype(np.float64)]
         )
         assert_close(rescored, case[f"{name}_rescored_scores"], absolute=1e-4)
+
+
+@pytest.mark.parametrize("path", arrays("rescore*.npz"))
+def test_the_scoring_net_can_be_trained(path: Path) -> None:
+    """It is not trained here, but a step of the published training is one of this network."""
+    case = np.load(path)
+    for name in (key.removesuffix("_loss") for key in case if key.endswith("_loss")):
+        net = scoring_net(skeleton_of(case[f"{name}_poses_image"].shape[1])).double()
+        found = net.requires_grad_()(tensor(case[f"{name}_features"]).double())
+        loss = (found - tensor(case[f"{name}_target_oks"])[:, 0]).square().mean()
+        assert_close(loss.detach(), case[f"{name}_loss"], relative=1e-6)
+        loss.backward()
+        for number in (1, 2, 3):
+            for kind in ("weight", "bias"):
+                gradient = net.get_parameter(f"layers.{2 * (number - 1)}.{kind}").grad
+                assert gradient is not None
+                expected = case[f"{name}_grad/l{number}.{kind}"]
+                assert_close(gradient[: len(expected)], expected, relative=1e-5)
+                norm = case[f"{name}_grad_norm/l{number}.{kind}"]
+                assert_close(gradient.norm(), norm, relative=1e-5)

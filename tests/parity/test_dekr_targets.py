@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,28 +16,10 @@ from posebench.models.dekr.losses import heatmap_loss, offset_loss
 from posebench.models.dekr.recipes import STRIDE, DEKRConfig
 from posebench.models.dekr.targets import build_targets, find_people, image_corners
 from posebench.preprocess import collate, warp_sample
-from posebench.skeleton import COCO, CROWDPOSE, Skeleton
 from posebench.structures import Batch, Poses, Sample
 from tests.parity.compare import assert_close
+from tests.parity.dekr import arrays, rows, skeleton_of, tensor
 from tests.parity.fixtures import cases
-
-SKELETONS = {17: COCO, 14: CROWDPOSE}
-
-
-def tensor(array: Any) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array))
-
-
-def arrays(pattern: str) -> list[Any]:
-    return [pytest.param(path, id=path.stem) for path in cases("dekr", pattern)]
-
-
-def rows(pattern: str) -> list[Any]:
-    return [
-        pytest.param(row, id=f"{path.stem}-{number}")
-        for path in cases("dekr", pattern)
-        for number, row in enumerate(json.loads(path.read_text()))
-    ]
 
 
 def config_of(case: Any) -> DEKRConfig:
@@ -51,7 +32,7 @@ def config_of(case: Any) -> DEKRConfig:
 def batch_of(case: Any) -> Batch:
     """Return the augmented image of a case, with the published matrix and mask."""
     keypoints = tensor(case["ann_keypoints"])
-    skeleton: Skeleton = SKELETONS[keypoints.shape[1]]
+    skeleton = skeleton_of(keypoints.shape[1])
     width, height = case["image_size_wh"].tolist()
     area = torch.ones(len(keypoints), dtype=torch.float64)
     if "ann_segment_area" in case:
@@ -86,7 +67,7 @@ def test_affine_train(row: dict[str, Any]) -> None:
 def test_affine_train_moves_people(row: dict[str, Any]) -> None:
     everyone = tensor(row["keypoints_in"]).double()
     keypoints, centres = everyone[:, :-1], everyone[:, -1, :2]
-    skeleton = SKELETONS[keypoints.shape[1]]
+    skeleton = skeleton_of(keypoints.shape[1])
     # A box on the centre shows where that one goes.
     boxes = centres[:, None].expand(-1, 4, -1)
     poses = Poses(keypoints[..., :2], keypoints[..., 2].long(), torch.ones(len(boxes)), boxes)

@@ -33,6 +33,7 @@ from tests.parity.ed_pose import (
     read,
     skeleton_of,
 )
+from tests.parity.fixtures import cases
 
 # The README's tolerances.
 MODULE = {"absolute": 1e-6, "relative": 1e-6}
@@ -234,7 +235,8 @@ def test_a_whole_training_step(path: Path) -> None:
         names = [str(name) for name in raw["param_names"]]
     levels = len({name for name in names if re.fullmatch(r"input_proj\.\d+\.0\.weight", name)})
     keys = keys_of(path, targets.keypoints[0].shape[1], levels)
-    model = load_model(keys, gain_of(case), int(case["num_queries"]))
+    people = int(case.get("num_group", 100))
+    model = load_model(keys, gain_of(case), int(case["num_queries"]), people)
     model.zero_grad()
     noisy = noisy_people(targets.boxes, draws_of(case))
     noise = NoiseQueries(model.decoder.label_embedding[noisy.labels], noisy.boxes, noisy.sees)
@@ -279,3 +281,14 @@ def test_a_whole_training_step(path: Path) -> None:
             rows = gradient.reshape(len(gradient), -1) if expected.dim() > 1 else gradient
             assert_close(rows[tuple(map(slice, expected.shape))], expected, relative=1e-2)
     model.zero_grad()
+
+
+def test_every_case_is_covered() -> None:
+    patterns = (
+        "attention_mask*.npz", "backbone_*.npz", "decoder_*.npz", "denoising_*.npz",
+        "forward_*_encoder.npz", "forward_*_decoder.npz", "initial_values*.npz", "loss_*.npz",
+        "match_*.npz", "msdeform_attn*.npz", "post_*.npz", "proposals_and_encodings*.npz",
+        "*.keys.json",
+    )  # fmt: skip
+    covered = {path for pattern in patterns for path in cases("edpose", pattern)}
+    assert covered == {*cases("edpose", "*.npz"), *cases("edpose", "*.json")}

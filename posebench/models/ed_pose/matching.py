@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from posebench.layers.matching import PERSON, focal_cost, keypoint_costs
+from posebench.layers.matching import PERSON, focal_cost, keypoint_costs, pairs_on_cpu
 from posebench.layers.pose_sets import PoseSets
 from posebench.models.ed_pose.recipes import PUBLISHED, Weights
-from posebench.transfer import moved, to_host
+from posebench.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -43,24 +43,19 @@ def match(groups: Sequence[Sequence[Tensor]]) -> list[Matches]:
 
     Source: DETR (arXiv:2005.12872), Eq. 1.
     """
-    from scipy.optimize import linear_sum_assignment
-
-    on_host = iter(to_host([costs.float() for group in groups for costs in group]))
-    pairs = []
+    pairs = iter(pairs_on_cpu([costs for group in groups for costs in group]))
+    found = []
     for group in groups:
         own = [np.zeros((4, 0), np.int64)]
         people_before = 0
         for image, costs in enumerate(group):
-            # NaN of a diverging network would raise here; the loss reports it in a clearer way.
-            finite = np.nan_to_num(next(on_host).numpy(), nan=1e9, posinf=1e9, neginf=-1e9)
-            for index, matrix in enumerate(finite):
-                queries, people = linear_sum_assignment(matrix)
+            for index, (queries, people) in enumerate(next(pairs)):
                 where = np.broadcast_to([[index], [image]], (2, len(queries)))
                 own.append(np.concatenate([where, [queries, people_before + people]]))
             people_before += costs.shape[-1]
-        pairs.append(np.concatenate(own, 1))
-    indices = [Matches(*torch.from_numpy(own)) for own in pairs]
-    return moved(indices, groups[0][0].device)
+        found.append(np.concatenate(own, 1))
+    [indices] = to_device([torch.from_numpy(np.concatenate(found, 1))], groups[0][0].device)
+    return [Matches(*part) for part in torch.split(indices, [own.shape[1] for own in found], 1)]
 
 
 def box_costs(logits: Tensor, boxes: Tensor, truth: Tensor, weights: Weights = PUBLISHED) -> Tensor:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import accumulate
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from posebench.errors import ModelError
-from posebench.layers.attention_maps import attention_maps, level_maps
+from posebench.layers.attention_maps import attention_maps
 from posebench.layers.deformable import around_boxes
-from posebench.layers.matching import PERSON
-from posebench.layers.precision import to_float32
 from posebench.layers.set_decoding import decode_set, ideal_people
 from posebench.models.ed_pose.decoder import DecoderLayer
 from posebench.models.ed_pose.model import EDPose
 from posebench.models.ed_pose.outputs import EDPoseOutputs, View
 from posebench.models.graph import Graph, Named
 from posebench.models.profile import Profile
-from posebench.models.tracing import trace_people
+from posebench.models.tracing import explain_people, trace_people
 from posebench.structures import (
     Batch,
     Geometry,
@@ -30,37 +27,26 @@ from posebench.structures import (
     Sample,
     Trace,
 )
-from posebench.transfer import index_on, to_device
+from posebench.transfer import index_on
+
+STRIDES = {4: 8, 5: 4}  # of the finest level, by the number of levels
 
 
 def heatmaps(
     model: EDPose, outputs: EDPoseOutputs, geometry: Geometry
 ) -> list[tuple[PosePredictions, Heatmaps]]:
     """Return the score of each token as a proposal, and the attention of each person's queries."""
-    if not outputs.views:
-        raise ModelError(
-            "An exported ED-Pose returns people without the attention that --heatmaps draws: "
-            "name the run or the checkpoint that it was exported from."
-        )
-    grid = outputs.views[0].tokens.sizes[0]
-    counts = [view.references.shape[2] for view in outputs.views]
-    explained = []
     logits, keypoints = outputs.logits[-1], outputs.keypoints[-1]
     decoded = decode_set(logits, keypoints, geometry, model.skeleton, outputs.merged)
-    for image, (predictions, chosen) in enumerate(decoded):
-        [chosen] = to_device([chosen], logits.device)
-        people = torch.zeros(len(chosen), len(model.skeleton), *grid, device=chosen.device)
-        for view, start in zip(outputs.views, accumulate(counts, initial=0), strict=False):
-            of_view = (chosen >= start) & (chosen < start + view.references.shape[2])
-            in_view = chosen[of_view] - start
-            people[of_view] = _keypoint_attention(model, view, image, in_view, grid)
-        first = outputs.views[0]
-        scores = to_float32(first.token_logits[image, :, PERSON]).sigmoid()
-        scene = {"proposals": level_maps(scores, first.tokens.sizes).amax(0)}
-        stride = STRIDES[model.config.levels]
-        maps = Heatmaps(scene, people, stride, geometry.to_image[image])
-        explained.append((predictions, maps))
-    return explained
+    return explain_people(
+        "ED-Pose",
+        outputs.views,
+        decoded,
+        geometry,
+        STRIDES[model.config.levels],
+        len(model.skeleton),
+        partial(_keypoint_attention, model),
+    )
 
 
 def _keypoint_attention(
@@ -149,8 +135,6 @@ def restored(model: EDPose, tensors: Named, size: tuple[int, int]) -> EDPoseOutp
         tensors["logits"][None], tensors["boxes"][None], tensors["keypoints"][None]
     )
 
-
-STRIDES = {4: 8, 5: 4}  # of the finest level, by the number of levels
 
 PROFILE = Profile(
     graph=Graph(

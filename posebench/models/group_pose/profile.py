@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from functools import partial
 
-import torch
 from torch import Tensor
 
-from posebench.errors import ModelError
-from posebench.layers.attention_maps import attention_maps, level_maps
-from posebench.layers.matching import PERSON
-from posebench.layers.precision import to_float32
+from posebench.layers.attention_maps import attention_maps
 from posebench.layers.pyramid import STRIDE
 from posebench.layers.set_decoding import ideal_people
 from posebench.models.graph import Graph, Named
@@ -18,7 +14,7 @@ from posebench.models.group_pose.decoder import DecoderLayer
 from posebench.models.group_pose.decoding import GroupPoseOutputs, View, decode_people
 from posebench.models.group_pose.model import GroupPose
 from posebench.models.profile import Profile
-from posebench.models.tracing import trace_people
+from posebench.models.tracing import explain_people, trace_people
 from posebench.structures import (
     Batch,
     Geometry,
@@ -29,35 +25,22 @@ from posebench.structures import (
     Sample,
     Trace,
 )
-from posebench.transfer import to_device
 
 
 def heatmaps(
     model: GroupPose, outputs: GroupPoseOutputs, geometry: Geometry
 ) -> list[tuple[PosePredictions, Heatmaps]]:
     """Return the score of each token as a proposal, and the attention of each person's queries."""
-    if not outputs.views:
-        raise ModelError(
-            "An exported Group Pose returns people without the attention that --heatmaps draws: "
-            "name the run or the checkpoint that it was exported from."
-        )
-    grid = outputs.views[0].tokens.sizes[0]
-    counts = [view.references.shape[2] for view in outputs.views]
-    explained = []
     decoded = decode_people(outputs, geometry, model.skeleton)
-    for image, (predictions, chosen) in enumerate(decoded):
-        [chosen] = to_device([chosen], outputs.keypoints.device)
-        people = torch.zeros(len(chosen), len(model.skeleton), *grid, device=chosen.device)
-        for view, start in zip(outputs.views, accumulate(counts, initial=0), strict=False):
-            of_view = (chosen >= start) & (chosen < start + view.references.shape[2])
-            in_view = chosen[of_view] - start
-            people[of_view] = _keypoint_attention(model, view, image, in_view, grid)
-        first = outputs.views[0]
-        scores = to_float32(first.token_logits[image, :, PERSON]).sigmoid()
-        scene = {"proposals": level_maps(scores, first.tokens.sizes).amax(0)}
-        maps = Heatmaps(scene, people, STRIDE, geometry.to_image[image])
-        explained.append((predictions, maps))
-    return explained
+    return explain_people(
+        "Group Pose",
+        outputs.views,
+        decoded,
+        geometry,
+        STRIDE,
+        len(model.skeleton),
+        partial(_keypoint_attention, model),
+    )
 
 
 def _keypoint_attention(

@@ -44,10 +44,9 @@ def test_a_group_whose_best_was_removed_before_is_neither_kept_nor_removed() -> 
 def test_near_depends_on_the_one_that_is_visited() -> None:
     small = 0.5 * SQUARE + np.array([7.5, 10.0])  # in the middle of the square
     large = SQUARE.copy()
-    poses, heat = np.stack([small, large]), np.array([0.3, 0.5])
     # Corners are 12.5 apart: less than 0.3 of the large diagonal, more than 0.3 of the small one.
-    assert kept(poses, heat, 0.3, 2).tolist() == [0, 1]
-    assert kept(poses[::-1], heat[::-1], 0.3, 2).tolist() == [0]
+    assert kept(np.stack([small, large]), np.array([0.3, 0.5]), 0.3, 2).tolist() == [0, 1]
+    assert kept(np.stack([large, small]), np.array([0.5, 0.3]), 0.3, 2).tolist() == [0]
 
 
 def test_a_pose_on_one_point_is_kept_once() -> None:

@@ -1,0 +1,34 @@
+"""DEKR's fixtures as tensors and skeletons."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from posebench.skeleton import COCO, CROWDPOSE, Skeleton
+from tests.parity.fixtures import cases
+
+
+def tensor(array: Any) -> Tensor:
+    return torch.from_numpy(np.asarray(array))
+
+
+def skeleton_of(num_keypoints: int) -> Skeleton:
+    return {17: COCO, 14: CROWDPOSE}[num_keypoints]
+
+
+def arrays(pattern: str) -> list[Any]:
+    return [pytest.param(path, id=path.stem) for path in cases("dekr", pattern)]
+
+
+def rows(pattern: str) -> list[Any]:
+    return [
+        pytest.param(row, id=f"{path.stem}-{number}")
+        for path in cases("dekr", pattern)
+        for number, row in enumerate(json.loads(path.read_text()))
+    ]
