@@ -186,5 +186,4 @@ def noise_losses(predicted: Detections, noisy: NoisyPeople) -> BoxLosses:
 
 def by_set(losses: Tensor, sets: Tensor, count: int) -> Tensor:
     """Return the sum (count,) of the losses (T,) of each set."""
-    [total] = losses[None] @ F.one_hot(sets, count).to(losses)
-    return total
+    return (losses[None] @ F.one_hot(sets, count).to(losses))[0]
