@@ -20,6 +20,9 @@ from posebench.structures import Batch
 
 SIGMA = 2.0  # cells, of the Gaussian around a keypoint
 BACKGROUND_WEIGHT = 0.1  # of the cells outside all Gaussians of a channel
+# Square pixels. Ours: a person with all keypoints on the image's first pixel has the size 0, which
+# makes the published loss infinite.
+MIN_SIZE = 1.0
 REACH = 4  # offsets are trained from REACH cells before a centre's cell to REACH - 1 after it
 
 
@@ -245,7 +248,7 @@ def regression(people: People, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
         new = (cells[:, None] - people.keypoints[:, person, :, None]).mT.float()
         offsets.scatter_(3, of_axes, new.where(written[:, :, None], old))
-        weight = own_size.rsqrt().float()[:, None, None]
+        weight = own_size.clamp(min=MIN_SIZE).rsqrt().float()[:, None, None]
         weights.scatter_(2, of_keypoints, weight.where(written, weights.gather(2, of_keypoints)))
         at = remembered.gather(1, index)
         remembered.scatter_(1, index, stored_size[:, None].where(written.any(1), at))

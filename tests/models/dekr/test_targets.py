@@ -121,6 +121,11 @@ def test_rounding_decides_once_a_person_has_written_a_keypoint(step: float, hold
     assert second == (9 - 9 if holder == 0 else 9 - 10)
 
 
+def test_a_person_on_the_images_first_pixel_has_a_finite_weight() -> None:
+    _, weights = regression(people_at([[9, 9]], [0]), SIZE)
+    assert weights.max() == 1
+
+
 def batch_of(poses: Poses, side: int, to_image: Tensor, *, flipped: bool = False) -> Batch:
     geometry = Geometry(to_image[None], torch.tensor([flipped]), torch.tensor([[side, side]]))
     mask = torch.ones(1, side // 4, side // 4, dtype=torch.bool)
