@@ -21,8 +21,8 @@ from posebench.transfer import moved, to_device
 
 SIGMA = 2.0  # cells, of the Gaussian around a keypoint
 BACKGROUND_WEIGHT = 0.1  # of the cells outside all Gaussians of a channel
-# Square pixels. Ours: of a person with all keypoints on the image's first pixel the size is 0, and
-# the published loss infinite.
+# Square pixels. Ours: a person with all keypoints on the image's first pixel has the size 0, which
+# makes the published loss infinite.
 MIN_SIZE = 1.0
 REACH = 4  # offsets are trained from REACH cells before a centre's cell to REACH - 1 after it
 
