@@ -15,7 +15,7 @@ from torch import Tensor
 
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import inference_model, read_checkpoint
-from posebench.models import RECIPES, PoseModel
+from posebench.models import PoseModel
 from posebench.shipped import shipped_weights
 from posebench.skeleton import COCO
 from posebench.structures import Batch, Inference, Resize, Sample
@@ -57,7 +57,6 @@ BOUNDS = {
     "mask_rcnn_tiny": Bounds(forward=40, loss=50, gradients=1e-2),
 }
 NAMES = sorted(BOUNDS)
-TRAINED = [name for name in NAMES if shipped_weights(name)]
 
 
 @cache
@@ -68,18 +67,7 @@ def _checkpoint(name: str) -> Any:
 
 
 def trained(name: str) -> PoseModel:
-    """Return a model with the weights of the package, which find people in synthetic crowds.
-
-    Until a recipe has such weights, they are random ones, always the same.
-    """
-    if name not in TRAINED:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(0)
-            random = RECIPES[name].build(COCO)
-            # First offsets are whole cells, where sampling has two gradients.
-            for parameter in random.parameters():
-                parameter.add_(0.01 * torch.randn_like(parameter))
-        return random
+    """Return a model with the weights of the package, which find people in synthetic crowds."""
     model: PoseModel = _checkpoint(name).model()
     return model
 
