@@ -174,10 +174,11 @@ def test_the_average_follows_closely_at_first() -> None:
     averaged = _Average(model, 0.9)
     for value in (0.0, 1.0, 1.0):  # (1 + n) / (10 + n) until that is above the decay
         nn.init.constant_(model.weight, value)
-        model.num_batches_tracked += 2
+        model.state_dict()["num_batches_tracked"].add_(2)
         averaged.update_parameters(model)
-    assert averaged.module.weight.tolist() == pytest.approx([1 - (2 / 11) * (3 / 12)] * 2)
-    assert averaged.module.num_batches_tracked == 6
+    followed = averaged.module.state_dict()
+    assert followed["weight"].tolist() == pytest.approx([1 - (2 / 11) * (3 / 12)] * 2)
+    assert followed["num_batches_tracked"] == 6
 
 
 def test_another_recipe_or_seed_is_not_resumed(finished: Path) -> None:
