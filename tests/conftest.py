@@ -18,6 +18,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+    torch.set_flush_denormal(False)  # a timed model flushes denormals in its process: here
 
 
 @pytest.fixture(autouse=True)

@@ -63,8 +63,9 @@ def key_file(
     """Return the key file (published names and shapes) of the network that a case belongs to.
 
     The tensors in the case decide, not its name: `loss_train_coco` may be of any width. Among
-    networks with the same tensors, the one with the most words in common with the case's name is
-    returned (`resnet50_coco17` for `forward_r50_coco17_single`). Of equal key files, that of the
+    networks with the same tensors, the one whose name is part of the case's is returned
+    (`swin_l_coco17` for `forward_swinl_coco17`), or else the one with the most words in common
+    (`resnet50_coco17` for `forward_r50_coco17_single`). Of equal key files, that of the
     tested set precedes those of other sets: a set may hold cases of a network without its key file.
 
     Args:
@@ -79,7 +80,13 @@ def key_file(
     method = case.parent.name
     fitting = [
         # The last number prefers the name with the fewest words that the case's name lacks.
-        (len(_words(keys) & _words(case)), -rank, -len(_words(keys)), keys)
+        (
+            _letters(keys) in _letters(case),
+            len(_words(keys) & _words(case)),
+            -rank,
+            -len(_words(keys)),
+            keys,
+        )
         for rank, root in enumerate(parity_roots())
         for keys in (root / method).glob("*.keys.json")
         if _fits(_shapes(keys), known, stored)
@@ -107,6 +114,11 @@ def stored_tensors(case: Mapping[str, Any]) -> dict[str, Shape | None]:
 def first_64(shape: Shape) -> Shape:
     """Return how Group Pose's and PoseDet's cases store a gradient: at most 64 rows and columns."""
     return (min(shape[0], 64), min(math.prod(shape[1:]), 64)) if len(shape) > 1 else shape
+
+
+def _letters(path: Path) -> str:
+    """Return a file's name in one word."""
+    return path.name.split(".")[0].replace("_", "")
 
 
 def _words(path: Path) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,6 @@ class Steps:
 
     def stop(self) -> dict[str, float]:
         return dict.fromkeys(self.stages, 1.0)
-
-
-@pytest.fixture(autouse=True)
-def restore_denormals() -> Iterator[None]:
-    """A timed model flushes denormals in its process; other tests share this one."""
-    yield
-    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="module")
