@@ -21,13 +21,11 @@ from posebench.exporting.card import SUFFIXES, Card
 from posebench.exporting.files import required, write_network
 from posebench.exporting.program import Program
 from posebench.exporting.writing import Exported, check_images
+from posebench.shipped import shipped_names
 from posebench.structures import Sample
 from tests.exporting.networks import needs, traced_network
 
-FAMILIES = [
-    "cid_tiny", "dgcn_tiny", "group_pose_tiny", "higher_hrnet_tiny", "mask_rcnn_tiny",
-    "pifpaf_tiny", "posedet_tiny",
-]  # fmt: skip
+FAMILIES = sorted(shipped_names())
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -19,12 +19,10 @@ from posebench.models import PoseModel, profile_of
 from posebench.models.cid.decoding import CIDOutputs, find_centres
 from posebench.models.cid.model import CID
 from posebench.models.graph import Graph
+from posebench.shipped import shipped_names
 from posebench.structures import Sample
 
-FAMILIES = [
-    "cid_tiny", "dgcn_tiny", "group_pose_tiny", "higher_hrnet_tiny", "mask_rcnn_tiny",
-    "pifpaf_tiny", "posedet_tiny",
-]  # fmt: skip
+FAMILIES = sorted(shipped_names())
 
 
 def images_of(count: int = 2, size: tuple[int, int] = (128, 192)) -> Tensor:
