@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import TextIO
+from unittest import mock
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from posebench.cli import main
 from tests.cli.command import TINY, only, run
 from tests.data.test_described import COW, PLACES, cows, picture, write
 
@@ -200,18 +205,32 @@ def test_a_category_is_chosen_for_drawing_too(tmp_path: Path) -> None:
     assert "name that too" in alone.err
 
 
+def written_to(stdout: TextIO, *words: str) -> None:
+    """Run a command whose output the shell sends to a file or pipe."""
+    with (
+        stdout,
+        mock.patch("sys.argv", ["posebench", *words]),
+        contextlib.redirect_stdout(stdout),
+        contextlib.suppress(SystemExit),
+    ):
+        main()
+
+
 def test_a_description_that_the_shell_writes_has_a_short_root(barn: Path) -> None:
     """As seen from the file into which it goes; whole where that is not known or not above it."""
-    command = [sys.executable, "-m", "posebench", "data", "describe", str(barn)]
+    words = ("data", "describe", str(barn))
     roots = []
     for place in (barn.parent, barn.parent.parent, barn.parent / "images"):
-        with (place / "dataset.toml").open("w") as file:
-            subprocess.run(command, stdout=file, check=True)
-        roots.append(tomllib.loads((place / "dataset.toml").read_text())["root"])
-        (place / "dataset.toml").unlink()
-    piped = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        target = place / "dataset.toml"
+        written_to(target.open("w"), *words)
+        roots.append(tomllib.loads(target.read_text())["root"])
+        target.unlink()
+    source, target_end = os.pipe()
+    written_to(os.fdopen(target_end, "w"), *words)
+    with os.fdopen(source) as piped:
+        roots.append(tomllib.loads(piped.read())["root"])
     whole = str(barn.parent)
-    assert [*roots, tomllib.loads(piped)["root"]] == [".", "barn", whole, whole]
+    assert roots == [".", "barn", whole, whole]
 
 
 def test_a_dataset_that_is_not_where_it_is_looked_for_is_told(tmp_path: Path) -> None:
