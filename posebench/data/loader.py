@@ -95,7 +95,7 @@ def micro_batches(
 
     Args:
         pin: put images into pinned memory, from which a GPU copies them meanwhile.
-        targets: builds the `targets` of a batch, in the same processes; None: there are none.
+        targets: builds the `targets` of a batch, in the same processes; None: without targets.
     """
     loader: DataLoader[Any] = DataLoader(
         _AugmentedImages(dataset, augment, sampler, CACHE_BYTES // max(workers, 1)),

@@ -52,7 +52,7 @@ def loss_terms(
     Args:
         outputs: of the network in training mode.
         targets: of the same images.
-        noisy: what the noise queries should become; None: there are none.
+        noisy: what the noise queries should become; None: no noise queries.
         sigmas: (K,) of the skeleton.
         weights: of the terms, and of the matching costs.
 

@@ -148,7 +148,7 @@ class EDPose(PoseModel):
 
         Args:
             features: of the images.
-            noise: the noise queries; None: there are none.
+            noise: the noise queries; None: no noise queries.
             every_layer: return those of the encoder and of every layer too.
             proposals: of the features, if they have been computed before.
         """
