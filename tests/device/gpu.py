@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -16,42 +15,11 @@ from torch.optim import optimizer
 from torch.utils import _foreach_utils
 
 from tests.device.driver import driver
-from tests.device.ledger import Ledger
-from tests.device.tensors import DEVICE, LEDGER, DeviceTensor, Dispatch, Functions, unpin_all
+from tests.device.ledger import LEDGER, Ledger
+from tests.device.streams import STREAMS, Event, Stream
+from tests.device.tensors import DEVICE, DeviceTensor, Dispatch, Functions, unpin_all
 
 MEMORY = 2**36
-
-
-class _Event:
-    """An event in the device's stream, which has done everything at once."""
-
-    def __init__(self, **_: Any) -> None:
-        self.at = 0.0
-
-    def record(self, *_: Any) -> None:
-        self.at = time.perf_counter()
-
-    def synchronize(self) -> None:
-        LEDGER.wait("event")
-
-    def elapsed_time(self, other: _Event) -> float:
-        return 1000 * (other.at - self.at)
-
-
-class _Stream:
-    """A stream, whose work is done when it is given."""
-
-    def __init__(self, *_: Any, **__: Any) -> None: ...
-
-    def wait_stream(self, *_: Any) -> None: ...
-
-    def wait_event(self, *_: Any) -> None: ...
-
-    def synchronize(self) -> None:
-        LEDGER.wait("stream")
-
-    def is_capturing(self) -> bool:
-        return False
 
 
 class _Graph:
@@ -71,16 +39,17 @@ def _recording(_: _Graph) -> Iterator[None]:
 def _nothing(*_: Any, **__: Any) -> None: ...
 
 
-@contextmanager
-def _in_stream(_: Any) -> Iterator[None]:
-    yield
+def _synchronize(*_: Any) -> None:
+    LEDGER.wait("synchronize")
+    STREAMS.wait_for_all()
 
 
 _API: dict[str, Any] = {
     "_lazy_init": _nothing, "is_initialized": lambda: True, "set_device": _nothing,
     "is_available": lambda: True, "device_count": lambda: 1, "current_device": lambda: 0,
-    "synchronize": lambda *_: LEDGER.wait("synchronize"), "Event": _Event, "Stream": _Stream,
-    "CUDAGraph": _Graph, "graph": _recording, "stream": _in_stream, "current_stream": _Stream,
+    "synchronize": _synchronize, "Event": Event, "Stream": Stream,
+    "CUDAGraph": _Graph, "graph": _recording, "stream": STREAMS.within,
+    "current_stream": lambda *_: STREAMS.current, "default_stream": lambda *_: STREAMS.default,
     "get_device_name": lambda *_: "test device",
     "is_bf16_supported": lambda *_, **__: True, "get_device_capability": lambda *_: (8, 0),
     "mem_get_info": lambda *_: (MEMORY, MEMORY), "memory_allocated": lambda *_: 0,
@@ -128,7 +97,9 @@ def pretended_gpu() -> Iterator[Ledger]:
         stack.callback(unpin_all)
         for name, value in _API.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
-        stack.enter_context(mock.patch.object(torch.accelerator, "current_stream", _Stream))
+        stack.enter_context(
+            mock.patch.object(torch.accelerator, "current_stream", lambda *_: STREAMS.current)
+        )
         for module in (optimizer, _foreach_utils):
             kinds = getattr(module, "_foreach_supported_types", None)
             if kinds is not None and DeviceTensor not in kinds:
@@ -140,6 +111,7 @@ def pretended_gpu() -> Iterator[Ledger]:
         stack.callback(torch.__future__.set_swap_module_params_on_conversion, swaps)
         stack.enter_context(_in_this_thread())
         LEDGER.clear()
+        STREAMS.clear()
         yield LEDGER
 
 

@@ -47,19 +47,33 @@ class Ledger:
     def wait(self, kind: str) -> None:
         self.waits[kind, _place()] += 1
 
-    def upload(self, *, pinned: bool, non_blocking: bool) -> None:
-        """Note a copy to the device; Python waits unless it asks not to and memory is pinned."""
+    def upload(self, *, pinned: bool, non_blocking: bool) -> bool:
+        """Note a copy to the device; return whether Python waits for it.
+
+        It does not where it asks not to, and the memory is pinned.
+        """
         if pinned and non_blocking:
             self.uploads[_place()] += 1
-        else:
-            self.wait("to the device")
+            return False
+        self.wait("to the device")
+        return True
 
-    def note(self, operator: Any, name: str, args: Any, kwargs: Any) -> None:
-        """Note an operator on the device, except copies to and from it."""
-        if name in _WAITING or _finds_size(operator, name, kwargs) or _has_mask(name, args):
+    def note(self, operator: Any, name: str, args: Any, kwargs: Any) -> bool:
+        """Note an operator on the device, except copies; return whether Python waits for it."""
+        waits = name in _WAITING or _finds_size(operator, name, kwargs) or _has_mask(name, args)
+        if waits:
             self.wait({"_local_scalar_dense": "item"}.get(name, name))
-        if not operator.is_view and name not in _SILENT:
+        if not is_silent(operator, name):
             self.launches[_place()] += 1
+        return waits
+
+
+LEDGER = Ledger()
+
+
+def is_silent(operator: Any, name: str) -> bool:
+    """Return whether an operator launches nothing."""
+    return operator.is_view or name in _SILENT
 
 
 def _finds_size(operator: Any, name: str, kwargs: Any) -> bool:

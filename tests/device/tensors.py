@@ -15,10 +15,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from tests.device.ledger import Ledger, is_indexing
+from tests.device.ledger import LEDGER, is_indexing, is_silent
+from tests.device.streams import STREAMS
 
 DEVICE = torch.device("cuda:0")
-LEDGER = Ledger()
 # Beside pointwise operators, these take a tensor of no dimension on the CPU as a number.
 _TAKE_NUMBERS = {
     "_index_put_impl_", "_to_copy", "copy_", "fill", "fill_", "index_fill", "index_fill_",
@@ -95,9 +95,9 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
     name = func._schema.name.split("::")[1]
     if here:
         _check_places(func, name, flat, args)
-    if not _note_copy(name, args, kwargs, target):
-        LEDGER.note(func, name, args, kwargs)
+    _note(func, name, args, kwargs, target)
     owner = {id(tensor.held): tensor for tensor in here}
+    known = {_memory(tensor.held) for tensor in here}
     values = [value.held if isinstance(value, DeviceTensor) else value for value in flat]
     args, kwargs = tree_unflatten(values, spec)
     if target == "cuda":
@@ -116,6 +116,8 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
             return own
         if name == "_to_copy" and value is args[0]:
             value = value.clone()
+        if (memory := _memory(value)) not in known:
+            STREAMS.made(memory)
         with torch.inference_mode(False):  # views of what was made outside of it must be so too
             return DeviceTensor(value)
 
@@ -142,23 +144,46 @@ def _check_places(func: Any, name: str, flat: Any, args: Any) -> None:
         raise Misplaced(f"{func}: tensors {refused} are on the CPU, others on {DEVICE}")
 
 
-def _note_copy(name: str, args: Any, kwargs: Any, target: str | None) -> bool:
-    """Note a copy to or from the device; return whether it is one."""
+def _note(func: Any, name: str, args: Any, kwargs: Any, target: str | None) -> None:
+    """Note an operator in the ledger, and in its stream."""
+    if not is_silent(func, name):
+        read: list[int] = []
+        written: list[int] = []
+        for number, argument in enumerate(func._schema.arguments):
+            value = args[number] if number < len(args) else kwargs.get(argument.name)
+            is_written = argument.alias_info is not None and argument.alias_info.is_write
+            for own in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(own, DeviceTensor):
+                    (written if is_written else read).append(_memory(own.held))
+        STREAMS.note(read, written)
+    waits = _note_copy(name, args, kwargs, target)
+    if waits is None:
+        waits = LEDGER.note(func, name, args, kwargs)
+    if waits:
+        STREAMS.wait()
+
+
+def _memory(tensor: Tensor) -> int:
+    """Return the address of a tensor's memory."""
+    return tensor.untyped_storage()._cdata
+
+
+def _note_copy(name: str, args: Any, kwargs: Any, target: str | None) -> bool | None:
+    """Note a copy to or from the device; return whether Python waits for it, None: it is none."""
     if name == "_to_copy":
         source, leaves = args[0], target == "cpu"
         enters = target == "cuda" and not isinstance(source, DeviceTensor)
         if not (leaves or enters):
-            return False
+            return None
         non_blocking = kwargs.get("non_blocking", False)
     elif name == "copy_" and isinstance(args[0], DeviceTensor) != isinstance(args[1], DeviceTensor):
         source, enters = args[1], isinstance(args[0], DeviceTensor)
         non_blocking = args[2] if len(args) > 2 else kwargs.get("non_blocking", False)
     else:
-        return False
+        return None
     if enters:
-        LEDGER.upload(pinned=is_pinned(source), non_blocking=non_blocking)
-    else:
-        LEDGER.wait("to the CPU")
+        return LEDGER.upload(pinned=is_pinned(source), non_blocking=non_blocking)
+    LEDGER.wait("to the CPU")
     return True
 
 

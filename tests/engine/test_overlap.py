@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-import torch
 
-from posebench.engine.overlap import overlapped, predict_batches
-from posebench.structures import Inference, Resize
+from posebench.engine.overlap import overlapped
 
 
 def test_a_job_is_finished_beside_the_next_and_in_order() -> None:
@@ -54,30 +49,3 @@ def test_an_error_in_finishing_comes_once() -> None:
     with pytest.raises(ValueError, match="in the thread"):
         next(results)
     assert list(results) == []
-
-
-def test_the_caller_works_outside_of_the_context() -> None:
-    main = threading.get_ident()
-    inside: set[int] = set()  # threads
-
-    @contextmanager
-    def context() -> Iterator[None]:
-        inside.add(threading.get_ident())
-        yield
-        inside.remove(threading.get_ident())
-
-    def undecoded(samples: list[int], _: object) -> list[int]:
-        assert main in inside
-        return samples
-
-    def decoded(views: list[int]) -> list[int]:
-        assert threading.get_ident() in inside
-        return views
-
-    model: Any = SimpleNamespace(device=torch.device("cuda"), undecoded=undecoded, decoded=decoded)
-    batches: Any = [[1, 2], [3], [4]]
-    results = []
-    for people in predict_batches(model, batches, Inference(Resize(64)), context):
-        assert main not in inside  # or the caller's own networks would compute in it too
-        results.append(people)
-    assert results == batches
