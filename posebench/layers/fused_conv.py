@@ -6,6 +6,7 @@ weights are kept as oneDNN arranges them, which it would otherwise do in every c
 
 from __future__ import annotations
 
+import ctypes
 import operator
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ _SUMS = (operator.add, operator.iadd, torch.add)
 _RELUS = (F.relu, torch.relu)
 # Modules of this package are traced; those of posebench may compute differently from call to call.
 _TRACED = "timm."
-_OPERATORS = ("_convolution_pointwise", "_reorder_convolution_weight")
+_OPERATORS = ("_convolution_pointwise", "_reorder_convolution_weight", "_nbytes", "data_ptr")
 
 
 def available() -> bool:
@@ -53,7 +54,8 @@ class FusedConv(nn.Module):
     def __init__(self, conv: nn.Conv2d, *, relu: bool) -> None:
         super().__init__()
         self.conv, self.relu = conv, relu
-        self.packed = False  # whether oneDNN has arranged the weight
+        # Shape of maps -> the weight as oneDNN arranges it for them; the first is that of `conv`.
+        self.arranged: dict[torch.Size, Tensor] = {}
 
     def forward(self, maps: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return (B, C', h, w).
@@ -64,17 +66,15 @@ class FusedConv(nn.Module):
         """
         if not _can_fuse(maps):
             return self._as_written(maps, residual)
-        conv = self.conv
+        conv, weight = self.conv, self._arranged_for(maps.shape)
         geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
-        if not self.packed:
-            self._pack(maps.shape)
         if residual is None:
             output: Tensor = torch.ops.mkldnn._convolution_pointwise(
-                maps, conv.weight, conv.bias, *geometry, "relu" if self.relu else "none", [], ""
+                maps, weight, conv.bias, *geometry, "relu" if self.relu else "none", [], ""
             )
         else:
             output = torch.ops.mkldnn._convolution_pointwise.binary(
-                maps, residual, conv.weight, conv.bias, *geometry,
+                maps, residual, weight, conv.bias, *geometry,
                 "add", None, "relu" if self.relu else None, [], "",
             )  # fmt: skip
         return output
@@ -86,21 +86,31 @@ class FusedConv(nn.Module):
             maps = maps + residual
         return maps.relu() if self.relu else maps
 
-    def _pack(self, shape: torch.Size) -> None:
-        """Let oneDNN arrange the weight as is best for maps of a shape; others may have it too."""
-        conv = self.conv
-        packed = torch.ops.mkldnn._reorder_convolution_weight(
-            conv.weight, conv.padding, conv.stride, conv.dilation, conv.groups, list(shape)
-        )
-        conv.weight = nn.Parameter(packed, requires_grad=False)
-        self.packed = True
+    def _arranged_for(self, shape: torch.Size) -> Tensor:
+        """Return the weight as it is best for maps of a shape.
+
+        As it is best for another, oneDNN may rearrange it in every call, by a loop that takes
+        longer than the convolution. Most shapes have the same best one, which is kept once.
+        """
+        if shape in self.arranged:
+            return self.arranged[shape]
+        conv, kept = self.conv, {id(own): own for own in self.arranged.values()}
+        weight: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+            conv.weight.to_dense() if kept else conv.weight,
+            conv.padding, conv.stride, conv.dilation, conv.groups, list(shape),
+        )  # fmt: skip
+        if not kept:
+            weight = conv.weight = nn.Parameter(weight, requires_grad=False)
+        same = (own for own in kept.values() if _bytes(own).equal(_bytes(weight)))
+        self.arranged[shape] = next(same, weight)
+        return self.arranged[shape]
 
     def _unpack(self) -> None:
-        if self.packed:
+        if self.arranged:
             with torch.inference_mode(False), torch.no_grad():
                 weight = self.conv.weight.to_dense().to(memory_format=torch.channels_last)
             self.conv.weight = nn.Parameter(weight)
-            self.packed = False
+            self.arranged.clear()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._unpack()
@@ -114,6 +124,12 @@ class FusedConv(nn.Module):
     def _save_to_state_dict(self, *arguments: Any) -> None:
         self._unpack()
         super()._save_to_state_dict(*arguments)
+
+
+def _bytes(arranged: Tensor) -> Tensor:
+    """Return what a weight that oneDNN has arranged holds, without a copy."""
+    size, address = (getattr(torch.ops.mkldnn, name)(arranged) for name in ("_nbytes", "data_ptr"))
+    return torch.frombuffer((ctypes.c_byte * size).from_address(address), dtype=torch.int8)
 
 
 def _can_fuse(maps: Tensor) -> bool:
