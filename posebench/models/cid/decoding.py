@@ -130,10 +130,11 @@ def _read_peaks(instance_heatmaps: Tensor, pool: int, strict_border: bool) -> tu
     peak, cell = flat.max(2)
     y, x = cell // width, cell % width
     first = 1 if strict_border else 0  # the last cell before the map that stays where it is
-    moved = (y > 0) & (x > 0) if strict_border else torch.ones_like(x, dtype=torch.bool)
 
     def quarter_step(position: Tensor, length: int, stride: int) -> Tensor:
-        inner = moved & (position > first) & (position < length - 1)
+        inner = (position > first) & (position < length - 1)
+        if strict_border:
+            inner &= (x > 0) & (y > 0)
         after = flat.gather(2, (cell + stride).where(inner, cell)[..., None])[..., 0]
         before = flat.gather(2, (cell - stride).where(inner, cell)[..., None])[..., 0]
         return 0.25 * (after - before).sign()
