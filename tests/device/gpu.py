@@ -17,7 +17,7 @@ from torch.utils import _foreach_utils
 from tests.device.driver import driver
 from tests.device.ledger import LEDGER, Ledger
 from tests.device.streams import STREAMS, Event, Stream
-from tests.device.tensors import DEVICE, DeviceTensor, Dispatch, Functions, unpin_all
+from tests.device.tensors import DEVICE, FUNCTIONS, DeviceTensor, Dispatch, unpin_all
 
 MEMORY = 2**36
 
@@ -63,17 +63,11 @@ _API: dict[str, Any] = {
 }  # fmt: skip
 
 
-@contextmanager
-def _in_this_thread() -> Iterator[None]:
-    with Dispatch(), Functions():
-        yield
-
-
 def _submit(pool: ThreadPoolExecutor, work: Callable[..., Any], *args: Any) -> Future[Any]:
     """Hand over work to a thread that has the device too."""
 
     def on_device(*args: Any) -> Any:
-        with _in_this_thread():
+        with Dispatch():
             return work(*args)
 
     return _ordinary_submit(pool, on_device, *args)
@@ -97,6 +91,8 @@ def pretended_gpu() -> Iterator[Ledger]:
         stack.callback(unpin_all)
         for name, value in _API.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
+        for owner, name, function in FUNCTIONS:
+            stack.enter_context(mock.patch.object(owner, name, function))
         stack.enter_context(
             mock.patch.object(torch.accelerator, "current_stream", lambda *_: STREAMS.current)
         )
@@ -109,7 +105,7 @@ def pretended_gpu() -> Iterator[Ledger]:
         stack.enter_context(torch.autograd.set_multithreading_enabled(False))
         torch.__future__.set_swap_module_params_on_conversion(True)
         stack.callback(torch.__future__.set_swap_module_params_on_conversion, swaps)
-        stack.enter_context(_in_this_thread())
+        stack.enter_context(Dispatch())
         LEDGER.clear()
         STREAMS.clear()
         yield LEDGER

@@ -2,7 +2,8 @@
 
 Everything is done at once here, so a wrong order would not be seen in values. Instead each stream
 knows how many operators of every other one are over when its next begins, and an operator that
-meets memory which another stream may still be using is refused.
+meets memory which another stream may still be using is refused. What was done before there was a
+second stream counts as over.
 """
 
 from __future__ import annotations
@@ -91,6 +92,11 @@ class Streams:
         Stream()
 
     @property
+    def several(self) -> bool:
+        """Whether there are more than one: in one stream all is in order."""
+        return len(self._streams) > 1
+
+    @property
     def default(self) -> Stream:
         """The first stream."""
         return self._streams[0]
@@ -124,7 +130,11 @@ class Streams:
             self.wait(stream.moments())
 
     def note(self, read: Iterable[int], written: Iterable[int]) -> None:
-        """Give an operator to the current stream; memory is named by its address.
+        """Give an operator to the current stream.
+
+        Args:
+            read: addresses of the memory that it uses.
+            written: of the memory that it changes.
 
         Raises:
             Race: another stream may still be using the memory.

@@ -11,19 +11,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from tests.device.ledger import LEDGER, is_indexing, is_silent
+from tests.device.ledger import LEDGER
+from tests.device.operators import Operator, operator
 from tests.device.streams import STREAMS
 
 DEVICE = torch.device("cuda:0")
-# Beside pointwise operators, these take a tensor of no dimension on the CPU as a number.
-_TAKE_NUMBERS = {
-    "_index_put_impl_", "_to_copy", "copy_", "fill", "fill_", "index_fill", "index_fill_",
-    "index_put", "index_put_", "masked_fill", "masked_fill_", "where",
-}  # fmt: skip
 _pinned: dict[int, Tensor] = {}  # by the address of their memory
 
 
@@ -50,7 +44,7 @@ class DeviceTensor(Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        return run(func, args, kwargs or {})
+        return run(func, types, args, kwargs or {})
 
     def numpy(self, *, force: bool = False) -> Any:
         if not force:
@@ -59,6 +53,19 @@ class DeviceTensor(Tensor):
 
     def __array__(self, dtype: Any = None) -> Any:
         return self.numpy()
+
+    def __getitem__(self, index: Any) -> Any:
+        return super().__getitem__(_as_tensors(index))
+
+    def __setitem__(self, index: Any, values: Any) -> None:
+        super().__setitem__(_as_tensors(index), values)
+
+    def new_tensor(  # type: ignore[override]
+        self, data: Any, *, dtype: Any = None, **options: Any
+    ) -> Any:
+        device = options.pop("device", None)
+        made = torch.tensor(data, dtype=dtype or self.dtype, **options)
+        return made.to(DEVICE if device is None else device)
 
     def untyped_storage(self) -> Any:
         return self.held.untyped_storage()
@@ -80,103 +87,114 @@ class DeviceTensor(Tensor):
         return self.held.detach().__reduce_ex__(protocol)
 
 
-def run(func: Any, args: Any, kwargs: Any) -> Any:
+def run(func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """Compute an operator whose arguments, or whose result, may be on the device."""
-    flat, spec = tree_flatten((args, kwargs))
     device = kwargs.get("device")
-    target = None if device is None else torch.device(device).type
-    here = [value for value in flat if isinstance(value, DeviceTensor)]
-    if not here and target != "cuda":
+    target = None if device is None else device.type
+    if target != "cuda" and DeviceTensor not in types:
         return func(*args, **kwargs)
-    key = torch._C.DispatchKey.CompositeImplicitAutograd
-    if func.namespace == "aten" and func.has_kernel_for_dispatch_key(key):
+    known = operator(func)
+    if known.composite:
         with Dispatch():  # seen whole in inference mode
             return func.decompose(*args, **kwargs)
-    name = func._schema.name.split("::")[1]
-    if here:
-        _check_places(func, name, flat, args)
-    _note(func, name, args, kwargs, target)
-    owner = {id(tensor.held): tensor for tensor in here}
-    known = {_memory(tensor.held) for tensor in here}
-    values = [value.held if isinstance(value, DeviceTensor) else value for value in flat]
-    args, kwargs = tree_unflatten(values, spec)
+    here: list[DeviceTensor] = []
+    strangers: list[Tensor] = []
+    values = [_held(value, here, strangers) for value in args]
+    named = {name: _held(value, here, strangers) for name, value in kwargs.items()}
+    if here and strangers and not known.copies:
+        _check_places(func, known, strangers, args)
+    if STREAMS.several and known.launches:
+        STREAMS.note([_memory(own) for own in here], _written(known, args, kwargs))
+    if _waits(known, args, kwargs, target):
+        STREAMS.wait()
     if target == "cuda":
-        kwargs["device"] = torch.device("cpu")
-    kwargs.pop("pin_memory", None)
-    results = func(*args, **kwargs)
-    if target == "cpu" or (name == "copy_" and id(args[0]) not in owner):
+        named["device"] = torch.device("cpu")
+    named.pop("pin_memory", None)
+    results = func(*values, **named)
+    if target == "cpu" or (known.name == "copy_" and not isinstance(args[0], DeviceTensor)):
         return results
+    if known.name == "_to_copy" and results is values[0]:
+        results = results.clone()
+    return _placed(results, {id(tensor.held): tensor for tensor in here})
 
-    def placed(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        if (own := owner.get(id(value))) is not None:
-            if own.shape != value.shape:
-                raise NotImplementedError(f"{func} changes a shape in place")
-            return own
-        if name == "_to_copy" and value is args[0]:
-            value = value.clone()
-        if (memory := _memory(value)) not in known:
-            STREAMS.made(memory)
+
+def _held(value: Any, here: list[DeviceTensor], strangers: list[Tensor]) -> Any:
+    """Return an argument with its values on the CPU; adds tensors to those of their place."""
+    if isinstance(value, DeviceTensor):
+        here.append(value)
+        return value.held
+    if isinstance(value, list | tuple):
+        return [_held(part, here, strangers) for part in value]
+    if isinstance(value, Tensor) and value.is_cpu:
+        strangers.append(value)
+    return value
+
+
+def _placed(value: Any, owners: dict[int, DeviceTensor]) -> Any:
+    """Return results on the device; `owners` are the arguments, by the identity of their values."""
+    if isinstance(value, list | tuple):
+        return type(value)(_placed(part, owners) for part in value)
+    if not isinstance(value, Tensor):
+        return value
+    if (own := owners.get(id(value))) is not None:
+        if own.shape != value.shape:
+            raise NotImplementedError("an operator changes a shape in place")
+        return own
+    if not torch.is_inference_mode_enabled():
+        made = DeviceTensor(value)
+    else:
         with torch.inference_mode(False):  # views of what was made outside of it must be so too
-            return DeviceTensor(value)
+            made = DeviceTensor(value)
+    if STREAMS.several and (memory := _memory(made)) not in map(_memory, owners.values()):
+        STREAMS.made(memory)
+    return made
 
-    return tree_map(placed, results)
 
-
-def _check_places(func: Any, name: str, flat: Any, args: Any) -> None:
+def _check_places(func: Any, known: Operator, strangers: list[Tensor], args: Any) -> None:
     """Refuse tensors of the CPU where a GPU does."""
-    strangers = [
-        value
-        for value in flat
-        if isinstance(value, Tensor) and not isinstance(value, DeviceTensor) and value.is_cpu
-    ]
-    if not strangers or name in ("copy_", "_to_copy"):
-        return
-    if is_indexing(name, args) and isinstance(args[0], DeviceTensor):
+    if known.indexes(args) and isinstance(args[0], DeviceTensor):
         # Indices may be anywhere; they are copied.
         for index in args[1]:
             if any(index is value for value in strangers) and index.dim():
                 LEDGER.wait("to the device")
         strangers = [value for value in strangers if not any(value is i for i in args[1])]
-    numbers = torch.Tag.pointwise in func.tags or name in _TAKE_NUMBERS
-    if refused := [tuple(value.shape) for value in strangers if value.dim() or not numbers]:
+    taken = known.takes_numbers
+    if refused := [tuple(value.shape) for value in strangers if value.dim() or not taken]:
         raise Misplaced(f"{func}: tensors {refused} are on the CPU, others on {DEVICE}")
 
 
-def _note(func: Any, name: str, args: Any, kwargs: Any, target: str | None) -> None:
-    """Note an operator in the ledger, and in its stream."""
-    if not is_silent(func, name):
-        read: list[int] = []
-        written: list[int] = []
-        for number, argument in enumerate(func._schema.arguments):
-            value = args[number] if number < len(args) else kwargs.get(argument.name)
-            is_written = argument.alias_info is not None and argument.alias_info.is_write
-            for own in value if isinstance(value, list | tuple) else (value,):
-                if isinstance(own, DeviceTensor):
-                    (written if is_written else read).append(_memory(own.held))
-        STREAMS.note(read, written)
-    waits = _note_copy(name, args, kwargs, target)
-    if waits is None:
-        waits = LEDGER.note(func, name, args, kwargs)
-    if waits:
-        STREAMS.wait()
+def _waits(known: Operator, args: Any, kwargs: Any, target: str | None) -> bool:
+    """Note an operator in the ledger; return whether Python waits for it."""
+    waits = _note_copy(known, args, kwargs, target) if known.copies else None
+    return LEDGER.note(known, args, kwargs) if waits is None else waits
 
 
-def _memory(tensor: Tensor) -> int:
+def _memory(tensor: DeviceTensor) -> int:
     """Return the address of a tensor's memory."""
-    return tensor.untyped_storage()._cdata
+    address: int = tensor.held.untyped_storage()._cdata
+    return address
 
 
-def _note_copy(name: str, args: Any, kwargs: Any, target: str | None) -> bool | None:
+def _written(known: Operator, args: Any, kwargs: Any) -> list[int]:
+    """Return the addresses of the memory that an operator changes."""
+    written = []
+    for place, name in known.writes:
+        value = args[place] if place < len(args) else kwargs.get(name)
+        for own in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(own, DeviceTensor):
+                written.append(_memory(own))
+    return written
+
+
+def _note_copy(known: Operator, args: Any, kwargs: Any, target: str | None) -> bool | None:
     """Note a copy to or from the device; return whether Python waits for it, None: it is none."""
-    if name == "_to_copy":
+    if known.name == "_to_copy":
         source, leaves = args[0], target == "cpu"
         enters = target == "cuda" and not isinstance(source, DeviceTensor)
         if not (leaves or enters):
             return None
         non_blocking = kwargs.get("non_blocking", False)
-    elif name == "copy_" and isinstance(args[0], DeviceTensor) != isinstance(args[1], DeviceTensor):
+    elif isinstance(args[0], DeviceTensor) != isinstance(args[1], DeviceTensor):
         source, enters = args[1], isinstance(args[0], DeviceTensor)
         non_blocking = args[2] if len(args) > 2 else kwargs.get("non_blocking", False)
     else:
@@ -187,11 +205,11 @@ def _note_copy(name: str, args: Any, kwargs: Any, target: str | None) -> bool | 
     return True
 
 
-def is_pinned(tensor: Tensor) -> bool:
+def is_pinned(tensor: Tensor, *_: Any) -> bool:
     return tensor.is_cpu and tensor.untyped_storage().data_ptr() in _pinned
 
 
-def pin(tensor: Tensor) -> Tensor:
+def pin(tensor: Tensor, *_: Any) -> Tensor:
     """Return a copy in memory that counts as pinned."""
     copy = tensor.clone(memory_format=torch.preserve_format)
     _pinned[copy.untyped_storage().data_ptr()] = copy
@@ -205,38 +223,44 @@ def unpin_all() -> None:
 class Dispatch(TorchDispatchMode):
     """Operators that make tensors on the device, of none that are there."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and asking takes as long as the rest
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return run(func, args, kwargs or {})
+        return run(func, types, args, kwargs or {})
 
 
-class Functions(TorchFunctionMode):
-    """Functions that ask the driver before an operator is dispatched."""
+def _on_device(device: Any) -> bool:
+    return device is not None and torch.device(device).type == "cuda"
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        device = kwargs.get("device")
-        here = bool(args) and isinstance(args[0], DeviceTensor)
-        on_device = device is not None and torch.device(device).type == "cuda"
-        if func in (torch.tensor, torch.as_tensor) and on_device:
-            if isinstance(args[0], Tensor):
-                return args[0].to(device, kwargs.get("dtype"))
-            return func(*args, **{**kwargs, "device": "cpu"}).to(device)
-        if func is Tensor.new_tensor and here and device is None:
-            return torch.tensor(args[1], dtype=kwargs.get("dtype") or args[0].dtype).to(DEVICE)
-        if func is Tensor.to and not here:
-            parsed = torch._C._nn._parse_to(*args[1:], **kwargs)
-            if parsed[0] and parsed[0].type == "cuda" and parsed[1]:
-                # One after the other, as inference mode needs it.
-                return args[0].to(parsed[1]).to(parsed[0], non_blocking=parsed[2])
-        if func is Tensor.pin_memory:
-            return pin(args[0])
-        if func is Tensor.is_pinned:
-            return not here and is_pinned(args[0])
-        if func in (Tensor.__getitem__, Tensor.__setitem__) and here:
-            args = (args[0], _as_tensors(args[1]), *args[2:])
-        if func is F.scaled_dot_product_attention and here:
-            return _attention(*args, **kwargs)
-        return func(*args, **kwargs)
+
+_ordinary_tensor, _ordinary_to = torch.tensor, Tensor.to
+_ordinary_as_tensor, _ordinary_attention = torch.as_tensor, F.scaled_dot_product_attention
+
+
+def _tensor(data: Any, *, device: Any = None, **options: Any) -> Tensor:
+    if not _on_device(device):
+        return _ordinary_tensor(data, device=device, **options)
+    return _ordinary_tensor(data, **options).to(device)
+
+
+def _as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    if not _on_device(device):
+        return _ordinary_as_tensor(data, dtype=dtype, device=device)
+    if isinstance(data, Tensor):
+        return data.to(device, dtype)
+    return _ordinary_as_tensor(data, dtype=dtype).to(device)
+
+
+def _to(tensor: Tensor, *args: Any, copy: bool = False, **kwargs: Any) -> Tensor:
+    if not isinstance(tensor, DeviceTensor):
+        device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)
+        if device and device.type == "cuda" and dtype:
+            # One after the other, as inference mode needs it.
+            tensor = _ordinary_to(tensor, dtype)
+            return _ordinary_to(tensor, device, non_blocking=non_blocking)
+    return _ordinary_to(tensor, *args, copy=copy, **kwargs)
 
 
 def _as_tensors(index: Any) -> Any:
@@ -246,7 +270,12 @@ def _as_tensors(index: Any) -> Any:
     return torch.tensor(index) if isinstance(index, list) else index
 
 
-def _attention(
+def _attention(query: Tensor, *args: Any, **kwargs: Any) -> Any:
+    compute = _fast if isinstance(query, DeviceTensor) else _ordinary_attention
+    return compute(query, *args, **kwargs)
+
+
+def _fast(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
     dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None, **_: Any,
 ) -> Any:  # fmt: skip
@@ -262,3 +291,11 @@ def _attention(
         attn_mask = query.new_zeros(attn_mask.shape).masked_fill(~attn_mask, -torch.inf)
     fast = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     return fast(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, **options)[0]
+
+
+# Functions that ask the driver before an operator is dispatched, and what stands in for them.
+FUNCTIONS = (
+    (torch, "tensor", _tensor), (torch, "as_tensor", _as_tensor), (Tensor, "to", _to),
+    (Tensor, "pin_memory", pin), (Tensor, "is_pinned", is_pinned),
+    (F, "scaled_dot_product_attention", _attention),
+)  # fmt: skip
