@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import inference_model, read_checkpoint
@@ -22,6 +23,8 @@ from posebench.structures import Batch, Inference, Resize, Sample
 from tests.builders import make_batch
 from tests.device.tensors import DEVICE
 
+T = TypeVar("T")
+CPU = torch.device("cpu")
 SIDE = 128  # pixels, of images and inputs
 
 
@@ -72,15 +75,36 @@ def trained(name: str) -> PoseModel:
     return model
 
 
+@cache
 def folded(name: str, device: torch.device) -> PoseModel:
-    """Return what evaluation computes with, on a device."""
+    """Return what evaluation computes with, on a device; it is shared, so not to be changed."""
     return inference_model(trained(name).to(device))
 
 
-@cache
+def on_both(compute: Callable[[torch.device], T]) -> tuple[T, T]:
+    """Return what is computed on the device, and on the CPU as if there were no device."""
+    with _disable_current_modes():
+        theirs = compute(CPU)
+    return compute(DEVICE), theirs
+
+
+_drawn = cache(SyntheticCrowds.load)
+
+
+class Crowds(SyntheticCrowds):
+    """Crowds whose images are drawn once."""
+
+    def load(self, index: int, *, pixels: bool = True) -> Sample:
+        return _drawn(self, index, pixels=pixels)
+
+
+def crowds(split: str, length: int, size: int = SIDE) -> SyntheticCrowds:
+    return Crowds(COCO, split, length, size, crowd=0.2)
+
+
 def samples() -> tuple[Sample, ...]:
-    crowds = SyntheticCrowds(COCO, "val", length=3, size=SIDE, crowd=0.2)
-    return tuple(crowds.load(index) for index in range(3))
+    shown = crowds("val", length=3)
+    return tuple(shown.load(index) for index in range(3))
 
 
 def batch() -> Batch:
@@ -102,7 +126,7 @@ def steps(name: str) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "loss", lambda: results.append(model.loss(ready))
     total = torch.stack(list(results.pop().values())).sum()
     yield "backward", total.backward
-    network = folded(name, DEVICE)
+    network = inference_model(trained(name).to(DEVICE))  # its first pass: nothing is kept yet
     with torch.inference_mode():
         yield "forward", lambda: results.append(network(ready.images, ready.padding))
         outputs = results.pop()

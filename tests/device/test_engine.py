@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from posebench.bench.flops import Audit, audit
+from posebench.bench.speed import timed_model
 from posebench.bench.speed.clock import CudaClock
 from posebench.bench.speed.inputs import write_images
 from posebench.bench.speed.options import InputCase, SpeedOptions, TimingJob
 from posebench.bench.speed.timed_model import TimedModel
-from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import TrainOptions, evaluate, read_log, train
 from posebench.engine.training import _Average, _read, _Trainer
 from posebench.errors import UnsupportedError
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
-from posebench.skeleton import COCO
-from tests.device.cases import BOUNDS, NAMES, trained, views
+from tests.device.cases import BOUNDS, NAMES, crowds, on_both, trained, views
 from tests.device.ledger import Ledger
-from tests.device.tensors import DEVICE
-
-CPU = torch.device("cpu")
 
 
 def small(name: str, **changes: Any) -> Recipe:
@@ -35,15 +33,21 @@ def small(name: str, **changes: Any) -> Recipe:
     return override(override(recipe, size), "inference.resize.short_side=64")
 
 
-def crowds(split: str, length: int) -> SyntheticCrowds:
-    return SyntheticCrowds(COCO, split, length, size=64, crowd=0.2)
+@cache
+def _counted(name: str, size: tuple[int, int], batch: int, people: int) -> Audit:
+    return audit(small(name), size, batch=batch, people=people)
+
+
+def counted(recipe: Recipe, size: tuple[int, int], *, batch: int, people: int) -> Audit:
+    """Count operations, which are the same on every device, once for both protocols."""
+    return _counted(recipe.name, size, batch, people)
 
 
 def losses_of(recipe: Recipe, run: Path, device: torch.device, **options: Any) -> list[float]:
     resume = (run / "checkpoints").is_dir()
     train(
-        recipe, crowds("train", 8), crowds("val", 2), run, TrainOptions(device, **options),
-        resume=resume,
+        recipe, crowds("train", 8, size=64), crowds("val", 2, size=64), run,
+        TrainOptions(device, **options), resume=resume,
     )  # fmt: skip
     return [entry["loss"] for entry in read_log(run) if "loss" in entry]
 
@@ -55,14 +59,17 @@ def lines_of(function: Any) -> set[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_training_is_the_same_and_goes_on(name: str, tmp_path: Path, gpu: Ledger) -> None:
-    recipe, losses = small(name), []
-    for device in (CPU, DEVICE):
+    recipe = small(name)
+
+    def computed(device: torch.device) -> list[float]:
         run = tmp_path / device.type
         losses_of(recipe, run, device)
         gpu.clear()
-        losses.append(losses_of(replace(recipe, epochs=2), run, device))  # resumed
+        return losses_of(replace(recipe, epochs=2), run, device)  # resumed
+
+    losses = on_both(computed)
     # Adam divides small gradients by themselves, so that rounding decides on their signs.
-    assert losses[1] == pytest.approx(losses[0], rel=max(1e-3, 10 * BOUNDS[name].gradients))
+    assert losses[0] == pytest.approx(losses[1], rel=max(1e-3, 10 * BOUNDS[name].gradients))
     functions = (_Trainer._step, _Trainer._backward, _read, _Average)
     steps = {line for function in functions for line in lines_of(function)}
     reads = [kind for kind, place in gpu.waits.elements() if place in steps]
@@ -71,13 +78,14 @@ def test_training_is_the_same_and_goes_on(name: str, tmp_path: Path, gpu: Ledger
 
 @pytest.mark.parametrize("name", NAMES)
 def test_evaluation_finds_the_same_people(name: str, gpu: Ledger) -> None:
-    data = SyntheticCrowds(COCO, "val", 3, size=128, crowd=0.2)
-    results = [
-        evaluate(trained(name).to(device), data, views(flip=False), batch_size=2).results
-        for device in (CPU, DEVICE)
-    ]
+    data = crowds("val", 3)
+    results = on_both(
+        lambda device: (
+            evaluate(trained(name).to(device), data, views(flip=False), batch_size=2).results
+        )
+    )
     assert len(results[0]) == len(results[1]) > 0
-    for ours, theirs in zip(*results[::-1], strict=True):
+    for ours, theirs in zip(*results, strict=True):
         assert ours["image_id"] == theirs["image_id"]
         assert ours["score"] == pytest.approx(theirs["score"], rel=1e-3, abs=1e-4)
         assert ours["keypoints"] == pytest.approx(theirs["keypoints"], abs=1e-2)
@@ -99,10 +107,14 @@ def test_a_pass_without_waits_becomes_a_graph(name: str, tmp_path: Path, gpu: Le
 
 @pytest.mark.parametrize("protocol", ["forward", "end-to-end"])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_stage_is_timed(name: str, protocol: Any, tmp_path: Path, gpu: Ledger) -> None:
+def test_every_stage_is_timed(
+    name: str, protocol: Any, tmp_path: Path, gpu: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timed_model, "audit", counted)
+    monkeypatch.setattr(timed_model, "RECIPES", {name: small(name)})
+    monkeypatch.setattr(timed_model, "_WARM_UP_SIDE", 64)
     options = SpeedOptions(protocol, (2,), device="cuda:0", precision="fp16")
-    size = (64, 64) if protocol == "forward" else None
-    job = TimingJob(name, options, (InputCase(2, size),), write_images(tmp_path))
+    job = TimingJob(name, options, (InputCase(2, None),), write_images(tmp_path))
     # The clock's defaults were bound before there was a device.
     model = TimedModel(job, lambda _: CudaClock(torch.cuda.Event, torch.cuda.synchronize))
     model.prepare(0)

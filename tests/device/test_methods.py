@@ -12,12 +12,21 @@ from torch import Tensor
 from posebench.models import RECIPES, profile_of
 from posebench.structures import PosePredictions
 from posebench.transfer import moved, tensors_in
-from tests.device.cases import BOUNDS, NAMES, batch, difference, folded, samples, steps, trained
-from tests.device.cases import views as views_of
+from tests.device.cases import (
+    BOUNDS,
+    CPU,
+    NAMES,
+    batch,
+    difference,
+    folded,
+    on_both,
+    samples,
+    steps,
+    trained,
+    views,
+)
 from tests.device.ledger import Ledger
-from tests.device.tensors import DEVICE
 
-CPU = torch.device("cpu")
 HOW_FAR = 1e-2  # pixels, of people's keypoints
 
 
@@ -61,74 +70,79 @@ def test_waits_are_few(name: str, gpu: Ledger) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_forward_gives_the_same_outputs_and_people(name: str, gpu: Ledger) -> None:
-    inputs, outputs, people = batch(), [], []
-    for device in (CPU, DEVICE):
+    inputs = batch()
+
+    def computed(device: torch.device) -> tuple[Any, list[PosePredictions]]:
         network, own = folded(name, device), inputs.to(device)
         given = profile_of(network.config).given_people(network, inputs)
         with torch.inference_mode():
-            outputs.append(network(own.images, own.padding, given))
-            detected = network(own.images, own.padding)
-            people.append(network.decode(detected, own.geometry))
-    assert_same_tensors(outputs[1], outputs[0], BOUNDS[name].outputs)
-    assert_same_people(people[1], people[0], BOUNDS[name].keypoints)
+            outputs = network(own.images, own.padding, given)
+            return outputs, network.decode(network(own.images, own.padding), own.geometry)
+
+    ours, theirs = on_both(computed)
+    assert_same_tensors(ours[0], theirs[0], BOUNDS[name].outputs)
+    assert_same_people(ours[1], theirs[1], BOUNDS[name].keypoints)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_targets_and_ideal_outputs_are_the_same(name: str, gpu: Ledger) -> None:
-    inputs, built, ideal, people = batch(), [], [], []
-    for device in (CPU, DEVICE):
+    inputs = batch()
+
+    def computed(device: torch.device) -> tuple[Any, Any, list[PosePredictions]]:
         model, own = trained(name).to(device), inputs.to(device)
-        built.append(model.targets(own))
-        ideal.append(profile_of(model.config).ideal_outputs(model, own))
-        people.append(model.decode(ideal[-1], own.geometry))
-    assert any(tensor.is_cuda for tensor in tensors_in(built[1]))
-    assert all(tensor.is_cuda for tensor in tensors_in(ideal[1]))
-    assert_same_tensors(built[1], built[0], 1e-6)
-    assert_same_tensors(ideal[1], ideal[0], 1e-6)
-    assert sum(len(own) for own in people[0]) == 5
-    assert_same_people(people[1], people[0])
+        ideal = profile_of(model.config).ideal_outputs(model, own)
+        return model.targets(own), ideal, model.decode(ideal, own.geometry)
+
+    ours, theirs = on_both(computed)
+    assert any(tensor.is_cuda for tensor in tensors_in(ours[0]))
+    assert all(tensor.is_cuda for tensor in tensors_in(ours[1]))
+    assert_same_tensors(ours[0], theirs[0], 1e-6)
+    assert_same_tensors(ours[1], theirs[1], 1e-6)
+    assert sum(len(own) for own in theirs[2]) == 5
+    assert_same_people(ours[2], theirs[2])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_learns_the_same(name: str, gpu: Ledger) -> None:
-    losses: list[dict[str, float]] = []
-    gradients: list[dict[str, Tensor]] = []
-    for device in (CPU, DEVICE):
+    def computed(device: torch.device) -> tuple[dict[str, float], dict[str, Tensor]]:
         model = trained(name).to(device).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
         terms = model.loss(batch().to(device))
         torch.stack(list(terms.values())).sum().backward()
-        gradients.append(
-            {n: p.grad.cpu().clone() for n, p in model.named_parameters() if p.grad is not None}
-        )
+        gradients = {
+            n: p.grad.cpu().clone() for n, p in model.named_parameters() if p.grad is not None
+        }
         gpu.clear()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         assert gpu.waits.total() == 0
-        losses.append({term: value.item() for term, value in terms.items()})
+        return {term: value.item() for term, value in terms.items()}, gradients
+
+    (losses, gradients), (their_losses, their_gradients) = on_both(computed)
     tolerance = BOUNDS[name].gradients
-    assert losses[1] == pytest.approx(losses[0], rel=tolerance)
-    largest = max(float(own.abs().max()) for own in gradients[0].values())
-    for parameter, own in gradients[0].items():
-        apart = (gradients[1][parameter] - own).abs().max()
+    assert losses == pytest.approx(their_losses, rel=tolerance)
+    assert gradients.keys() == their_gradients.keys()
+    largest = max(float(own.abs().max()) for own in their_gradients.values())
+    for parameter, own in their_gradients.items():
+        apart = (gradients[parameter] - own).abs().max()
         assert apart <= tolerance * largest, parameter
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_mirrored_and_scaled_views_give_the_same_people(name: str, gpu: Ledger) -> None:
-    inference = views_of(scales=(1.0, 0.5))
-    people = [folded(name, device).predict(samples(), inference) for device in (CPU, DEVICE)]
-    assert_same_people(people[1], people[0])
+    inference = views(scales=(1.0, 0.5))
+    people = on_both(lambda device: folded(name, device).predict(samples(), inference))
+    assert_same_people(*people)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pictures_of_maps_are_the_same(name: str, gpu: Ledger) -> None:
-    explained = []
-    for device in (CPU, DEVICE):
+    def computed(device: torch.device) -> Any:
         network = folded(name, device)
-        profile = profile_of(network.config)
-        explained.append(profile.explain(network, samples()[0], views_of()))
-    assert_same_people([explained[1][0]], [explained[0][0]])
-    ours, theirs = (moved(maps, CPU) for _, maps in explained[::-1])
+        return profile_of(network.config).explain(network, samples()[0], views())
+
+    explained = on_both(computed)
+    assert_same_people(*([people] for people, _ in explained))
+    ours, theirs = (moved(maps, CPU) for _, maps in explained)
     assert_same_tensors(ours.scene, theirs.scene, 1e-4)
     assert_same_tensors(replace(ours, scene={}), replace(theirs, scene={}), 1e-4)

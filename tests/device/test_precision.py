@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -34,7 +36,7 @@ def test_people_in_half_precision(name: str, gpu: Ledger) -> None:
     wanted = folded(name, DEVICE).predict(samples(), views(flip=False))
     for dtype, pixels in PIXELS.items():
         with torch.autocast("cuda", dtype):
-            found = folded(name, DEVICE).to(dtype).predict(samples(), views(flip=False))
+            found = deepcopy(folded(name, DEVICE)).to(dtype).predict(samples(), views(flip=False))
         assert_near(found, wanted, pixels)
 
 
