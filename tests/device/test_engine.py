@@ -24,6 +24,7 @@ from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
 from tests.device.cases import BOUNDS, NAMES, crowds, on_both, trained, views
 from tests.device.ledger import Ledger
+from tests.device.tensors import DEVICE
 
 
 def small(name: str, **changes: Any) -> Recipe:
@@ -76,6 +77,15 @@ def test_training_is_the_same_and_goes_on(name: str, tmp_path: Path, gpu: Ledger
     assert reads == ["to the CPU"] * 2, reads  # the loss terms of each step, at once
 
 
+def test_training_in_bfloat16_has_nearly_the_same_losses(tmp_path: Path, gpu: Ledger) -> None:
+    recipe = small("pifpaf_tiny")
+    exact, rounded = (
+        losses_of(recipe, tmp_path / precision, DEVICE, precision=precision)
+        for precision in ("fp32", "bf16")
+    )
+    assert rounded != exact and rounded == pytest.approx(exact, rel=0.05)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_evaluation_finds_the_same_people(name: str, gpu: Ledger) -> None:
     data = crowds("val", 3)
@@ -103,6 +113,14 @@ def test_a_pass_without_waits_becomes_a_graph(name: str, tmp_path: Path, gpu: Le
     model.prepare(0)
     [stages] = model.measure_for(0, 0.0)
     assert list(stages) == ["network/graph"]
+
+
+def test_alternatives_are_timed(tmp_path: Path, gpu: Ledger) -> None:
+    options = SpeedOptions("forward", (2,), device="cuda:0", alternatives=True)
+    job = TimingJob("cid_tiny", options, (InputCase(2, (64, 64)),), write_images(tmp_path))
+    model = TimedModel(job, lambda _: CudaClock(torch.cuda.Event, torch.cuda.synchronize))
+    [stages] = model.measure_for(0, 0.0)
+    assert len(stages) > 1 and all(seconds >= 0 for seconds in stages.values())
 
 
 @pytest.mark.parametrize("protocol", ["forward", "end-to-end"])
