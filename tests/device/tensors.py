@@ -235,7 +235,8 @@ def _on_device(device: Any) -> bool:
     return device is not None and torch.device(device).type == "cuda"
 
 
-_ordinary_tensor, _ordinary_to = torch.tensor, Tensor.to
+_ordinary_tensor = torch.tensor
+_ordinary_to: Any = Tensor.to
 _ordinary_as_tensor, _ordinary_attention = torch.as_tensor, F.scaled_dot_product_attention
 
 

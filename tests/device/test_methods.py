@@ -141,8 +141,8 @@ def test_pictures_of_maps_are_the_same(name: str, gpu: Ledger) -> None:
         network = folded(name, device)
         return profile_of(network.config).explain(network, samples()[0], views())
 
-    explained = on_both(computed)
-    assert_same_people(*([people] for people, _ in explained))
-    ours, theirs = (moved(maps, CPU) for _, maps in explained)
+    (people, maps), (their_people, their_maps) = on_both(computed)
+    assert_same_people([people], [their_people])
+    ours, theirs = moved(maps, CPU), moved(their_maps, CPU)
     assert_same_tensors(ours.scene, theirs.scene, 1e-4)
     assert_same_tensors(replace(ours, scene={}), replace(theirs, scene={}), 1e-4)
