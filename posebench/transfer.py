@@ -7,6 +7,7 @@ CPU, makes Python wait until the GPU has caught up, so many tensors travel packe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy as shallow_copy
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
+
+PACK_BYTES = 2**26  # of tensors that are packed to be saved: a GPU's memory may be nearly full
 
 
 def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
@@ -43,6 +46,38 @@ def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
     """
     tensors = _in_one([tensor.detach() for tensor in tensors], lambda row: row.cpu(), "cuda")
     return [tensor.cpu() for tensor in tensors]
+
+
+def on_host(value: T) -> T:
+    """Return a value with all tensors of a GPU in it on the CPU, in few copies, each for itself.
+
+    Unlike those of `moved` they have memory of their own, laid out as on the GPU, so that they can
+    be kept and saved. Others stay.
+    """
+    import torch
+
+    tensors = list(tensors_in(value))
+    there = [tensor for tensor in tensors if tensor.device.type == "cuda"]
+    copies = {}
+    for pack in _packs(there):
+        for own, view in zip(pack, to_host(pack), strict=True):
+            copies[id(own)] = torch.empty_like(own, device="cpu").copy_(view)
+    filled: T = _filled(value, iter([copies.get(id(tensor), tensor) for tensor in tensors]))
+    return filled
+
+
+def _packs(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield tensors in groups of up to PACK_BYTES, if they are not larger themselves."""
+    pack: list[Tensor] = []
+    size = 0
+    for tensor in tensors:
+        if pack and size + tensor.nbytes > PACK_BYTES:
+            yield pack
+            pack, size = [], 0
+        pack.append(tensor)
+        size += tensor.nbytes
+    if pack:
+        yield pack
 
 
 def moved(value: T, device: torch.device) -> T:
@@ -128,7 +163,9 @@ def _filled(value: Any, tensors: Iterator[Tensor]) -> Any:
         names = [field.name for field in fields(value)]
         return replace(value, **{n: _filled(getattr(value, n), tensors) for n in names})
     if isinstance(value, dict):
-        return {key: _filled(part, tensors) for key, part in value.items()}
+        filled = shallow_copy(value)  # a state dict has more than its entries
+        filled.update({key: _filled(part, tensors) for key, part in value.items()})
+        return filled
     if isinstance(value, tuple | list):
         return type(value)([_filled(part, tensors) for part in value])
     return value
