@@ -121,7 +121,8 @@ def test_saving_copies_packs(
     monkeypatch.setattr(transfer, "PACK_BYTES", pack_bytes)
     for device in (CPU, DEVICE):
         torch.manual_seed(0)
-        model = trained("pifpaf_tiny").to(device, memory_format=torch.channels_last)
+        model = trained("pifpaf_tiny").to(device)
+        model.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(model.parameters(), fused=True)
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, 1e-3)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from posebench.engine import inference_model
 from posebench.models import RECIPES, PoseModel
+from posebench.recipe import override
 from posebench.skeleton import COCO
 from posebench.structures import PosePredictions
 from tests.device.cases import batch, trained
@@ -20,8 +19,7 @@ def rescoring(device: torch.device) -> PoseModel:
     """Return dekr_tiny with the package's weights, and a scoring net with random ones."""
     plain = trained("dekr_tiny")
     torch.manual_seed(0)
-    recipe = RECIPES["dekr_tiny"]
-    model = replace(recipe, config=replace(recipe.config, rescore=True)).build(COCO).eval()
+    model = override(RECIPES["dekr_tiny"], "rescore=true").build(COCO).eval()
     missing, unexpected = model.load_state_dict(plain.state_dict(), strict=False)
     assert not unexpected and all(name.startswith("scoring.") for name in missing)
     return inference_model(model.to(device))
