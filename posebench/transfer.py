@@ -95,8 +95,11 @@ def moved(value: T, device: torch.device) -> T:
 
 
 def pinned(value: T) -> T:
-    """Return a value with all tensors in it in memory from which a GPU copies without a wait."""
-    filled: T = _filled(value, iter([_pinned(tensor) for tensor in tensors_in(value)]))
+    """Return a value with all tensors in it in one piece of memory that `to_device` copies whole.
+
+    It is pinned, so that a GPU copies from it without a wait.
+    """
+    filled: T = _filled(value, iter(_in_one(list(tensors_in(value)), _pinned, "cpu")))
     return filled
 
 
@@ -113,6 +116,12 @@ def _in_one(tensors: Sequence[Tensor], copy: Any, kind: str) -> list[Tensor]:
     if len(moving) == 1:
         [number] = moving
         results[number] = copy(tensors[number])
+    elif (piece := _pinned_piece([tensors[number] for number in moving])) is not None:
+        copied = copy(piece)
+        for number in moving:
+            own = tensors[number]
+            begin = own.storage_offset() * own.element_size()
+            results[number] = copied[begin : begin + own.nbytes].view(own.dtype).view(own.shape)
     elif moving:
         # The widest types first, so that each begins at a multiple of its width.
         moving.sort(key=lambda number: -tensors[number].element_size())
@@ -124,6 +133,20 @@ def _in_one(tensors: Sequence[Tensor], copy: Any, kind: str) -> list[Tensor]:
             results[number] = packed[begin:end].view(own.dtype).view(tensors[number].shape)
             begin = end
     return results
+
+
+def _pinned_piece(tensors: Sequence[Tensor]) -> Tensor | None:
+    """Return the bytes that tensors fill together, as those of `pinned` do; otherwise None."""
+    import torch
+
+    if not tensors or not all(own.is_contiguous() and own.is_pinned() for own in tensors):
+        return None
+    storage = tensors[0].untyped_storage()
+    if any(own.untyped_storage().data_ptr() != storage.data_ptr() for own in tensors):
+        return None
+    if sum(own.nbytes for own in tensors) != storage.nbytes():
+        return None
+    return torch.empty(0, dtype=torch.uint8).set_(storage)
 
 
 def _row(tensor: Tensor) -> Tensor:
