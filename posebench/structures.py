@@ -285,8 +285,9 @@ class Batch:
         return replace(self, images=images, masks=masks, targets=targets)
 
     def pin_memory(self) -> Batch:
-        """Return the batch in memory from which a GPU copies without a wait."""
-        return replace(self, images=pinned(self.images))
+        """Return the batch in memory from which `to` copies without packing and a wait."""
+        masks, targets = pinned((self.masks, self.targets))
+        return replace(self, images=pinned(self.images), masks=masks, targets=targets)
 
 
 Rounding = Literal["authors", "dekr", "mmpose0", "mmpose1"]

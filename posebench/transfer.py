@@ -7,6 +7,7 @@ CPU, makes Python wait until the GPU has caught up, so many tensors travel packe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy as shallow_copy
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
+
+PACK_BYTES = 2**26  # of tensors that are packed to be saved: a GPU's memory may be nearly full
 
 
 def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
@@ -45,6 +48,38 @@ def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [tensor.cpu() for tensor in tensors]
 
 
+def on_host(value: T) -> T:
+    """Return a value with all tensors of a GPU in it on the CPU, in few copies, each for itself.
+
+    Unlike those of `moved` they have memory of their own, laid out as on the GPU, so that they can
+    be kept and saved. Others stay.
+    """
+    import torch
+
+    tensors = list(tensors_in(value))
+    there = [tensor for tensor in tensors if tensor.device.type == "cuda"]
+    copies = {}
+    for pack in _packs(there):
+        for own, view in zip(pack, to_host(pack), strict=True):
+            copies[id(own)] = torch.empty_like(own, device="cpu").copy_(view)
+    filled: T = _filled(value, iter([copies.get(id(tensor), tensor) for tensor in tensors]))
+    return filled
+
+
+def _packs(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield tensors in groups of up to PACK_BYTES, if they are not larger themselves."""
+    pack: list[Tensor] = []
+    size = 0
+    for tensor in tensors:
+        if pack and size + tensor.nbytes > PACK_BYTES:
+            yield pack
+            pack, size = [], 0
+        pack.append(tensor)
+        size += tensor.nbytes
+    if pack:
+        yield pack
+
+
 def moved(value: T, device: torch.device) -> T:
     """Return a value with all tensors in it on a device, in one copy.
 
@@ -60,8 +95,11 @@ def moved(value: T, device: torch.device) -> T:
 
 
 def pinned(value: T) -> T:
-    """Return a value with all tensors in it in memory from which a GPU copies without a wait."""
-    filled: T = _filled(value, iter([_pinned(tensor) for tensor in tensors_in(value)]))
+    """Return a value with all tensors in it in one piece of memory that `to_device` copies whole.
+
+    It is pinned, so that a GPU copies from it without a wait.
+    """
+    filled: T = _filled(value, iter(_in_one(list(tensors_in(value)), _pinned, "cpu")))
     return filled
 
 
@@ -78,6 +116,12 @@ def _in_one(tensors: Sequence[Tensor], copy: Any, kind: str) -> list[Tensor]:
     if len(moving) == 1:
         [number] = moving
         results[number] = copy(tensors[number])
+    elif (piece := _pinned_piece([tensors[number] for number in moving])) is not None:
+        copied = copy(piece)
+        for number in moving:
+            own = tensors[number]
+            begin = own.storage_offset() * own.element_size()
+            results[number] = copied[begin : begin + own.nbytes].view(own.dtype).view(own.shape)
     elif moving:
         # The widest types first, so that each begins at a multiple of its width.
         moving.sort(key=lambda number: -tensors[number].element_size())
@@ -89,6 +133,20 @@ def _in_one(tensors: Sequence[Tensor], copy: Any, kind: str) -> list[Tensor]:
             results[number] = packed[begin:end].view(own.dtype).view(tensors[number].shape)
             begin = end
     return results
+
+
+def _pinned_piece(tensors: Sequence[Tensor]) -> Tensor | None:
+    """Return the bytes that tensors fill together, as those of `pinned` do; otherwise None."""
+    import torch
+
+    if not tensors or not all(own.is_contiguous() and own.is_pinned() for own in tensors):
+        return None
+    storage = tensors[0].untyped_storage()
+    if any(own.untyped_storage().data_ptr() != storage.data_ptr() for own in tensors):
+        return None
+    if sum(own.nbytes for own in tensors) != storage.nbytes():
+        return None
+    return torch.empty(0, dtype=torch.uint8).set_(storage)
 
 
 def _row(tensor: Tensor) -> Tensor:
@@ -128,7 +186,9 @@ def _filled(value: Any, tensors: Iterator[Tensor]) -> Any:
         names = [field.name for field in fields(value)]
         return replace(value, **{n: _filled(getattr(value, n), tensors) for n in names})
     if isinstance(value, dict):
-        return {key: _filled(part, tensors) for key, part in value.items()}
+        filled = shallow_copy(value)  # a state dict has more than its entries
+        filled.update({key: _filled(part, tensors) for key, part in value.items()})
+        return filled
     if isinstance(value, tuple | list):
         return type(value)([_filled(part, tensors) for part in value])
     return value

@@ -36,6 +36,7 @@ from posebench.cli.notices import shown_notices
 from posebench.cli.stopping import StoppableGroup, say_stopped
 from posebench.downloads.network import go_offline
 from posebench.downloads.showing import shown_by
+from posebench.engine.allocator import keep_freed_memory
 from posebench.errors import Interrupted, PosebenchError
 
 app = typer.Typer(
@@ -111,6 +112,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error that the user can fix is one sentence and an exit code."""
+    keep_freed_memory()
     debug = "--debug" in sys.argv
     if "--offline" in sys.argv:
         go_offline()

@@ -24,6 +24,7 @@ from posebench.files import atomic_write
 from posebench.models import PoseModel, plugin_of, saved_base
 from posebench.recipe import Recipe, recipe_from_json, recipe_to_json
 from posebench.skeleton import Skeleton
+from posebench.transfer import on_host
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def save_weights(
     path: Path, model: nn.Module, recipe: Recipe, skeleton: Skeleton, facts: dict[str, Any]
 ) -> None:
     """Write a model's weights with their recipe; `facts` as in `Checkpoint`."""
-    weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    weights = on_host({name: value.detach() for name, value in model.state_dict().items()})
+    weights = {name: value.contiguous() for name, value in weights.items()}
     write_checkpoint(path, weights, recipe, skeleton, facts)
 
 
@@ -176,7 +178,7 @@ class TrainingState:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"state-{facts['step']}.pt"
         content = io.BytesIO()
-        torch.save(state, content)
+        torch.save(on_host(state), content)
         _write(path, content.getbuffer())
         save_weights(self.weights, model, recipe, skeleton, {**facts, "state": path.name})
         # Files of earlier steps, and temporary ones that a kill or a full disk left behind.

@@ -20,6 +20,8 @@ _NAMES = re.compile(r"auto|(cpu|cuda|mps|xpu)(:\d+)?")
 def pick_device(name: str) -> torch.device:
     """Return the device of that name; `auto` is a GPU where there is one.
 
+    A GPU becomes the current one of this thread.
+
     Raises:
         UsageError: there is no such device on this machine.
     """
@@ -37,6 +39,10 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        if device.type == "cuda":
+            # Pinned memory, streams and events are those of the current GPU, whichever computes:
+            # beside `cuda:1` they would take memory and time of the first one.
+            torch.cuda.set_device(device)
     except (RuntimeError, AssertionError):
         raise refusal from None
     return device

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from posebench.layers.kept import kept
 from posebench.transfer import to_device
 
 _portable = ContextVar("portable operators", default=False)
@@ -50,14 +50,13 @@ def constant(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
     """
     if torch.compiler.is_compiling():  # they become constants of the graph
         return torch.tensor(numbers, dtype=torch.int64, device=device)
-    return _kept(numbers, device)
+    return _sent(numbers, device)
 
 
-@lru_cache(maxsize=256)  # a network asks for the same ones again and again
-def _kept(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # training may reuse what is cached in inference mode
-        [tensor] = to_device([torch.tensor(numbers, dtype=torch.int64)], device)
-        return tensor
+@kept(256)  # a network asks for the same ones again and again
+def _sent(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
+    [tensor] = to_device([torch.tensor(numbers, dtype=torch.int64)], device)
+    return tensor
 
 
 def sizes_tensor(sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:

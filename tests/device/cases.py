@@ -38,13 +38,11 @@ class Bounds:
     loss: int = 0  # with targets, and the network in training
     outputs: float = 1e-5  # largest difference of an output, relative to the largest value
     gradients: float = 1e-5  # of a parameter's gradient, likewise
-    keypoints: float = 0.0  # of a coordinate, relative to it, beside a hundredth of a pixel
 
 
 BOUNDS = {
     "cid_tiny": Bounds(),
-    # Gaussians fitted to maps of noise lie far outside, where a rounding is large.
-    "dekr_tiny": Bounds(keypoints=1e-3),
+    "dekr_tiny": Bounds(),
     # The costs of all matchings go to the CPU at once.
     "ed_pose_tiny": Bounds(loss=1, outputs=1e-4, gradients=1e-3),
     # The CPU groups candidates between two searches of the maps.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from posebench import transfer
 from posebench.bench.flops import Audit, audit
 from posebench.bench.speed import timed_model
 from posebench.bench.speed.clock import CudaClock
@@ -18,10 +19,12 @@ from posebench.bench.speed.inputs import write_images
 from posebench.bench.speed.options import InputCase, SpeedOptions, TimingJob
 from posebench.bench.speed.timed_model import TimedModel
 from posebench.engine import TrainOptions, evaluate, read_log, train
+from posebench.engine.checkpoint import TrainingState
 from posebench.engine.training import _Average, _read, _Trainer
 from posebench.errors import UnsupportedError
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
+from posebench.transfer import tensors_in
 from tests.device.cases import BOUNDS, NAMES, crowds, on_both, trained, views
 from tests.device.ledger import Ledger
 from tests.device.tensors import DEVICE
@@ -139,3 +142,31 @@ def test_every_stage_is_timed(
     [stages] = model.measure_for(0, 0.0)
     assert any(stage.startswith("network/") for stage in stages)
     assert ("postprocess" in stages) == (protocol == "end-to-end")
+
+
+@pytest.mark.parametrize("pack_bytes", [2**26, 2**17], ids=["one pack", "several"])
+def test_saving_copies_packs(
+    pack_bytes: int, tmp_path: Path, gpu: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "PACK_BYTES", pack_bytes)
+    for device in (CPU, DEVICE):
+        torch.manual_seed(0)
+        model = trained("pifpaf_tiny").to(device)
+        model.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, 1e-3)
+        optimizer.step()
+        gpu.clear()
+        state = {"optimizer": optimizer.state_dict(), "averaged": model.state_dict()}
+        folder = TrainingState(tmp_path / device.type)
+        folder.save(model, RECIPES["pifpaf_tiny"], COCO, {"step": 1}, state)
+    tensors = list(tensors_in(state))
+    packs = sum(tensor.nbytes for tensor in tensors) / pack_bytes
+    assert len(tensors) > 100 and gpu.waits.total() == gpu.downloads <= 2 + 3 * packs
+    ours, theirs = (TrainingState(tmp_path / device.type) for device in (DEVICE, CPU))
+    read = [own.read()[0].weights for own in (ours, theirs)]
+    assert read[0].keys() == read[1].keys()
+    assert all(weight.equal(read[1][name]) for name, weight in read[0].items())
+    files = [own.folder / "state-1.pt" for own in (ours, theirs)]
+    assert files[0].read_bytes() == files[1].read_bytes()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from posebench.structures import Batch
-from posebench.transfer import to_device, to_host
+from posebench.transfer import pinned, tensors_in, to_device, to_host
 from tests.builders import make_batch
 from tests.device.ledger import Ledger
 from tests.device.tensors import DEVICE
@@ -47,9 +47,13 @@ def test_tensors_of_both_devices_keep_their_order(gpu: Ledger) -> None:
     assert to_device([], DEVICE) == to_host([]) == []
 
 
-def test_a_pinned_batch_with_targets(gpu: Ledger) -> None:
+def test_a_pinned_batch_with_targets(gpu: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     batch: Batch = replace(make_batch((1, 0), size=64), targets={"maps": [torch.ones(2, 3)]})
-    there = batch.pin_memory().to(DEVICE)
+    ready = batch.pin_memory()
+    assert all(own.is_pinned() for own in tensors_in((ready.images, ready.masks, ready.targets)))
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "cat", None)  # the loader has packed
+        there = ready.to(DEVICE)
     assert gpu.waits.total() == 0 and gpu.uploads.total() == 2
     assert there.images.cpu().equal(batch.images)
     assert there.targets["maps"][0].is_cuda and there.targets["maps"][0].cpu().equal(
@@ -57,3 +61,15 @@ def test_a_pinned_batch_with_targets(gpu: Ledger) -> None:
     )
     assert all(there.masks[stride].cpu().equal(mask) for stride, mask in batch.masks.items())
     assert all(poses.keypoints.is_cpu for poses in there.poses) and there.geometry.sizes.is_cpu
+
+
+@pytest.mark.parametrize("names", [list(KINDS), ["every second", "bits"], ["half"]], ids=str)
+def test_pinned_tensors_arrive_as_they_were(names: list[str], gpu: Ledger) -> None:
+    ready = pinned([KINDS[name] for name in names])
+    assert all(own.equal(KINDS[name]) for name, own in zip(names, ready, strict=True))
+    there = to_device(ready, DEVICE)
+    some = to_device(ready[1:], DEVICE)  # not the whole piece
+    for name, own in zip([*names, *names[1:]], [*there, *some], strict=True):
+        assert own.is_cuda and own.dtype == KINDS[name].dtype
+        assert own.cpu().equal(KINDS[name])
+    assert gpu.uploads.total() == 1 + bool(some)

@@ -12,7 +12,7 @@ from torch import Tensor
 from posebench.data.synthetic_crowds import SyntheticCrowds
 from posebench.engine import find_model
 from posebench.exporting.program import GraphModule
-from posebench.layers.backbones.swin import _make_shift_mask, _portable_shift_mask
+from posebench.layers.backbones.swin import _portable_shift_mask, _shift_mask
 from posebench.layers.portable import portable_operators
 from posebench.layers.sampling import gathered_samples, grid_samples
 from posebench.models import PoseModel, profile_of
@@ -157,4 +157,4 @@ def test_sampling_level_by_level_is_sampling_by_gathering() -> None:
 @pytest.mark.parametrize("size", [(14, 21), (7, 7), (28, 14)])
 def test_the_shifted_windows_of_swin_have_one_mask(size: tuple[int, int]) -> None:
     arguments = (size, (7, 7), (3, 3), torch.device("cpu"), torch.float32)
-    assert torch.equal(_portable_shift_mask(*arguments), _make_shift_mask(*arguments))
+    assert torch.equal(_portable_shift_mask(*arguments), _shift_mask(*arguments))

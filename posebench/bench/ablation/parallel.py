@@ -14,6 +14,7 @@ from typing import Protocol
 from posebench.bench.ablation.config import StudyConfig
 from posebench.bench.ablation.tasks import Task, run_task
 from posebench.engine import Interrupted, interruptible
+from posebench.engine.allocator import keep_freed_memory
 from posebench.engine.callbacks import Callback, NullCallback
 from posebench.engine.runs import RunLocked
 from posebench.errors import PosebenchError
@@ -122,8 +123,9 @@ def failure_reason(error: BaseException) -> str:
 # ------------------------------------------------------------------------------------- processes
 
 
-def _ignore_signals() -> None:
-    """Ignore signals; a training handles them, and between trainings the parent decides."""
+def _begin() -> None:
+    """Ignore signals, which a training handles: between trainings the parent decides."""
+    keep_freed_memory()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
@@ -153,7 +155,7 @@ def _run_in_processes(left: list[Task], jobs: int, watcher: Watcher) -> dict[Tas
     with (
         _thread_limit(threads),
         interruptible() as stop,
-        ProcessPoolExecutor(min(jobs, max(len(left), 1)), context, _ignore_signals) as pool,
+        ProcessPoolExecutor(min(jobs, max(len(left), 1)), context, _begin) as pool,
     ):
         futures: dict[Future[None], Task] = {
             pool.submit(run_when_unlocked, task): task for task in left

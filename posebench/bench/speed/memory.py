@@ -15,12 +15,17 @@ from typing import Any
 
 import torch
 
+from posebench.engine.allocator import freed_memory_returned
+
 _SELF = Path("/proc/self")
 
 
 def peak_growth(device: torch.device, work: Callable[[], Any]) -> int:
     """Return the peak memory in bytes while `work` runs, minus the memory before it."""
-    return _on_gpu(device, work) if device.type == "cuda" else _on_cpu(work)
+    if device.type == "cuda":
+        return _on_gpu(device, work)
+    with freed_memory_returned():
+        return _on_cpu(work)
 
 
 def _on_gpu(device: torch.device, work: Callable[[], Any]) -> int:

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from posebench.engine.allocator import keep_freed_memory
 from posebench.errors import PosebenchError, UnsupportedError
 from posebench.plugins import PLUGINS
 
@@ -34,6 +35,7 @@ def serve(
     after the latter the process ends. Files of plugins are loaded first.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    keep_freed_memory()  # as the commands that compute
     try:
         for file in plugins:
             PLUGINS.load_file(file)

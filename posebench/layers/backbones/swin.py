@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from timm.models.swin_transformer import (
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 
 from posebench.layers.backbones import SWIN_WEIGHTS
 from posebench.layers.backbones.pretrained import timm_backbone
+from posebench.layers.kept import kept
 from posebench.layers.portable import portable
 
 DROP_PATH = 0.2
@@ -94,7 +93,7 @@ class PaddedBlock(SwinTransformerBlock):
         return x[:, :height, :width].contiguous()
 
 
-@lru_cache(maxsize=16)  # a stage's blocks share a mask; there is one per image size
+@kept(16)  # a stage's blocks share a mask; there is one per image size
 def _shift_mask(
     size: tuple[int, int],
     window: tuple[int, int],
@@ -103,8 +102,15 @@ def _shift_mask(
     dtype: torch.dtype,
 ) -> Tensor:
     """Return (windows, T, T): -100 between tokens that are neighbours only after the shift."""
-    with torch.inference_mode(False):  # a mask cached in evaluation is used in training too
-        return _make_shift_mask(size, window, shift, device, dtype)
+    regions = torch.zeros(1, *size, 1, device=device)
+    ends = [(0, -w, -s, None) for w, s in zip(window, shift, strict=True)]
+    number = 0
+    for top, bottom in zip(ends[0], ends[0][1:], strict=False):
+        for left, right in zip(ends[1], ends[1][1:], strict=False):
+            regions[:, top:bottom, left:right] = number
+            number += 1
+    region = window_partition(regions, window).view(-1, window[0] * window[1])
+    return torch.where(region[:, None] == region[:, :, None], 0.0, -100.0).to(dtype)
 
 
 def _portable_shift_mask(
@@ -120,23 +126,5 @@ def _portable_shift_mask(
         cell = torch.arange(side, device=device)
         sides.append((cell >= side - own_window).long() + (cell >= side - own_shift).long())
     regions = (3 * sides[0][:, None] + sides[1])[None, :, :, None].float()
-    region = window_partition(regions, window).view(-1, window[0] * window[1])
-    return torch.where(region[:, None] == region[:, :, None], 0.0, -100.0).to(dtype)
-
-
-def _make_shift_mask(
-    size: tuple[int, int],
-    window: tuple[int, int],
-    shift: tuple[int, int],
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Tensor:
-    regions = torch.zeros(1, *size, 1, device=device)
-    ends = [(0, -w, -s, None) for w, s in zip(window, shift, strict=True)]
-    number = 0
-    for top, bottom in zip(ends[0], ends[0][1:], strict=False):
-        for left, right in zip(ends[1], ends[1][1:], strict=False):
-            regions[:, top:bottom, left:right] = number
-            number += 1
     region = window_partition(regions, window).view(-1, window[0] * window[1])
     return torch.where(region[:, None] == region[:, :, None], 0.0, -100.0).to(dtype)

@@ -16,7 +16,7 @@ from posebench.models.dekr.gaussian_fit import errors, gradients
 
 MAX_PEAKS = 30  # of a heatmap
 PEAK_WINDOW = 5  # pixels, the side of the window in which a peak is the highest
-MAX_DISTANCE = 75.0  # pixels, up to which a keypoint moves to a peak
+MAX_DISTANCE = 75.0  # pixels, up to which a keypoint moves to a peak, or to a fit's centre
 FIT_REACH = 6  # pixels from the rounded place, in which a Gaussian is fitted
 FIT_SIGMA = 2.0  # pixels, with which the fit starts
 MIN_SCORE = 0.05  # of a keypoint, above which a Gaussian is fitted
@@ -63,7 +63,8 @@ def fit_gaussians(
 ) -> NDArray[np.float64]:
     """Return the poses with keypoints at the centres of Gaussians fitted to their heatmaps.
 
-    A keypoint whose score is not above `min_score` stays, and so does one whose fit fails.
+    A keypoint whose score is not above `min_score` stays, and so does one whose fit fails: it has
+    not converged, or its centre is beyond MAX_DISTANCE.
     """
     fitted = np.array(poses, np.float64)
     for k, heatmap in enumerate(heatmaps):
@@ -99,4 +100,8 @@ def _gaussian_centre(heatmap: Floats, x: int, y: int) -> tuple[float, float] | N
         col_deriv=True,
         maxfev=MAX_STEPS,
     )
-    return (float(fit[1]), float(fit[2])) if status in CONVERGED else None
+    # A slope without a peak has no best Gaussian: the centre runs away until a step gains too
+    # little, to where the heatmap's last bit decides. The limit of steps ends most of these fits;
+    # as published, the others would move keypoints a thousand pixels.
+    converged = status in CONVERGED and np.hypot(fit[1] - x, fit[2] - y) <= MAX_DISTANCE
+    return (float(fit[1]), float(fit[2])) if converged else None

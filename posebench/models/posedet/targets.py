@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from posebench.layers.heatmaps import gaussian_heatmaps
+from posebench.layers.kept import kept
 from posebench.layers.oks import oks
 from posebench.models.posedet.recipes import PERSON_CELLS, PUBLISHED, Similarity
 from posebench.skeleton import Skeleton
@@ -69,27 +69,23 @@ def candidate_grid(
         like: a tensor with the dtype and device of the result.
     """
     levels = tuple((height, width) for height, width in sizes)
-    return _cached_grid(levels, tuple(strides), like.dtype, like.device)
+    return _grid(levels, tuple(strides), like.dtype, like.device)
 
 
-@lru_cache(maxsize=16)  # training has few sizes, but needs the grid for every image
-def _cached_grid(
+@kept(16)  # training has few sizes, but needs the grid for every image
+def _grid(
     sizes: tuple[tuple[int, int], ...],
     strides: tuple[int, ...],
     dtype: torch.dtype,
     device: torch.device,
 ) -> CandidateGrid:
     level, stride, cells = [], [], []
-    # Training may reuse a grid that was cached in inference mode.
-    with torch.inference_mode(False):
-        for number, ((height, width), step) in enumerate(zip(sizes, strides, strict=True)):
-            rows, columns = (
-                torch.arange(side, dtype=dtype, device=device) for side in (height, width)
-            )
-            cells.append(torch.cartesian_prod(rows, columns).flip(1))
-            level.append(torch.full((height * width,), number, device=device))
-            stride.append(torch.full((height * width,), step, device=device))
-        return CandidateGrid(torch.cat(level), torch.cat(stride), torch.cat(cells))
+    for number, ((height, width), step) in enumerate(zip(sizes, strides, strict=True)):
+        rows, columns = (torch.arange(side, dtype=dtype, device=device) for side in (height, width))
+        cells.append(torch.cartesian_prod(rows, columns).flip(1))
+        level.append(torch.full((height * width,), number, device=device))
+        stride.append(torch.full((height * width,), step, device=device))
+    return CandidateGrid(torch.cat(level), torch.cat(stride), torch.cat(cells))
 
 
 def poses_from_offsets(offsets: Sequence[Tensor], strides: Sequence[int]) -> Tensor:

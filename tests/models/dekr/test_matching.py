@@ -59,6 +59,14 @@ def test_keypoints_outside_and_failed_fits_stay() -> None:
     np.testing.assert_array_equal(fit_gaussians(poses[:1], np.ones((1, 1)), flat), poses[:1])
 
 
+def test_a_slope_without_a_peak_moves_nothing() -> None:
+    """The best Gaussian's centre is infinitely far; the fit gives up at x = 361."""
+    y, x = np.mgrid[:40, :60]
+    slope = np.exp(x / 60 - 1) * (1 + 0.2 * np.cos(x) * np.cos(y))
+    poses = np.array([[[30.0, 20.0]]])
+    np.testing.assert_array_equal(fit_gaussians(poses, np.ones((1, 1)), slope[None]), poses)
+
+
 def test_both_steps_after_one_another() -> None:
     maps = heatmap((20.3, 15.8))
     matched = match_to_peaks(np.array([[[30.0, 10.0]]]), np.ones((1, 1)), maps)
