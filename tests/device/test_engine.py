@@ -24,8 +24,9 @@ from posebench.engine.training import _Average, _read, _Trainer
 from posebench.errors import UnsupportedError
 from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
+from posebench.skeleton import COCO
 from posebench.transfer import tensors_in
-from tests.device.cases import BOUNDS, NAMES, crowds, on_both, trained, views
+from tests.device.cases import BOUNDS, CPU, NAMES, crowds, on_both, trained, views
 from tests.device.ledger import Ledger
 from tests.device.tensors import DEVICE
 
