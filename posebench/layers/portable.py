@@ -43,20 +43,22 @@ def ratio(size: int, other: int, device: torch.device) -> Tensor | float:
     return over / under
 
 
-def constant(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
-    """Return whole numbers, or tuples of them, as an int64 tensor on a device, which is sent once.
+def constant(
+    numbers: tuple[Any, ...], device: torch.device, dtype: torch.dtype = torch.int64
+) -> Tensor:
+    """Return numbers, or tuples of them, as a tensor on a device, which is sent once.
 
     Copying them anew would hold up Python until a GPU has caught up.
     """
     if torch.compiler.is_compiling():  # they become constants of the graph
-        return torch.tensor(numbers, dtype=torch.int64, device=device)
-    return _kept(numbers, device)
+        return torch.tensor(numbers, dtype=dtype, device=device)
+    return _kept(numbers, device, dtype)
 
 
 @lru_cache(maxsize=256)  # a network asks for the same ones again and again
-def _kept(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
+def _kept(numbers: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):  # training may reuse what is cached in inference mode
-        [tensor] = to_device([torch.tensor(numbers, dtype=torch.int64)], device)
+        [tensor] = to_device([torch.tensor(numbers, dtype=dtype)], device)
         return tensor
 
 
