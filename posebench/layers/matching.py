@@ -114,7 +114,8 @@ def keypoint_costs(keypoints: Tensor, people: People, sigmas: Tensor) -> tuple[T
     predicted, truth = keypoints.detach().unbind(-1), people.keypoints.unbind(-1)
     # Each (R, P, N, K): sums of two numbers side by side in memory would take a CPU longer.
     x, y = (
-        own[:, people.images] - true[:, None] for own, true in zip(predicted, truth, strict=True)
+        own[:, people.images].sub_(true[:, None])  # in place, since an index copies
+        for own, true in zip(predicted, truth, strict=True)
     )
     labelled = people.visible[:, None]
     distance = ((x.abs() + y.abs()) * labelled).sum(-1)
