@@ -1,11 +1,13 @@
 """Hungarian matching of predictions to people: its costs, and the focal loss.
 
-Shapes: N predictions, P people of one image, R sets of predictions for the same image, K keypoints.
+Shapes: B images, N predictions of an image, P people of all images, one image after the other, R
+sets of predictions for the same images, T pairs of a set, K keypoints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,10 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from posebench.layers.boxes import generalized_iou
 from posebench.layers.oks import keypoint_similarity
-from posebench.transfer import moved, to_host
-
-Indices = NDArray[np.int64]
+from posebench.layers.pose_sets import People
+from posebench.transfer import to_device, to_host
 
 PERSON = 1  # column of the logits; column 0 is never a target
 
@@ -24,37 +26,59 @@ FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2
 
 
-def assignment(costs: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return the assignment of least total cost for each of R cost matrices (R, N, P).
+@dataclass(frozen=True)
+class Matches:
+    """Pairs of a prediction and a person; an image has equally many of them in every set."""
 
-    Returns:
-        For each matrix the matched predictions, ascending, and their people, on the costs' device.
+    sets: Tensor  # (R, T)
+    images: Tensor  # (R, T)
+    queries: Tensor  # (R, T), which of an image's predictions
+    people: Tensor  # (R, T), among those of all images
+
+    @property
+    def where(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The indices of the pairs' predictions in (R, B, N, ...)."""
+        return self.sets, self.images, self.queries
+
+
+def match(costs: Sequence[Tensor], counts: Sequence[int]) -> list[Matches]:
+    """Return the assignments of least total cost, of several kinds of predictions.
+
+    All costs go to the CPU at once, and all matches back: each copy waits for the device.
+
+    Args:
+        costs: (R, P, N) of each kind.
+        counts: number of people of each image.
 
     Source: DETR (arXiv:2005.12872), Eq. 1.
     """
-    [pairs] = assignments([costs])
-    return pairs
+    on_cpu = to_host([kind.detach().float() for kind in costs])
+    pairs = [torch.from_numpy(_pairs(kind.numpy(), counts)) for kind in on_cpu]
+    return [Matches(*kind) for kind in to_device(pairs, costs[0].device)]
 
 
-def assignments(costs: Sequence[Tensor]) -> list[list[tuple[Tensor, Tensor]]]:
-    """Return `assignment` of several images' costs, which go to the CPU in one copy, and back."""
-    matched = [
-        [(torch.from_numpy(queries), torch.from_numpy(people)) for queries, people in own]
-        for own in pairs_on_cpu(costs)
-    ]
-    return moved(matched, costs[0].device)
-
-
-def pairs_on_cpu(costs: Sequence[Tensor]) -> list[list[tuple[Indices, Indices]]]:
-    """Return what `assignments` does in NumPy's arrays; the costs go to the CPU in one copy."""
+def _pairs(costs: NDArray[np.float32], counts: Sequence[int]) -> NDArray[np.int64]:
+    """Return set, image, query and person of each pair (4, R, T), an image's by their query."""
     from scipy.optimize import linear_sum_assignment
 
-    matched = []
-    for own in to_host([one.detach().float() for one in costs]):
-        # NaN of a diverging network would raise here; the loss reports it in a clearer way.
-        finite = np.nan_to_num(own.numpy(), nan=1e9, posinf=1e9, neginf=-1e9)
-        matched.append([linear_sum_assignment(matrix) for matrix in finite])
-    return matched
+    # NaN of a diverging network would raise here; the loss reports it in a clearer way.
+    finite = np.nan_to_num(costs, nan=1e9, posinf=1e9, neginf=-1e9)
+    sets = []
+    for number, of_set in enumerate(finite):
+        pairs = [np.zeros((4, 0), np.int64)]
+        before = 0
+        for image, count in enumerate(counts):
+            queries, people = linear_sum_assignment(of_set[before : before + count].T)
+            where = np.broadcast_to([[number], [image]], (2, len(queries)))
+            pairs.append(np.concatenate([where, [queries, before + people]]))
+            before += count
+        sets.append(np.concatenate(pairs, 1))
+    return np.stack(sets, 1)
+
+
+def class_costs(logits: Tensor, people: People) -> Tensor:
+    """Return the matching costs (R, P, N) of logits (R, B, N, 2), unweighted."""
+    return focal_cost(logits.detach()[..., PERSON])[:, people.images]
 
 
 def focal_cost(logits: Tensor) -> Tensor:
@@ -68,22 +92,35 @@ def focal_cost(logits: Tensor) -> Tensor:
     return person - background
 
 
-def keypoint_costs(
-    keypoints: Tensor, truth: Tensor, visible: Tensor, area: Tensor, sigmas: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the matching costs of keypoints (R, N, P), unweighted: their L1 distance, and 1 - OKS.
+def box_costs(boxes: Tensor, people: People) -> tuple[Tensor, Tensor]:
+    """Return the matching costs of boxes (R, P, N), unweighted: their L1 distance, and minus IoU.
 
     Args:
-        keypoints: (R, N, K, 2).
-        truth: (P, K, 2), the annotated keypoints.
-        visible: (P, K) bool, True where a keypoint is labelled.
-        area: (P,) as shares of the image's.
+        boxes: (R, B, N, 4).
+        people: of the images.
+    """
+    boxes, truth = boxes.detach()[:, people.images], people.boxes[:, None]
+    return (boxes - truth).abs().sum(-1), -generalized_iou(boxes, truth)
+
+
+def keypoint_costs(keypoints: Tensor, people: People, sigmas: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the matching costs of keypoints (R, P, N), unweighted: their L1 distance, and 1 - OKS.
+
+    Args:
+        keypoints: (R, B, N, K, 2).
+        people: of the images.
         sigmas: (K,) of the skeleton.
     """
-    error = keypoints[:, :, None] - truth  # (R, N, P, K, 2)
-    distance = (error.abs() * visible[..., None]).sum((-1, -2))
-    similarity = keypoint_similarity(error.square().sum(-1), area, sigmas) * visible
-    oks = similarity.sum(-1) / visible.sum(-1).clamp(min=1)
+    predicted, truth = keypoints.detach().unbind(-1), people.keypoints.unbind(-1)
+    # Each (R, P, N, K): sums of two numbers side by side in memory would take a CPU longer.
+    x, y = (
+        own[:, people.images].sub_(true[:, None])  # in place, since an index copies
+        for own, true in zip(predicted, truth, strict=True)
+    )
+    labelled = people.visible[:, None]
+    distance = ((x.abs() + y.abs()) * labelled).sum(-1)
+    similarity = keypoint_similarity(x.square() + y.square(), people.area[:, None], sigmas)
+    oks = (similarity * labelled).sum(-1) / labelled.sum(-1).clamp(min=1)
     return distance, 1 - oks.clamp(min=1e-6)
 
 

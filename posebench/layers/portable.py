@@ -43,19 +43,21 @@ def ratio(size: int, other: int, device: torch.device) -> Tensor | float:
     return over / under
 
 
-def constant(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
-    """Return whole numbers, or tuples of them, as an int64 tensor on a device, which is sent once.
+def constant(
+    numbers: tuple[Any, ...], device: torch.device, dtype: torch.dtype = torch.int64
+) -> Tensor:
+    """Return numbers, or tuples of them, as a tensor on a device, which is sent once.
 
     Copying them anew would hold up Python until a GPU has caught up.
     """
     if torch.compiler.is_compiling():  # they become constants of the graph
-        return torch.tensor(numbers, dtype=torch.int64, device=device)
-    return _sent(numbers, device)
+        return torch.tensor(numbers, dtype=dtype, device=device)
+    return _sent(numbers, device, dtype)
 
 
 @kept(256)  # a network asks for the same ones again and again
-def _sent(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
-    [tensor] = to_device([torch.tensor(numbers, dtype=torch.int64)], device)
+def _sent(numbers: tuple[Any, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    [tensor] = to_device([torch.tensor(numbers, dtype=dtype)], device)
     return tensor
 
 

@@ -1,17 +1,18 @@
 """Targets of methods that predict sets: each image's labelled people, in shares of its size.
 
-Shapes: P people of one image, K keypoints.
+Shapes: P people of one image, or of all images together; K keypoints.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from posebench.structures import Batch
-from posebench.transfer import moved
+from posebench.transfer import moved, to_device
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,31 @@ class PoseSets:
     boxes: list[Tensor]  # (P, 4) centre x, y, width, height
 
     def __len__(self) -> int:
-        return sum(len(area) for area in self.area)
+        return sum(self.counts)
+
+    @property
+    def counts(self) -> list[int]:
+        """P of each image."""
+        return [len(area) for area in self.area]
+
+    @cached_property
+    def together(self) -> People:
+        """The people of all images, one image after the other."""
+        images = torch.tensor([i for i, count in enumerate(self.counts) for _ in range(count)])
+        [images] = to_device([images.long()], self.area[0].device)
+        parts = (self.keypoints, self.visible, self.area, self.boxes)
+        return People(images, *map(torch.cat, parts))
+
+
+@dataclass(frozen=True)
+class People:
+    """What `PoseSets` holds, of P people of several images."""
+
+    images: Tensor  # (P,) int64, whose people they are
+    keypoints: Tensor  # (P, K, 2)
+    visible: Tensor  # (P, K)
+    area: Tensor  # (P,)
+    boxes: Tensor  # (P, 4)
 
 
 def build_targets(batch: Batch) -> PoseSets:

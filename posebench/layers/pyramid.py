@@ -16,7 +16,8 @@ from posebench.layers.backbones import SWIN_WEIGHTS
 from posebench.layers.backbones.resnet import ResNetBackbone
 from posebench.layers.backbones.swin import SwinBackbone
 from posebench.layers.deformable import Tokens
-from posebench.layers.transformer import map_encoding
+from posebench.layers.portable import sizes_tensor
+from posebench.layers.transformer import map_angles, waves
 
 STRIDE = 8  # of the finest level
 LEVELS = 4  # strides 8, 16, 32 and 64
@@ -109,22 +110,24 @@ def pyramid_tokens(
         level_embedding: (L, C), added to the position encodings of each level.
         padding: (B, H, W) bool of the images, True on padding; None: there is none.
     """
+    sizes = tuple((m.shape[-2], m.shape[-1]) for m in pyramid)
     if padding is None:  # one position encoding serves all images
         paddings = [m.new_zeros(1, *m.shape[-2:], dtype=torch.bool) for m in pyramid]
+        extents = sizes_tensor(sizes, pyramid[0].device)[None]
     else:
         paddings = [F.interpolate(padding[None].float(), m.shape[-2:])[0].bool() for m in pyramid]
-    channels = level_embedding.shape[1]
-    positions = [
-        map_encoding(own, channels, MAP_TEMPERATURE).flatten(1, 2).to(m.dtype)
-        for own, m in zip(paddings, pyramid, strict=True)
-    ]
-    extents = [torch.stack([(~own[:, 0]).sum(1), (~own[:, :, 0]).sum(1)], -1) for own in paddings]
+        sides = [[(~own[:, 0]).sum(1), (~own[:, :, 0]).sum(1)] for own in paddings]
+        extents = torch.stack([torch.stack(own, -1) for own in sides], 1)
+    values = torch.cat([m.flatten(2) for m in pyramid], 2).transpose(1, 2)
+    angles = torch.cat([map_angles(own).flatten(1, 2) for own in paddings], 1)
+    positions = waves(angles, level_embedding.shape[1], MAP_TEMPERATURE).to(values.dtype)
+    by_level = torch.split(positions, [height * width for height, width in sizes], 1)
     return Tokens(
-        values=torch.cat([m.flatten(2) for m in pyramid], 2).transpose(1, 2),
+        values=values,
         positions=torch.cat(
-            [p + level for p, level in zip(positions, level_embedding, strict=True)], 1
+            [p + level for p, level in zip(by_level, level_embedding, strict=True)], 1
         ),
         padding=None if padding is None else torch.cat([p.flatten(1) for p in paddings], 1),
-        extents=torch.stack(extents, 1).float(),
-        sizes=tuple((m.shape[-2], m.shape[-1]) for m in pyramid),
+        extents=extents.float(),
+        sizes=sizes,
     )

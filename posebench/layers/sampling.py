@@ -132,26 +132,28 @@ def _corners(
     """
     batch, tokens, heads, _ = values.shape
     device = values.device
-    size = sizes_tensor(sizes, device)  # (L, 2)
-    starts = [0, *accumulate(height * width for height, width in sizes)][:-1]
-    positions = (references * size - 0.5)[:, :, None, :, None] + offsets
-    cells = positions.floor()
-    fraction = positions - cells
-    last = size[:, None] - 1  # (L, 1, 2)
-    near = cells.clamp(min=0).minimum(last).int()
-    far = (cells + 1).clamp(min=0).minimum(last).int()
+    positions = (references * sizes_tensor(sizes, device) - 0.5)[:, :, None, :, None] + offsets
+    first = positions.detach().floor()
+    fraction = positions - first
+    # The two nearest columns and rows, and their shares: (B, Q, H, L, P, 2, 2), x and y last.
+    nearest = first[..., None, :] + constant(((0,), (1,)), device)
+    shares = torch.stack([1 - fraction, fraction], -2)
     # A neighbour beyond the border counts as zero: its cell is clamped, and its share is 0.
-    near_share = (1 - fraction) * ((cells >= 0) & (cells <= last))
-    far_share = fraction * ((cells >= -1) & (cells < last))
-    images = torch.arange(batch, device=device)[:, None] * heads
-    first = (images + torch.arange(heads, device=device)) * tokens  # (B, H)
-    start = (first[:, None, :, None] + constant(tuple(starts), device))[..., None].int()
-    widths = size[:, None, 0].int()
-    rows = [start + cell[..., 1] * widths for cell in (near, far)]
-    index = torch.stack([row + cell[..., 0] for row in rows for cell in (near, far)], -1)
-    down = [weights * share[..., 1] for share in (near_share, far_share)]
-    share = torch.stack([d * s[..., 0] for d in down for s in (near_share, far_share)], -1)
-    return index, share
+    last = constant(tuple(((width - 1, height - 1),) for height, width in sizes), device)
+    clamped = nearest.clamp(min=0).minimum(last[:, None])
+    x_share, y_share = (shares * (clamped == nearest)).unbind(-1)
+    x, y = clamped.int().unbind(-1)
+    # int32 reads half as much as int64.
+    starts = [0, *accumulate(height * width for height, width in sizes)][:-1]
+    start, widths = constant(
+        (tuple(starts), tuple(width for _, width in sizes)), device, torch.int32
+    )
+    maps = torch.arange(0, batch * heads * tokens, tokens, dtype=torch.int32, device=device)
+    rows = y * widths[:, None, None]
+    rows = rows + (maps.view(batch, 1, heads, 1) + start)[..., None, None]
+    index = rows[..., :, None] + x[..., None, :]
+    share = (weights[..., None] * y_share)[..., :, None] * x_share[..., None, :]
+    return index.flatten(-2), share.flatten(-2)
 
 
 def _levels(sizes: Sizes) -> NDArray[np.int64]:

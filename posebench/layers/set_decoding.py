@@ -7,6 +7,9 @@ image without padding.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +25,30 @@ from posebench.transfer import moved, to_device, to_host
 POSES_KEPT = 50  # of an image, at test time
 SAME_PERSON = 0.7  # OKS above which poses of two views are one person; ours, for several views only
 VISIBILITY = 1.0 / (1.0 + math.exp(-1.0))  # the published score of every keypoint
+
+
+def merge_views(outputs: Sequence[Any], people_axes: Mapping[str, int]) -> Any:
+    """Return the predictions of several views of the same images as one set.
+
+    Args:
+        outputs: dataclasses with `views` and `merged`, of one view each.
+        people_axes: their predictions -> the axis along which people lie.
+    """
+    if len(outputs) == 1:
+        return outputs[0]
+    predictions = {
+        name: torch.cat([getattr(one, name) for one in outputs], axis)
+        for name, axis in people_axes.items()
+    }
+    views = tuple(view for one in outputs for view in one.views)
+    return replace(outputs[0], **predictions, views=views, merged=len(outputs))
+
+
+def decode_people(
+    outputs: Any, geometry: Geometry, skeleton: Skeleton
+) -> list[tuple[PosePredictions, Tensor]]:
+    """Return `decode_set` of the last layer's logits and keypoints."""
+    return decode_set(outputs.logits[-1], outputs.keypoints[-1], geometry, skeleton, outputs.merged)
 
 
 def decode_set(

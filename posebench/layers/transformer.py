@@ -81,40 +81,52 @@ def map_encoding(padding: Tensor, channels: int, temperature: float) -> Tensor:
 
     Source: DETR (arXiv:2005.12872), normalised to 2 pi.
     """
+    return waves(map_angles(padding), channels, temperature)
+
+
+def map_angles(padding: Tensor) -> Tensor:
+    """Return how far each cell of a map is along y, then x (B, H, W, 2), from 0 to 2 pi."""
     inside = (~padding).float()
-    encoded = []
+    angles = []
     for axis in (1, 2):
         count = inside.cumsum(axis)
         total = count.select(axis, -1).unsqueeze(axis)
-        encoded.append(_waves(2 * math.pi * count / (total + 1e-6), channels // 2, temperature))
-    return torch.cat(encoded, -1)
+        angles.append(2 * math.pi * count / (total + 1e-6))
+    return torch.stack(angles, -1)
 
 
 def point_encoding(points: Tensor, channels: int, temperature: float = 10000.0) -> Tensor:
     """Return the sine encoding (..., C) of points (..., 2) x, y in [0, 1]: y first, then x."""
-    x, y = (2 * math.pi * points).unbind(-1)
-    return torch.cat([_waves(axis, channels // 2, temperature) for axis in (y, x)], -1)
+    return waves(2 * math.pi * points.flip(-1), channels, temperature)
 
 
-def box_encoding(boxes: Tensor, channels: int) -> Tensor:
+def box_encoding(boxes: Tensor, channels: int, temperature: float = 10000.0) -> Tensor:
     """Return the sine encoding (..., 2 C) of boxes (..., 4): centre y and x, then width and height.
 
     Args:
         boxes: centre x, y, width, height in [0, 1].
         channels: C, half of them for each number.
+        temperature: of the frequencies.
 
     Source: DAB-DETR (arXiv:2201.12329), Sec. 3.3.
     """
     centres, sides = boxes.chunk(2, -1)
-    # A point is encoded with its second number first.
-    return torch.cat([point_encoding(p, channels) for p in (centres, sides.flip(-1))], -1)
+    numbers = torch.cat([centres.flip(-1), sides], -1)
+    return waves(2 * math.pi * numbers, 2 * channels, temperature)
 
 
-def _waves(angles: Tensor, channels: int, temperature: float) -> Tensor:
-    """Return (..., channels): sine and cosine of each angle (...) at falling frequencies."""
-    exponents = torch.arange(0, channels, 2, device=angles.device) / channels
+def waves(angles: Tensor, channels: int, temperature: float) -> Tensor:
+    """Return (..., C): sine and cosine of each of the angles (..., A) at falling frequencies.
+
+    Args:
+        angles: one after the other.
+        channels: C, equally many for each angle.
+        temperature: of the frequencies.
+    """
+    own = channels // angles.shape[-1]
+    exponents = torch.arange(0, own, 2, device=angles.device) / own
     scaled = angles[..., None] / temperature**exponents
-    return torch.stack([scaled.sin(), scaled.cos()], -1).flatten(-2)
+    return torch.stack([scaled.sin(), scaled.cos()], -1).flatten(-3)
 
 
 class SelfAttention(nn.Module):

@@ -5,7 +5,7 @@ Shapes: B images, N predicted people of an image, X chosen ones, K keypoints, S 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -18,9 +18,10 @@ from posebench.layers.affine import apply
 from posebench.layers.attention_maps import level_maps
 from posebench.layers.matching import PERSON
 from posebench.layers.precision import to_float32
-from posebench.layers.set_decoding import decode_set
+from posebench.layers.set_decoding import decode_people, decode_set
 from posebench.models.base import PoseModel
 from posebench.preprocess import scaled_batches
+from posebench.skeleton import Skeleton
 from posebench.structures import (
     Geometry,
     Heatmaps,
@@ -34,29 +35,28 @@ from posebench.transfer import to_device, to_host
 
 def explain_people(
     method: str,
-    views: Sequence[Any],
-    decoded: Sequence[tuple[PosePredictions, Tensor]],
+    outputs: Any,
     geometry: Geometry,
+    skeleton: Skeleton,
     stride: int,
-    keypoints: int,
     attention: Callable[[Any, int, Tensor, tuple[int, int]], Tensor],
 ) -> list[tuple[PosePredictions, Heatmaps]]:
     """Return each image's people, the scores of its tokens, and what each person attends to.
 
     Args:
         method: as it is called.
-        views: of the images, with `tokens`, `token_logits` (B, S, 2) and `references`
-            (..., B, N, K, any).
-        decoded: each image's people, and their indices among the predictions of all views.
+        outputs: of a `SetModel`, whose views have `tokens`, `token_logits` (B, S, 2) and
+            `references` (..., B, N, K, any).
         geometry: of the images.
+        skeleton: of the K keypoints.
         stride: of the finest level.
-        keypoints: K.
         attention: (view, image, indices among the view's N, height and width) -> maps (X, K,
             height, width).
 
     Raises:
         ModelError: there are no views, as of an exported network.
     """
+    views = outputs.views
     if not views:
         raise ModelError(
             f"An exported {method} returns people without the attention that --heatmaps draws: "
@@ -67,9 +67,9 @@ def explain_people(
     scores = to_float32(first.token_logits[..., PERSON]).sigmoid()  # (B, S)
     counts = [view.references.shape[2] for view in views]
     explained = []
-    for image, (predictions, chosen) in enumerate(decoded):
+    for image, (predictions, chosen) in enumerate(decode_people(outputs, geometry, skeleton)):
         [chosen] = to_device([chosen], scores.device)
-        people = torch.zeros(len(chosen), keypoints, *grid, device=chosen.device)
+        people = torch.zeros(len(chosen), len(skeleton), *grid, device=chosen.device)
         for view, start, count in zip(views, accumulate(counts, initial=0), counts, strict=False):
             of_view = (chosen >= start) & (chosen < start + count)
             people[of_view] = attention(view, image, chosen[of_view] - start, grid)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from posebench.layers.matching import match
 from posebench.layers.pose_sets import PoseSets
 from posebench.models.ed_pose.denoising import Draws, NoisyPeople, noisy_people
 from posebench.models.ed_pose.losses import (
@@ -19,7 +20,7 @@ from posebench.models.ed_pose.losses import (
     matches,
     noise_losses,
 )
-from posebench.models.ed_pose.matching import box_costs, match, pose_costs
+from posebench.models.ed_pose.matching import detection_costs, pose_costs
 from posebench.models.ed_pose.outputs import Detections, EDPoseOutputs, NoiseQueries, with_noise
 from posebench.models.ed_pose.recipes import PUBLISHED
 from tests.parity.compare import FLOAT32, assert_close
@@ -112,25 +113,20 @@ def test_matching(path: Path) -> None:
     targets = targets_of(case)
     sigmas = sigmas_of(targets)
     keypoints = case["pose_keypoints"].unflatten(-1, (-1, 2))
-    images = range(len(targets.area))
-    boxes = [
-        box_costs(case["box_logits"][None, i], case["box_boxes"][None, i], targets.boxes[i])
-        for i in images
-    ]
-    poses = [
-        pose_costs(case["pose_logits"][None, i], keypoints[None, i], targets, i, sigmas)
-        for i in images
-    ]
+    people = targets.together
+    boxes = detection_costs(case["box_logits"][None], case["box_boxes"][None], people)
+    poses = pose_costs(case["pose_logits"][None], keypoints[None], people, sigmas)
     for kind, costs, matched in zip(
-        ("box", "pose"), (boxes, poses), match([boxes, poses]), strict=True
+        ("box", "pose"), (boxes, poses), match([boxes, poses], targets.counts), strict=True
     ):
         before = 0
-        for image in images:
-            assert_close(costs[image][0], case[f"{kind}_cost_{image}"], **COSTS)
+        for image, count in enumerate(targets.counts):
+            own = costs[0, before : before + count].T
+            assert_close(own, case[f"{kind}_cost_{image}"], **COSTS)
             here = matched.images == image
             assert matched.queries[here].equal(case[f"{kind}_match_query_{image}"])
             assert (matched.people[here] - before).equal(case[f"{kind}_match_target_{image}"])
-            before += len(targets.area[image])
+            before += count
 
 
 NAMES = {"classes": "ce", "boxes": "bbox", "iou": "giou", "keypoints": "keypoints", "oks": "oks"}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from posebench.engine.weights import convert_published
 from posebench.layers.deformable import DeformableAttention, Tokens
-from posebench.layers.matching import assignment
+from posebench.layers.matching import match
 from posebench.layers.pose_sets import PoseSets
 from posebench.layers.proposals import proposal_centres
 from posebench.layers.pyramid import MAP_TEMPERATURE, EncodedPyramid
@@ -395,17 +395,17 @@ def test_matching(path: Path) -> None:
     targets = targets_of(case)
     keypoints = targets.keypoints[0].shape[1]
     sigmas = torch.tensor(skeleton_of(keypoints).sigmas)
-    for image, (truth, visible, area) in enumerate(
-        zip(targets.keypoints, targets.visible, targets.area, strict=True)
-    ):
-        predicted = case["pred_keypoints"][image, :, : 2 * keypoints].unflatten(-1, (-1, 2))
-        costs = pose_costs(
-            case["pred_logits"][None, image], predicted[None], truth, visible, area, sigmas
-        )
-        assert_close(costs[0], case[f"cost_{image}"], **COSTS)
-        [(query, person)] = assignment(costs)
-        assert query.equal(case[f"match_query_{image}"])
-        assert person.equal(case[f"match_target_{image}"])
+    predicted = case["pred_keypoints"][..., : 2 * keypoints].unflatten(-1, (-1, 2))
+    costs = pose_costs(case["pred_logits"][None], predicted[None], targets.together, sigmas)
+    [matched] = match([costs], targets.counts)
+    before = 0
+    for image, count in enumerate(targets.counts):
+        own = costs[0, before : before + count].T
+        assert_close(own, case[f"cost_{image}"], **COSTS)
+        here = matched.images == image
+        assert matched.queries[here].equal(case[f"match_query_{image}"])
+        assert (matched.people[here] - before).equal(case[f"match_target_{image}"])
+        before += count
 
 
 WEIGHTS = asdict(PUBLISHED)

@@ -1,8 +1,7 @@
 """ED-Pose's losses: of the encoder's boxes, the box layers', the pose layers', and noise queries.
 
-Shapes: B images, M box queries, N predicted people of an image, K keypoints, Q noise queries, T
-matched pairs, R sets of predictions for the same images: of the encoder and the box layers, or of
-the pose layers.
+Shapes: B images, M box queries, N predicted people of an image, K keypoints, Q noise queries, R
+sets of predictions for the same images: of the encoder and the box layers, or of the pose layers.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from posebench.distributed import mean_count
-from posebench.layers.matching import PERSON, focal_loss
-from posebench.layers.oks import keypoint_similarity
+from posebench.layers import set_losses
+from posebench.layers.boxes import generalized_iou
+from posebench.layers.matching import PERSON, Matches, focal_loss, match
 from posebench.layers.pose_sets import PoseSets
 from posebench.models.ed_pose.denoising import NoisyPeople
-from posebench.models.ed_pose.matching import Matches, box_costs, generalized_iou, match, pose_costs
+from posebench.models.ed_pose.matching import detection_costs, pose_costs
 from posebench.models.ed_pose.outputs import Detections, EDPoseOutputs
 from posebench.models.ed_pose.recipes import Weights
 
@@ -100,16 +100,10 @@ def matches(
     """
     detected = outputs.detected
     assert detected is not None
-    images = range(len(targets.boxes))
-    by_boxes = [
-        box_costs(detected.logits[:, i], detected.boxes[:, i], targets.boxes[i], weights)
-        for i in images
-    ]
-    by_keypoints = [
-        pose_costs(outputs.logits[:, i], outputs.keypoints[:, i], targets, i, sigmas, weights)
-        for i in images
-    ]
-    first, second = match([by_boxes, by_keypoints])
+    people = targets.together
+    by_boxes = detection_costs(detected.logits, detected.boxes, people, weights)
+    by_keypoints = pose_costs(outputs.logits, outputs.keypoints, people, sigmas, weights)
+    first, second = match([by_boxes, by_keypoints], targets.counts)
     return first, second
 
 
@@ -124,14 +118,8 @@ def box_losses(
         matched: of the R sets.
         people: by which the sums are divided.
     """
-    where = matched.sets, matched.images, matched.queries
-    is_person = torch.zeros_like(predicted.logits)
-    is_person[(*where, PERSON)] = 1
-    boxes = predicted.boxes[where]
-    truth = torch.cat(targets.boxes).to(boxes)[matched.people]
-    classes = focal_loss(predicted.logits, is_person).sum((1, 2, 3))
-    distance = by_set((boxes - truth).abs().sum(-1), matched.sets, len(classes))
-    iou = by_set(1 - generalized_iou(boxes, truth), matched.sets, len(classes))
+    distance, iou = set_losses.box_losses(predicted.boxes, targets.together, matched)
+    classes = set_losses.class_losses(predicted.logits, matched)
     return BoxLosses(classes / people, distance / people, iou / people)
 
 
@@ -147,20 +135,11 @@ def keypoint_losses(
         sigmas: (K,) of the skeleton.
         people: by which the sums are divided.
     """
-    poses = keypoints[matched.sets, matched.images, matched.queries]  # (T, K, 2)
-    truth = torch.cat(targets.keypoints).to(poses)[matched.people]
-    labelled = torch.cat(targets.visible).to(poses)[matched.people]  # (T, K)
-    area = torch.cat(targets.area).to(poses)[matched.people]
-    error = poses - truth
-    distance = (error.abs() * labelled[..., None]).sum((1, 2))
-    similarity = keypoint_similarity(error.square().sum(-1), area, sigmas.to(poses))
-    # As published, 1e-6 in both places: a person without a labelled keypoint has an OKS of 1e-6.
-    oks = ((similarity * labelled).sum(1) / (labelled.sum(1) + 1e-6)).clamp(min=1e-6)
-    count = len(keypoints)
-    return KeypointLosses(
-        by_set(distance, matched.sets, count) / people,
-        by_set(1 - oks, matched.sets, count) / people,
+    # As published: a person without a labelled keypoint has an OKS of 1e-6.
+    distance, oks = set_losses.keypoint_losses(
+        keypoints, targets.together, matched, sigmas, epsilon=1e-6
     )
+    return KeypointLosses(distance / people, oks / people)
 
 
 def noise_losses(predicted: Detections, noisy: NoisyPeople) -> BoxLosses:
@@ -182,8 +161,3 @@ def noise_losses(predicted: Detections, noisy: NoisyPeople) -> BoxLosses:
         (boxes - truth).abs().sum((1, 2, 3)) / queries,
         (1 - generalized_iou(boxes, truth)).sum((1, 2)) / queries,
     )
-
-
-def by_set(losses: Tensor, sets: Tensor, count: int) -> Tensor:
-    """Return the sum (count,) of the losses (T,) of each set."""
-    return (losses[None] @ F.one_hot(sets, count).to(losses))[0]

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from posebench.layers.backbones.resnet import ResNetBackbone
 from posebench.layers.backbones.swin import SwinBackbone
-from posebench.layers.deformable import DeformableEncoder, Tokens
-from posebench.layers.pose_sets import PoseSets, build_targets, labelled_people
+from posebench.layers.deformable import DeformableEncoder
+from posebench.layers.pose_sets import PoseSets, labelled_people
 from posebench.layers.precision import no_autocast, to_float32
 from posebench.layers.proposals import best_tokens, proposal_centres, proposal_sides, select
 from posebench.layers.pyramid import (
@@ -31,12 +31,8 @@ from posebench.layers.pyramid import (
     EncodedPyramid,
     build_backbone,
     build_projections,
-    project,
-    pyramid_tokens,
 )
-from posebench.layers.set_decoding import decode_set
 from posebench.layers.transformer import class_head, zero_init_head
-from posebench.models.base import PoseModel
 from posebench.models.ed_pose.decoder import Decoder, LayerSteps
 from posebench.models.ed_pose.denoising import NoisyPeople, draw, noisy_people
 from posebench.models.ed_pose.losses import loss_terms
@@ -45,14 +41,13 @@ from posebench.models.ed_pose.outputs import (
     EDPoseOutputs,
     NoiseQueries,
     View,
-    merge_views,
     mirror_back,
 )
 from posebench.models.ed_pose.recipes import EDPoseConfig
 from posebench.models.keypoint_rows import Rows, of_keypoints
-from posebench.preprocess import mirrored_images
+from posebench.models.set_model import SetModel
 from posebench.skeleton import Skeleton
-from posebench.structures import Batch, Geometry, Inference, PosePredictions
+from posebench.structures import Batch
 from posebench.transfer import moved
 
 
@@ -66,11 +61,12 @@ class Proposals:
     token_logits: Tensor  # (B, S, 2), of all tokens
 
 
-class EDPose(PoseModel):
+class EDPose(SetModel):
     """A backbone, a deformable encoder, and a decoder of boxes, then of boxes and keypoints."""
 
     config: EDPoseConfig
 
+    people_axes: ClassVar[dict[str, int]] = {"logits": 2, "boxes": 2, "keypoints": 2}
     published_names: ClassVar[dict[str, str]] = {
         **PUBLISHED_NAMES,
         "class_embed.": "decoder.class_heads.",
@@ -123,14 +119,6 @@ class EDPose(PoseModel):
             "decoder.keypoint_embedding": {0: keypoints},
             "decoder.keypoint_sides": {0: keypoints},
         }
-
-    def features(self, images: Tensor, padding: Tensor | None = None) -> EncodedPyramid:
-        tokens = self.tokens(self.backbone(images), padding)
-        return EncodedPyramid(tokens, self.encoder(tokens))
-
-    def tokens(self, maps: Sequence[Tensor], padding: Tensor | None = None) -> Tokens:
-        """Return the backbone's maps and a coarser level, projected, as tokens."""
-        return pyramid_tokens(project(self.projections, maps), self.level_embedding, padding)
 
     def heads(self, features: EncodedPyramid, people: Tensor | None = None) -> EDPoseOutputs:
         """Return the last layer's predictions; `people` is ignored: the decoder detects them."""
@@ -224,18 +212,8 @@ class EDPose(PoseModel):
             queries=self.decoder.by_person(posed[-1].entering, 0),
         )
 
-    def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> EDPoseOutputs:
-        """Return the people of all views as one set; the published code tests a single view."""
-        views = []
-        for batch in batches:
-            views.append(self(batch.images, batch.padding))
-            if inference.flip:
-                mirrored: EDPoseOutputs = self(mirrored_images(batch), batch.padding)
-                views.append(mirror_back(mirrored, batch, self.skeleton))
-        return merge_views(views)
-
-    def targets(self, batch: Batch) -> PoseSets:
-        return build_targets(batch)
+    def mirror_back(self, outputs: EDPoseOutputs, batch: Batch) -> EDPoseOutputs:
+        return mirror_back(outputs, batch, self.skeleton)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         people = labelled_people(batch)
@@ -259,8 +237,3 @@ class EDPose(PoseModel):
     def noise(self, noisy: NoisyPeople) -> NoiseQueries:
         """Return the noise queries that start from noisy people."""
         return NoiseQueries(self.decoder.label_embedding[noisy.labels], noisy.boxes, noisy.sees)
-
-    def decode(self, outputs: EDPoseOutputs, geometry: Geometry) -> list[PosePredictions]:
-        logits, keypoints = outputs.logits[-1], outputs.keypoints[-1]
-        people = decode_set(logits, keypoints, geometry, self.skeleton, outputs.merged)
-        return [predictions for predictions, _ in people]

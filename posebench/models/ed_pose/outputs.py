@@ -8,7 +8,6 @@ shares of the image without padding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -65,19 +64,6 @@ class EDPoseOutputs:
     noise: Detections | None = None  # of the Q noise queries in all D layers; in training only
     views: tuple[View, ...] = ()  # none: ideal outputs, and those of an exported network
     merged: int = 1  # number of views that the predictions are of
-
-
-def merge_views(outputs: Sequence[EDPoseOutputs]) -> EDPoseOutputs:
-    """Return the predictions of several views of the same images as one set."""
-    if len(outputs) == 1:
-        return outputs[0]
-    return EDPoseOutputs(
-        logits=torch.cat([one.logits for one in outputs], 2),
-        boxes=torch.cat([one.boxes for one in outputs], 2),
-        keypoints=torch.cat([one.keypoints for one in outputs], 2),
-        views=tuple(view for one in outputs for view in one.views),
-        merged=len(outputs),
-    )
 
 
 def mirror_back(outputs: EDPoseOutputs, batch: Batch, skeleton: Skeleton) -> EDPoseOutputs:

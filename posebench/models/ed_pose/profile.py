@@ -10,7 +10,7 @@ from torch import Tensor
 
 from posebench.layers.attention_maps import attention_maps
 from posebench.layers.deformable import around_boxes
-from posebench.layers.set_decoding import decode_set, ideal_people
+from posebench.layers.set_decoding import ideal_people
 from posebench.models.ed_pose.decoder import DecoderLayer
 from posebench.models.ed_pose.model import EDPose
 from posebench.models.ed_pose.outputs import EDPoseOutputs, View
@@ -36,17 +36,8 @@ def heatmaps(
     model: EDPose, outputs: EDPoseOutputs, geometry: Geometry
 ) -> list[tuple[PosePredictions, Heatmaps]]:
     """Return the score of each token as a proposal, and the attention of each person's queries."""
-    logits, keypoints = outputs.logits[-1], outputs.keypoints[-1]
-    decoded = decode_set(logits, keypoints, geometry, model.skeleton, outputs.merged)
-    return explain_people(
-        "ED-Pose",
-        outputs.views,
-        decoded,
-        geometry,
-        STRIDES[model.config.levels],
-        len(model.skeleton),
-        partial(_keypoint_attention, model),
-    )
+    attention, stride = partial(_keypoint_attention, model), STRIDES[model.config.levels]
+    return explain_people("ED-Pose", outputs, geometry, model.skeleton, stride, attention)
 
 
 def _keypoint_attention(

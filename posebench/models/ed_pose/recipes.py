@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from posebench.layers.backbones import RESNET_WEIGHTS, SWIN_WEIGHTS
+from posebench.models.set_recipes import released_recipe, tiny_recipe
 from posebench.recipe import ModelConfig, Recipe, Reported
 from posebench.skeleton import COCO, CROWDPOSE, Skeleton
-from posebench.structures import DetrAugment, DetrResize, Inference
 
 if TYPE_CHECKING:
     from posebench.models.ed_pose.model import EDPose
@@ -108,8 +108,7 @@ class EDPoseConfig(ModelConfig):
 def _recipe(name: str, skeleton: Skeleton, ap: float = 0.0, **fields: Any) -> Recipe:
     """Return one of the released configurations.
 
-    CrowdPose's is trained for longer, takes the area of a person's box for the person's, and has no
-    head of its own for the first keypoint centres.
+    CrowdPose's has no head of its own for the first keypoint centres.
 
     Args:
         name: of the backbone and its levels.
@@ -120,26 +119,18 @@ def _recipe(name: str, skeleton: Skeleton, ap: float = 0.0, **fields: Any) -> Re
     crowd = skeleton is CROWDPOSE
     dataset = "crowdpose" if crowd else "coco"
     backbone = name.removesuffix("_5scale")
-    return Recipe(
-        name=f"ed_pose_{name}_{dataset}",
-        config=EDPoseConfig(
-            backbone=backbone,
-            levels=4 if name == backbone else 5,
-            first_centres="first layer's head" if crowd else "own head",
-        ),
-        skeleton=skeleton,
-        inference=Inference(DetrResize(short_side=800, long_side=1333), flip=False),
-        augment=DetrAugment(box_area=crowd),
-        epochs=80 if crowd else 60,
+    config = EDPoseConfig(
+        backbone=backbone,
+        levels=4 if name == backbone else 5,
+        first_centres="first layer's head" if crowd else "own head",
+    )
+    return released_recipe(
+        f"ed_pose_{name}_{dataset}",
+        config,
+        skeleton,
         lr_drops=(75,) if crowd else (55,),
-        batch_size=16,
         # As published: noise losses are sums over a micro-batch, so its size weights them.
         micro_batch_size=4,
-        lr=1e-4,
-        backbone_lr=1e-5,
-        optimizer="adamw",
-        weight_decay=1e-4,
-        clip_norm=0.1,
         ema_decay=0.9997,
         reported=(Reported(dataset, "test" if crowd else "val2017", "AP", ap, "released"),)
         if ap
@@ -161,36 +152,19 @@ RECIPES = {
         _recipe("resnet50", CROWDPOSE, 69.9, default_for=("crowdpose",)),
         _recipe("swin_l", CROWDPOSE, 73.1),
         _recipe("swin_l_5scale", CROWDPOSE, 76.6),
-        Recipe(
-            name="ed_pose_tiny",
+        tiny_recipe(
+            "ed_pose_tiny",
             # Group Pose's tiny network with a box layer before the pose layers. Classes weigh more
             # than there, or all people of an image keep the same score. docs/ed_pose.md has the
             # figures.
-            config=EDPoseConfig(
+            EDPoseConfig(
                 backbone="resnet_tiny", frozen_backbone=False, channels=128, hidden=256,
                 encoder_layers=1, box_layers=1, pose_layers=2, box_queries=20, people=6,
                 noise_queries=0, embedding_gain=10.0,
                 weights=Weights(classes=3.0, boxes=2.0, iou=1.0, keypoints=1.0, oks=2.0),
             ),
-            skeleton=None,
-            default_for=("synthetic",),
-            inference=Inference(DetrResize(short_side=128, long_side=256), flip=False),
-            augment=DetrAugment(
-                short_sides=(128,), long_side=256, crop=0.0,
-                crop_short_sides=(160,), crop_sides=(96, 160),
-            ),
             epochs=16,
-            batch_size=8,
-            micro_batch_size=8,
             lr=1e-3,
-            backbone_lr=2e-3,  # high, since the backbone starts from random weights
-            schedule="cosine",
-            warmup_steps=200,
-            optimizer="adamw",
-            weight_decay=1e-4,
-            clip_norm=1.0,
-            evaluate_every=2,
-            pretrained=False,
         ),
     )
 }  # fmt: skip

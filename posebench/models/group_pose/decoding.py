@@ -1,4 +1,4 @@
-"""Group Pose's outputs, merged over views and decoded to people.
+"""Group Pose's outputs, of images and of their mirror images.
 
 Shapes: B images, N predicted people of an image, K keypoints, T queries of a person, C channels, S
 tokens of the pyramid, D decoder layers. Keypoints are x, y as shares of the image without padding.
@@ -6,17 +6,15 @@ tokens of the pyramid, D decoder layers. Keypoints are x, y as shares of the ima
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from posebench.layers.deformable import Tokens
-from posebench.layers.set_decoding import decode_set, mirrored_back
+from posebench.layers.set_decoding import mirrored_back
 from posebench.models.group_pose.detection import DetectedBoxes
 from posebench.skeleton import Skeleton
-from posebench.structures import Batch, Geometry, PosePredictions
+from posebench.structures import Batch
 from posebench.transfer import index_on
 
 
@@ -47,20 +45,6 @@ class GroupPoseOutputs:
     merged: int = 1  # number of views that the predictions are of
 
 
-def merge_views(outputs: Sequence[GroupPoseOutputs]) -> GroupPoseOutputs:
-    """Return the predictions of several views of the same images as one set."""
-    if len(outputs) == 1:
-        return outputs[0]
-    return GroupPoseOutputs(
-        logits=torch.cat([one.logits for one in outputs], 2),
-        keypoints=torch.cat([one.keypoints for one in outputs], 2),
-        proposal_logits=torch.cat([one.proposal_logits for one in outputs], 1),
-        proposal_keypoints=torch.cat([one.proposal_keypoints for one in outputs], 1),
-        views=tuple(view for one in outputs for view in one.views),
-        merged=len(outputs),
-    )
-
-
 def mirror_back(outputs: GroupPoseOutputs, batch: Batch, skeleton: Skeleton) -> GroupPoseOutputs:
     """Return the predictions on a batch's mirrored images in coordinates of the batch's images."""
     order = index_on(skeleton.flip_index, outputs.keypoints.device)
@@ -74,10 +58,3 @@ def mirror_back(outputs: GroupPoseOutputs, batch: Batch, skeleton: Skeleton) -> 
         proposal_keypoints=back(outputs.proposal_keypoints),
         views=tuple(replace(view, mirrored=True) for view in outputs.views),
     )
-
-
-def decode_people(
-    outputs: GroupPoseOutputs, geometry: Geometry, skeleton: Skeleton
-) -> list[tuple[PosePredictions, Tensor]]:
-    """Return each image's people, best first, and their indices among the N predictions."""
-    return decode_set(outputs.logits[-1], outputs.keypoints[-1], geometry, skeleton, outputs.merged)

@@ -4,8 +4,8 @@ For its Table 5, Group Pose's paper takes two such layers from ED-Pose (arXiv:23
 no details. This is DINO's design (arXiv:2203.03605): box queries with standard self-attention and
 deformable cross-attention, boxes refined layer by layer.
 
-Shapes: B images, S tokens of the pyramid, C channels, M box queries, P people of one image, R sets
-of predictions: the encoder's, then each layer's. Boxes are centre x, y, width, height as shares of
+Shapes: B images, S tokens of the pyramid, C channels, M box queries, R sets of predictions: the
+encoder's, then each layer's. Boxes are centre x, y, width, height as shares of
 the image.
 """
 
@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import box_convert, generalized_box_iou, generalized_box_iou_loss
 
 from posebench.layers.deformable import DeformableAttention, Tokens, feed_forward
-from posebench.layers.matching import PERSON, assignments, focal_cost, focal_loss
+from posebench.layers.matching import box_costs, class_costs, match
+from posebench.layers.pose_sets import PoseSets
 from posebench.layers.precision import to_float32
 from posebench.layers.proposals import best_tokens, proposal_sides, select
+from posebench.layers.set_losses import box_losses, class_losses
 from posebench.layers.transformer import (
     MLP,
     SelfAttention,
@@ -128,41 +129,21 @@ class DetectionDecoder(nn.Module):
         return queries, DetectedBoxes(torch.stack(all_logits), torch.stack(all_boxes))
 
 
-def box_loss(detected: DetectedBoxes, boxes: list[Tensor], people: float | Tensor) -> Tensor:
+def box_loss(detected: DetectedBoxes, targets: PoseSets, count: float | Tensor) -> Tensor:
     """Return the weighted sum of the class, L1 and generalised IoU losses of all layers.
 
     Args:
         detected: boxes of B images.
-        boxes: (P, 4) annotated ones of each image.
-        people: by which the sum is divided.
+        targets: of the same images.
+        count: of people, by which the sum is divided.
 
     Source: DINO's losses and weights, which ED-Pose keeps.
     """
-    is_person = torch.zeros_like(detected.logits)
-    total = 0 * detected.boxes.sum()
-    truths = [annotated.to(detected.boxes.dtype) for annotated in boxes]
-    corners = [box_convert(truth, "cxcywh", "xyxy") for truth in truths]
-    costs = []
-    for image, truth in enumerate(truths):
-        logits, predicted = detected.logits[:, image].detach(), detected.boxes[:, image].detach()
-        iou = torch.stack(
-            [
-                generalized_box_iou(box_convert(one, "cxcywh", "xyxy"), corners[image])
-                for one in predicted
-            ]
-        )
-        costs.append(
-            CLASS_WEIGHT * focal_cost(logits[..., PERSON, None])
-            + BOX_WEIGHT * torch.cdist(predicted, truth, p=1)
-            - IOU_WEIGHT * iou
-        )
-    for image, pairs in enumerate(assignments(costs)):
-        for index, (chosen, person) in enumerate(pairs):
-            is_person[index, image, chosen, PERSON] = 1
-            matched = detected.boxes[index, image, chosen]
-            total = total + BOX_WEIGHT * (matched - truths[image][person]).abs().sum()
-            total = total + IOU_WEIGHT * generalized_box_iou_loss(
-                box_convert(matched, "cxcywh", "xyxy"), corners[image][person], reduction="sum"
-            )
-    total = total + CLASS_WEIGHT * focal_loss(detected.logits, is_person).sum()
-    return total / people
+    logits, boxes, people = detected.logits, detected.boxes, targets.together
+    distance, iou = box_costs(boxes, people)
+    costs = CLASS_WEIGHT * class_costs(logits, people) + BOX_WEIGHT * distance + IOU_WEIGHT * iou
+    [matched] = match([costs], targets.counts)
+    distance, iou = box_losses(boxes, people, matched)
+    classes = class_losses(logits, matched)
+    total = CLASS_WEIGHT * classes + BOX_WEIGHT * distance + IOU_WEIGHT * iou
+    return total.sum() / count

@@ -13,7 +13,6 @@ decoder layers. Keypoints are x, y as shares of the image without padding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,8 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from posebench.layers.deformable import DeformableEncoder, Tokens
-from posebench.layers.pose_sets import PoseSets, build_targets
+from posebench.layers.deformable import DeformableEncoder
 from posebench.layers.precision import no_autocast, to_float32
 from posebench.layers.proposals import best_tokens, proposal_centres, select
 from posebench.layers.pyramid import (
@@ -32,8 +30,6 @@ from posebench.layers.pyramid import (
     EncodedPyramid,
     build_backbone,
     build_projections,
-    project,
-    pyramid_tokens,
 )
 from posebench.layers.transformer import (
     MLP,
@@ -43,22 +39,19 @@ from posebench.layers.transformer import (
     refine_references,
     zero_init_head,
 )
-from posebench.models.base import PoseModel
 from posebench.models.group_pose.decoder import DecoderLayer
 from posebench.models.group_pose.decoding import (
     GroupPoseOutputs,
     View,
-    decode_people,
-    merge_views,
     mirror_back,
 )
 from posebench.models.group_pose.detection import DetectedBoxes, DetectionDecoder
 from posebench.models.group_pose.losses import loss_terms
 from posebench.models.group_pose.recipes import GroupPoseConfig
 from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
-from posebench.preprocess import mirrored_images
+from posebench.models.set_model import SetModel
 from posebench.skeleton import Skeleton
-from posebench.structures import Batch, Geometry, Inference, PosePredictions
+from posebench.structures import Batch
 from posebench.transfer import to_device
 
 
@@ -73,11 +66,14 @@ class Proposals:
     detected: DetectedBoxes | None  # None: a decoder without detection layers
 
 
-class GroupPose(PoseModel):
+class GroupPose(SetModel):
     """A backbone, a deformable encoder, and a decoder of N x T queries."""
 
     config: GroupPoseConfig
 
+    people_axes: ClassVar[dict[str, int]] = {
+        "logits": 2, "keypoints": 2, "proposal_logits": 1, "proposal_keypoints": 1,
+    }  # fmt: skip
     published_names: ClassVar[dict[str, str]] = {
         **PUBLISHED_NAMES,
         "class_embed.": "class_heads.",
@@ -140,14 +136,6 @@ class GroupPose(PoseModel):
             for layer in range(self.config.pose_layers):
                 rows.update(of_layer(f"pose_heads.{layer}.layers.2", coordinates))
         return rows
-
-    def features(self, images: Tensor, padding: Tensor | None = None) -> EncodedPyramid:
-        tokens = self.tokens(self.backbone(images), padding)
-        return EncodedPyramid(tokens, self.encoder(tokens))
-
-    def tokens(self, maps: Sequence[Tensor], padding: Tensor | None = None) -> Tokens:
-        """Return the backbone's maps and a fourth level, projected, as tokens."""
-        return pyramid_tokens(project(self.projections, maps), self.level_embedding, padding)
 
     def heads(self, features: EncodedPyramid, people: Tensor | None = None) -> GroupPoseOutputs:
         """Return the predictions; `people` is ignored, since queries need no detections."""
@@ -261,18 +249,8 @@ class GroupPose(PoseModel):
             queries = queries[:, :, 1:]
         return refine_references(references, self.pose_heads[layer](queries))
 
-    def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> GroupPoseOutputs:
-        """Return the people of all views as one set; the paper tests a single view."""
-        views = []
-        for batch in batches:
-            views.append(self(batch.images, batch.padding))
-            if inference.flip:
-                mirrored: GroupPoseOutputs = self(mirrored_images(batch), batch.padding)
-                views.append(mirror_back(mirrored, batch, self.skeleton))
-        return merge_views(views)
-
-    def targets(self, batch: Batch) -> PoseSets:
-        return build_targets(batch)
+    def mirror_back(self, outputs: GroupPoseOutputs, batch: Batch) -> GroupPoseOutputs:
+        return mirror_back(outputs, batch, self.skeleton)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         targets = self.targets(batch)
@@ -280,7 +258,3 @@ class GroupPose(PoseModel):
         [sigmas] = to_device([torch.tensor(self.skeleton.sigmas)], batch.device)
         with no_autocast(batch.images.device):
             return loss_terms(outputs, targets, sigmas, self.config.weights)
-
-    def decode(self, outputs: GroupPoseOutputs, geometry: Geometry) -> list[PosePredictions]:
-        people = decode_people(outputs, geometry, self.skeleton)
-        return [predictions for predictions, _ in people]

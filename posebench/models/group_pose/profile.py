@@ -11,7 +11,7 @@ from posebench.layers.pyramid import STRIDE
 from posebench.layers.set_decoding import ideal_people
 from posebench.models.graph import Graph, Named
 from posebench.models.group_pose.decoder import DecoderLayer
-from posebench.models.group_pose.decoding import GroupPoseOutputs, View, decode_people
+from posebench.models.group_pose.decoding import GroupPoseOutputs, View
 from posebench.models.group_pose.model import GroupPose
 from posebench.models.profile import Profile
 from posebench.models.tracing import explain_people, trace_people
@@ -31,16 +31,8 @@ def heatmaps(
     model: GroupPose, outputs: GroupPoseOutputs, geometry: Geometry
 ) -> list[tuple[PosePredictions, Heatmaps]]:
     """Return the score of each token as a proposal, and the attention of each person's queries."""
-    decoded = decode_people(outputs, geometry, model.skeleton)
-    return explain_people(
-        "Group Pose",
-        outputs.views,
-        decoded,
-        geometry,
-        STRIDE,
-        len(model.skeleton),
-        partial(_keypoint_attention, model),
-    )
+    attention = partial(_keypoint_attention, model)
+    return explain_people("Group Pose", outputs, geometry, model.skeleton, STRIDE, attention)
 
 
 def _keypoint_attention(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from posebench.layers.backbones import RESNET_WEIGHTS, SWIN_WEIGHTS
+from posebench.models.set_recipes import released_recipe, tiny_recipe
 from posebench.recipe import ModelConfig, Recipe, printed
 from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
-from posebench.structures import DetrAugment, DetrResize, Inference
 
 if TYPE_CHECKING:
     from posebench.models.group_pose.model import GroupPose
@@ -117,26 +117,13 @@ class GroupPoseConfig(ModelConfig):
 
 
 def _recipe(name: str, config: GroupPoseConfig, skeleton: Skeleton, **fields: Any) -> Recipe:
-    """Return one of the released configurations.
-
-    CrowdPose's is trained for longer, and takes the area of a person's box for the person's.
-    """
-    crowd = skeleton is CROWDPOSE
-    return Recipe(
-        name=name,
-        config=config,
-        skeleton=skeleton,
-        inference=Inference(DetrResize(short_side=800, long_side=1333), flip=False),
-        augment=DetrAugment(box_area=crowd),
-        epochs=80 if crowd else 60,
-        lr_drops=(70,) if crowd else (50,),
-        batch_size=16,
+    """Return one of the released configurations."""
+    return released_recipe(
+        name,
+        config,
+        skeleton,
+        lr_drops=(70,) if skeleton is CROWDPOSE else (50,),
         micro_batch_size=1 if config.backbone == "swin_l" else 2,
-        lr=1e-4,
-        backbone_lr=1e-5,
-        optimizer="adamw",
-        weight_decay=1e-4,
-        clip_norm=0.1,
         **fields,
     )
 
@@ -176,38 +163,18 @@ RECIPES = {
         ),
         # The paper has no MPII figure; trained as on COCO.
         _recipe("group_pose_resnet50_mpii", _R50, MPII, default_for=("mpii",)),
-        Recipe(
-            name="group_pose_tiny",
+        tiny_recipe(
+            "group_pose_tiny",
             # With the published weights, meant for 60 epochs of COCO, the keypoint loss is fifty
             # times the class loss at first: the network fits the mean pose, and learns to localise
             # people late. docs/group_pose.md has the figures.
-            config=GroupPoseConfig(
+            GroupPoseConfig(
                 backbone="resnet_tiny", frozen_backbone=False, channels=128, hidden=256,
                 encoder_layers=1, decoder_layers=2, instances=10,
                 weights=Weights(classes=2.0, keypoints=1.0, oks=2.0),
             ),
-            skeleton=None,
-            default_for=("synthetic",),
-            # Half of the 256 px of synthetic images: more steps in the same time, and people are
-            # still 12 cells of the finest map tall.
-            inference=Inference(DetrResize(short_side=128, long_side=256), flip=False),
-            augment=DetrAugment(
-                short_sides=(128,), long_side=256, crop=0.0,
-                crop_short_sides=(160,), crop_sides=(96, 160),
-            ),
             epochs=12,
-            # On a CPU a micro-batch of four takes two thirds of the time of one of eight.
-            batch_size=8,
-            micro_batch_size=8,
             lr=5e-4,
-            backbone_lr=2e-3,  # high, since the backbone starts from random weights
-            schedule="cosine",
-            warmup_steps=200,
-            optimizer="adamw",
-            weight_decay=1e-4,
-            clip_norm=1.0,
-            evaluate_every=2,
-            pretrained=False,
         ),
     )
 }  # fmt: skip

@@ -9,17 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebench.layers.matching import PERSON
+from posebench.layers.matching import PERSON, Matches
 from posebench.layers.pose_sets import PoseSets
 from posebench.models.ed_pose.denoising import NoisyPeople
 from posebench.models.ed_pose.losses import (
     box_losses,
-    by_set,
     keypoint_losses,
     loss_terms,
     noise_losses,
 )
-from posebench.models.ed_pose.matching import Matches
 from posebench.models.ed_pose.outputs import Detections, EDPoseOutputs
 from posebench.models.ed_pose.recipes import Weights
 
@@ -38,9 +36,9 @@ def targets(people: int = 1, visible: tuple[bool, bool] = (True, True)) -> PoseS
     )
 
 
-def pairs(*rows: tuple[int, int, int, int]) -> Matches:
-    """Return matches from rows of set, image, query and person."""
-    return Matches(*torch.tensor(rows, dtype=torch.int64).view(-1, 4).T)
+def pairs(*sets: tuple[int, int, int, int]) -> Matches:
+    """Return matches of one pair a set, each given as set, image, query and person."""
+    return Matches(*torch.tensor(sets).T[:, :, None])
 
 
 def test_losses_of_boxes_by_hand() -> None:
@@ -93,13 +91,6 @@ def test_losses_of_noise_are_divided_by_the_queries() -> None:
     assert found.iou.tolist() == pytest.approx([0, 8 * 2 / 3 / 4, 0], abs=1e-3)
     expected = (4 * (0.25 + 0.75) + 4 * 2 * 0.75) * ENTROPY / 4
     assert found.classes.tolist() == pytest.approx([expected] * 3)
-
-
-def test_losses_are_added_up_by_their_set() -> None:
-    losses = torch.tensor([1.0, 2.0, 4.0], requires_grad=True)
-    sums = by_set(losses, torch.tensor([2, 0, 2]), 4)
-    assert sums.tolist() == [2.0, 0.0, 5.0, 0.0]
-    assert by_set(torch.zeros(0), torch.zeros(0, dtype=torch.int64), 2).tolist() == [0.0, 0.0]
 
 
 def outputs(boxes: Tensor, keypoints: Tensor, queries: int) -> EDPoseOutputs:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from posebench.layers.set_decoding import POSES_KEPT
-from posebench.models.group_pose.decoding import GroupPoseOutputs, decode_people
+from posebench.layers.set_decoding import POSES_KEPT, decode_people
+from posebench.models.group_pose.decoding import GroupPoseOutputs
 from posebench.skeleton import COCO
 from posebench.structures import Geometry
 

@@ -35,12 +35,10 @@ def test_losses_of_one_person_by_hand() -> None:
     assert found.oks.item() == pytest.approx(1 - oks, rel=1e-4)
     entropy = math.log(2) / 4
     assert found.classes.item() == pytest.approx((0.25 + 3 * 0.75) * entropy)
-    [costs] = pose_costs(
-        logits[:, 0], keypoints[:, 0], truth.keypoints[0], truth.visible[0], truth.area[0], SIGMAS
-    )
+    [[costs]] = pose_costs(logits, keypoints, truth.together, SIGMAS)
     expected = 2 * (0.25 - 0.75) * entropy + 10 * 0.03 + 4 * (1 - oks)
-    assert costs[1, 0].item() == pytest.approx(expected, rel=1e-4)
-    assert costs[0, 0] > costs[1, 0]
+    assert costs[1].item() == pytest.approx(expected, rel=1e-4)
+    assert costs[0] > costs[1]
 
 
 def test_weights_decide_who_is_matched() -> None:
