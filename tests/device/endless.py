@@ -22,7 +22,8 @@ def endless(report: Report, locked: Path) -> None:
             subprocess.run([sys.executable, "-c", _SLEEP], pass_fds=[file.fileno()], check=True)
         return {}
 
-    quick, wrong = {"latency_ms": 1.0}, {}
+    quick: Row = {"latency_ms": 1.0}
+    wrong: Row = {}
     report.steps(
         {
             "quick": lambda: quick,
