@@ -259,6 +259,7 @@ def test_decode(path: Path, kind: str) -> None:
     tags = resize_tags(model.fine_tags(outputs), outputs.size)[0]  # (K, T, H, W)
     assert_close(heatmaps[:, 3::8, 3::8], case[f"{kind}_heatmaps_sub8"], absolute=1e-4)
     assert_close(tags[:, :, 3::8, 3::8].permute(0, 2, 3, 1), case[f"{kind}_tags_sub8"], **TAGS)
+    enlarged = HigherHRNetOutputs((heatmaps[None],), tags[None], outputs.size)
     heatmaps, tags = moved((heatmaps, tags), CPU)
     candidates = find_candidates(heatmaps, tags)
     strong = case[f"{kind}_topk_val"] > 0.1
@@ -280,7 +281,7 @@ def test_decode(path: Path, kind: str) -> None:
     )
     size = torch.tensor([[width, height]])
     geometry = Geometry(cpu_tensor(invert(matrix))[None], torch.tensor([False]), size)
-    (predictions,) = model.decode(outputs, geometry)
+    (predictions,) = model.decode(enlarged, geometry)
     expected_scores = case[f"{kind}_person_scores"]
     order = np.argsort(-expected_scores, kind="stable")
     final = case[f"{kind}_final_image"][order]
