@@ -65,6 +65,5 @@ def read(path: Path, device: torch.device = DEVICE) -> dict[str, Tensor]:
 
 def placed(value: T) -> T:
     """Return a network, a batch, or a value with tensors in it, on the device."""
-    if isinstance(value, nn.Module | Batch):
-        return value.to(DEVICE)
-    return moved(value, DEVICE)
+    there: Any = value.to(DEVICE) if isinstance(value, nn.Module | Batch) else moved(value, DEVICE)
+    return there
