@@ -104,10 +104,14 @@ class TimedModel:
         """Warm up and return the facts about a case besides its times."""
         prepared = self.cases[case]
         with self._computing():
-            # Numba compiles its loops here, whose memory must not count as the pass's.
-            small = (_WARM_UP_SIDE, _WARM_UP_SIDE)
-            batch = fixed_batch(small, self.options.batch_size, self.model.skeleton, 1)
-            self._network(self._ready(batch), self.profile.given_people(self.model, batch))
+            # What is compiled here needs memory that must not count as the pass's: numba's loops at
+            # any size, torch.compile's network at the case's own.
+            if self.options.compiled:
+                self._network(prepared.batch, prepared.people)
+            else:
+                small = (_WARM_UP_SIDE, _WARM_UP_SIDE)
+                batch = fixed_batch(small, self.options.batch_size, self.model.skeleton, 1)
+                self._network(self._ready(batch), self.profile.given_people(self.model, batch))
         growth = peak_growth(self.device, lambda: self._timed(case))
         weights = [*self.model.parameters(), *self.model.buffers()]
         size = (prepared.batch.images.shape[-2], prepared.batch.images.shape[-1])
