@@ -134,7 +134,6 @@ def test_every_stage_is_timed(
 ) -> None:
     monkeypatch.setattr(timed_model, "audit", counted)
     monkeypatch.setattr(timed_model, "RECIPES", {name: small(name)})
-    monkeypatch.setattr(timed_model, "_WARM_UP_SIDE", 64)
     options = SpeedOptions(protocol, (2,), device="cuda:0", precision="fp16")
     job = TimingJob(name, options, (InputCase(2, None),), write_images(tmp_path))
     # The clock's defaults were bound before there was a device.

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 # Float32 keeps 24 bits. A stored value is off by up to half a step of the largest value's last
 # bit, and a few operations in float32 add a few more steps.
 FLOAT32 = 4 * 2.0**-23
+
+# Of a test's comparisons so far, the differences as shares of what is allowed.
+SHARES: list[float] = []
 
 
 def tolerance(expected: Any, absolute: float, relative: float) -> float:
@@ -25,11 +29,19 @@ def tolerance(expected: Any, absolute: float, relative: float) -> float:
 def assert_close(
     computed: Any, expected: Any, absolute: float = 0.0, relative: float = 0.0
 ) -> None:
-    """Compare shapes, and values to the larger of two tolerances; infinities have to be equal."""
-    computed, expected = (np.asarray(values, dtype=np.float64) for values in (computed, expected))
+    """Compare shapes, and values to the larger of two tolerances; infinities have to be equal.
+
+    Tensors may be on any device.
+    """
+    computed, expected = (np.asarray(_on_cpu(v), dtype=np.float64) for v in (computed, expected))
     assert computed.shape == expected.shape
     differing = computed != expected
     if differing.any():
         error = np.abs(computed[differing] - expected[differing]).max()
         allowed = tolerance(expected, absolute, relative)
+        SHARES.append(error / allowed if allowed else np.inf)
         assert error <= allowed, f"off by {error:.3g}; allowed: {allowed:.3g}"
+
+
+def _on_cpu(values: Any) -> Any:
+    return values.detach().cpu() if isinstance(values, Tensor) else values

@@ -1,21 +1,14 @@
-"""DEKR's fixtures as tensors and skeletons."""
+"""DEKR's fixtures and their skeletons."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from posebench.skeleton import COCO, CROWDPOSE, Skeleton
 from tests.parity.fixtures import cases
-
-
-def tensor(array: Any) -> Tensor:
-    return torch.from_numpy(np.asarray(array))
 
 
 def skeleton_of(num_keypoints: int) -> Skeleton:

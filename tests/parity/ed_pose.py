@@ -18,6 +18,7 @@ from posebench.layers.deformable import Tokens
 from posebench.models.ed_pose.model import EDPose
 from posebench.models.ed_pose.recipes import EDPoseConfig
 from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
+from tests.parity.device import DEVICE, placed
 from tests.parity.fixtures import cases, first_64, key_file, stored_tensors
 from tests.parity.reference import reference_state_dict
 
@@ -26,15 +27,6 @@ CHANNELS = 256  # of every published network
 
 def skeleton_of(num_keypoints: int) -> Skeleton:
     return {len(skeleton): skeleton for skeleton in (COCO, CROWDPOSE, MPII)}[num_keypoints]
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    with np.load(path) as case:
-        return {
-            name: torch.from_numpy(case[name])
-            for name in case.files
-            if case[name].dtype.kind != "U"
-        }
 
 
 def paths(pattern: str) -> list[Any]:
@@ -67,7 +59,7 @@ def load_model(keys: Path, gain: float = 1.0, queries: int = 900, people: int = 
     model.load_state_dict(
         convert_published(published, model.published_names, model.ignored_checkpoint_keys)
     )
-    return model.eval()
+    return placed(model.eval())
 
 
 def build(
@@ -98,8 +90,8 @@ def images_of(case: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
     """Return a case's images in one batch, and their padding."""
     images = [case[name] for name in sorted(case) if re.fullmatch(r"image_\d+", name)]
     height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
-    batch = torch.zeros(len(images), 3, height, width)
-    padding = torch.ones(len(images), height, width, dtype=torch.bool)
+    batch = torch.zeros(len(images), 3, height, width, device=DEVICE)
+    padding = torch.ones(len(images), height, width, dtype=torch.bool, device=DEVICE)
     for number, image in enumerate(images):
         batch[number, :, : image.shape[1], : image.shape[2]] = image
         padding[number, : image.shape[1], : image.shape[2]] = False
@@ -113,7 +105,7 @@ def sizes_of(case: dict[str, Tensor]) -> tuple[tuple[int, int], ...]:
 def tokens_of(case: dict[str, Tensor]) -> Tokens:
     """Return a case's tokens; their positions are not used after the encoder."""
     sizes = sizes_of(case)
-    whole = torch.tensor([(width, height) for height, width in sizes])
+    whole = placed(torch.tensor([(width, height) for height, width in sizes]))
     memory = case["memory"]
     extents = (
         case["valid_ratios"] * whole

@@ -34,7 +34,8 @@ from posebench.skeleton import COCO, CROWDPOSE
 from posebench.structures import Batch, Geometry, Inference, Resize
 from tests.engine.test_weights import as_published
 from tests.parity.compare import assert_close
-from tests.parity.dekr import arrays, rows, skeleton_of, tensor
+from tests.parity.dekr import arrays, rows, skeleton_of
+from tests.parity.device import placed, tensor
 from tests.parity.fixtures import Shape, cases, key_file, stored_tensors
 from tests.parity.reference import reference_state_dict
 
@@ -71,7 +72,7 @@ def load_model(keys: Path, weight_gain: float) -> DEKR:
     outputs, width = published["head_heatmap.1.weight"].shape[:2]
     model = DEKR(DEKRConfig(backbone=BACKBONE_OF_WIDTH[width]), skeleton_of(outputs - 1))
     model.load_state_dict(converted(published))
-    return model.eval()
+    return placed(model.eval())
 
 
 # ------------------------------------------------------------------------------------------- names
@@ -162,7 +163,7 @@ def check_forward(model: DEKR, case: Any) -> None:
         mirrored = model(mirrored_cells(images))
         merged = model.merged_outputs([batch_of(images)], Inference(Resize(1), flip=True))
     features = joined(streams)[0]  # a case holds those of its first image
-    assert_close(features[case["feat_channels"]], case["feat_slice"], **FORWARD)
+    assert_close(features[tensor(case["feat_channels"]).long()], case["feat_slice"], **FORWARD)
     assert_close(features.mean((1, 2)), case["feat_mean"], **FORWARD)
     assert_close(features.std((1, 2)), case["feat_std"], **FORWARD)
     assert_close(outputs.heatmaps, case["heatmap"], **FORWARD)
@@ -185,7 +186,7 @@ def cells_minus(offsets: Tensor) -> Tensor:
     """Return the regressed poses (B, 2 K, H, W)."""
     height, width = offsets.shape[-2:]
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return (torch.stack([x, y]) - offsets.unflatten(1, (-1, 2))).flatten(1, 2)
+    return (placed(torch.stack([x, y])) - offsets.unflatten(1, (-1, 2))).flatten(1, 2)
 
 
 def batch_of(images: Tensor) -> Batch:
@@ -222,7 +223,7 @@ def test_adaptive_block(path: Path, name: str) -> None:
             layer, _, kind = key.rpartition("/")[2].partition(".")
             weights[f"{PUBLISHED_LAYERS[layer]}.{kind}"] = tensor(case[key])
     features = tensor(case[f"{name}_input"])
-    block = AdaptiveBlock(2, features.shape[1]).double().eval()
+    block = placed(AdaptiveBlock(2, features.shape[1]).double().eval())
     doubled = {key: torch.cat([value, value]) for key, value in weights.items()}
     block.load_state_dict({**doubled, "bn.num_batches_tracked": torch.tensor(0)})
     inputs = torch.cat([features, features], 1).double().requires_grad_()
@@ -248,8 +249,10 @@ def test_adaptive_block(path: Path, name: str) -> None:
             assert gradient is not None
             for own in gradient.chunk(2):
                 assert_close(own, case[key], **PRECISE)
+    block.zero_grad()
+    block.float()
     with torch.inference_mode():
-        compiled = block.float()(inputs.detach().float())
+        compiled = block(inputs.detach().float())
     for own in compiled.chunk(2, 1):
         assert_close(own, case[f"{name}_output"], **FORWARD)
 

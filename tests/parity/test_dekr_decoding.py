@@ -28,7 +28,8 @@ from posebench.models.dekr.suppression import kept
 from posebench.skeleton import Skeleton
 from posebench.structures import Geometry, Resize
 from tests.parity.compare import FLOAT32, assert_close
-from tests.parity.dekr import arrays, skeleton_of, tensor
+from tests.parity.dekr import arrays, skeleton_of
+from tests.parity.device import cpu_tensor, placed, tensor
 from tests.parity.fixtures import cases, find_in_sets
 from tests.parity.reference import reference_state_dict
 
@@ -77,7 +78,7 @@ def geometry_of(case: Any) -> Geometry:
     resize = Resize(int(case["input_size"]), rounding="dekr")
     matrix, size = resize_affine(tuple(case["image_size_wh"].tolist()), resize)
     assert size == tuple(case["resized_size_wh"].tolist())
-    return Geometry(tensor(invert(matrix))[None], torch.tensor([False]), torch.tensor([size]))
+    return Geometry(cpu_tensor(invert(matrix))[None], torch.tensor([False]), torch.tensor([size]))
 
 
 def scoring_net(skeleton: Skeleton) -> ScoringNet:
@@ -94,7 +95,7 @@ def scoring_net(skeleton: Skeleton) -> ScoringNet:
             for kind in ("weight", "bias")
         }
     )
-    return net
+    return placed(net)
 
 
 @pytest.mark.parametrize("path", arrays("decode_centers*.npz"))
@@ -166,7 +167,8 @@ def test_matching(path: Path) -> None:
     case = np.load(path)
     heatmap = tensor(case["heatmap"])
     centre = torch.zeros_like(heatmap[:, :1])
-    enlarged = enlarged_heatmaps(DEKROutputs(torch.cat([heatmap, centre], 1), heatmap))[0].numpy()
+    outputs = DEKROutputs(torch.cat([heatmap, centre], 1), heatmap)
+    enlarged = enlarged_heatmaps(outputs)[0].cpu().numpy()
     assert enlarged.shape[:0:-1] == tuple(case["resized_size_wh"].tolist())
     poses, scores = case["poses_resized"][..., :2], case["poses_resized"][..., 2]
     moved = move_to_peaks(poses, enlarged, float(case["max_absorb_distance"]))
@@ -186,7 +188,8 @@ def test_scoring_net(path: Path) -> None:
         features = pose_features(people[..., :2], people[..., 2], net.links)
         assert_close(features, case[f"{name}_features"], relative=1e-5)
         assert_close(net(features), case[f"{name}_predicted_oks"], absolute=1e-4)
-        keypoints, scores = people[..., :2].double().numpy(), people[..., 2].double().numpy()
+        everybody = people.double().cpu().numpy()
+        keypoints, scores = everybody[..., :2], everybody[..., 2]
         [rescored] = net.rescored(
             [(keypoints, scores)], [case[f"{name}_scores"].astype(np.float64)]
         )

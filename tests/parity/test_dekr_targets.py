@@ -18,7 +18,8 @@ from posebench.models.dekr.targets import build_targets, find_people, image_corn
 from posebench.preprocess import collate, warp_sample
 from posebench.structures import Batch, Poses, Sample
 from tests.parity.compare import assert_close
-from tests.parity.dekr import arrays, rows, skeleton_of, tensor
+from tests.parity.dekr import arrays, rows, skeleton_of
+from tests.parity.device import cpu_tensor, placed, tensor
 from tests.parity.fixtures import cases
 
 
@@ -31,12 +32,12 @@ def config_of(case: Any) -> DEKRConfig:
 
 def batch_of(case: Any) -> Batch:
     """Return the augmented image of a case, with the published matrix and mask."""
-    keypoints = tensor(case["ann_keypoints"])
+    keypoints = cpu_tensor(case["ann_keypoints"])
     skeleton = skeleton_of(keypoints.shape[1])
     width, height = case["image_size_wh"].tolist()
     area = torch.ones(len(keypoints), dtype=torch.float64)
     if "ann_segment_area" in case:
-        area = tensor(case["ann_segment_area"])
+        area = cpu_tensor(case["ann_segment_area"])
     known = (keypoints[..., 2] > 0).any(1)
     corners = torch.zeros(len(keypoints), 4, 2, dtype=torch.float64)
     everyone = Poses(keypoints[..., :2], keypoints[..., 2].long(), area, corners)
@@ -50,7 +51,7 @@ def batch_of(case: Any) -> Batch:
         mirror_with=skeleton if case["aug_flip"] else None,
     )
     batch = collate([warped])
-    return replace(batch, masks={STRIDE: tensor(case["mask"])[None] > 0})
+    return placed(replace(batch, masks={STRIDE: cpu_tensor(case["mask"])[None] > 0}))
 
 
 @pytest.mark.parametrize("row", rows("affine_train*.json"))
@@ -65,7 +66,7 @@ def test_affine_train(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("row", rows("affine_train*.json"))
 def test_affine_train_moves_people(row: dict[str, Any]) -> None:
-    everyone = tensor(row["keypoints_in"]).double()
+    everyone = cpu_tensor(row["keypoints_in"]).double()
     keypoints, centres = everyone[:, :-1], everyone[:, -1, :2]
     skeleton = skeleton_of(keypoints.shape[1])
     # A box on the centre shows where that one goes.
@@ -107,7 +108,7 @@ def test_targets(path: Path) -> None:
         assert_close(image_corners(batch)[0], corner[:2], absolute=1e-6)
 
     # Which people of a cell overlap decides float32's rounding of their sizes, of all digits.
-    people = replace(people, size=tensor(case["size"][known])[None])
+    people = placed(replace(people, size=cpu_tensor(case["size"][known])[None]))
     output = int(case["output_size"])
     targets = build_targets(
         people, (output, output), batch.masks[STRIDE][:, None], config.centre_sigma

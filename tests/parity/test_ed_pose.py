@@ -27,6 +27,7 @@ from posebench.models.ed_pose.outputs import EDPoseOutputs
 from posebench.models.ed_pose.recipes import EDPoseConfig
 from posebench.structures import Geometry
 from tests.parity.compare import assert_close
+from tests.parity.device import CPU, DEVICE, placed, read
 from tests.parity.ed_pose import (
     CHANNELS,
     build,
@@ -35,7 +36,6 @@ from tests.parity.ed_pose import (
     keys_of,
     load_model,
     paths,
-    read,
     sizes_of,
     skeleton_of,
     tokens_of,
@@ -68,7 +68,7 @@ def test_every_published_tensor_has_its_place(path: Path) -> None:
 
 @pytest.mark.parametrize("path", paths("initial_values*.npz"))
 def test_initial_values(path: Path) -> None:
-    case = read(path)
+    case = read(path, CPU)
     torch.manual_seed(1)
     levels = max(int(name.split(".")[1]) for name in case if name.startswith("input_proj.")) + 1
     model = EDPose(EDPoseConfig(levels=max(levels, 4)), skeleton_of(17))
@@ -93,7 +93,7 @@ def test_attention_around_boxes(path: Path) -> None:
     with torch.inference_mode():
         offsets, weights = attention.offsets_and_weights(query)
         centres, offsets = around_boxes(boxes, offsets, sizes)
-        cells = torch.tensor([(width, height) for height, width in sizes])[:, None]
+        cells = placed(torch.tensor([(width, height) for height, width in sizes]))[:, None]
         places = centres[:, :, None, :, None] + offsets / cells
         values = attention.project_values(memory, padding)
         assert_close(places, case["refbox_sampling_locations"], **MODULE)
@@ -125,7 +125,7 @@ def test_attention_masks(path: Path) -> None:
     for name, forbidden in read(path).items():
         keypoints = int("".join(filter(str.isdigit, name.split("_")[1])))
         people = len(forbidden) // (keypoints + 1)
-        assert pose_mask(people, keypoints, torch.device("cpu")).equal(~forbidden)
+        assert pose_mask(people, keypoints, DEVICE).equal(~forbidden)
 
 
 def layer_values(layer: DecoderLayer, case: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
@@ -329,7 +329,7 @@ def assert_encoded(model: EDPose, features: EncodedPyramid, case: dict[str, Tens
     assert masks.equal(torch.zeros_like(masks) if tokens.padding is None else tokens.padding)
     assert tokens.sizes == sizes_of(case)
     assert_close(tokens.valid.expand(count, -1, -1), case["valid_ratios"], 1e-6)
-    areas = torch.tensor([height * width for height, width in tokens.sizes])
+    areas = placed(torch.tensor([height * width for height, width in tokens.sizes]))
     embedded = model.level_embedding.repeat_interleave(areas, 0)
     positions = (tokens.positions - embedded).expand(count, -1, -1)
     for found, name in (
@@ -352,16 +352,18 @@ def assert_poses(
 ) -> None:
     """Compare decoded people with the published ones; equal scores may come in any order."""
     keypoints = len(model.skeleton)
-    sizes = sizes_hw.flip(1)
+    expected = {name: values.cpu() for name, values in expected.items()}
+    sizes = sizes_hw.cpu().flip(1)
     identity = torch.eye(2, 3, dtype=torch.float64).expand(len(sizes), 2, 3)
     geometry = Geometry(identity, torch.zeros(len(sizes), dtype=torch.bool), sizes)
     people = model.decode(outputs, geometry)
     for image, found in enumerate(people):
-        scores, labels, chosen = best_poses(outputs.logits[-1, image])
+        scores, labels, chosen = best_poses(outputs.logits[-1, image].cpu())
         assert_close(scores, expected["scores"][image], 1e-5)
         assert labels.sort().values.equal(expected["labels"][image].sort().values)
         person = expected["labels"][image] == 1
-        corners = box_convert(outputs.boxes[-1, image, chosen[labels == 1]], "cxcywh", "xyxy")
+        boxes = outputs.boxes[-1, image].cpu()
+        corners = box_convert(boxes[chosen[labels == 1]], "cxcywh", "xyxy")
         pixels = torch.cat([corners * sizes[image].repeat(2), found.keypoints.flatten(1)], 1)
         poses = expected["keypoints"][image, person].unflatten(-1, (keypoints, 3))[..., :2]
         wanted = torch.cat([expected["boxes"][image, person], poses.flatten(1)], 1)

@@ -24,6 +24,7 @@ from posebench.models.ed_pose.matching import detection_costs, pose_costs
 from posebench.models.ed_pose.outputs import Detections, EDPoseOutputs, NoiseQueries, with_noise
 from posebench.models.ed_pose.recipes import PUBLISHED
 from tests.parity.compare import FLOAT32, assert_close
+from tests.parity.device import DEVICE, placed, read
 from tests.parity.ed_pose import (
     gain_of,
     images_of,
@@ -31,7 +32,6 @@ from tests.parity.ed_pose import (
     load_model,
     our_name,
     paths,
-    read,
     skeleton_of,
 )
 from tests.parity.fixtures import cases
@@ -57,7 +57,7 @@ def targets_of(case: dict[str, Tensor]) -> PoseSets:
 
 
 def sigmas_of(targets: PoseSets) -> Tensor:
-    return torch.tensor(skeleton_of(targets.keypoints[0].shape[1]).sigmas)
+    return placed(torch.tensor(skeleton_of(targets.keypoints[0].shape[1]).sigmas))
 
 
 # ------------------------------------------------------------------------------------------- noise
@@ -67,10 +67,10 @@ def draws_of(case: dict[str, Tensor]) -> Draws:
     """Return the recorded draws; places whose label or boxes were not drawn hold zeros."""
     uniform = case["draw_label_uniform"]
     images, queries = uniform.shape
-    labels = torch.zeros(images, queries, dtype=torch.int64)
+    labels = torch.zeros(images, queries, dtype=torch.int64, device=DEVICE)
     labels[uniform < 0.5] = case["draw_new_labels"]
-    nobody = torch.zeros(0, dtype=torch.int64)
-    unused = torch.zeros(queries, 4)
+    nobody = torch.zeros(0, dtype=torch.int64, device=DEVICE)
+    unused = torch.zeros(queries, 4, device=DEVICE)
     return Draws(
         people=[case.get(f"draw_remainder_{i}", nobody) for i in range(images)],
         boxes=torch.stack([case.get(f"draw_empty_boxes_{i}", unused) for i in range(images)]),
@@ -237,7 +237,7 @@ def test_a_whole_training_step(path: Path) -> None:
     noisy = noisy_people(targets.boxes, draws_of(case))
     noise = NoiseQueries(model.decoder.label_embedding[noisy.labels], noisy.boxes, noisy.sees)
     outputs = model.predictions(model.features(*images_of(case)), noise, every_layer=True)
-    sigmas = torch.tensor(model.skeleton.sigmas)
+    sigmas = sigmas_of(targets)
     assert_terms(case, outputs, noisy, sigmas, TRAINING)
     assert outputs.noise is not None
     for predicted, name in (

@@ -26,6 +26,7 @@ from posebench.models.higher_hrnet.recipes import HigherHRNetConfig
 from posebench.skeleton import CROWDPOSE
 from tests.parity import fixtures, test_cid, test_group_pose, test_higher_hrnet, test_posedet
 from tests.parity.compare import assert_close
+from tests.parity.device import read
 from tests.parity.fixtures import (
     Shape,
     cases,
@@ -272,7 +273,7 @@ def group_pose() -> GroupPose:
 def test_attention_of_another_layer(root: Path, kind: str, part: str) -> None:
     layers = {"ref2d": group_pose().encoder.layers, "refpose": group_pose().decoder}[kind]
     attention: Any = layers[1].self_attn if kind == "ref2d" else layers[1].cross_attn
-    case = test_group_pose.read(find_in_sets("grouppose/msdeform_attn.npz"))
+    case = read(find_in_sets("grouppose/msdeform_attn.npz"))
     case |= test_group_pose.attend(attention, case, kind)
     path = root / "grouppose" / "msdeform_attn_other.npz"
     save(path, {**case, part: 1})
@@ -284,7 +285,7 @@ def test_attention_of_another_layer(root: Path, kind: str, part: str) -> None:
 
 
 def test_decoder_layer_of_another_number(root: Path) -> None:
-    attention = test_group_pose.read(find_in_sets("grouppose/msdeform_attn.npz"))
+    attention = read(find_in_sets("grouppose/msdeform_attn.npz"))
     references = attention["refpose_reference_points"].transpose(0, 1)  # (N, B, L, 2 T)
     torch.manual_seed(1)
     case = {

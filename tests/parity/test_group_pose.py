@@ -31,6 +31,7 @@ from posebench.models.group_pose.recipes import PUBLISHED, GroupPoseConfig
 from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
 from posebench.structures import Geometry
 from tests.parity.compare import FLOAT32, assert_close
+from tests.parity.device import CPU, DEVICE, placed, read
 from tests.parity.fixtures import cases, first_64, key_file, stored_tensors
 from tests.parity.reference import reference_state_dict
 
@@ -46,15 +47,6 @@ COSTS = {"absolute": 1e-4, "relative": FLOAT32}
 
 def skeleton_of(num_keypoints: int) -> Skeleton:
     return {len(skeleton): skeleton for skeleton in (COCO, CROWDPOSE, MPII)}[num_keypoints]
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    with np.load(path) as case:
-        return {
-            name: torch.from_numpy(case[name])
-            for name in case.files
-            if case[name].dtype.kind != "U"
-        }
 
 
 def paths(pattern: str) -> list[Any]:
@@ -87,7 +79,7 @@ def load_model(keys: Path, gain: float = 1.0, instances: int = 100) -> GroupPose
     model.load_state_dict(
         convert_published(published, model.published_names, model.ignored_checkpoint_keys)
     )
-    return model.eval()
+    return placed(model.eval())
 
 
 def isolated(path: Path, case: dict[str, Tensor], part: str) -> tuple[GroupPose, int]:
@@ -129,7 +121,7 @@ def test_every_published_tensor_has_its_place(path: Path) -> None:
 
 @pytest.mark.parametrize("path", paths("initial_values*.npz"))
 def test_initial_values(path: Path) -> None:
-    case = read(path)
+    case = read(path, CPU)
     torch.manual_seed(1)
     outputs = case["transformer.enc_pose_embed.layers.3.bias"]
     model = GroupPose(GroupPoseConfig(), skeleton_of(len(outputs) // 2))
@@ -170,7 +162,7 @@ def attend(
     query, memory, padding = case[f"{kind}_query"], case["memory"], case["padding_mask"]
     with torch.inference_mode():
         offsets, weights = attention.offsets_and_weights(query)
-        cells = torch.tensor([(width, height) for height, width in sizes])[:, None]
+        cells = placed(torch.tensor([(width, height) for height, width in sizes]))[:, None]
         values = attention.project_values(memory, padding)
         return {
             f"{kind}_sampling_locations": references[:, :, None, :, None] + offsets / cells,
@@ -228,7 +220,7 @@ def test_proposals_and_encodings(path: Path) -> None:
     assert_close(encoded, case["sine_embedding"], **MODULE)
     assert_close(inverse_sigmoid(case["inverse_sigmoid_in"]), case["inverse_sigmoid_out"], **MODULE)
     ratios = case["encoder_valid_ratios"]
-    whole = torch.tensor([(width, height) for height, width in sizes])
+    whole = placed(torch.tensor([(width, height) for height, width in sizes]))
     own = Tokens(case["memory"], case["memory"], None, ratios * whole, sizes)
     assert_close(own.on_every_level(own.centres), case["encoder_reference_points"], **MODULE)
     expected = case["pos_encoding"].permute(0, 2, 3, 1)
@@ -284,8 +276,8 @@ def images_of(case: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
     """Return a case's images in one batch, and their padding."""
     images = [case[name] for name in sorted(case) if re.fullmatch(r"image_\d+", name)]
     height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
-    batch = torch.zeros(len(images), 3, height, width)
-    padding = torch.ones(len(images), height, width, dtype=torch.bool)
+    batch = torch.zeros(len(images), 3, height, width, device=DEVICE)
+    padding = torch.ones(len(images), height, width, dtype=torch.bool, device=DEVICE)
     for number, image in enumerate(images):
         batch[number, :, : image.shape[1], : image.shape[2]] = image
         padding[number, : image.shape[1], : image.shape[2]] = False
@@ -314,7 +306,7 @@ def test_forward(path: Path) -> None:
     assert tokens.sizes == sizes_of(encoder)
     count = len(images)
     assert_close(tokens.valid.expand(count, -1, -1), encoder["valid_ratios"], 1e-6)
-    areas = torch.tensor([height * width for height, width in tokens.sizes])
+    areas = placed(torch.tensor([height * width for height, width in tokens.sizes]))
     levels = model.level_embedding.repeat_interleave(areas, 0)
     positions = (tokens.positions - levels).detach().expand(count, -1, -1)
     for found, name in (
@@ -332,7 +324,8 @@ def test_forward(path: Path) -> None:
     assert_close(outputs.logits, decoder["pred_logits"], **FORWARD)
     found = outputs.keypoints.flatten(3)
     assert_close(found, decoder["pred_keypoints"][..., : found.shape[-1]], **FORWARD)
-    assert decoder["pred_keypoints"][..., found.shape[-1] :].allclose(torch.tensor(VISIBILITY))
+    published = decoder["pred_keypoints"][..., found.shape[-1] :]
+    assert published.allclose(torch.full_like(published, VISIBILITY))
     expected = {name: decoder[f"post_{name}"] for name in ("scores", "labels", "keypoints")}
     assert_poses(model, outputs, decoder["target_sizes_hw"], expected)
 
@@ -342,12 +335,13 @@ def assert_poses(
 ) -> None:
     """Compare decoded people with the published ones; equal scores may come in any order."""
     keypoints = len(model.skeleton)
-    sizes = sizes_hw.flip(1)
+    expected = {name: values.cpu() for name, values in expected.items()}
+    sizes = sizes_hw.cpu().flip(1)
     identity = torch.eye(2, 3, dtype=torch.float64).expand(len(sizes), 2, 3)
     geometry = Geometry(identity, torch.zeros(len(sizes), dtype=torch.bool), sizes)
     people = model.decode(outputs, geometry)
     for image, found in enumerate(people):
-        scores, labels, _ = best_poses(outputs.logits[-1, image])
+        scores, labels, _ = best_poses(outputs.logits[-1, image].cpu())
         assert_close(scores, expected["scores"][image], 1e-5)
         assert labels.sort().values.equal(expected["labels"][image].sort().values)
         person = expected["labels"][image] == 1
@@ -394,7 +388,7 @@ def test_matching(path: Path) -> None:
     case = read(path)
     targets = targets_of(case)
     keypoints = targets.keypoints[0].shape[1]
-    sigmas = torch.tensor(skeleton_of(keypoints).sigmas)
+    sigmas = placed(torch.tensor(skeleton_of(keypoints).sigmas))
     predicted = case["pred_keypoints"][..., : 2 * keypoints].unflatten(-1, (-1, 2))
     costs = pose_costs(case["pred_logits"][None], predicted[None], targets.together, sigmas)
     [matched] = match([costs], targets.counts)
@@ -427,14 +421,14 @@ def test_losses_and_their_gradients(path: Path) -> None:
     ]
     logits, keypoints, first_logits, first_keypoints = inputs
     num_keypoints = keypoints.shape[-1] // 2
-    sigmas = torch.tensor(skeleton_of(num_keypoints).sigmas)
+    sigmas = placed(torch.tensor(skeleton_of(num_keypoints).sigmas))
     found = set_losses(
         torch.cat([first_logits[None], logits]),
         torch.cat([first_keypoints[None], keypoints]).unflatten(-1, (-1, 2)),
         targets_of(case),
         sigmas,
     )
-    total = torch.zeros(())
+    total = torch.zeros((), device=DEVICE)
     for name, weight in WEIGHTS.items():
         assert_close(
             getattr(found, name).detach(), published_terms(case, name, len(logits)), **LOSSES
@@ -462,7 +456,7 @@ def test_a_whole_training_step(path: Path) -> None:
     model.training = True  # every layer's predictions; nothing is dropped at random
     outputs = model(images, padding)
     model.training = False
-    sigmas = torch.tensor(model.skeleton.sigmas)
+    sigmas = placed(torch.tensor(model.skeleton.sigmas))
     sets = set_losses(
         torch.cat([outputs.proposal_logits[None], outputs.logits]),
         torch.cat([outputs.proposal_keypoints[None], outputs.keypoints]),

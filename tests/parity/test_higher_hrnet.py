@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,11 @@ import pytest
 import torch
 
 from posebench.engine.weights import convert_published
-from posebench.layers.affine import resize_affine, square_affine
+from posebench.layers.affine import invert, resize_affine, square_affine
 from posebench.models.higher_hrnet.assignment import assign
 from posebench.models.higher_hrnet.decoding import (
     GROUPING_ORDER,
     HigherHRNetOutputs,
-    decode_image,
     resize_maps,
     resize_tags,
 )
@@ -31,7 +31,9 @@ from posebench.models.higher_hrnet.targets import HigherHRNetTargets, build_targ
 from posebench.preprocess import collate, warp_sample
 from posebench.skeleton import COCO, CROWDPOSE, Skeleton
 from posebench.structures import Batch, Geometry, Inference, Poses, Resize, Sample, box_corners
+from posebench.transfer import moved
 from tests.parity.compare import FLOAT32, assert_close
+from tests.parity.device import CPU, DEVICE, cpu_tensor, placed, tensor
 from tests.parity.fixtures import Shape, cases, key_file, stored_tensors
 from tests.parity.reference import reference_state_dict
 
@@ -39,10 +41,6 @@ BACKBONE_OF_WIDTH = {32: "hrnet_w32", 40: "hrnet_w40", 48: "hrnet_w48"}
 PUSH_PULL = 0.001
 # The README's tolerance. Tags have no bounds: above a hundred, the same share of the largest tag.
 TAGS = {"absolute": 1e-4, "relative": 1e-6}
-
-
-def tensor(array: Any) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array))
 
 
 def skeleton_of(num_keypoints: int) -> Skeleton:
@@ -73,7 +71,7 @@ def load_model(path: Path, case: Any) -> HigherHRNet:
     )
     model = HigherHRNet(config, skeleton_of(outputs[0] // 2))
     model.load_state_dict(convert_published(published, HigherHRNet.published_names))
-    return model.eval()
+    return placed(model.eval())
 
 
 def rows(pattern: str) -> list[Any]:
@@ -113,7 +111,7 @@ def test_resize_at_every_scale(row: dict[str, Any]) -> None:
 
 def targets_of(case: Any) -> tuple[Batch, HigherHRNetTargets]:
     """Return our targets for a case's people and warp, with its masks."""
-    keypoints = tensor(case["ann_keypoints"])
+    keypoints = cpu_tensor(case["ann_keypoints"])
     skeleton = skeleton_of(keypoints.shape[1])
     count = len(keypoints)
     poses = Poses(
@@ -132,13 +130,11 @@ def targets_of(case: Any) -> tuple[Batch, HigherHRNetTargets]:
         mirror_with=skeleton if case["aug_flip"] else None,
     )
     masks = {
-        size // int(side): tensor(case[f"mask_{name}"])[None] > 0
+        size // int(side): cpu_tensor(case[f"mask_{name}"])[None] > 0
         for name, side in zip(("quarter", "half"), case["output_sizes"], strict=True)
     }
     batch = collate([warped])
-    batch = Batch(
-        batch.images, batch.poses, masks, batch.geometry, batch.image_ids, batch.names, batch.seeds
-    )
+    batch = placed(replace(batch, masks=masks))
     return batch, build_targets(batch, (4, 2))
 
 
@@ -228,7 +224,9 @@ def outputs_of(case: Any, kind: str) -> HigherHRNetOutputs:
     scales = case["scale_factors"].tolist()
     # An image whose width tells the scale; its pixels are not looked at.
     ordered = sorted(scales, key=lambda scale: abs(scale - 1))
-    batches = [batch_of(torch.zeros(1, 3, 1, round(1000 * scale))) for scale in ordered]
+    batches = [
+        batch_of(torch.zeros(1, 3, 1, round(1000 * scale), device=DEVICE)) for scale in ordered
+    ]
     return model.merged_outputs(batches, Inference(Resize(1), flip=kind == "flip"))
 
 
@@ -261,6 +259,8 @@ def test_decode(path: Path, kind: str) -> None:
     tags = resize_tags(model.fine_tags(outputs), outputs.size)[0]  # (K, T, H, W)
     assert_close(heatmaps[:, 3::8, 3::8], case[f"{kind}_heatmaps_sub8"], absolute=1e-4)
     assert_close(tags[:, :, 3::8, 3::8].permute(0, 2, 3, 1), case[f"{kind}_tags_sub8"], **TAGS)
+    enlarged = HigherHRNetOutputs((heatmaps[None],), tags[None], outputs.size)
+    heatmaps, tags = moved((heatmaps, tags), CPU)
     candidates = find_candidates(heatmaps, tags)
     strong = case[f"{kind}_topk_val"] > 0.1
     assert_close(candidates.scores[strong], case[f"{kind}_topk_val"][strong], absolute=1e-4)
@@ -279,8 +279,9 @@ def test_decode(path: Path, kind: str) -> None:
     matrix, _ = resize_affine(
         image_size, Resize(int(case["input_size"])), scale=1.0, smallest=min(scales)
     )
-    inverse = torch.linalg.inv(torch.cat([tensor(matrix), torch.tensor([[0.0, 0.0, 1.0]])]))[:2]
-    predictions = decode_image(heatmaps, tags, inverse)
+    size = torch.tensor([[width, height]])
+    geometry = Geometry(cpu_tensor(invert(matrix))[None], torch.tensor([False]), size)
+    (predictions,) = model.decode(enlarged, geometry)
     expected_scores = case[f"{kind}_person_scores"]
     order = np.argsort(-expected_scores, kind="stable")
     final = case[f"{kind}_final_image"][order]
@@ -313,7 +314,7 @@ def cells_of(index: torch.Tensor, side: int) -> torch.Tensor:
 def stored_targets(case: Any) -> HigherHRNetTargets:
     side = case["heatmaps_quarter"].shape[-1]
     people, cells = [], []
-    for image, index in enumerate(tensor(case["tag_index_quarter"])):
+    for image, index in enumerate(cpu_tensor(case["tag_index_quarter"])):
         cells.append(cells_of(index, side))
         people.append(torch.full((len(index),), image))
     return HigherHRNetTargets(
@@ -351,7 +352,7 @@ def test_losses_and_gradients(path: Path) -> None:
     for name in (
         key.removesuffix("_push") for key in case if re.fullmatch(r"ae_small\d+_push", key)
     ):
-        index = tensor(case[f"{name}_tag_index"])[0]
+        index = cpu_tensor(case[f"{name}_tag_index"])[0]
         small = tensor(case["ae_small_tags"])
         cells = cells_of(index, small.shape[-1])
         push, pull = tag_losses(small, torch.zeros(len(cells), dtype=torch.int64), cells)

@@ -38,6 +38,7 @@ from posebench.preprocess import collate, resize_sample
 from posebench.skeleton import COCO, CROWDPOSE, MPII, Skeleton
 from posebench.structures import FitResize, Geometry, Poses, Sample, box_corners
 from tests.parity.compare import FLOAT32, assert_close
+from tests.parity.device import DEVICE, cpu_tensor, placed, tensor
 from tests.parity.fixtures import cases, first_64, key_file, stored_tensors
 from tests.parity.reference import reference_state_dict
 
@@ -45,10 +46,6 @@ from tests.parity.reference import reference_state_dict
 # With the plain reference weights, HRNet's feature maps reach millions.
 FORWARD = {"absolute": 2e-4, "relative": 2e-5}
 LOSSES = {"absolute": 1e-4, "relative": 1e-5}
-
-
-def tensor(array: Any) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array))
 
 
 def skeleton_of(points: int) -> Skeleton:
@@ -85,7 +82,7 @@ def load_model(path: Path, case: Any) -> PoseDet:
     published = reference_state_dict(key_file(path, known, first_64), gain)
     model = new_model(published)
     model.load_state_dict(converted(published))
-    return model.eval()
+    return placed(model.eval())
 
 
 def converted(published: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -100,12 +97,12 @@ def levels(case: Any, name: str) -> tuple[torch.Tensor, ...]:
 
 def people_of_image(case: Any, suffix: str = "", prefix: str = "gt_") -> Poses:
     """Return the labelled people of a case's image, and the boxes of the others."""
-    keypoints = tensor(case[f"{prefix}keypoints{suffix}"]).double()
-    boxes = tensor(case[f"{prefix}bboxes{suffix}"]).double().view(-1, 4)
+    keypoints = cpu_tensor(case[f"{prefix}keypoints{suffix}"]).double()
+    boxes = cpu_tensor(case[f"{prefix}bboxes{suffix}"]).double().view(-1, 4)
     if keypoints.ndim == 2:
         keypoints = keypoints.view(len(boxes), -1, 3)
     corners = box_corners(torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1))
-    known = tensor(case[f"{prefix}num_keypoints{suffix}"]) > 0
+    known = cpu_tensor(case[f"{prefix}num_keypoints{suffix}"]) > 0
     area = torch.ones(len(boxes), dtype=torch.float64)
     everyone = Poses(keypoints[..., :2], keypoints[..., 2].long(), area, corners)
     return replace(everyone[known], unlabelled=corners[~known], unlabelled_area=area[~known])
@@ -123,7 +120,7 @@ def numbers_of(case: Any) -> list[list[int]]:
 
 
 def targets_of(case: Any, sizes: list[tuple[int, int]], strides: tuple[int, ...]) -> PoseDetTargets:
-    return build_targets(images_of(case), sizes, strides, centroid="keypoints")
+    return build_targets(images_of(case), sizes, strides, centroid="keypoints", device=DEVICE)
 
 
 # ----------------------------------------------------------------------------------------- network
@@ -143,7 +140,7 @@ def test_published_names_and_shapes(path: Path) -> None:
 @pytest.mark.parametrize("path", arrays("initial_values*.npz"))
 def test_initial_values(path: Path) -> None:
     case = np.load(path)
-    stored = {name: tensor(case[name]) for name in case if name != "dcn_base_offset"}
+    stored = {name: cpu_tensor(case[name]) for name in case if name != "dcn_base_offset"}
     backbone = "hrnet_w32" if any("neck.reduction_conv" in name for name in stored) else "dla34"
     points = len(case["dcn_base_offset"]) // 2
     state = PoseDet(PoseDetConfig(backbone), skeleton_of(points)).state_dict()
@@ -176,7 +173,7 @@ def test_pose_embedding(path: Path, name: str, embed: Callable[..., torch.Tensor
     offsets = tensor(case[f"{name}_point_offsets_yx"]).requires_grad_()
     output = embed(features, offsets, weight)
     assert_close(output.detach(), case[f"{name}_output"], absolute=1e-5, relative=2e-6)
-    (output.flatten() @ torch.linspace(-1, 1, output.numel())).backward()
+    (output.flatten() @ torch.linspace(-1, 1, output.numel(), device=DEVICE)).backward()
     for values, key in ((features, "x"), (offsets, "offsets"), (weight, "weight")):
         assert values.grad is not None
         assert_close(values.grad, case[f"{name}_grad_{key}"], relative=1e-5)
@@ -245,7 +242,7 @@ def compare_detections(model: PoseDet, outputs: PoseDetOutputs, case: Any) -> No
     for predictions, image in zip(
         model.decode(outputs, geometry_of(sizes, scales)), range(images), strict=True
     ):
-        expected = tensor(case[f"det_poses_{image}"])
+        expected = cpu_tensor(case[f"det_poses_{image}"])
         assert len(predictions) == len(expected)
         poses = expected[:, :-1].reshape(len(expected), -1, 3)[:, : len(model.skeleton), :2]
         apart = (predictions.keypoints[:, None] - poses).abs().amax((2, 3))  # (found, expected)
@@ -280,9 +277,9 @@ def test_decoding(path: Path) -> None:
     outputs = PoseDetOutputs(logits, refined, refined)
     geometry = geometry_of([case["img_shape"][:2]], [case["scale_factor"]])
     (found,) = model.candidates(outputs, geometry)
-    scores = tensor(case["decoded_scores"])[:, 0]
+    scores = cpu_tensor(case["decoded_scores"])[:, 0]
     good = scores > float(case["score_thr"])
-    poses = tensor(case["decoded_poses"]).reshape(len(scores), -1, 3)[good, :, :2]
+    poses = cpu_tensor(case["decoded_poses"]).reshape(len(scores), -1, 3)[good, :, :2]
     assert len(found.scores) == int(good.sum())
     # Each level comes best first; of equal scores either may.
     ours, theirs = (
@@ -293,7 +290,7 @@ def test_decoding(path: Path) -> None:
     assert_close(found.scores[ours_index], scores[good][theirs_index], absolute=1e-5)
     assert_close(found.keypoints[ours_index], poses[theirs_index], absolute=1e-2)
     (predictions,) = model.decode(outputs, geometry)
-    expected = tensor(case["det_poses"])
+    expected = cpu_tensor(case["det_poses"])
     assert_close(predictions.scores, expected[:, -1], absolute=1e-5)
     final = expected[:, :-1].reshape(len(expected), -1, 3)[:, : len(skeleton), :2]
     assert_close(predictions.keypoints, final, absolute=1e-2)
@@ -316,11 +313,11 @@ def test_suppression(path: Path, name: str) -> None:
     scores = tensor(case[f"{points}_scores"])[:, 0]
     good = scores > 0.05
     scores, poses = scores[good], tensor(case[f"{points}_poses"])[good]
-    sigmas = torch.tensor(skeleton.sigmas)
+    sigmas = placed(torch.tensor(skeleton.sigmas))
     annotated = poses.reshape(len(poses), -1, 3)[:, : len(skeleton), :2]
     area = published_area(pose_area(annotated).clamp(min=MIN_AREA))
     pair_area = (area[:, None] + area) / 2
-    similarity = oks(annotated, annotated, torch.ones(annotated.shape[:2]), pair_area, sigmas)
+    similarity = oks(annotated, annotated, torch.ones_like(annotated[..., 0]), pair_area, sigmas)
     assert_close(similarity, case[f"{points}_oks_of_kept_candidates"], absolute=1e-5)
     # README: 100 people at most with one threshold, 12 with the other.
     limit = {"02": 100, "03": 12}[threshold]
@@ -375,7 +372,7 @@ def test_assignment(path: Path) -> None:
             ours = oks_with_people(poses[image], targets, eligible, skeleton)
             assert_close(ours.T[:, ::7], similarity[rows], absolute=1e-5)
         for stage, assigned in person.items():
-            own = assigned[image].numpy()
+            own = assigned[image].cpu().numpy()
             expected = case[f"{stage}_gt_inds_{image}"]
             theirs = np.array([*numbers, -1])[np.where(own >= 0, own - start, -1)] + 1
             # The published numbers are 0 for background and -1 for what is ignored.
@@ -398,7 +395,7 @@ def test_assignment(path: Path) -> None:
 def visibility_of(case: Any, stage: str) -> torch.Tensor:
     """Return the sum over keypoints of everybody's visibility, as the stage's own copy has it."""
     values = torch.cat([poses.visibility for poses in images_of(case)])
-    return (values > 0 if stage == "init" else values).sum(1)
+    return placed((values > 0 if stage == "init" else values).sum(1))
 
 
 @pytest.mark.parametrize("path", arrays("level_assignment*.npz"))
@@ -557,7 +554,7 @@ def sample_of(case: Any) -> tuple[Sample, Skeleton]:
 def test_crops(path: Path) -> None:
     case = np.load(path)
     sample, skeleton = sample_of(case)
-    boxes = tensor(case["gt_bboxes"]).double()
+    boxes = cpu_tensor(case["gt_bboxes"]).double()
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     anchors = centres[case["anchor_candidates"].tolist()]
     apart = torch.cdist(crop_centres(sample.poses, skeleton), anchors)
@@ -603,11 +600,11 @@ def compare_flipped(flipped: Any, case: Any, skeleton: Skeleton) -> None:
         config = PoseDetConfig(backbone="dla34" if len(maps) == 4 else "hrnet_w32")
         model = PoseDet(config, skeleton)
     (poses,) = model.people(batch)
-    boxes = tensor(case["flip_gt_bboxes"]).double()
+    boxes = cpu_tensor(case["flip_gt_bboxes"]).double()
     corners = box_corners(torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1))
-    known = tensor(case["crop0_gt_num_keypoints"]) > 0
+    known = cpu_tensor(case["crop0_gt_num_keypoints"]) > 0
     assert_close(poses.boxes, corners[known], absolute=1e-3)
-    keypoints = tensor(case["flip_gt_keypoints"]).reshape(len(boxes), -1, 3)[known]
+    keypoints = cpu_tensor(case["flip_gt_keypoints"]).reshape(len(boxes), -1, 3)[known]
     labelled = keypoints[..., 2] > 0
     assert (poses.visibility > 0).equal(labelled)
     assert_close(poses.keypoints[labelled], keypoints[labelled][:, :2], absolute=1e-3)
@@ -616,7 +613,7 @@ def compare_flipped(flipped: Any, case: Any, skeleton: Skeleton) -> None:
 
 def compare_heatmaps(poses: Poses, maps: Any, weights: Any, strides: tuple[int, ...]) -> None:
     sizes = [(level.shape[-2], level.shape[-1]) for level in maps]
-    targets = build_targets([poses], sizes, strides, centroid="keypoints")
+    targets = build_targets([poses], sizes, strides, centroid="keypoints", device=DEVICE)
     for drawn, mask, expected, weight in zip(
         targets.heatmaps, targets.masks, maps, weights, strict=True
     ):
@@ -627,12 +624,12 @@ def compare_heatmaps(poses: Poses, maps: Any, weights: Any, strides: tuple[int, 
 @pytest.mark.parametrize("path", arrays("pipeline_*.npz"))
 def test_heatmaps_of_arbitrary_points(path: Path) -> None:
     case = np.load(path)
-    keypoints = tensor(case["gauss_keypoints"]).double()
-    boxes = tensor(case["gauss_bboxes"]).double()
+    keypoints = cpu_tensor(case["gauss_keypoints"]).double()
+    boxes = cpu_tensor(case["gauss_bboxes"]).double()
     corners = box_corners(torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1))
     # Here people have points to draw although they count as without.
     poses = Poses(keypoints[..., :2], keypoints[..., 2].long(), boxes[:, 0], corners)
-    unknown = corners[tensor(case["gauss_num_keypoints"]) == 0]
+    unknown = corners[cpu_tensor(case["gauss_num_keypoints"]) == 0]
     maps = levels(case, "gauss_heatmap")
     strides = (8, 16, 32, 64)[: len(maps)]
     compare_heatmaps(
@@ -681,12 +678,12 @@ def test_test_sizes_and_resized_pixels(path: Path) -> None:
 )
 def test_torso(path: Path) -> None:
     case = np.load(path)
-    without = tensor(case["fourteen_in"]).double()
+    without = cpu_tensor(case["fourteen_in"]).double()
     without = without.reshape(len(without), -1, 3)
     corners = torch.zeros(len(without), 4, 2, dtype=torch.float64)
     poses = Poses(without[..., :2], without[..., 2].long(), corners[:, 0, 0], corners)
     found = add_torso(poses, skeleton_of(without.shape[1] + 1))
-    expected = tensor(case["fifteen_out"]).reshape(len(without), -1, 3)
+    expected = cpu_tensor(case["fifteen_out"]).reshape(len(without), -1, 3)
     assert_close(found.keypoints, expected[..., :2], absolute=1e-4)
     # The published code has only reduced the others' visibility to labelled or not.
     assert_close(found.visibility[:, -1], expected[:, -1, 2])

@@ -49,7 +49,7 @@ _TYPES = {
     "fp16": torch.float16,
 }
 
-_WARM_UP_SIDE = 128  # pixels
+_CALIBRATION_SIDE = 128  # pixels
 
 
 class TimedModel:
@@ -103,12 +103,9 @@ class TimedModel:
     def prepare(self, case: int) -> CaseStats:
         """Warm up and return the facts about a case besides its times."""
         prepared = self.cases[case]
-        with self._computing():
-            # Numba compiles its loops here, whose memory must not count as the pass's.
-            small = (_WARM_UP_SIDE, _WARM_UP_SIDE)
-            batch = fixed_batch(small, self.options.batch_size, self.model.skeleton, 1)
-            self._network(self._ready(batch), self.profile.given_people(self.model, batch))
-        self._timed(case)  # what libraries keep from the first pass of a size is not the pass's
+        # What compilers need in the first pass of a size, and what libraries keep from it, must not
+        # count as the memory of a pass.
+        self._timed(case)
         growth = peak_growth(self.device, lambda: self._timed(case))
         weights = [*self.model.parameters(), *self.model.buffers()]
         size = (prepared.batch.images.shape[-2], prepared.batch.images.shape[-1])
@@ -265,5 +262,5 @@ def _calibrate(model: PoseModel) -> None:
         norm.momentum = 1.0
         norm.train()
     with torch.no_grad():
-        model.features(torch.randn(2, 3, _WARM_UP_SIDE, _WARM_UP_SIDE))
+        model.features(torch.randn(2, 3, _CALIBRATION_SIDE, _CALIBRATION_SIDE))
     model.eval()
