@@ -235,10 +235,12 @@ class MaskRCNN(PoseModel):
             slots = detected(self, maps, levels, (height, width), limits, turns)
             boxes, scores, found, settled = to_host(slots)
             if settled:
-                people = list(zip(boxes, scores, found, strict=True))
-                return [own[there] for own, _, there in people], [
-                    own[there] for _, own, there in people
-                ]
+                counts = found.sum(1).tolist()  # the slots with a person are the first
+                of_images = range(len(counts))
+                return (
+                    [boxes[image, : counts[image]] for image in of_images],
+                    [scores[image, : counts[image]] for image in of_images],
+                )
             turns *= MORE_TURNS
 
     def _given(

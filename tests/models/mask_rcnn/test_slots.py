@@ -60,3 +60,12 @@ def test_a_chain_of_boxes_is_followed_to_its_end() -> None:
     kept, settled = survivors(boxes[None], torch.ones(1, 301, dtype=torch.bool), 0.19)
     assert settled
     assert kept[0].tolist() == [number % 2 == 0 for number in range(301)]
+
+
+def test_too_few_turns_of_a_suppression_are_noticed() -> None:
+    left = torch.arange(41.0)
+    boxes = torch.stack([left, torch.zeros(41), left + 1.5, torch.ones(41)], 1)[None]
+    valid = torch.ones(1, 41, dtype=torch.bool)
+    results = [survivors(boxes, valid, 0.19, turns) for turns in (5, 40)]
+    assert [bool(settled) for _, settled in results] == [False, True]
+    assert results[1][0].equal(survivors(boxes, valid, 0.19)[0])
