@@ -150,7 +150,7 @@ def test_suppressions_of_too_few_turns_are_repeated(
     network, inputs = folded("mask_rcnn_tiny", DEVICE), batch().to(DEVICE)
     with torch.inference_mode():
         expected = network(inputs.images).boxes
-        monkeypatch.setattr("posebench.models.mask_rcnn.model.TURNS", 1)
+        monkeypatch.setattr("posebench.models.mask_rcnn.model.TURNS", 2)
         gpu.clear()
         boxes = network(inputs.images).boxes
     assert gpu.waits.total() == 2

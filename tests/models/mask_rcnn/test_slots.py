@@ -66,6 +66,6 @@ def test_too_few_turns_of_a_suppression_are_noticed() -> None:
     left = torch.arange(41.0)
     boxes = torch.stack([left, torch.zeros(41), left + 1.5, torch.ones(41)], 1)[None]
     valid = torch.ones(1, 41, dtype=torch.bool)
-    results = [survivors(boxes, valid, 0.19, turns) for turns in (5, 40)]
+    results = [survivors(boxes, valid, 0.19, turns) for turns in (5, 60)]
     assert [bool(settled) for _, settled in results] == [False, True]
     assert results[1][0].equal(survivors(boxes, valid, 0.19)[0])
