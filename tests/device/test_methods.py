@@ -16,6 +16,7 @@ from tests.device.cases import (
     BOUNDS,
     CPU,
     NAMES,
+    SIDE,
     batch,
     difference,
     folded,
@@ -26,6 +27,7 @@ from tests.device.cases import (
     views,
 )
 from tests.device.ledger import Ledger
+from tests.device.tensors import DEVICE
 
 HOW_FAR = 1e-2  # pixels, of people's keypoints
 
@@ -144,3 +146,32 @@ def test_pictures_of_maps_are_the_same(name: str, gpu: Ledger) -> None:
     ours, theirs = moved(maps, CPU), moved(their_maps, CPU)
     assert_same_tensors(ours.scene, theirs.scene, 1e-4)
     assert_same_tensors(replace(ours, scene={}), replace(theirs, scene={}), 1e-4)
+
+
+def test_suppressions_of_too_few_turns_are_repeated(
+    gpu: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, inputs = folded("mask_rcnn_tiny", DEVICE), batch().to(DEVICE)
+    with torch.inference_mode():
+        expected = network(inputs.images).boxes
+        monkeypatch.setattr("posebench.models.mask_rcnn.model.TURNS", 2)
+        gpu.clear()
+        boxes = network(inputs.images).boxes
+    assert gpu.waits.total() == 2
+    assert all(own.equal(other) for own, other in zip(boxes, expected, strict=True))
+
+
+def test_boxes_of_given_people_in_padded_images_are_read_without_a_wait(gpu: Ledger) -> None:
+    inputs, boxes = batch(), []
+    padding = torch.zeros(3, SIDE, SIDE, dtype=torch.bool)
+    padding[1, 96:], padding[2, :, 64:] = True, True
+    for device in (CPU, DEVICE):
+        network, own = folded("mask_rcnn_tiny", device), inputs.to(device)
+        given = profile_of(network.config).given_people(network, inputs)
+        hidden = padding.pin_memory().to(device, non_blocking=True)
+        gpu.clear()
+        with torch.inference_mode():
+            outputs = network(own.images, hidden, given)
+        assert gpu.waits.total() == 0
+        boxes.append(outputs.boxes)
+    assert_same_tensors(boxes[1], boxes[0], 1e-6)

@@ -11,7 +11,7 @@ from posebench.transfer import tensors_in
 from tests.builders import make_batch
 
 NAMES = [name for name in RECIPES if name.endswith("_tiny")]
-# torchvision's suppression branches on the number of boxes that are left.
+# How many people there are decides how many boxes its keypoint head computes.
 NEEDS_PEOPLE = {"mask_rcnn_tiny"}
 
 

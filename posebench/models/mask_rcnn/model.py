@@ -12,7 +12,6 @@ right, bottom in network-input pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -27,12 +26,10 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
-from torchvision.models.detection.roi_heads import heatmaps_to_keypoints
 from torchvision.ops import (
     FeaturePyramidNetwork,
     FrozenBatchNorm2d,
     MultiScaleRoIAlign,
-    nms,
 )
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -43,17 +40,26 @@ from posebench.layers.backbones.resnet import ResNetBackbone
 from posebench.layers.precision import to_float32
 from posebench.models.base import PoseModel
 from posebench.models.keypoint_rows import Rows, of_keypoints, of_layer
+from posebench.models.mask_rcnn.decoding import maxima, peaks_of, whole_sides
 from posebench.models.mask_rcnn.recipes import MaskRCNNConfig
+from posebench.models.mask_rcnn.sampling import sampled_losses
+from posebench.models.mask_rcnn.slots import (
+    MORE_TURNS,
+    TURNS,
+    detected,
+    in_one_batch,
+    limits_of,
+    pooled,
+)
+from posebench.models.mask_rcnn.targets import image_targets
+from posebench.models.mask_rcnn.views import OVERLAP, in_pixels_of, merged
 from posebench.preprocess import mirrored_images
 from posebench.skeleton import Skeleton
 from posebench.structures import Batch, Geometry, Inference, PosePredictions
-from posebench.transfer import index_on, moved, to_device
+from posebench.transfer import index_on, moved, to_device, to_host
 
 MULTIPLE = 32  # input sides are padded to it, since anchors need maps of whole cells
 PROPOSALS = 1000  # maximum per image
-OVERLAP = 0.5  # IoU with a better box above which a box is suppressed
-CELLS = 56  # along each side of a box's heatmaps
-FIGURE_STRIDE = 8  # of the heatmaps in figures
 GIVEN_SIDE = 0.5  # side of the box around a given centre, relative to the input's short side
 
 # torchvision's names of the loss terms, and ours.
@@ -69,12 +75,25 @@ _TERMS = {
 @dataclass(frozen=True)
 class MaskRCNNFeatures:
     maps: dict[str, Tensor]  # the pyramid, finest first
-    images: ImageList  # with each image's (height, width) before padding
+    images: Tensor  # (B, 3, H, W), padded to whole cells
+    size: tuple[int, int]  # height and width before that
+    # (B, 1, 4) width, height, width, height of each image without padding; of images without, on
+    # the CPU.
+    limits: Tensor
+
+    def in_list(self) -> ImageList:
+        """Return the images with the height and width of each, as torchvision takes them."""
+        sizes = self.limits[:, 0, :2].long().tolist()
+        return ImageList(self.images, [(height, width) for width, height in sizes])
 
 
 @dataclass(frozen=True)
 class MaskRCNNOutputs:
-    """The people of each image, best first."""
+    """The people of each image, best first.
+
+    The boxes and scores of people that a GPU has found are on the CPU: their number decides on
+    shapes.
+    """
 
     boxes: list[Tensor]  # (N, 4)
     scores: list[Tensor]  # (N,)
@@ -150,11 +169,12 @@ class MaskRCNN(PoseModel):
     def features(self, images: Tensor, padding: Tensor | None = None) -> MaskRCNNFeatures:
         """Return the feature pyramid of images, padded at the bottom right to whole cells."""
         height, width = images.shape[-2:]
-        sizes = [(height, width)] * len(images)
-        if padding is not None:
-            sizes = list(zip(*(_extent(~padding, axis) for axis in (2, 1)), strict=True))
+        if padding is None:
+            limits = torch.tensor([width, height] * 2).float().expand(len(images), 1, 4)
+        else:
+            limits = limits_of(images, padding)
         padded, maps = self.pyramid(images)
-        return MaskRCNNFeatures(maps, ImageList(padded, sizes))
+        return MaskRCNNFeatures(maps, padded, (height, width), limits)
 
     def pyramid(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return images padded to whole cells, and their feature pyramid, finest first."""
@@ -176,28 +196,55 @@ class MaskRCNN(PoseModel):
     def head_stages(
         self, features: MaskRCNNFeatures, people: Tensor | None
     ) -> Iterator[tuple[str, Any]]:
-        if people is None:
-            boxes, scores = self._detected(features)
+        # Of the pyramid for a GPU, which reads it at once.
+        levels = None
+        if features.images.is_cuda:
+            levels = in_one_batch(self.pooled_levels(features.maps))
+        if people is not None:
+            boxes, scores = self._given(features, levels, people)
+        elif levels is not None:
+            boxes, scores = self._found(features, levels)
         else:
-            boxes, scores = self._given(features, people)
+            boxes, scores = self._detected(features)
         yield "boxes", boxes
         heads = self.roi_heads
-        pooled = heads.keypoint_roi_pool(features.maps, boxes, features.images.image_sizes)
+        pooled = self._pooled(heads.keypoint_roi_pool, features, levels, boxes)
         logits = heads.keypoint_predictor(heads.keypoint_head(pooled))
-        height, width = features.images.tensors.shape[-2:]
+        height, width = features.images.shape[-2:]
         parts = torch.split(logits, [len(own) for own in boxes])
         yield "keypoints", MaskRCNNOutputs(boxes, scores, list(parts), (height, width))
 
     def _detected(self, features: MaskRCNNFeatures) -> tuple[list[Tensor], list[Tensor]]:
-        proposals, _ = self.rpn(features.images, features.maps)
-        logits, deltas = self._classified(features, proposals)
+        """Return the boxes of people and their scores, by torchvision's loops."""
+        images = features.in_list()
+        proposals, _ = self.rpn(images, features.maps)
+        logits, deltas = self._classified(features, None, proposals)
         boxes, scores, _ = self.roi_heads.postprocess_detections(
-            logits, deltas, proposals, features.images.image_sizes
+            logits, deltas, proposals, images.image_sizes
         )
         return boxes, scores
 
+    def _found(
+        self, features: MaskRCNNFeatures, levels: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what `_detected` does, on the CPU: Python waits for a GPU once, for all images."""
+        maps, turns = list(features.maps.values()), TURNS
+        height, width = features.images.shape[-2:]
+        [limits] = to_device([features.limits], levels.device)
+        while True:
+            slots = detected(self, maps, levels, (height, width), limits, turns)
+            boxes, scores, found, settled = to_host(slots)
+            if settled:
+                counts = found.sum(1).tolist()  # the slots with a person are the first
+                of_images = range(len(counts))
+                return (
+                    [boxes[image, : counts[image]] for image in of_images],
+                    [scores[image, : counts[image]] for image in of_images],
+                )
+            turns *= MORE_TURNS
+
     def _given(
-        self, features: MaskRCNNFeatures, people: Tensor
+        self, features: MaskRCNNFeatures, levels: Tensor | None, people: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return boxes around given people, and their scores, with the computation of detection.
 
@@ -205,28 +252,47 @@ class MaskRCNN(PoseModel):
         sorted, so that operations can be counted on the meta device.
         """
         self.rpn.head(list(features.maps.values()))
+        images, limits = features.images, features.limits
+        parts = [people[people[:, 0] == image][:, [2, 1]] for image in range(len(images))]
         boxes, proposals = [], []
-        images = features.images.tensors
-        for image, (height, width) in enumerate(features.images.image_sizes):
-            centres = self.stride * (people[people[:, 0] == image][:, [2, 1]] + 0.5)
-            side = GIVEN_SIDE * min(height, width)
+        for cells, limit in zip(to_device(parts, limits.device), limits, strict=True):
+            centres = self.stride * (cells + 0.5)
+            side = GIVEN_SIDE * limit[:, :2].amin(1, keepdim=True)
             own = torch.cat([centres - side / 2, centres + side / 2], 1)
             own = own.to(to_float32(images).dtype)
-            whole = own.new_tensor([[0, 0, width, height]])
+            whole = F.pad(limit[:, 2:], (2, 0)).to(own)
             boxes.append(own)
             proposals.append(torch.cat([own, whole.expand(max(PROPOSALS - len(own), 0), 4)]))
         if images.is_cuda:
             boxes, proposals = moved((boxes, proposals), images.device)
-        logits, _ = self._classified(features, proposals)
+        logits, _ = self._classified(features, levels, proposals)
         scores = torch.split(logits.softmax(1)[:, 1], [len(one) for one in proposals])
         return boxes, [one[: len(own)] for one, own in zip(scores, boxes, strict=True)]
 
-    def _classified(self, features: MaskRCNNFeatures, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _classified(
+        self, features: MaskRCNNFeatures, levels: Tensor | None, boxes: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Return the class logits and box deltas of all images' boxes."""
         heads = self.roi_heads
-        pooled = heads.box_roi_pool(features.maps, boxes, features.images.image_sizes)
+        pooled = self._pooled(heads.box_roi_pool, features, levels, boxes)
         logits, deltas = heads.box_predictor(heads.box_head(pooled))
         return logits, deltas
+
+    def _pooled(
+        self, pool: MultiScaleRoIAlign, features: MaskRCNNFeatures, levels: Tensor | None,
+        boxes: list[Tensor],
+    ) -> Tensor:  # fmt: skip
+        """Return the features of all images' boxes, from `levels` in one batch where given."""
+        if levels is None:
+            read: Tensor = pool(features.maps, boxes, [features.size])
+            return read
+        numbers = [torch.full((len(own),), image) for image, own in enumerate(boxes)]
+        [images, *rows] = to_device([torch.cat(numbers), *boxes], levels.device)
+        return pooled(pool, levels, images, torch.cat(rows), self.stride)
+
+    def pooled_levels(self, maps: dict[str, Tensor]) -> list[Tensor]:
+        """Return the levels of the pyramid that boxes are read from, finest first."""
+        return [maps[name] for name in self.roi_heads.box_roi_pool.featmap_names]
 
     def merged_outputs(self, batches: Sequence[Batch], inference: Inference) -> MaskRCNNOutputs:
         """Return the people of all views after a joint suppression; torchvision has one view."""
@@ -237,8 +303,8 @@ class MaskRCNN(PoseModel):
             if inference.flip:
                 mirrored = self(mirrored_images(batch), batch.padding)
                 outputs.append(self._mirrored_back(mirrored, batch))
-            views += [_in_pixels_of(first, view, batch) for view in outputs]
-        return views[0] if len(views) == 1 else _merged(views)
+            views += [in_pixels_of(first, view, batch) for view in outputs]
+        return views[0] if len(views) == 1 else merged(views)
 
     def _mirrored_back(self, outputs: MaskRCNNOutputs, batch: Batch) -> MaskRCNNOutputs:
         """Return the outputs for mirrored images, mirrored back to the images."""
@@ -261,27 +327,38 @@ class MaskRCNN(PoseModel):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         features = self.features(batch.images, batch.padding)
         targets = self.targets(batch)
-        with _sampling_seed(sum(batch.seeds), self.device):
-            proposals, proposal_terms = self.rpn(features.images, features.maps, targets)
-            _, box_terms = self.roi_heads(
-                features.maps, proposals, features.images.image_sizes, targets
-            )
-        terms = {**proposal_terms, **box_terms}
+        seed = sum(batch.seeds) % 2**63
+        if features.images.is_cuda:
+            terms = sampled_losses(self, features, targets, seed)
+        else:
+            terms = self._torchvisions_losses(features, targets, seed)
         return {_TERMS[name]: to_float32(term) for name, term in terms.items()}
 
+    def _torchvisions_losses(
+        self, features: MaskRCNNFeatures, targets: list[dict[str, Tensor]], seed: int
+    ) -> dict[str, Tensor]:
+        images = features.in_list()
+        # Boxes are sampled from the images' seeds, so that a resumed run has the same samples.
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            proposals, terms = self.rpn(images, features.maps, targets)
+            _, box_terms = self.roi_heads(features.maps, proposals, images.image_sizes, targets)
+        return {**terms, **box_terms}
+
     def decode(self, outputs: MaskRCNNOutputs, geometry: Geometry) -> list[PosePredictions]:
+        counts = [len(own) for own in outputs.boxes]
+        boxes = torch.cat(to_host(outputs.boxes))
+        logits = to_float32(torch.cat(outputs.logits))
+        cells, peaks, *scores = to_host([maxima(logits, boxes), peaks_of(logits), *outputs.scores])
+        # A pixel's middle in its box, whose sides were rounded up.
+        sides, pixels = whole_sides(boxes)
+        keypoints = (cells + 0.5) * (sides / pixels)[:, None] + boxes[:, None, :2]
         predictions = []
-        # On the CPU: torchvision's loop over people launches 180 kernels for each of them.
-        outputs = moved(outputs, torch.device("cpu"))
-        for boxes, scores, logits, to_image in zip(
-            outputs.boxes, outputs.scores, outputs.logits, geometry.to_image, strict=True
-        ):
-            points, _ = heatmaps_to_keypoints(  # type: ignore[no-untyped-call]
-                to_float32(logits), boxes
-            )
-            keypoints = apply(points[..., :2], to_image.to(points))
-            # A copy: the scores came in one piece of memory with all heatmaps, 21 MB an image.
-            predictions.append(PosePredictions(keypoints, _peaks(logits), scores.clone()))
+        parts = torch.split(keypoints, counts), torch.split(peaks, counts)
+        for own, peak, score, to_image in zip(*parts, scores, geometry.to_image, strict=True):
+            # Copies: the numbers of all images came in one piece of memory.
+            placed = apply(own, to_image.to(own))
+            predictions.append(PosePredictions(placed, peak.clone(), score.clone()))
         return predictions
 
 
@@ -321,111 +398,3 @@ def _float32_outputs(layer: nn.Module, _: Any, outputs: Any) -> Any:
     if isinstance(outputs, Tensor):
         return to_float32(outputs).contiguous()  # torchvision views them as rows
     return type(outputs)(_float32_outputs(layer, _, output) for output in outputs)
-
-
-def _extent(inside: Tensor, axis: int) -> list[int]:
-    """Return the number of rows (axis 2) or columns (axis 1) with a pixel inside, per image."""
-    extent: list[int] = inside.any(axis).sum(1).tolist()
-    return extent
-
-
-def _in_pixels_of(first: Batch, outputs: MaskRCNNOutputs, batch: Batch) -> MaskRCNNOutputs:
-    """Return the outputs of `batch` in pixels of `first`, a batch of the same images."""
-    if batch is first:
-        return outputs
-    boxes = []
-    for own, to_image, first_to_image in zip(
-        outputs.boxes, batch.geometry.to_image, first.geometry.to_image, strict=True
-    ):
-        back = torch.linalg.inv(first_to_image[:, :2])
-        to_image, shift, back = to_device(
-            [matrix.to(own.dtype) for matrix in (to_image, first_to_image[:, 2], back)], own.device
-        )
-        corners = apply(own.view(-1, 2, 2), to_image) - shift
-        boxes.append((corners @ back.T).flatten(1))
-    height, width = first.images.shape[-2:]
-    return MaskRCNNOutputs(boxes, outputs.scores, outputs.logits, (height, width))
-
-
-def _merged(views: Sequence[MaskRCNNOutputs]) -> MaskRCNNOutputs:
-    """Return the people of all views after box suppression, best first."""
-    joined = MaskRCNNOutputs([], [], [], views[0].size)
-    for image in range(len(views[0].boxes)):
-        boxes = torch.cat([view.boxes[image] for view in views])
-        scores = torch.cat([view.scores[image] for view in views])
-        logits = torch.cat([view.logits[image] for view in views])
-        kept = nms(boxes, scores, OVERLAP)  # best first
-        joined.boxes.append(boxes[kept])
-        joined.scores.append(scores[kept])
-        joined.logits.append(logits[kept])
-    return joined
-
-
-# ---------------------------------------------------------------------------------------- targets
-
-
-def image_targets(batch: Batch) -> list[dict[str, Tensor]]:
-    """Return each image's people in torchvision's format, on the CPU."""
-    images = zip(batch.poses, batch.geometry.sizes, strict=True)
-    return [_image_targets(poses, size) for poses, size in images]
-
-
-def _image_targets(poses: Any, size: Tensor) -> dict[str, Tensor]:
-    """Return boxes (N, 4), labels (N,) and keypoints (N, K, 3) in torchvision's format.
-
-    Boxes of people without labelled keypoints are included, as in torchvision's training.
-    """
-    corners = torch.cat([poses.boxes, poses.unlabelled])
-    low = corners.amin(1).clamp(min=0)
-    high = torch.minimum(corners.amax(1), size.to(corners))
-    # People of whom a crop leaves no whole pixel are dropped.
-    kept = ((high - low) >= 1).all(1)
-    labelled = (poses.visibility > 0).to(poses.keypoints)[..., None]
-    keypoints = torch.cat([poses.keypoints * labelled, labelled], -1)
-    unlabelled = keypoints.new_zeros(len(poses.unlabelled), *keypoints.shape[1:])
-    boxes = torch.cat([low, high], 1)[kept]
-    return {
-        "boxes": boxes.float(),
-        "labels": torch.ones(len(boxes), dtype=torch.int64, device=boxes.device),
-        "keypoints": torch.cat([keypoints, unlabelled])[kept].float(),
-    }
-
-
-def _ideal_logits(boxes: Tensor, keypoints: Tensor) -> Tensor:
-    """Return logits (N, K, 56, 56) that are high in the cell of each labelled keypoint."""
-    sides = (boxes[:, 2:] - boxes[:, :2])[:, None]
-    cells = ((keypoints[..., :2] - boxes[:, None, :2]) / sides * CELLS).floor()
-    cells = cells.long().clamp(0, CELLS - 1)
-    columns, rows = (F.one_hot(cells[..., axis], CELLS).float() for axis in (0, 1))
-    labelled = (keypoints[..., 2] > 0)[..., None, None]
-    return 20 * labelled * rows[..., :, None] * columns[..., None, :]
-
-
-@contextmanager
-def _sampling_seed(seed: int, device: torch.device) -> Iterator[None]:
-    """Let torchvision sample boxes with this seed, so that a resumed run has the same samples."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed % 2**63)
-        yield
-
-
-# --------------------------------------------------------------------------------------- decoding
-
-
-def _peaks(logits: Tensor) -> Tensor:
-    """Return the maximum (N, K) of each map's softmax over its cells."""
-    peaks: Tensor = to_float32(logits).flatten(2).softmax(2).amax(2)
-    return peaks
-
-
-def _paste(maps: Tensor, box: Tensor, heat: Tensor) -> None:
-    """Resize one person's `heat` (K, 56, 56) to its box of cells and write it to `maps`."""
-    height, width = maps.shape[-2:]
-    left, top = (int(edge) for edge in box[:2].floor().clamp(min=0))
-    right = min(max(int(box[2].ceil()), left + 1), width)
-    bottom = min(max(int(box[3].ceil()), top + 1), height)
-    if left >= right or top >= bottom:
-        return
-    maps[:, top:bottom, left:right] = F.interpolate(
-        heat[None], (bottom - top, right - left), mode="bilinear", align_corners=False
-    )[0]

@@ -17,8 +17,9 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from posebench.bench.flops import count_recipe
 from posebench.engine.weights import import_published
 from posebench.models import RECIPES, profile_of
-from posebench.models.mask_rcnn.model import OVERLAP, MaskRCNN
+from posebench.models.mask_rcnn.model import MaskRCNN
 from posebench.models.mask_rcnn.recipes import MaskRCNNConfig
+from posebench.models.mask_rcnn.views import OVERLAP
 from posebench.preprocess import IMAGENET_MEAN, IMAGENET_STD, blank_batch, normalise
 from posebench.skeleton import COCO
 from posebench.structures import FitResize, Inference, Poses, Sample

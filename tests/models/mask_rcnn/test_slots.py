@@ -44,7 +44,8 @@ def test_suppression_without_a_loop_over_boxes_keeps_the_same() -> None:
     boxes = torch.cat([corners, corners + sides], -1)
     valid = torch.rand(4, 200, generator=generator) < 0.8
     for threshold in (0.1, 0.5, 0.7):
-        kept = survivors(boxes, valid, threshold)
+        kept, settled = survivors(boxes, valid, threshold)
+        assert settled
         for own, rows, found in zip(boxes, valid, kept, strict=True):
             expected = rows.nonzero()[:, 0][
                 nms(own[rows], -torch.arange(sum(rows)).float(), threshold)
@@ -56,5 +57,15 @@ def test_a_chain_of_boxes_is_followed_to_its_end() -> None:
     """Each box overlaps the next only, so that every second one is kept, however long it is."""
     left = torch.arange(301.0)
     boxes = torch.stack([left, torch.zeros(301), left + 1.5, torch.ones(301)], 1)
-    kept = survivors(boxes[None], torch.ones(1, 301, dtype=torch.bool), 0.19)
+    kept, settled = survivors(boxes[None], torch.ones(1, 301, dtype=torch.bool), 0.19)
+    assert settled
     assert kept[0].tolist() == [number % 2 == 0 for number in range(301)]
+
+
+def test_too_few_turns_of_a_suppression_are_noticed() -> None:
+    left = torch.arange(41.0)
+    boxes = torch.stack([left, torch.zeros(41), left + 1.5, torch.ones(41)], 1)[None]
+    valid = torch.ones(1, 41, dtype=torch.bool)
+    results = [survivors(boxes, valid, 0.19, turns) for turns in (5, 60)]
+    assert [bool(settled) for _, settled in results] == [False, True]
+    assert results[1][0].equal(survivors(boxes, valid, 0.19)[0])
