@@ -9,10 +9,10 @@ from posebench.models import RECIPES, PoseModel
 from posebench.recipe import override
 from posebench.skeleton import COCO
 from posebench.structures import PosePredictions
-from tests.device.cases import batch, trained
+from tests.device.cases import CPU, batch, trained
 from tests.device.ledger import Ledger
 from tests.device.tensors import DEVICE
-from tests.device.test_methods import CPU, assert_same_people
+from tests.device.test_methods import assert_same_people
 
 
 def rescoring(device: torch.device) -> PoseModel:
