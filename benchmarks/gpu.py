@@ -9,8 +9,8 @@ train    cid_tiny and group_pose_tiny, trained to their AP
 speed    every recipe whose network differs, at its paper's sizes, in fp32, tf32, bf16 and fp16
 compile  a recipe of each method, with torch.compile and without
 
-A process of its own measures. When `--budget` seconds are over, seven and a half minutes by
-default, it is stopped, whatever it is doing. A line of JSON is written as soon as it is known; at
+A process of its own measures. When `--budget` seconds are over, six minutes by default, it is
+stopped, whatever it is doing. A line of JSON is written as soon as it is known; at
 the end, one says what the interrupted step had reached, and others name what was left out.
 `--device test` is the device of `tests/device`, for machines without a GPU.
 """
@@ -272,7 +272,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("gpu.jsonl"))
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--recipes", nargs="+", help="in place of the part's own")
-    parser.add_argument("--budget", type=float, default=450.0, help="seconds")
+    parser.add_argument("--budget", type=float, default=360.0, help="seconds")
     options = parser.parse_args()
     work = partial(measured, part=options.part, device=options.device, recipes=options.recipes)
     with options.out.open("a", encoding="utf-8") as file:
