@@ -26,4 +26,4 @@ def _on_device(record_property: Callable[[str, object], None]) -> Iterator[None]
     with parity_device():
         yield
     if SHARES:
-        record_property("share_of_tolerance", max(SHARES))
+        record_property("share_of_tolerance", float(max(SHARES)))
