@@ -115,8 +115,12 @@ def write_timings(runs: Sequence[Path], path: Path = ROWS) -> None:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(("recipe", "input", "p50_ms", "p50_ms_again"))
         for name in sorted(medians[0], key=medians[0].__getitem__):
-            values = [f"{m[name]:.4g}" if name in m else "" for m in medians]
+            values = [_rounded(m[name]) if name in m else "" for m in medians]
             out.writerow((name, inputs[name], *values, *[""] * (2 - len(values))))
+
+
+def _rounded(milliseconds: float) -> str:
+    return f"{milliseconds:.0f}" if milliseconds >= 1000 else f"{milliseconds:.4g}"
 
 
 def published(recipe: Recipe, dataset: str, split: str) -> Reported | None:
