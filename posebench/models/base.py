@@ -150,15 +150,17 @@ class PoseModel(nn.Module, ABC):
         """Let torch.compile compute the network from now on, in place.
 
         What compiles is `forward`, and the parts that losses or merged views call alone: every part
-        that computes for one image size. A copy of the model is not compiled.
+        that computes for one image size. Each size is compiled for itself, since inductor fails at
+        CID's network where sizes are left open; above dynamo's limit, eight, sizes are computed
+        without. A copy of the model is not compiled.
 
         Args:
             backend: of torch.compile.
         """
-        self.compile(backend=backend)
+        self.compile(backend=backend, dynamic=False)
         for part in self.children():
             if not isinstance(part, nn.ModuleList | nn.ModuleDict):
-                part.compile(backend=backend)
+                part.compile(backend=backend, dynamic=False)
 
     @abstractmethod
     def targets(self, batch: Batch) -> Any:

@@ -32,3 +32,20 @@ def test_a_forward_pass_is_one_graph(name: str) -> None:
             theirs = list(tensors_in(model(batch.images, batch.padding, given)))
             for own, other in zip(ours, theirs, strict=True):
                 torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-4)
+
+
+def test_every_image_size_is_compiled_for_itself() -> None:
+    sizes: list[tuple[object, ...]] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
+        assert all(isinstance(side, int) for own in inputs for side in own.shape)
+        sizes.extend(tuple(own.shape) for own in inputs if own.shape[:2] == (1, 3))
+        return graph.forward
+
+    model = RECIPES["pifpaf_tiny"].build(COCO).eval()
+    torch._dynamo.reset()
+    model.compile_network(backend)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        for side in (64, 96, 64):
+            model(torch.rand(1, 3, side, side))
+    assert sizes == [(1, 3, 64, 64), (1, 3, 96, 96)]

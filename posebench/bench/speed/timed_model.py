@@ -91,7 +91,7 @@ class TimedModel:
         self.network: Callable[..., Any] | None = None
         self.backend = job.backend
         if options.compiled:
-            self.network = torch.compile(self.model)
+            self.network = torch.compile(self.model, dynamic=False)
         elif options.cuda_graphs:
             self.network = GraphedNetwork(self.model)
         elif self.backend != "torch":
