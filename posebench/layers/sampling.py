@@ -91,10 +91,10 @@ def gathered_samples(
     table = values.transpose(1, 2).reshape(batch * heads * tokens, depth)
     bags = batch * index.shape[1] * heads
     sums = F.embedding_bag(
-        index.view(bags, -1),
+        index.reshape(bags, -1),  # queries may come with the batch second in memory
         table,
         mode="sum",
-        per_sample_weights=share.view(bags, -1).to(table.dtype),
+        per_sample_weights=share.reshape(bags, -1).to(table.dtype),
     )
     return sums.view(batch, -1, heads * depth)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -88,6 +90,14 @@ def test_references_may_be_shared_by_images() -> None:
         found = way(values, SIZES, shared, offsets, weights)
         expected = by_grid_sample(values, shared.expand_as(references), offsets, weights)
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_queries_may_have_the_batch_second_in_memory(way: Callable[..., Tensor]) -> None:
+    values, *of_queries = inputs()
+    turned = [own.transpose(0, 1).contiguous().transpose(0, 1) for own in of_queries]
+    assert not any(own.is_contiguous() for own in turned)
+    torch.testing.assert_close(way(values, SIZES, *turned), way(values, SIZES, *of_queries))
 
 
 def test_it_can_be_exported() -> None:
