@@ -25,18 +25,16 @@ def pick_device(name: str) -> torch.device:
     Raises:
         UsageError: there is no such device on this machine.
     """
-    refusal = UsageError(
-        f"The device {name!r} cannot be used on this machine: choose auto, cpu or cuda."
-    )
+    refused = f"The device {name!r} cannot be used on this machine"
     if not _NAMES.fullmatch(name):
-        raise refusal
+        raise UsageError(f"{refused}: choose auto, cpu or cuda.")
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        name = f"cuda:{torch.cuda.current_device()}"  # each rank has its own
     try:
+        if name == "cuda":
+            name = f"cuda:{torch.cuda.current_device()}"  # each rank has its own
         device = torch.device(name)
         torch.empty(0, device=device)
         if device.type == "cuda":
@@ -44,7 +42,11 @@ def pick_device(name: str) -> torch.device:
             # beside `cuda:1` they would take memory and time of the first one.
             torch.cuda.set_device(device)
     except (RuntimeError, AssertionError):
-        raise refusal from None
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not name.startswith("cuda") or not count:
+            raise UsageError(f"{refused}: choose auto or cpu.") from None
+        last = f" to cuda:{count - 1}" if count > 1 else ""
+        raise UsageError(f"{refused}, which has cuda:0{last}.") from None
     return device
 
 

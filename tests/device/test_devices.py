@@ -36,6 +36,18 @@ def test_the_chosen_gpu_becomes_the_current_one(
 
 def test_a_gpu_that_is_not_there_is_refused(gpu: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     cards = Cards(monkeypatch, count=1)
-    with pytest.raises(UsageError, match="'cuda:1' cannot be used"):
+    with pytest.raises(UsageError, match=r"'cuda:1' cannot be used .* has cuda:0\."):
         pick_device("cuda:1")
     assert pick_device("cpu").type == "cpu" and cards.current == 0
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
+def test_without_a_driver_cpu_is_offered(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_driver(*_: object, **__: object) -> None:
+        raise RuntimeError("Found no NVIDIA driver on your system.")
+
+    monkeypatch.setattr(torch.cuda, "current_device", no_driver)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "empty", no_driver)
+    with pytest.raises(UsageError, match="cannot be used on this machine: choose auto or cpu"):
+        pick_device(name)
