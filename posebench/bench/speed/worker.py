@@ -10,6 +10,7 @@ import multiprocessing
 import signal
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,11 @@ def serve(
         while True:
             method, arguments = connection.recv()
             connection.send((True, getattr(served, method)(*arguments)))
-    except EOFError:
-        return
-    except BrokenPipeError:
-        return
+    except (EOFError, ConnectionError):
+        return  # the parent has ended, perhaps in the middle of an answer
     except Exception as error:
-        connection.send((False, failure_message(error)))
+        with suppress(ConnectionError):
+            connection.send((False, failure_message(error)))
 
 
 def failure_message(error: Exception) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+from typing import Any
+
 import pytest
 
-from posebench.bench.speed.worker import Worker, WorkerFailed, failure_message
+from posebench.bench.speed.worker import Worker, WorkerFailed, failure_message, serve
 from tests.bench.speed.fakes import Echo
 
 
@@ -54,6 +57,24 @@ def test_a_worker_that_never_answers_is_ended() -> None:
         worker.ask("sleep")
     worker.process.join()
     assert worker.process.exitcode != 0
+
+
+def test_a_worker_whose_parent_is_gone_ends_in_silence() -> None:
+    class Gone:
+        def recv(self) -> object:
+            raise ConnectionResetError
+
+        def send(self, answer: object) -> None:
+            if answer != (True, None):  # the first is still read
+                raise BrokenPipeError
+
+    connection: Any = Gone()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        serve(connection, Echo, "hello")
+        serve(connection, Echo, "unmade")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_two_workers_live_in_processes_of_their_own() -> None:
