@@ -20,6 +20,9 @@ from posebench.models import RECIPES
 
 
 def main() -> None:
+    methods = {recipe.method for recipe in RECIPES.values()}
+    if unknown := {*sys.argv[1:]} - methods:
+        sys.exit(f"{', '.join(sorted(unknown))}: expected methods, of {', '.join(sorted(methods))}")
     before = json.loads(COUNTS.read_text())
     counts = {}
     for name, recipe in RECIPES.items():

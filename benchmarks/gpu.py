@@ -12,7 +12,8 @@ compile  a recipe of each method, with torch.compile and without
 A process of its own measures. When `--budget` seconds are over, six minutes by default, it is
 stopped, whatever it is doing. A line of JSON is written as soon as it is known; at
 the end, one says what the interrupted step had reached, and others name what was left out.
-`--device test` is the device of `tests/device`, for machines without a GPU.
+`--device test` is the device of `tests/device`, for machines without a GPU. The exit code is 1 if a
+step failed or was stopped.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ from posebench.bench.speed.clock import Clock, CudaClock, clock_for
 from posebench.bench.speed.inputs import write_images
 from posebench.bench.speed.options import SpeedOptions, TimingJob, input_cases
 from posebench.bench.speed.timed_model import TimedModel
-from posebench.engine import Evaluation, inference_model
+from posebench.engine import Evaluation, inference_model, pick_device
 from posebench.engine.callbacks import NullCallback, StepReport
 from posebench.engine.evaluation import autocast
+from posebench.errors import UsageError
 from posebench.models import RECIPES, profile_of
 from posebench.transfer import moved, tensors_in
 from tests.device.cases import NAMES, batch, difference, samples, trained, views
@@ -131,7 +133,7 @@ class Results:
             self.row["error"] = report.longreprtext.splitlines()[-1]
         if report.when == "teardown":
             self.row |= dict(report.user_properties)
-            outcome = self.row["outcome"]
+            outcome = self.row["outcome"] + ("" if self.row.get("on_device") else ", on the CPU")
             self.counts[outcome] = self.counts.get(outcome, 0) + 1
             self.report.end(_short(report.nodeid), self.row)
 
@@ -274,6 +276,14 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", help="in place of the part's own")
     parser.add_argument("--budget", type=float, default=360.0, help="seconds")
     options = parser.parse_args()
+    if unknown := sorted({*(options.recipes or [])} - {*RECIPES}):
+        parser.error(f"{', '.join(unknown)}: no recipe has this name; posebench models lists them.")
+    if options.device != "test":
+        try:
+            pick_device(options.device)
+        except UsageError as error:
+            parser.error(f"{error} `--device test` needs no GPU.")
+    failed = False
     work = partial(measured, part=options.part, device=options.device, recipes=options.recipes)
     with options.out.open("a", encoding="utf-8") as file:
         for row in measure(work, options.budget):
@@ -281,6 +291,8 @@ def main() -> None:
             print(line, flush=True)
             file.write(line + "\n")
             file.flush()
+            failed |= "error" in row or "stopped" in row
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -305,6 +305,9 @@ def main() -> None:
     parser.add_argument("--speed", type=Path, nargs="+", help="folders of one or two speed runs")
     parser.add_argument("--check", action="store_true", help="write nothing")
     options = parser.parse_args()
+    for run in options.speed or []:
+        if not (run / "results.csv").is_file():
+            parser.error(f"{run} has no results.csv: expected a run folder of posebench speed")
     if options.speed:
         write_timings(options.speed)
     timings = read_timings()

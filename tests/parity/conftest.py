@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.parity.compare import SHARES
-from tests.parity.device import CPU, DEVICE, parity_device
+from tests.parity.device import CPU, DEVICE, PLACED, parity_device
 
 # On another device, tests of what a CPU computes beside it are left out.
 collect_ignore_glob = (
@@ -23,7 +23,9 @@ collect_ignore_glob = (
 @pytest.fixture(autouse=True)
 def _on_device(record_property: Callable[[str, object], None]) -> Iterator[None]:
     SHARES.clear()
+    PLACED.clear()
     with parity_device():
         yield
+    record_property("on_device", bool(PLACED))
     if SHARES:
         record_property("share_of_tolerance", float(max(SHARES)))

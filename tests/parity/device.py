@@ -28,6 +28,7 @@ T = TypeVar("T")
 _NAMED = os.environ.get("POSEBENCH_PARITY_DEVICE", "cpu")
 CPU = torch.device("cpu")
 DEVICE = torch.device("cuda:0" if _NAMED == "test" else _NAMED)
+PLACED: list[str] = []  # what a test has put on the device
 
 
 @contextmanager
@@ -48,6 +49,7 @@ def parity_device() -> Iterator[None]:
 
 def tensor(array: Any) -> Tensor:
     """Return a case's array, from which something is computed on the device."""
+    PLACED.append("array")
     return cpu_tensor(array).to(DEVICE)
 
 
@@ -60,10 +62,13 @@ def read(path: Path, device: torch.device = DEVICE) -> dict[str, Tensor]:
     """Return the arrays of a case, except its texts, as tensors on a device."""
     with np.load(path) as case:
         arrays = {name: case[name] for name in case.files if case[name].dtype.kind != "U"}
+    if device == DEVICE:
+        PLACED.append(path.name)
     return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 
 
 def placed(value: T) -> T:
     """Return a network, a batch, or a value with tensors in it, on the device."""
+    PLACED.append(type(value).__name__)
     there: Any = value.to(DEVICE) if isinstance(value, nn.Module | Batch) else moved(value, DEVICE)
     return there
