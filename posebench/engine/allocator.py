@@ -30,7 +30,7 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def freed_memory_returned() -> Iterator[None]:
-    """Within, freed memory is returned soon, so that the resident set is what is needed."""
+    """In a process that keeps what it frees, return it soon: the resident set is what is needed."""
     _set(_RETURNED)
     try:
         yield
