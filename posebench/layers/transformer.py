@@ -71,21 +71,14 @@ def refine_references(references: Tensor, deltas: Tensor) -> Tensor:
     return (inverse_sigmoid(references) + to_float32(deltas).view_as(references)).sigmoid()
 
 
-def map_encoding(padding: Tensor, channels: int, temperature: float) -> Tensor:
-    """Return the sine encoding (B, H, W, C) of a map's cells: y in the first channels, then x.
+def map_angles(padding: Tensor) -> Tensor:
+    """Return how far each cell of a map is along y, then x (B, H, W, 2), from 0 to 2 pi.
 
     Args:
-        padding: (B, H, W) bool, True on padding; positions are shares of the rest.
-        channels: C, half of them for y.
-        temperature: of the frequencies.
+        padding: (B, H, W) bool, True on padding; the rest counts as the whole.
 
-    Source: DETR (arXiv:2005.12872), normalised to 2 pi.
+    Source: DETR (arXiv:2005.12872), the sine encoding of a map's cells.
     """
-    return waves(map_angles(padding), channels, temperature)
-
-
-def map_angles(padding: Tensor) -> Tensor:
-    """Return how far each cell of a map is along y, then x (B, H, W, 2), from 0 to 2 pi."""
     inside = (~padding).float()
     angles = []
     for axis in (1, 2):

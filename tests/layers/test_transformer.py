@@ -16,8 +16,9 @@ from posebench.layers.transformer import (
     box_encoding,
     class_head,
     inverse_sigmoid,
-    map_encoding,
+    map_angles,
     point_encoding,
+    waves,
     zero_init_head,
 )
 
@@ -77,8 +78,8 @@ def test_points_are_encoded_by_waves_of_y_then_x() -> None:
 def test_padding_does_not_move_what_is_beside_it() -> None:
     padding = torch.zeros(1, 3, 5, dtype=torch.bool)
     padding[:, :, 4:] = True
-    alone = map_encoding(padding[:, :, :4], 16, 20.0)
-    torch.testing.assert_close(map_encoding(padding, 16, 20.0)[:, :, :4], alone)
+    alone = waves(map_angles(padding[:, :, :4]), 16, 20.0)
+    torch.testing.assert_close(waves(map_angles(padding), 16, 20.0)[:, :, :4], alone)
 
 
 def test_coordinates_are_at_least_float32() -> None:

@@ -22,7 +22,7 @@ from posebench.layers.proposals import proposal_centres
 from posebench.layers.pyramid import MAP_TEMPERATURE, EncodedPyramid
 from posebench.layers.sampling import gathered_samples, weighted_samples
 from posebench.layers.set_decoding import VISIBILITY, best_poses
-from posebench.layers.transformer import inverse_sigmoid, map_encoding, point_encoding
+from posebench.layers.transformer import inverse_sigmoid, map_angles, point_encoding, waves
 from posebench.models.group_pose.decoder import DecoderLayer
 from posebench.models.group_pose.decoding import GroupPoseOutputs
 from posebench.models.group_pose.losses import loss_terms, pose_costs, set_losses
@@ -224,7 +224,7 @@ def test_proposals_and_encodings(path: Path) -> None:
     own = Tokens(case["memory"], case["memory"], None, ratios * whole, sizes)
     assert_close(own.on_every_level(own.centres), case["encoder_reference_points"], **MODULE)
     expected = case["pos_encoding"].permute(0, 2, 3, 1)
-    found = map_encoding(case["pos_mask"], expected.shape[-1], MAP_TEMPERATURE)
+    found = waves(map_angles(case["pos_mask"]), expected.shape[-1], MAP_TEMPERATURE)
     assert_close(found, expected, **MODULE)
 
 
