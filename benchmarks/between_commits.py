@@ -314,15 +314,8 @@ def main() -> None:
     if len(options.revisions) != 2:
         parser.error(f"expected two revisions, but found {len(options.revisions)}")
     for revision in options.revisions:
-        verify = [
-            "git",
-            "-C",
-            str(HERE),
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            f"{revision}^{{commit}}",
-        ]
+        named = f"{revision}^{{commit}}"
+        verify = ["git", "-C", str(HERE), "rev-parse", "--verify", "--quiet", named]
         if subprocess.run(verify, stdout=subprocess.DEVNULL, check=False).returncode:
             parser.error(f"there is no revision {revision!r} in this repository")
     with ExitStack() as stack:
