@@ -101,6 +101,6 @@ def test_positions_are_added_to_queries_and_keys_alone() -> None:
 def test_a_box_is_encoded_as_its_centre_and_its_sides() -> None:
     box = torch.tensor([0.1, 0.2, 0.3, 0.4])
     found = box_encoding(box, 8).view(4, 4)
-    for number, waves in zip((0.2, 0.1, 0.3, 0.4), found, strict=True):  # y, x, width, height
+    for number, own in zip((0.2, 0.1, 0.3, 0.4), found, strict=True):  # y, x, width, height
         expected = point_encoding(torch.tensor([0.0, number]), 8)[:4]
-        torch.testing.assert_close(waves, expected)
+        torch.testing.assert_close(own, expected)
