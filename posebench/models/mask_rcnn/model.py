@@ -331,10 +331,10 @@ class MaskRCNN(PoseModel):
         if features.images.is_cuda:
             terms = sampled_losses(self, features, targets, seed)
         else:
-            terms = self._torchvisions_losses(features, targets, seed)
+            terms = self._looped_losses(features, targets, seed)
         return {_TERMS[name]: to_float32(term) for name, term in terms.items()}
 
-    def _torchvisions_losses(
+    def _looped_losses(
         self, features: MaskRCNNFeatures, targets: list[dict[str, Tensor]], seed: int
     ) -> dict[str, Tensor]:
         images = features.in_list()

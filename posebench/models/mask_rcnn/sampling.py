@@ -78,38 +78,69 @@ def sampled_losses(
     drawn = to_device(_drawn(counts.tolist(), samplers, seed), anchors.device)
 
     everyone = torch.cat(people)
-    positive, negative = _rows(of_anchors, *drawn[:2])
     parts = [by_anchor(*own) for own in zip(logits, deltas, strict=True)]
     scores, codes = (torch.cat(own, 1).flatten(0, 1) for own in zip(*parts, strict=True))
-    wanted = encoded(
-        everyone[of_anchors.people.flatten()[positive]],
-        anchors[positive % len(anchors)],
-        rpn.box_coder,
-    )
-    sampled = torch.cat([positive, negative])
-    labels = torch.arange(len(sampled), device=sampled.device) < len(positive)
-    terms = {
-        "loss_objectness": F.binary_cross_entropy_with_logits(scores[sampled], labels.to(scores)),
-        "loss_rpn_box_reg": _code_loss(codes[positive], wanted, len(sampled)),
+    rows = _rows(of_anchors, *drawn[:2])
+    nearest = everyone[of_anchors.people.flatten()]
+    terms = _proposal_losses(scores, codes, anchors, rows, nearest, rpn.box_coder)
+    rows = _rows(of_boxes, *drawn[2:])
+    keypoints = torch.cat([own["keypoints"] for own in targets])
+    return terms | _people_losses(model, features, boxes, rows, of_boxes, everyone, keypoints)
+
+
+def _proposal_losses(
+    scores: Tensor, codes: Tensor, anchors: Tensor, sampled: list[Tensor],
+    people: Tensor, coder: Any,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Return the terms of the network for proposals.
+
+    Args:
+        scores, codes: (B N,) and (B N, 4), of the anchors of all images.
+        anchors: (N, 4) of an image.
+        sampled: rows of anchors with a person, and of those without.
+        people: (B N, 4) the box of the person that an anchor overlaps most.
+        coder: torchvision's.
+    """
+    positive, _ = sampled
+    rows = torch.cat(sampled)
+    labels = torch.arange(len(rows), device=rows.device) < len(positive)
+    wanted = encoded(people[positive], anchors[positive % len(anchors)], coder)
+    return {
+        "loss_objectness": F.binary_cross_entropy_with_logits(scores[rows], labels.to(scores)),
+        "loss_rpn_box_reg": _code_loss(codes[positive], wanted, len(rows)),
     }
 
-    positive, negative = _rows(of_boxes, *drawn[2:])
-    sampled = torch.cat([positive, negative])
-    images, rows = sampled // boxes.shape[1], boxes.flatten(0, 1)[sampled]
-    count, whom = len(positive), of_boxes.people.flatten()[positive]
-    batch = in_one_batch(model.pooled_levels(features.maps))
-    read = pooled(heads.box_roi_pool, batch, images, rows, model.stride)
-    class_logits, class_codes = heads.box_predictor(heads.box_head(read))
-    labels = torch.arange(len(sampled), device=sampled.device) < count
-    wanted = encoded(everyone[whom], rows[:count], heads.box_coder)
-    terms["loss_classifier"] = F.cross_entropy(class_logits, labels.long())
-    terms["loss_box_reg"] = _code_loss(class_codes[:count, 4:], wanted, len(sampled))
 
-    read = pooled(heads.keypoint_roi_pool, batch, images[:count], rows[:count], model.stride)
-    maps_of_people = heads.keypoint_predictor(heads.keypoint_head(read))
-    keypoints = torch.cat([own["keypoints"] for own in targets])[whom]
-    terms["loss_keypoint"] = _keypoint_loss(maps_of_people, keypoints, rows[:count])
-    return terms
+def _people_losses(
+    model: MaskRCNN, features: MaskRCNNFeatures, boxes: Tensor, sampled: list[Tensor],
+    assigned: Assigned, people: Tensor, keypoints: Tensor,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Return the terms of the heads for boxes and keypoints.
+
+    Args:
+        model: in training mode.
+        features: of the images.
+        boxes: (B, N, 4) the proposals.
+        sampled: rows of proposals with a person, and of those without.
+        assigned: who is in the proposals.
+        people, keypoints: (M, 4) and (M, K, 3) of all images.
+    """
+    heads, count = model.roi_heads, len(sampled[0])
+    rows = torch.cat(sampled)
+    images, regions = rows // boxes.shape[1], boxes.flatten(0, 1)[rows]
+    whom = assigned.people.flatten()[sampled[0]]
+    levels = in_one_batch(model.pooled_levels(features.maps))
+    read = pooled(heads.box_roi_pool, levels, images, regions, model.stride)
+    logits, codes = heads.box_predictor(heads.box_head(read))
+    labels = torch.arange(len(rows), device=rows.device) < count
+    wanted = encoded(people[whom], regions[:count], heads.box_coder)
+    read = pooled(heads.keypoint_roi_pool, levels, images[:count], regions[:count], model.stride)
+    maps = heads.keypoint_predictor(heads.keypoint_head(read))
+    return {
+        "loss_classifier": F.cross_entropy(logits, labels.long()),
+        "loss_box_reg": _code_loss(codes[:count, 4:], wanted, len(rows)),
+        "loss_keypoint": _keypoint_loss(maps, keypoints[whom], regions[:count]),
+    }
 
 
 def _assigned(boxes: list[Tensor], people: list[Tensor], matcher: Any) -> Assigned:
