@@ -12,6 +12,7 @@ from torch import Tensor
 from posebench.models import RECIPES, profile_of
 from posebench.structures import PosePredictions
 from posebench.transfer import moved, tensors_in
+from tests.builders import make_batch
 from tests.device.cases import (
     BOUNDS,
     CPU,
@@ -175,3 +176,13 @@ def test_boxes_of_given_people_in_padded_images_are_read_without_a_wait(gpu: Led
         assert gpu.waits.total() == 0
         boxes.append(outputs.boxes)
     assert_same_tensors(boxes[1], boxes[0], 1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_without_people_has_the_same_losses(name: str, gpu: Ledger) -> None:
+    def computed(device: torch.device) -> dict[str, float]:
+        terms = trained(name).to(device).train().loss(make_batch((0, 0), size=64).to(device))
+        return {term: value.item() for term, value in terms.items()}
+
+    ours, theirs = on_both(computed)
+    assert ours == pytest.approx(theirs, rel=BOUNDS[name].gradients)

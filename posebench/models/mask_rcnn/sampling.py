@@ -81,8 +81,8 @@ def sampled_losses(
     parts = [by_anchor(*own) for own in zip(logits, deltas, strict=True)]
     scores, codes = (torch.cat(own, 1).flatten(0, 1) for own in zip(*parts, strict=True))
     rows = _rows(of_anchors, *drawn[:2])
-    nearest = everyone[of_anchors.people.flatten()]
-    terms = _proposal_losses(scores, codes, anchors, rows, nearest, rpn.box_coder)
+    whom = of_anchors.people.flatten()[rows[0]]
+    terms = _proposal_losses(scores, codes, anchors, rows, everyone[whom], rpn.box_coder)
     rows = _rows(of_boxes, *drawn[2:])
     keypoints = torch.cat([own["keypoints"] for own in targets])
     return terms | _people_losses(model, features, boxes, rows, of_boxes, everyone, keypoints)
@@ -98,13 +98,13 @@ def _proposal_losses(
         scores, codes: (B N,) and (B N, 4), of the anchors of all images.
         anchors: (N, 4) of an image.
         sampled: rows of anchors with a person, and of those without.
-        people: (B N, 4) the box of the person that an anchor overlaps most.
+        people: (N, 4) the boxes of the people of sampled anchors.
         coder: torchvision's.
     """
     positive, _ = sampled
     rows = torch.cat(sampled)
     labels = torch.arange(len(rows), device=rows.device) < len(positive)
-    wanted = encoded(people[positive], anchors[positive % len(anchors)], coder)
+    wanted = encoded(people, anchors[positive % len(anchors)], coder)
     return {
         "loss_objectness": F.binary_cross_entropy_with_logits(scores[rows], labels.to(scores)),
         "loss_rpn_box_reg": _code_loss(codes[positive], wanted, len(rows)),
