@@ -21,8 +21,8 @@ STAGE_COLOURS = {
     "decode image": "#9a9a9a", "preprocess": "#c9c9c9", "transfer": "#555555",
     "network/compiled": "#2b4d7e", "network/backbone": "#1f77b4", "network/features": "#7fb6dd",
     "network/heatmaps": "#2ca02c", "network/boxes": "#98c95c", "network/heads": "#ff9f40",
-    "network/keypoints": "#e8702a", "network/IIA": "#9467bd", "network/GFD": "#d6456f",
-    "postprocess": "#8c564b",
+    "network/keypoints": "#e8702a", "network/offsets": "#e7ba52", "network/IIA": "#9467bd",
+    "network/GFD": "#d6456f", "network/graph": "#6b7b8c", "postprocess": "#8c564b",
 }  # fmt: skip
 _OTHERS = matplotlib.color_sequences["Dark2"]  # of alternatives, which are no stages
 _LEAST_PERCENT = 1.0  # a stage below this share in every model has no entry in the legend

@@ -26,6 +26,7 @@ from posebench.models import RECIPES
 from posebench.recipe import Recipe, override
 from posebench.skeleton import COCO
 from posebench.transfer import tensors_in
+from posebench.viz.plots_speed import STAGE_COLOURS
 from tests.device.cases import BOUNDS, CPU, NAMES, crowds, on_both, trained, views
 from tests.device.ledger import Ledger
 from tests.device.tensors import DEVICE
@@ -142,6 +143,7 @@ def test_every_stage_is_timed(
     [stages] = model.measure_for(0, 0.0)
     assert any(stage.startswith("network/") for stage in stages)
     assert ("postprocess" in stages) == (protocol == "end-to-end")
+    assert set(stages) <= set(STAGE_COLOURS)  # or a figure shows them behind the postprocess
 
 
 @pytest.mark.parametrize("pack_bytes", [2**26, 2**17], ids=["one pack", "several"])
