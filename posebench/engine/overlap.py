@@ -35,7 +35,6 @@ def predict_batches(
         inference: the test settings.
         context: returns the context in which network and decoding compute.
     """
-
     if model.device.type == "cuda":
         yield from _overlapped_batches(model, batches, inference, context)
         return

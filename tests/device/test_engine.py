@@ -125,7 +125,7 @@ def test_alternatives_are_timed(tmp_path: Path, gpu: Ledger) -> None:
     job = TimingJob("cid_tiny", options, (InputCase(2, (64, 64)),), write_images(tmp_path))
     model = TimedModel(job, lambda _: CudaClock(torch.cuda.Event, torch.cuda.synchronize))
     [stages] = model.measure_for(0, 0.0)
-    assert len(stages) > 1 and all(seconds >= 0 for seconds in stages.values())
+    assert len(stages) > 1 and stages.keys() == model.cases[0].alternatives.keys()
 
 
 @pytest.mark.parametrize("protocol", ["forward", "end-to-end"])

@@ -190,7 +190,10 @@ def _counts(*assigned: Assigned) -> Tensor:
 
 
 def _drawn(counts: list[list[list[int]]], samplers: tuple[Any, ...], seed: int) -> list[Tensor]:
-    """Return for each sampler the ranks of the drawn people and background, among all images'.
+    """Draw boxes of people and of background for each sampler.
+
+    Returns, for each sampler in turn, the drawn people and then the drawn background, as ranks
+    among all such boxes of the batch.
 
     Args:
         counts: how many boxes of each image are people and background, for each sampler.
